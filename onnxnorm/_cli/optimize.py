@@ -1,0 +1,175 @@
+"""`onnxnorm optimize` and `onnxnorm fold`, which is the same with the folding passes alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from onnxnorm._cli.outcome import JobFailed, UsageError, check_output
+from onnxnorm._errors import OnnxNormError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxnorm._optimize import Decline, OptimizeResult, Rewrite
+    from onnxnorm._verify import VerifyReport
+
+__all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+
+_RESULT = """
+The result is verified against the original before it is written; where it does not compute the same, nothing is
+written and the exit code is 1. out.onnx may be in.onnx: the file is replaced whole or not at all."""
+
+DESCRIPTIONS = {
+    "optimize": f"remove, merge and speed up the normalizations of a model\n{_RESULT}",
+    "fold": f"fold batch normalizations and other channel affines into their neighbours\n{_RESULT}",
+}
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What there is to report; sizes in bytes, with external data."""
+
+    input: str
+    output: str
+    operators_before: Mapping[str, int]
+    operators_after: Mapping[str, int]
+    size_before: int
+    size_after: int
+    rewrites: tuple[Rewrite, ...]
+    declined: tuple[Decline, ...]
+    verification: VerifyReport | None
+
+
+class _ListPasses(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from onnxnorm._report import Table, print_table
+
+        print_table(Table.of("pass what_it_does", _known_passes().items()))
+        parser.exit()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    is_fold = parser.prog.endswith(" fold")
+    parser.add_argument("input", metavar="in.onnx")
+    parser.add_argument("output", metavar="out.onnx")
+    if is_fold:
+        parser.set_defaults(passes=None, skip=[], target="portable")
+    else:
+        parser.add_argument("--target", default="portable", help="what the result has to run on (default: %(default)s)")
+        parser.add_argument("--passes", metavar="A,B", help="run these passes alone, in this order")
+        parser.add_argument("--skip", action="append", default=[], metavar="A", help="leave this pass out")
+        parser.add_argument("--list-passes", action=_ListPasses, nargs=0, help="name the passes and exit")
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compare the result with the original before writing it (default: yes)",
+    )
+    parser.add_argument(
+        "--freeze-inputs",
+        action="store_true",
+        help="take the values of initializers that are graph inputs too as fixed: such a model lets its caller replace "
+        "them, so nothing may be folded into them otherwise",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
+    from onnxnorm import _optimize
+    from onnxnorm._model_io import load
+    from onnxnorm._report import count_operators, model_size
+
+    original = load(arguments.input)
+    size_before = model_size(arguments.input, original)
+    before = count_operators(original)
+    if arguments.command == "fold":
+        result = _optimize.fold(original, freeze_inputs=arguments.freeze_inputs)
+    else:
+        result = _optimize.optimize(
+            original,
+            passes=_chosen_passes(arguments.passes, arguments.skip),
+            target=arguments.target,
+            freeze_inputs=arguments.freeze_inputs,
+        )
+    proof = _prove(original, result, arguments) if arguments.verify else None
+    result.save(arguments.output)
+    written = load(arguments.output)
+    outcome = _Outcome(
+        input=arguments.input,
+        output=arguments.output,
+        operators_before=before,
+        operators_after=count_operators(written),
+        size_before=size_before,
+        size_after=model_size(arguments.output, written),
+        rewrites=result.rewrites,
+        declined=result.declined,
+        verification=proof,
+    )
+    if arguments.json:
+        from onnxnorm._report import print_json
+
+        print_json(outcome)
+    else:
+        _print(outcome)
+    return 0
+
+
+def _known_passes() -> dict[str, str]:
+    """Each pass with the first line of what its module says about it."""
+    from onnxnorm.passes import PASSES, Journal, PassSettings
+
+    journal, settings = Journal(), PassSettings()
+    modules = {name: sys.modules[type(make(journal, settings)).__module__] for name, make in PASSES.items()}
+    return {name: (module.__doc__ or "").strip().partition("\n")[0] for name, module in modules.items()}
+
+
+def _chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
+    from onnxnorm.passes import DEFAULT, PASSES
+
+    chosen = DEFAULT if passes is None else tuple(filter(None, (name.strip() for name in passes.split(","))))
+    skipped = [name.strip() for text in skip for name in text.split(",")]
+    for name in [*chosen, *skipped]:
+        if name not in PASSES:
+            raise UsageError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+    return tuple(name for name in chosen if name not in skipped)
+
+
+def _prove(original: ir.Model, result: OptimizeResult, arguments: argparse.Namespace) -> VerifyReport:
+    from onnxnorm._verify import verify
+
+    try:
+        report = verify(original, result.model)
+    except OnnxNormError as error:
+        raise JobFailed(f"{error}; nothing was written, --no-verify writes the result unproved") from error
+    if not report.passed:
+        raise JobFailed(f"{arguments.input}: the result does not compute what the original does; nothing was written")
+    return report
+
+
+def _print(outcome: _Outcome) -> None:
+    from onnxnorm._report import Table, format_size, operator_table, print_table
+
+    print_table(operator_table(outcome.operators_before, outcome.operators_after))
+    if outcome.rewrites:
+        kinds: dict[tuple[str, str], list[Rewrite]] = {}
+        for rewrite in outcome.rewrites:
+            kinds.setdefault((rewrite.pass_name, rewrite.op_type), []).append(rewrite)
+        rows = [(*kind, len(found), f"{found[0].node}: {found[0].detail}") for kind, found in kinds.items()]
+        print("\nRewritten:")
+        print_table(Table.of("pass operator >nodes for_example", rows))
+    else:
+        print("\nNothing to rewrite was found.")
+    if outcome.declined:
+        print("\nLeft:")
+        print_table(
+            Table.of("node operator reason", [(left.node, left.op_type, left.reason) for left in outcome.declined])
+        )
+    sizes = f"{format_size(outcome.size_before)} -> {format_size(outcome.size_after)}"
+    nodes = f"{sum(outcome.operators_before.values())} -> {sum(outcome.operators_after.values())} nodes"
+    proof = "verified" if outcome.verification is not None else "not verified"
+    print(f"\n{outcome.output}: {nodes}, {sizes}, {proof}")

@@ -1,0 +1,233 @@
+"""Every normalization of a model: which, where, of what shape, and what optimizing makes of it."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from onnxnorm._model_io import load
+from onnxnorm._optimize import Rewrite, optimize
+
+__all__ = ["Fate", "NormRecord", "inspect"]
+
+
+class Fate(str, enum.Enum):
+    """What becomes of a normalization when the model is optimized."""
+
+    ABSORBED = "absorbed"
+    """Its constants go into those of its neighbours, or it does nothing: the node disappears."""
+    MERGED = "merged"
+    """It disappears together with a parallel branch that merges with others."""
+    RAISED = "raised"
+    """The nodes that spell it become the one node that stands for it."""
+    LEFT = "left"
+    """It stays as it is, for the reason that the record gives."""
+
+
+@dataclass(frozen=True)
+class NormRecord:
+    """One normalization of a model.
+
+    Attributes:
+        kind: the normalization by its name in the field, such as "BatchNormalization" or "LRN (inter-channel)".
+        node: the node's name, or where it has none the name of its first output; `#2` and so on is put behind a name
+            that other nodes bear too.
+        shape: of the tensor it normalizes: an integer, a symbolic dimension's name, or None where unknown, for each
+            axis; None where not even the rank is known.
+        fate: what `optimize` makes of it.
+        reason: where it was absorbed, and through what; or why it is left.
+        op_type: the operator.
+        domain: the operator's domain, "" for ONNX's own.
+        path: where the graph that holds it stands: empty for the main graph, otherwise the nodes and attributes (or
+            the function) down to it, such as "if_3/then_branch".
+    """
+
+    kind: str
+    node: str
+    shape: tuple[int | str | None, ...] | None
+    fate: Fate
+    reason: str
+    op_type: str
+    domain: str
+    path: str
+
+
+_KINDS: Mapping[tuple[str, str], str] = {
+    ("", "BatchNormalization"): "BatchNormalization",
+    ("", "GroupNormalization"): "GroupNormalization",
+    ("", "InstanceNormalization"): "InstanceNormalization",
+    ("", "LRN"): "LRN (inter-channel)",
+    ("", "LayerNormalization"): "LayerNormalization",
+    ("", "LpNormalization"): "LpNormalization",
+    ("", "MeanVarianceNormalization"): "MeanVarianceNormalization",
+    ("", "RMSNormalization"): "RMSNormalization",
+    ("", "SimplifiedLayerNormalization"): "RMSNormalization",
+    ("com.microsoft", "GroupNorm"): "GroupNormalization",
+    ("com.microsoft", "SkipGroupNorm"): "GroupNormalization",
+    ("com.microsoft", "SkipLayerNormalization"): "LayerNormalization",
+    ("com.microsoft", "EmbedLayerNormalization"): "LayerNormalization",
+    ("com.microsoft", "SkipSimplifiedLayerNormalization"): "RMSNormalization",
+    ("onnxnorm", "InterChannelLRN"): "LRN (inter-channel)",
+    ("onnxnorm", "IntraChannelLRN"): "LRN (intra-channel)",
+}
+
+
+_OWN_DOMAIN = "onnxnorm"
+
+
+@dataclass(frozen=True)
+class _Found:
+    node: ir.Node
+    kind: str
+    path: str
+
+
+def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple[NormRecord, ...]:
+    """Finds every normalization of a model and what `optimize` makes of it, which is tried on a copy.
+
+    Args:
+        model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
+
+    Returns:
+        A record for each normalization node of the main graph, its subgraphs and the model-local functions (the
+        portable bodies of this project's own operators aside), in the order of the graph; then one for each
+        normalization that is spelled out in other operators and recognized.
+
+    Raises:
+        OnnxNormError: the model cannot be read.
+    """
+    loaded = load(model)
+    found = tuple(_normalizations(loaded))
+    _name_apart(loaded, found)
+    result = optimize(loaded)
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(loaded)
+    after = load(result.model)
+    rewrites = _by_node(result.rewrites)
+    declined = {decline.node: decline.reason for decline in result.declined}
+    remaining = {node.name for node, _ in _nodes(after)}
+    records = []
+    for entry in found:
+        name = entry.node.name or ""
+        records.append(_record(entry, rewrites.get(name, ()), declined, name in remaining))
+    known = {entry.node.name for entry in found}
+    for entry in _normalizations(after):
+        name = entry.node.name or ""
+        raised = [rewrite for rewrite in rewrites.get(name, ()) if _fate_of(rewrite) is Fate.RAISED]
+        if name not in known and raised:
+            records.append(_record(entry, raised, declined, True))
+    return tuple(records)
+
+
+def kind_of(node: ir.Node) -> str | None:
+    """The name in the field of the normalization that a node is; None where it is none."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    kind = _KINDS.get((domain, node.op_type))
+    if kind == "BatchNormalization":
+        # `spatial` went with opset 9; `training_mode` came with opset 14.
+        if node.attributes.get_int("spatial", 1) == 0:
+            return "BatchNormalization (per-activation)"
+        if node.attributes.get_int("training_mode", 0) == 1:
+            return "BatchNormalization (training mode)"
+    return kind
+
+
+def _nodes(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
+    """Every node with the path of its graph, in the order of the graphs."""
+    yield from _nodes_below(model.graph, "")
+    for function in model.functions.values():
+        if function.domain != _OWN_DOMAIN:
+            yield from _nodes_below(function.graph, f"{function.domain}::{function.name}")
+
+
+def _nodes_below(graph: ir.Graph, path: str) -> Iterator[tuple[ir.Node, str]]:
+    for node in graph:
+        yield node, path
+        prefix = f"{path}/" if path else ""
+        for attribute in node.attributes.values():
+            if attribute.is_ref():
+                continue
+            below = f"{prefix}{_shown_name(node)}/{attribute.name}"
+            if attribute.type is ir.AttributeType.GRAPH:
+                yield from _nodes_below(attribute.as_graph(), below)
+            elif attribute.type is ir.AttributeType.GRAPHS:
+                for index, subgraph in enumerate(attribute.as_graphs()):
+                    yield from _nodes_below(subgraph, f"{below}[{index}]")
+
+
+def _normalizations(model: ir.Model) -> Iterator[_Found]:
+    for node, path in _nodes(model):
+        kind = kind_of(node)
+        if kind is not None:
+            yield _Found(node, kind, path)
+
+
+def _shown_name(node: ir.Node) -> str:
+    return node.name or next((value.name for value in node.outputs if value.name), node.op_type)
+
+
+def _name_apart(model: ir.Model, found: Iterable[_Found]) -> None:
+    """Gives every normalization a name that no other node has: the account of the passes goes by names."""
+    uses = Counter(node.name for node, _ in _nodes(model))
+    for entry in found:
+        name = entry.node.name
+        if name and uses[name] == 1:
+            continue
+        wanted = _shown_name(entry.node)
+        number = 1
+        while uses[wanted]:
+            number += 1
+            wanted = f"{_shown_name(entry.node)}#{number}"
+        uses[wanted] += 1
+        entry.node.name = wanted
+
+
+def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:
+    groups: dict[str, list[Rewrite]] = {}
+    for rewrite in rewrites:
+        groups.setdefault(rewrite.node, []).append(rewrite)
+    return groups
+
+
+def _fate_of(rewrite: Rewrite) -> Fate:
+    verb = rewrite.pass_name.partition("_")[0]
+    return {"raise": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
+
+
+def _record(entry: _Found, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains: bool) -> NormRecord:
+    node = entry.node
+    name = node.name or ""
+    fate = _fate_of(rewrites[-1]) if rewrites else Fate.ABSORBED
+    reason = "; ".join(rewrite.detail for rewrite in rewrites) or "nothing reads its result"
+    if remains and fate is not Fate.RAISED:
+        fate = Fate.LEFT
+        reason = declined.get(name) or _reason_to_stay(entry)
+    return NormRecord(
+        kind=entry.kind,
+        node=name,
+        shape=_shape_of(node.inputs[0] if node.inputs else None),
+        fate=fate,
+        reason=reason,
+        op_type=node.op_type,
+        domain=node.domain,
+        path=entry.path,
+    )
+
+
+def _reason_to_stay(entry: _Found) -> str:
+    if entry.kind == "BatchNormalization":
+        place = f"in {entry.path}, where no pass goes" if entry.path else "where no pass found it"
+        return f"it stands {place}"
+    return "its statistics come from the data at run time, so no constant can take them in; it stays one node"
+
+
+def _shape_of(value: ir.Value | None) -> tuple[int | str | None, ...] | None:
+    if value is None or value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)

@@ -1,0 +1,162 @@
+"""Tables for people, in colour on a terminal and plain elsewhere, and JSON for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["Table", "count_operators", "format_size", "model_size", "operator_table", "print_json", "print_table"]
+
+
+class Align(str, enum.Enum):
+    """On which side the texts of a column are flush."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings.
+
+    Attributes:
+        headings: one text a column.
+        rows: as many texts each.
+        align: one entry a column; all flush left where empty.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    align: tuple[Align, ...] = ()
+
+    @classmethod
+    def of(cls, headings: str, rows: Iterable[Sequence[object]]) -> Table:
+        """Makes a table from headings separated by blanks; `>` before a heading sets its column flush right.
+
+        An underscore in a heading stands for a blank.
+        """
+        marked = headings.split()
+        return cls(
+            headings=tuple(text.removeprefix(">").replace("_", " ") for text in marked),
+            rows=tuple(tuple(str(cell) for cell in row) for row in rows),
+            align=tuple(Align.RIGHT if text.startswith(">") else Align.LEFT for text in marked),
+        )
+
+    def plain(self) -> str:
+        """The table as aligned columns of plain text, a line a row, cut nowhere."""
+        lines = [self.headings, *self.rows]
+        align = self.align or (Align.LEFT,) * len(self.headings)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+        def joined(line: tuple[str, ...]) -> str:
+            cells = zip(line, widths, align, strict=True)
+            return "  ".join(
+                text.rjust(n) if side is Align.RIGHT else text.ljust(n) for text, n, side in cells
+            ).rstrip()
+
+        return "\n".join(map(joined, lines))
+
+
+def print_table(table: Table, file: TextIO | None = None) -> None:
+    """Prints a table to `file` (stdout where None): by rich on a terminal, as plain text elsewhere."""
+    stream = sys.stdout if file is None else file
+    if not stream.isatty():
+        print(table.plain(), file=stream)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    rich_table = RichTable(box=box.SIMPLE_HEAD)
+    align = table.align or (Align.LEFT,) * len(table.headings)
+    for heading, side in zip(table.headings, align, strict=True):
+        rich_table.add_column(heading, justify=side.value, overflow="fold")
+    for row in table.rows:
+        # Node names hold square brackets, which rich would read as markup in a plain string.
+        rich_table.add_row(*(Text(cell) for cell in row))
+    Console(file=stream).print(rich_table)
+
+
+def _jsonable(value: object) -> object:
+    if value is None or isinstance(value, str) and not isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, enum.Enum):
+        return _jsonable(value.value)
+    if isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN"
+        return float(value) if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
+        return _jsonable(value.tolist())
+    if isinstance(value, Iterable):
+        return [_jsonable(entry) for entry in value]
+    return str(value)
+
+
+def print_json(value: object, file: TextIO | None = None) -> None:
+    """Prints dataclasses, mappings, sequences, enumerations and NumPy values as strict JSON (RFC 8259).
+
+    JSON has no NaN and no infinities: they become the texts "NaN", "Infinity" and "-Infinity".
+    """
+    print(json.dumps(_jsonable(value), indent=2, allow_nan=False), file=sys.stdout if file is None else file)
+
+
+def count_operators(model: ir.Model) -> Counter[str]:
+    """How often each operator stands in the model's graph and its subgraphs; other domains as `domain::Operator`."""
+    return Counter(
+        node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+        for node in model.graph.all_nodes()
+    )
+
+
+def operator_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table:
+    """Every operator of either model with its count before and after, and the sums in the last row."""
+    rows: list[tuple[object, ...]] = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, 0), after.get(name, 0)
+        rows.append((name, old, new, f"{new - old:+d}" if new != old else ""))
+    old, new = sum(before.values()), sum(after.values())
+    rows.append(("all nodes", old, new, f"{new - old:+d}" if new != old else ""))
+    return Table.of("operator >before >after >change", rows)
+
+
+def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
+    """Bytes on disk of the model file at `path` with the external data files that `model`, read from it, refers to."""
+    import onnx_ir as ir
+
+    files = {os.path.realpath(path)}
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                files.add(os.path.realpath(value.const_value.path))
+    return sum(os.path.getsize(file) for file in files)
+
+
+def format_size(size: int) -> str:
+    """A number of bytes in the unit (B, kB, MB, GB; decimal) that leaves it below a thousand."""
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
