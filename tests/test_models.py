@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import functools
+import struct
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import MODELS
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from models import picture  # noqa: E402
+from onnxnorm.layers import InterChannelLRN, IntraChannelLRN, PerActivationBatchNorm  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+
+STATISTICS = (nn.BatchNorm1d, nn.BatchNorm2d, PerActivationBatchNorm)
+NORMALIZATIONS = (
+    *STATISTICS,
+    nn.GroupNorm,
+    nn.InstanceNorm2d,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+    InterChannelLRN,
+    IntraChannelLRN,
+)
+
+# How many normalizations of which class each network has, counted from its definition on paper.
+EXPECTED = {
+    "alexnet": {"InterChannelLRN": 2},
+    "alexnet-intra": {"IntraChannelLRN": 2},
+    "googlenet": {"LocalResponseNorm": 2},
+    "resnet18": {"BatchNorm2d": 1 + 8 * 2 + 3},
+    "preact-resnet": {"BatchNorm2d": 8 * 3 + 1},
+    "se-resnet": {"BatchNorm2d": 1 + 6 * 3 + 3},
+    "densenet": {"BatchNorm2d": 1 + 21 * 2 + 3 + 1},
+    "dpn": {"BatchNorm2d": 1 + 7 * 3 + 3 + 1},
+    "mobilenet": {"BatchNorm2d": 1 + 2 + 16 * 3 + 1},
+    "unet": {"BatchNorm2d": 7 * 2 + 3},
+    "repvgg": {"BatchNorm2d": 11 * 2 + (1 + 2 + 3)},
+    "levit": {"BatchNorm2d": 4, "BatchNorm1d": 4 * (3 + 2) + (3 + 2) + 1},
+    "per-activation": {"PerActivationBatchNorm": 3},
+    "transformer": {"LayerNorm": 4 * 2 + 1},
+    "transformer-rms": {"RMSNorm": 4 * 2 + 1},
+    "style": {"InstanceNorm2d": 5, "GroupNorm": 3 * 2},
+}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+@functools.cache
+def network(name: str) -> nn.Module:
+    return MODELS[name].build()
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
+
+
+def test_listing_imports_no_torch():
+    code = "import sys; from models import MODELS; print(len(MODELS)); assert 'torch' not in sys.modules"
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    assert int(listed.stdout) == len(EXPECTED)
+
+
+@every_model
+def test_every_build_gives_the_same_weights_and_leaves_the_random_state(name):
+    first = network(name).state_dict()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    second = MODELS[name].build().state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@every_model
+def test_network_is_in_eval_mode_and_small(name):
+    assert not any(module.training for module in network(name).modules())
+    assert sum(weight.numel() * weight.element_size() for weight in network(name).state_dict().values()) < 30e6
+
+
+@every_model
+def test_normalizations_are_those_of_the_family(name):
+    found = Counter(type(module).__name__ for module in network(name).modules() if isinstance(module, NORMALIZATIONS))
+    assert found == EXPECTED[name]
+
+
+@every_model
+def test_activations_keep_a_sane_range_through_the_depth(name):
+    sizes = []
+
+    def record(module, inputs, output):
+        if isinstance(output, torch.Tensor):
+            sizes.append((type(module).__name__, output.abs().max().item(), output.std().item()))
+
+    handles = [module.register_forward_hook(record) for module in network(name).modules()]
+    try:
+        output = network(name)(*MODELS[name].example_inputs())
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert all(largest < 1e4 and deviation > 1e-2 for _, largest, deviation in sizes), sizes
+    assert 0.1 < output.std().item() < 100
+
+
+@every_model
+def test_items_of_a_batch_differ_and_do_not_see_each_other(name):
+    inputs = MODELS[name].example_inputs(2)
+    assert tuple(inputs[0].shape) == (2, *MODELS[name].input_shape)
+    both = network(name)(*inputs)
+    torch.testing.assert_close(both[:1], network(name)(inputs[0][:1]), rtol=1e-3, atol=1e-3 * both.std().item())
+    assert (both[0] - both[1]).std() > 1e-3 * both.std()
+
+
+@every_model
+def test_statistics_scales_and_shifts_are_not_trivial(name):
+    for module in network(name).modules():
+        if isinstance(module, STATISTICS):
+            assert 0.24 < module.running_var.min() < 0.6 and 1.6 < module.running_var.max() < 4.01
+            assert module.running_mean.std() > 0.2
+    normalizations = [module for module in network(name).modules() if isinstance(module, NORMALIZATIONS)]
+    scales = [module.weight.flatten() for module in normalizations if hasattr(module, "weight")]
+    if scales:
+        scale = torch.cat(scales)
+        assert (scale < 0).any() and (scale > 0).any() and scale.abs().min() > 0.1
+    shifts = [value for key, value in network(name).named_parameters() if key.endswith("bias")]
+    assert all(shift.abs().max() > 0.01 for shift in shifts)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "alexnet-intra", "googlenet"])
+def test_response_normalization_matters(name):
+    """The sum over the window weighs against the bias: what the layers divide by differs from place to place."""
+    divisors = []
+
+    def record(module, inputs, output):
+        divisors.append((inputs[0] / output)[output != 0])
+
+    layers = [module for module in network(name).modules() if isinstance(module, NORMALIZATIONS)]
+    handles = [layer.register_forward_hook(record) for layer in layers]
+    try:
+        network(name)(*MODELS[name].example_inputs())
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert len(divisors) == 2
+    assert all(divisor.std() > 0.05 * divisor.mean() for divisor in divisors)
+
+
+@every_model
+def test_open_axes_are_open(name):
+    shape = [3, *MODELS[name].input_shape]
+    for axis, label in MODELS[name].dynamic_axes:
+        shape[axis] += {"batch": 0, "tokens": 5, "height": 32, "width": 17}[label]
+    assert network(name)(torch.randn(shape)).isfinite().all()
+
+
+def test_picture_is_the_same_every_time_and_uses_the_whole_range():
+    first = picture.picture().copy()
+    picture.picture.cache_clear()
+    assert np.array_equal(picture.picture(), first)
+    assert first.shape == (picture.HEIGHT, picture.WIDTH, 3)
+    assert first.min() < 0.02 and first.max() > 0.98 and first.std() > 0.15
+
+
+def test_png_holds_the_picture(tmp_path):
+    path = tmp_path / "picture.png"
+    picture.save_png(path)
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, place = {}, 8
+    while place < len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        assert struct.unpack_from(">I", data, place + 8 + length) == (zlib.crc32(kind + body),)
+        chunks[kind] = body
+        place += 12 + length
+    width, height, depth, color = struct.unpack_from(">IIBB", chunks[b"IHDR"])
+    assert (width, height, depth, color) == (picture.WIDTH, picture.HEIGHT, 8, 2)
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)
+    assert not rows[:, 0].any()
+    assert np.abs(rows[:, 1:].reshape(height, width, 3) / 255 - picture.picture()).max() <= 0.5 / 255 + 1e-9
