@@ -76,7 +76,9 @@ def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
     if _tensor_bytes(model) + _ROOM_FOR_STRUCTURE > _PROTOBUF_LIMIT:
         raise OnnxNormError(f"{name_of(model)}: over 2 GB is too much for one ModelProto; write it with save(path)")
     _load_external(model)
-    return ir.to_proto(model)
+    proto = ir.serde.serialize_model(model)
+    assert isinstance(proto, onnx.ModelProto)
+    return proto
 
 
 def save(model: onnx.ModelProto | ir.Model, path: str | os.PathLike[str]) -> None:
@@ -135,8 +137,7 @@ def _name_nodes(model: ir.Model) -> None:
 
 
 def _all_graphs(model: ir.Model) -> Iterable[ir.Graph]:
-    for graph in model.graphs():
-        yield graph
+    yield from model.graphs()
     for function in model.functions.values():
         yield function.graph
 
@@ -190,7 +191,7 @@ def _save_with_external_data(model: ir.Model, target: Path) -> None:
         staged = Path(folder, target.name)
         ir.save(model, staged, external_data=data_name)
         for name, final in ((data_name, target.with_name(data_name)), (target.name, target)):
-            with open(Path(folder, name), "rb+") as file:
+            with Path(folder, name).open("rb+") as file:
                 os.fsync(file.fileno())
             _publish(Path(folder, name), final)
 

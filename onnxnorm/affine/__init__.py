@@ -1,0 +1,22 @@
+"""Moving channel affines: the algebra, the table of rules, the solver."""
+
+from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.facts import Facts
+from onnxnorm.affine.rewrite import apply
+from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
+from onnxnorm.affine.site import Declined
+from onnxnorm.affine.solve import Region, Stuck, solve
+
+__all__ = [
+    "AffineNode",
+    "ChannelAffine",
+    "Declined",
+    "Facts",
+    "Gauge",
+    "Region",
+    "Stuck",
+    "affine_of",
+    "apply",
+    "is_affine",
+    "solve",
+]

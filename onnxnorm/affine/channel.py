@@ -1,0 +1,190 @@
+"""The algebra of channel affines.
+
+A channel affine is y = scale * x + shift with constants that vary along some axes of x, most often along the channels
+alone. Scale and shift are float64 arrays of the rank of x, with extent 1 along every axis on which they are constant:
+whatever an operator does to the axes of x (transpose, reshape, concatenate, slice) it does to the two arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ChannelAffine", "FloatArray", "Gauge"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+
+def _same(a: FloatArray, b: FloatArray | float) -> bool:
+    # Two ways through a graph round differently in float64; far below what any model's type can tell apart.
+    return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelAffine:
+    """y = scale * x + shift; the arrays have the rank of x, and extent 1 along each axis on which both are constant."""
+
+    scale: FloatArray
+    shift: FloatArray
+
+    @classmethod
+    def of(cls, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
+        """From arrays that broadcast to rank `rank` as NumPy has it (trailing axes aligned)."""
+        scale, shift = np.broadcast_arrays(np.asarray(scale, np.float64), np.asarray(shift, np.float64))
+        if scale.ndim > rank:
+            raise ValueError(f"a constant of rank {scale.ndim} would raise the rank {rank} of the value")
+        missing = (1,) * (rank - scale.ndim)
+        scale, shift = scale.reshape(missing + scale.shape), shift.reshape(missing + shift.shape)
+        for axis in range(rank):
+            if scale.shape[axis] > 1:
+                head = tuple(slice(0, 1) if i == axis else slice(None) for i in range(rank))
+                if np.array_equal(scale, np.broadcast_to(scale[head], scale.shape)) and np.array_equal(
+                    shift, np.broadcast_to(shift[head], shift.shape)
+                ):
+                    scale, shift = scale[head], shift[head]
+        return cls(scale, shift)
+
+    @classmethod
+    def along(cls, axis: int, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
+        """From vectors along one axis of a value of rank `rank`."""
+        shape = tuple(-1 if i == axis else 1 for i in range(rank))
+        return cls.of(np.reshape(scale, shape), np.reshape(shift, shape), rank)
+
+    @classmethod
+    def identity(cls, rank: int) -> ChannelAffine:
+        return cls(np.ones((1,) * rank), np.zeros((1,) * rank))
+
+    @property
+    def rank(self) -> int:
+        return self.scale.ndim
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes along which the affine varies."""
+        return tuple(axis for axis, extent in enumerate(self.scale.shape) if extent > 1)
+
+    @property
+    def scales(self) -> bool:
+        return not _same(self.scale, 1.0)
+
+    @property
+    def shifts(self) -> bool:
+        return bool(np.any(self.shift != 0.0))
+
+    @property
+    def is_identity(self) -> bool:
+        return not self.scales and not self.shifts
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
+
+    def then(self, outer: ChannelAffine) -> ChannelAffine:
+        """`outer` applied to the result of this one."""
+        return ChannelAffine.of(outer.scale * self.scale, outer.scale * self.shift + outer.shift, self.rank)
+
+    def inverse(self) -> ChannelAffine | None:
+        """The affine that undoes this one, or None where a scale is zero."""
+        if np.any(self.scale == 0.0):
+            return None
+        with np.errstate(over="ignore"):
+            inverse = ChannelAffine.of(1.0 / self.scale, -self.shift / self.scale, self.rank)
+        return inverse if inverse.is_finite else None
+
+    def same_as(self, other: ChannelAffine) -> bool:
+        return self.rank == other.rank and _same(self.scale, other.scale) and _same(self.shift, other.shift)
+
+    def map(self, change: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
+        """Both arrays put through `change`, which may give them another rank."""
+        scale, shift = change(self.scale), change(self.shift)
+        return ChannelAffine.of(scale, shift, scale.ndim)
+
+    def along_axis(self, axis: int, extent: int) -> tuple[FloatArray, FloatArray] | None:
+        """Scale and shift as vectors of length `extent` along `axis`; None where they vary along another axis too."""
+        if any(other != axis for other in self.axes):
+            return None
+        return (
+            np.broadcast_to(self.scale.reshape(-1), (extent,)),
+            np.broadcast_to(self.shift.reshape(-1), (extent,)),
+        )
+
+    def __str__(self) -> str:
+        parts = [name for name, there in (("scale", self.scales), ("shift", self.shifts)) if there]
+        return " and ".join(parts) or "identity"
+
+
+@dataclass(frozen=True, eq=False)
+class Gauge:
+    """How a value of the original graph and its counterpart in the rewritten one hang together.
+
+    new = to_new(old) and old = to_old(new). One of the two is missing where a scale is zero: then the value can be made
+    from the old one or the old one from it, not both.
+    """
+
+    to_new: ChannelAffine | None
+    to_old: ChannelAffine | None
+
+    @classmethod
+    def new(cls, affine: ChannelAffine) -> Gauge:
+        """The new value is `affine` of the old one."""
+        return cls(affine, affine.inverse())
+
+    @classmethod
+    def old(cls, affine: ChannelAffine) -> Gauge:
+        """The old value is `affine` of the new one."""
+        return cls(affine.inverse(), affine)
+
+    @classmethod
+    def identity(cls, rank: int) -> Gauge:
+        same = ChannelAffine.identity(rank)
+        return cls(same, same)
+
+    @property
+    def any(self) -> ChannelAffine:
+        """Either direction, for what both have in common: rank, axes, signs, whether there is a shift."""
+        affine = self.to_new if self.to_new is not None else self.to_old
+        assert affine is not None
+        return affine
+
+    @property
+    def is_identity(self) -> bool:
+        return self.any.is_identity
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return self.any.axes
+
+    @property
+    def shifts(self) -> bool:
+        return self.any.shifts
+
+    @property
+    def scales(self) -> bool:
+        return self.any.scales
+
+    @property
+    def non_negative(self) -> bool:
+        return bool(np.all(self.any.scale >= 0.0))
+
+    @property
+    def positive(self) -> bool:
+        return bool(np.all(self.any.scale > 0.0))
+
+    def map(self, change: Callable[[FloatArray], FloatArray]) -> Gauge:
+        """Both directions put through the same change of axes."""
+        return Gauge(
+            None if self.to_new is None else self.to_new.map(change),
+            None if self.to_old is None else self.to_old.map(change),
+        )
+
+    def same_as(self, other: Gauge) -> bool:
+        for mine, theirs in ((self.to_new, other.to_new), (self.to_old, other.to_old)):
+            if (mine is None) != (theirs is None):
+                return False
+            if mine is not None and theirs is not None and not mine.same_as(theirs):
+                return False
+        return True

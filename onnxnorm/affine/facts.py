@@ -1,0 +1,251 @@
+"""What is known about the values of a model: constants, also in disguise, shapes, element types, opsets.
+
+A constant in disguise is a value computed from constants alone: exporters leave weights behind Identity, Cast,
+Transpose, Reshape, Expand, Shape and arithmetic. They are computed here when somebody asks, by ONNX's own reference
+evaluator one node at a time, and never written into the model unless an absorber changes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+__all__ = ["Dim", "Facts"]
+
+Dim: TypeAlias = "int | str | None"
+
+# The largest constant that is computed: beyond this a model asks for memory, not for a weight.
+_MAX_ELEMENTS = 2**28
+_NO_CONSTANT = frozenset(
+    ["Bernoulli", "If", "Loop", "Multinomial", "OptionalHasElement", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Scan", "SequenceEmpty"]
+)
+_GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
+_RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
+_RANK_OF_INPUT = frozenset(
+    ["AveragePool", "BatchNormalization", "Clip", "Concat", "Dropout", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LRN", "LeakyRelu", "MaxPool", "Neg", "Relu", "Sigmoid"]
+)
+_UNKNOWN = object()
+
+
+class Facts:
+    """Answers about one model; holds for as long as values are replaced, not changed in place."""
+
+    def __init__(self, model: ir.Model, *, freeze_inputs: bool = False) -> None:
+        self._ir_version = model.ir_version or 4
+        self._freeze_inputs = freeze_inputs
+        self._opsets: Mapping[str, int] = dict(model.graph.opset_imports)
+        self._constants: dict[ir.Value, object] = {}
+        self._main = model.graph
+        self._bodies = {function.graph for function in model.functions.values()}
+        self._names = {value.name for value in _all_values(model) if value.name}
+
+    def opset(self, node: ir.Node) -> int:
+        """The version of the operator set that defines `node`."""
+        graph = node.graph
+        imports = self._opsets
+        if graph is not None and graph.opset_imports.get(node.domain) is not None:
+            imports = graph.opset_imports
+        return node.version or imports.get(node.domain, 1)
+
+    @property
+    def initializers_are_inputs(self) -> bool:
+        """Before IR version 4 every initializer had to be listed among the inputs of its graph."""
+        return self._ir_version < 4
+
+    def is_main(self, graph: ir.Graph) -> bool:
+        return graph is self._main
+
+    def is_function_body(self, graph: ir.Graph) -> bool:
+        """Function bodies have no initializers: a constant there is a node."""
+        return graph in self._bodies
+
+    def forget(self, value: ir.Value) -> None:
+        """The value was given another constant."""
+        self._constants.pop(value, None)
+
+    def fresh_name(self, wish: str) -> str:
+        """A value name that no value of the model has, and from now on this one has."""
+        name, number = wish, 1
+        while name in self._names:
+            name, number = f"{wish}_{number}", number + 1
+        self._names.add(name)
+        return name
+
+    def constant(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
+        """The value as an array where it is the same at every inference, else None."""
+        if value is None:
+            return None
+        known = self._constants.get(value, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._compute(value)
+            self._constants[value] = known
+        return known if isinstance(known, np.ndarray) else None
+
+    def overridable(self, value: ir.Value | None) -> bool:
+        """Whether the value is an initializer that a caller may replace at run time."""
+        return (
+            value is not None
+            and value.is_initializer()
+            and value.is_graph_input()
+            and self._ir_version >= 4
+            and not self._freeze_inputs
+        )
+
+    def shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
+        """Extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not known."""
+        if value.shape is not None:
+            return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+        if (array := self._constants.get(value)) is not None and isinstance(array, np.ndarray):
+            return tuple(array.shape)
+        rank = self._rank(value)
+        return None if rank is None else (None,) * rank
+
+    def rank(self, value: ir.Value) -> int | None:
+        shape = self.shape(value)
+        return None if shape is None else len(shape)
+
+    def elements(self, value: ir.Value) -> int:
+        """How many elements the value has, unknown extents counted as one."""
+        return math.prod(dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ())
+
+    def _rank(self, value: ir.Value) -> int | None:
+        # A chain of operators that keep the rank ends at a weight, a known shape, or nowhere.
+        for _ in range(64):
+            if value.shape is not None:
+                return len(value.shape)
+            node = value.producer()
+            if node is None or node.domain not in ("", "ai.onnx") or not node.inputs or node.inputs[0] is None:
+                return None
+            if node.op_type in _RANK_OF_WEIGHT and len(node.inputs) > 1 and node.inputs[1] is not None:
+                value = node.inputs[1]
+            elif node.op_type == "Gemm":
+                return 2
+            elif node.op_type in _RANK_OF_INPUT:
+                value = node.inputs[0]
+            else:
+                return None
+        return None
+
+    def _compute(self, value: ir.Value) -> object:
+        # Depth first without recursion: a chain of constants may be longer than Python's stack.
+        stack = [value]
+        while stack:
+            top = stack[-1]
+            if top in self._constants:
+                stack.pop()
+                continue
+            inputs = self._constant_inputs(top)
+            if inputs is None:
+                self._constants[top] = self._leaf(top)
+                stack.pop()
+                continue
+            missing = [operand for operand in inputs if operand not in self._constants]
+            if missing:
+                stack.extend(missing)
+                continue
+            node = top.producer()
+            assert node is not None
+            arrays = [None if operand is None else self._constants[operand] for operand in node.inputs]
+            complete = all(operand is None or isinstance(array, np.ndarray)
+                           for operand, array in zip(node.inputs, arrays, strict=True))  # fmt: skip
+            self._constants[top] = self._evaluate(node, arrays) if complete else None
+            stack.pop()
+        return self._constants[value]
+
+    def _leaf(self, value: ir.Value) -> object:
+        if value.is_initializer() and not self.overridable(value):
+            return None if value.const_value is None else _array(value.const_value)
+        node = value.producer()
+        if node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            return _array_of_constant_node(node)
+        if (
+            node is not None
+            and node.op_type == "Shape"
+            and node.domain in ("", "ai.onnx")
+            and not value.is_graph_input()
+        ):
+            return self._static_shape(node)
+        return None
+
+    def _constant_inputs(self, value: ir.Value) -> list[ir.Value] | None:
+        """The inputs from which a node could compute the value once and for all; None where it cannot."""
+        node = value.producer()
+        if (
+            node is None
+            or node.domain not in ("", "ai.onnx")
+            or node.op_type in _NO_CONSTANT
+            or node.op_type == "Constant"
+            or len(node.outputs) != 1
+            or not node.inputs
+            or any(a.is_ref() or a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+                   for a in node.attributes.values())
+        ):  # fmt: skip
+            return None
+        if node.op_type == "Shape" and self._static_shape(node) is not None:
+            return None
+        shape = self.shape(value)
+        if shape is not None and math.prod(dim if isinstance(dim, int) else 1 for dim in shape) > _MAX_ELEMENTS:
+            return None
+        if node.op_type in _GENERATORS and (shape is None or not all(isinstance(dim, int) for dim in shape)):
+            return None
+        return [operand for operand in node.inputs if operand is not None]
+
+    def _static_shape(self, node: ir.Node) -> object:
+        shape = None if node.inputs[0] is None else self.shape(node.inputs[0])
+        if shape is None or not all(isinstance(dim, int) for dim in shape):
+            return None
+        start, end = (node.attributes.get(name) for name in ("start", "end"))
+        return np.array(shape[start.as_int() if start else None : end.as_int() if end else None], np.int64)
+
+    def _evaluate(self, node: ir.Node, arrays: list[object]) -> object:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        named = [("" if array is None else f"i{index}", array) for index, array in enumerate(arrays)]
+        proto = ir.serde.serialize_node(node)
+        del proto.input[:], proto.output[:]
+        proto.input.extend(name for name, _ in named)
+        proto.output.append("o")
+        inputs = [onnx.ValueInfoProto(name=name) for name, _ in named if name]
+        graph = onnx.helper.make_graph([proto], "constant", inputs, [onnx.ValueInfoProto(name="o")])
+        version = min(self.opset(node), onnx.defs.onnx_opset_version())
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
+        try:
+            with np.errstate(all="ignore"):
+                results = ReferenceEvaluator(model).run(None, {name: array for name, array in named if name})
+                result: object = next(iter(results))
+        except Exception:
+            # The evaluator lacks the operator or does not take these inputs: not a constant that we can know.
+            return None
+        return np.asarray(result) if isinstance(result, (np.ndarray, np.generic)) else None
+
+
+def _array(tensor: ir.TensorProtocol) -> object:
+    return None if tensor.dtype is ir.DataType.STRING else tensor.numpy()
+
+
+def _array_of_constant_node(node: ir.Node) -> object:
+    for name, attribute in node.attributes.items():
+        if attribute.is_ref():
+            return None
+        if name == "value":
+            return _array(attribute.as_tensor())
+        if name in ("value_float", "value_floats"):
+            return np.array(attribute.value, np.float32)
+        if name in ("value_int", "value_ints"):
+            return np.array(attribute.value, np.int64)
+    return None
+
+
+def _all_values(model: ir.Model) -> Iterable[ir.Value]:
+    graphs: list[ir.Graph] = [*model.graphs(), *(function.graph for function in model.functions.values())]
+    for graph in graphs:
+        yield from graph.inputs
+        yield from graph.initializers.values()
+        for node in graph:
+            yield from node.outputs

@@ -1,0 +1,233 @@
+"""Elementwise operators of values that depend on the input: which affines pass through them.
+
+Relu, LeakyRelu, PRelu     f(s x) = s f(x) for s >= 0; nothing for a shift
+Clip                       f(s x + t) with bounds (bound - t) / s, if s > 0 and one affine serves all channels
+Add, Sub, Sum              s a + s b + (t_a + t_b): one scale for all terms, shifts add up
+Mul, Div                   scales multiply (of a divisor: divide); nothing for a shift
+Identity, Dropout          everything, at inference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.rules.crossing import cross, unchanged
+from onnxnorm.affine.rules.sources import source
+from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Demands, Edit, Settled, Site
+
+__all__ = ["add", "clip", "dropout", "identity", "multiply", "prelu", "rectifier", "shape"]
+
+
+def identity(site: Site) -> Answer:
+    return cross(site, unchanged, unchanged)
+
+
+def shape(site: Site) -> Answer:
+    """Shape and Size look at no element."""
+    return Settled()
+
+
+def dropout(site: Site) -> Answer:
+    if site.opset >= 12 and site.input(2) is not None:
+        training = site.constant(2)
+        if training is None or bool(np.any(training)):
+            return Declined("drops values at random (training mode)")
+    if site.opset < 7 and not site.integer("is_test", 0):
+        return Declined("drops values at random (training mode)")
+    if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
+        return Declined("has a mask that is used")
+    return cross(site, unchanged, unchanged)
+
+
+def _scaled_by_non_negative(gauge: Gauge) -> Gauge | Declined:
+    if gauge.shifts:
+        return Declined("bends at zero, so no shift passes it")
+    if not gauge.non_negative:
+        return Declined("bends at zero, so no negative scale passes it")
+    return gauge
+
+
+def rectifier(site: Site) -> Answer:
+    """Relu and LeakyRelu."""
+    return cross(site, _scaled_by_non_negative, _scaled_by_non_negative)
+
+
+def prelu(site: Site) -> Answer:
+    if site.gauge_in(1) is not None:
+        return Declined("has a slope that depends on the input")
+    return cross(site, _scaled_by_non_negative, _scaled_by_non_negative)
+
+
+def clip(site: Site) -> Answer:
+    gauge = site.gauge_in(0) or site.gauge_out()
+    if gauge is None:
+        return Declined("has bounds that depend on the input")
+    if gauge.axes or not gauge.positive or gauge.to_new is None:
+        return Declined("has one pair of bounds, so only one positive scale and shift for all channels passes it")
+    value, output = site.input(0), site.output()
+    assert value is not None
+    demands = site.demand(output if site.gauge_in(0) is not None else value, gauge)
+    affine = gauge.to_new
+    scale, shift = affine.scale.item(), affine.shift.item()
+    if site.opset < 11:
+        attributes = {
+            name: ir.AttrFloat32(name, site.number(name, 0.0) * scale + shift)
+            for name in ("min", "max")
+            if name in site.node.attributes
+        }
+        return Settled(Edit((0,), attributes=attributes, what="moves its bounds"), demands)
+    bounds: list[int | Constant | None] = [0]
+    for index, role in ((1, "min"), (2, "max")):
+        bound = site.constant64(index)
+        if site.input(index) is None:
+            bounds.append(None)
+        elif bound is None:
+            return Declined("has bounds that are not constant")
+        else:
+            compute = partial(np.array, bound * scale + shift)
+            bounds.append(Constant(role, compute, site.dtype(index), old=site.input(index)))
+    return Settled(Edit(tuple(bounds), what="moves its bounds"), demands)
+
+
+def add(site: Site) -> Answer:
+    """Add, Sub and Sum; with one operand that is not constant they are sources."""
+    dynamic = [index for index in range(len(site.node.inputs)) if site.constant(index) is None]
+    if len(site.node.inputs) == 2 and len(dynamic) == 1:
+        return source(site)
+    if len(dynamic) < len(site.node.inputs):
+        return Declined("adds constants among several values")
+    signs = (1.0, -1.0) if site.node.op_type == "Sub" else (1.0,) * len(dynamic)
+    return _sum(site, signs)
+
+
+def _sum(site: Site, signs: Sequence[float]) -> Answer:
+    output = site.output()
+    rank = site.facts.rank(output)
+    shapes = [site.shape_in(index) for index in range(len(signs))]
+    if rank is None or any(shape is None for shape in shapes):
+        return Declined("adds values whose rank is not known")
+    gauge_out = site.gauge_out()
+    lifted = [_lifted(site.gauge_in(index), rank) for index in range(len(signs))]
+    known = [gauge for gauge in [gauge_out, *lifted] if gauge is not None]
+    # Both directions of a gauge obey the same law, so any one that all of them have will do.
+    backward = all(gauge.to_new is not None for gauge in known)
+    if not backward and any(gauge.to_old is None for gauge in known):
+        return Declined("would have to undo a scale of zero")
+
+    def side(gauge: Gauge) -> ChannelAffine:
+        affine = gauge.to_new if backward else gauge.to_old
+        assert affine is not None
+        return affine
+
+    def gauge_of(scale: FloatArray, shift: FloatArray) -> Gauge:
+        affine = ChannelAffine.of(scale, shift, rank)
+        return Gauge.new(affine) if backward else Gauge.old(affine)
+
+    scale = side(known[0]).scale
+    if any(not np.allclose(side(gauge).scale, scale, rtol=1e-13, atol=0.0) for gauge in known[1:]):
+        return Declined("adds values that would carry different scales")
+    shift = sum((sign * side(gauge).shift for sign, gauge in zip(signs, lifted, strict=True) if gauge is not None),
+                np.zeros((1,) * rank))  # fmt: skip
+    if gauge_out is None:
+        free = [index for index, gauge in enumerate(lifted) if gauge is None]
+        demands = site.demand(output, gauge_of(scale, shift))
+        return _scaled_operands(site, free, gauge_of(scale, np.zeros(())), demands)
+    missing = side(gauge_out).shift - shift
+    free = [index for index, gauge in enumerate(lifted) if gauge is None]
+    if not np.any(np.abs(missing) > 1e-13 * np.abs(side(gauge_out).shift)):
+        return _scaled_operands(site, free, gauge_of(scale, np.zeros(())), ())
+    ways = []
+    for taker in free:
+        taken = _lowered(site, taker, gauge_of(scale, signs[taker] * missing))
+        rest = _scaled_operands(site, [i for i in free if i != taker], gauge_of(scale, np.zeros(())), ())
+        if taken is not None and isinstance(rest, Settled):
+            value = site.input(taker)
+            assert value is not None
+            ways.append(Settled(None, (*rest.demands, *site.demand(value, taken))))
+    return Choice(tuple(ways)) if ways else Declined("has no operand that could take the shift")
+
+
+def _lifted(gauge: Gauge | None, rank: int) -> Gauge | None:
+    """The gauge of an operand as one of the result, whose rank may be higher."""
+    if gauge is None:
+        return None
+    return gauge.map(lambda array: array.reshape((1,) * (rank - array.ndim) + array.shape))
+
+
+def _lowered(site: Site, index: int, gauge: Gauge) -> Gauge | None:
+    """The gauge of the result as one of operand `index`; None where it varies along what that broadcasts over."""
+    shape = site.shape_in(index)
+    assert shape is not None
+    missing = gauge.any.rank - len(shape)
+    out_shape = site.shape_out() or ()
+    for axis in gauge.axes:
+        if (
+            axis < missing
+            or shape[axis - missing] != gauge.any.scale.shape[axis]
+            or out_shape[axis] != shape[axis - missing]
+        ):
+            return None
+    return gauge.map(lambda array: array.reshape(array.shape[missing:]))
+
+
+def _scaled_operands(site: Site, indices: Sequence[int], gauge: Gauge, demands: Demands) -> Settled | Declined:
+    for index in indices:
+        lowered = _lowered(site, index, gauge)
+        if lowered is None:
+            return Declined("broadcasts an operand along the axis on which the affine varies")
+        value = site.input(index)
+        assert value is not None
+        demands += site.demand(value, lowered)
+    return Settled(None, demands)
+
+
+def multiply(site: Site) -> Answer:
+    """Mul and Div; with one operand that is not constant they are sources."""
+    dynamic = [index for index in range(2) if site.constant(index) is None]
+    if len(dynamic) == 1 and not (site.node.op_type == "Div" and dynamic == [1]):
+        return source(site)
+    output = site.output()
+    rank = site.facts.rank(output)
+    shapes = [site.shape_in(index) for index in range(2)]
+    if rank is None or any(shape is None for shape in shapes):
+        return Declined("multiplies values whose rank is not known")
+    gauge_out = site.gauge_out()
+    lifted = [_lifted(site.gauge_in(index), rank) for index in range(2)]
+    if any(gauge.shifts for gauge in (gauge_out, *lifted) if gauge is not None):
+        return Declined("multiplies by a value that depends on the input, so no shift passes it")
+    power = (1.0, -1.0 if site.node.op_type == "Div" else 1.0)
+    if any(gauge.to_new is None or gauge.to_old is None for gauge in (gauge_out, *lifted) if gauge is not None) and (
+        sum(gauge is not None for gauge in (gauge_out, *lifted)) > 1 or lifted[1] is not None
+    ):
+        return Declined("would have to undo a scale of zero")
+
+    def scaled(scale: FloatArray) -> Gauge:
+        return Gauge.new(ChannelAffine.of(scale, np.zeros(()), rank))
+
+    product = np.ones((1,) * rank)
+    for gauge, exponent in zip(lifted, power, strict=True):
+        if gauge is not None and gauge.to_new is not None:
+            product = product * gauge.to_new.scale**exponent
+    if gauge_out is None:
+        only = lifted[0]
+        return Settled(None, site.demand(output, only if only is not None and lifted[1] is None else scaled(product)))
+    ways = []
+    if gauge_out.to_new is not None and np.allclose(gauge_out.to_new.scale, product, rtol=1e-13, atol=0.0):
+        return Settled()
+    for taker in (index for index in range(2) if lifted[index] is None):
+        value = site.input(taker)
+        if gauge_out.to_new is not None and gauge_out.to_old is not None:
+            wanted = scaled((gauge_out.to_new.scale / product) ** power[taker])
+        elif taker == 0 and lifted[1] is None:
+            wanted = gauge_out
+        else:
+            continue
+        lowered = _lowered(site, taker, wanted)
+        if lowered is not None and value is not None:
+            ways.append(Settled(None, site.demand(value, lowered)))
+    return Choice(tuple(ways)) if ways else Declined("has no operand that could take the scale")

@@ -1,0 +1,290 @@
+"""Operators that are channel affines themselves: BatchNormalization; Mul, Add, Sub, Div, Neg by a constant.
+
+They are what the solver wants to be rid of, and the easiest boundary for any other affine: with an affine b before
+and a after, the node A becomes a . A . b. BatchNormalization expresses every per-channel affine; Mul takes scales and
+Add takes shifts, and what they cannot take goes on to their other side.
+
+BatchNormalization (Ioffe and Szegedy 2015; ONNX): scale = gamma / sqrt(var + epsilon), shift = beta - mean * scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.facts import Facts
+from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
+
+__all__ = ["AffineNode", "affine_of", "is_affine", "source"]
+
+_ELEMENTWISE = frozenset({"Mul", "Add", "Sub", "Div", "Neg"})
+
+# Run time per element, in units of one BatchNormalization node of onnxruntime.
+_COST = {"BatchNormalization": 1.0, "Mul": 0.75, "Add": 0.75, "Sub": 0.75, "Div": 0.75, "Neg": 0.75}
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+@dataclass(frozen=True, eq=False)
+class AffineNode:
+    """A node that computes `affine` of its input number `data`.
+
+    `spread` is about how large the values of that input are, per channel, where the node knows (statistics of a
+    BatchNormalization: |mean| + sigma).
+    """
+
+    data: int
+    affine: ChannelAffine
+    spread: FloatArray | None = None
+
+
+def is_affine(node: ir.Node) -> bool:
+    """Whether `affine_of` may be asked about the node."""
+    return node.domain in ("", "ai.onnx") and (node.op_type == "BatchNormalization" or node.op_type in _ELEMENTWISE)
+
+
+def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    """The affine that `node` (see `is_affine`) computes, or why it computes none."""
+    with np.errstate(all="ignore"):
+        found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
+    if isinstance(found, AffineNode) and not found.affine.is_finite:
+        return Declined("has constants that give an infinite or undefined scale or shift")
+    return found
+
+
+def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    opset = facts.opset(node)
+    attributes = node.attributes
+    if any(attribute.is_ref() for attribute in attributes.values()):
+        return Declined("takes an attribute from the function around it")
+    if opset >= 14:
+        training = "training_mode" in attributes and attributes["training_mode"].as_int() != 0
+    elif opset < 7:
+        training = "is_test" not in attributes or attributes["is_test"].as_int() == 0
+    else:
+        training = any(output.name for output in node.outputs[1:])
+    if training:
+        return Declined(
+            "is in training mode: it normalizes by the statistics of each batch; export the model in eval mode"
+        )
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return Declined("has further outputs that are used")
+    names = ("scale", "bias", "mean", "variance")
+    parameters = []
+    for name, value in zip(names, node.inputs[1:5], strict=True):
+        array = facts.constant(value)
+        if array is None:
+            if facts.overridable(value):
+                return Declined(
+                    f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs)"
+                )
+            return Declined(f"has a {name} that is not constant")
+        parameters.append(np.asarray(array, np.float64))
+    gamma, beta, mean, variance = parameters
+    assert node.inputs[0] is not None
+    rank = facts.rank(node.inputs[0]) or facts.rank(node.outputs[0])
+    if rank is None or rank < 2:
+        return Declined("has an input whose rank is not known, or below 2")
+    epsilon = float(np.float32(attributes["epsilon"].as_float() if "epsilon" in attributes else 1e-5))
+    sigma = np.sqrt(variance + epsilon)
+    scale = gamma / sigma
+    shift = beta - mean * scale
+    # Parameters that undo each other up to their own rounding are meant as the identity.
+    unit = _epsilon(node.inputs[1])
+    if np.all(np.abs(scale - 1.0) <= unit) and np.all(np.abs(shift) <= unit * np.abs(mean)):
+        scale, shift = np.ones_like(scale), np.zeros_like(shift)
+    per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
+    if per_activation:
+        if scale.ndim != rank - 1:
+            return Declined("has per-activation statistics of another rank than its input")
+        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), (np.abs(mean) + sigma)[None])
+    if scale.ndim != 1 or not gamma.shape == beta.shape == mean.shape == variance.shape:
+        return Declined("has parameters that are no vectors of one length")
+    columns = (-1,) + (1,) * (rank - 2)
+    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), (np.abs(mean) + sigma).reshape(columns))
+
+
+def _epsilon(value: ir.Value | None) -> float:
+    wide = value is not None and value.dtype is ir.DataType.DOUBLE
+    return float(np.finfo(np.float64 if wide else np.float32).eps)
+
+
+def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    operands = [facts.constant(value) for value in node.inputs]
+    dynamic = [index for index, array in enumerate(operands) if array is None]
+    if len(dynamic) != 1:
+        return Declined("combines several values that depend on the input" if dynamic else "is constant")
+    data = dynamic[0]
+    value = node.inputs[data]
+    assert value is not None
+    shape = facts.shape(value)
+    if shape is None:
+        return Declined("has an input whose rank is not known")
+    if value.dtype not in _FLOATS:
+        return Declined("does not compute in floating point")
+    if facts.opset(node) < 7 and node.op_type != "Neg":
+        return Declined("broadcasts by the rules from before opset 7")
+    if node.op_type == "Neg":
+        return AffineNode(data, ChannelAffine.of(-1.0, 0.0, len(shape)))
+    constant = np.asarray(operands[1 - data], np.float64)
+    if constant.ndim > len(shape):
+        return Declined("has a constant that raises the rank of the result")
+    for extent, dim in zip(reversed(constant.shape), reversed(shape), strict=False):
+        if extent != 1 and extent != dim:
+            return Declined("has a constant that enlarges the result, or may do so")
+    if node.op_type == "Div" and data == 1:
+        return Declined("divides by a value that depends on the input")
+    scale, shift = np.ones(()), np.zeros(())
+    if node.op_type == "Mul":
+        scale = constant
+    elif node.op_type == "Div":
+        scale = 1.0 / constant
+    elif node.op_type == "Add":
+        shift = constant
+    elif data == 0:
+        shift = -constant
+    else:
+        scale, shift = -scale, constant
+    return AffineNode(data, ChannelAffine.of(scale, shift, len(shape)))
+
+
+def source(site: Site) -> Answer:
+    """The rule of every operator here that has one input which is not constant."""
+    found = affine_of(site.node, site.facts)
+    if isinstance(found, Declined):
+        return found
+    gauge_in, gauge_out = site.gauge_in(found.data), site.gauge_out()
+    new = _conjugated(found.affine, gauge_in, gauge_out)
+    if new is None:
+        return Declined("would have to undo a scale of zero")
+    edit = _expressed(site, found, new)
+    if edit is not None:
+        return Settled(edit)
+    ways = [*_passed_on(site, found, gauge_in, gauge_out, new)]
+    as_batch_norm = _as_batch_norm(site, found, new)
+    if as_batch_norm is not None:
+        ways.append(Settled(as_batch_norm))
+    return Choice(tuple(ways)) if ways else Declined(f"cannot express a {new} by one node")
+
+
+def _conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge | None) -> ChannelAffine | None:
+    """What the node has to compute from its new input to its new output; None where a zero scale is in the way."""
+    rank = affine.rank
+    identity = ChannelAffine.identity(rank)
+    # These two hold without any inverse: the new input is the old output, the old output is made from the new one.
+    if gauge_out is None and gauge_in is not None and gauge_in.to_new is not None and gauge_in.to_new.same_as(affine):
+        return identity
+    if gauge_in is None and gauge_out is not None and gauge_out.to_old is not None and gauge_out.to_old.same_as(affine):
+        return identity
+    before = identity if gauge_in is None else gauge_in.to_old
+    after = identity if gauge_out is None else gauge_out.to_new
+    if before is None or after is None:
+        return None
+    inner = before.then(affine)
+    if gauge_out is not None and gauge_out.to_old is not None and gauge_out.to_old.same_as(inner):
+        return identity
+    return inner.then(after)
+
+
+def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
+    """The node as it has to become, where one node of its kind or a cheaper one can say it."""
+    before = _COST[site.node.op_type] * site.facts.elements(site.output())
+    if new.is_identity:
+        return Edit((found.data,), removed=True, cost=-before, what="is undone")
+    if site.node.op_type == "Sub" and found.data == 1 and np.all(new.scale == -1.0):
+        constant = Constant("shift", partial(_leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
+        return Edit((constant, found.data), what="absorbs")
+    kind = "Add" if not new.scales else "Mul" if not new.shifts else None
+    if kind is None:
+        return _as_batch_norm(site, found, new) if site.node.op_type == "BatchNormalization" else None
+    values = new.shift if kind == "Add" else new.scale
+    constant = Constant(
+        "shift" if kind == "Add" else "scale", partial(_leading_axes_dropped, values), _dtype(site, found)
+    )
+    cost = _COST[kind] * site.facts.elements(site.output()) - before
+    attributes = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
+    if site.opset < 7:
+        return None
+    return Edit((found.data, constant), op_type=kind, attributes=attributes, cost=cost, what="absorbs")
+
+
+def _leading_axes_dropped(array: FloatArray) -> npt.NDArray[np.generic]:
+    while array.ndim > 1 and array.shape[0] == 1:
+        array = array[0]
+    return array.reshape(()) if array.size == 1 else array
+
+
+def _dtype(site: Site, found: AffineNode) -> ir.DataType:
+    value = site.input(found.data)
+    assert value is not None
+    if value.dtype is not None:
+        return value.dtype
+    return site.output().dtype or site.dtype(1 - found.data if site.node.op_type in _ELEMENTWISE else 1)
+
+
+def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
+    value = site.input(found.data)
+    assert value is not None
+    shape = site.facts.shape(value)
+    per_activation = site.node.op_type == "BatchNormalization" and site.integer("spatial", 1) == 0 and site.opset < 9
+    if new.rank < 2 or any(axis != 1 for axis in new.axes) or site.opset < 7 or per_activation or shape is None:
+        return None
+    channels = shape[1]
+    if site.node.op_type == "BatchNormalization":
+        array = site.constant(1)
+        channels = None if array is None else array.shape[0]
+    if not isinstance(channels, int):
+        return None
+    vectors = new.along_axis(1, channels)
+    assert vectors is not None
+    own = site.node.op_type == "BatchNormalization"
+    dtypes = [site.dtype(index) for index in (1, 2, 3, 4)] if own else [_dtype(site, found)] * 4
+    values = (vectors[0], vectors[1], np.zeros(channels), np.ones(channels))
+    roles = ("scale", "bias", "mean", "variance")
+    constants = tuple(
+        Constant(role, partial(np.array, vector), dtype, old=site.input(index) if own else None)
+        for index, (role, vector, dtype) in enumerate(zip(roles, values, dtypes, strict=True), start=1)
+    )
+    cost = (_COST["BatchNormalization"] - _COST[site.node.op_type]) * site.facts.elements(site.output())
+    attributes = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
+    return Edit(
+        (found.data, *constants), op_type="BatchNormalization", attributes=attributes, cost=cost, what="absorbs"
+    )
+
+
+def _passed_on(
+    site: Site, found: AffineNode, gauge_in: Gauge | None, gauge_out: Gauge | None, new: ChannelAffine
+) -> list[Settled]:
+    """What a Mul or an Add cannot take goes on to the side that is still free, or all of it does."""
+    value, output = site.input(found.data), site.output()
+    assert value is not None
+    if gauge_in is not None and gauge_out is not None:
+        return []
+    keeps_scale = site.node.op_type in ("Mul", "Div", "Neg")
+    ones, zeros = np.ones((1,) * new.rank), np.zeros((1,) * new.rank)
+    part: Gauge | None
+    if gauge_out is None:
+        # new is the old output in terms of the new input.
+        whole = Gauge.old(new)
+        part = Gauge.old(
+            ChannelAffine.of(ones, new.shift, new.rank) if keeps_scale else ChannelAffine.of(new.scale, zeros, new.rank)
+        )
+        target = output
+    else:
+        # new is the new output in terms of the old input.
+        whole = Gauge.new(new)
+        inner = new.inverse()
+        if keeps_scale:
+            part = None if inner is None else Gauge.new(ChannelAffine.of(ones, new.shift / new.scale, new.rank))
+        else:
+            part = Gauge.new(ChannelAffine.of(new.scale, zeros, new.rank))
+        target = value
+    cost = -_COST[site.node.op_type] * site.facts.elements(output)
+    ways = [Settled(Edit((found.data,), removed=True, cost=cost, what="is passed on"), site.demand(target, whole))]
+    if part is not None:
+        ways.append(Settled(None, site.demand(target, part)))
+    return ways

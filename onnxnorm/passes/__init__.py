@@ -1,0 +1,36 @@
+"""One transformation a file; the pipelines are plain tuples of their names, in the order they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from onnxnorm.passes.clean import CleanUp
+from onnxnorm.passes.fold_affines import FoldAffines
+from onnxnorm.passes.infer_shapes import InferShapes
+from onnxnorm.passes.journal import Decline, Journal, Rewrite
+
+__all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
+
+
+@dataclass(frozen=True)
+class PassSettings:
+    """What a pass may want to know beside the model."""
+
+    target: str = "portable"
+    freeze_inputs: bool = False
+
+
+PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
+
+PASSES: Mapping[str, PassMaker] = {
+    "infer_shapes": lambda journal, settings: InferShapes(),
+    "fold_affines": lambda journal, settings: FoldAffines(journal, freeze_inputs=settings.freeze_inputs),
+    "clean": lambda journal, settings: CleanUp(),
+}
+
+FOLDING: tuple[str, ...] = ("infer_shapes", "fold_affines", "clean")
+DEFAULT: tuple[str, ...] = ("infer_shapes", "fold_affines", "clean")

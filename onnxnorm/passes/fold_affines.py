@@ -1,0 +1,94 @@
+"""Every channel affine that can disappear does.
+
+Before: BatchNormalization, and Mul, Add, Sub, Div, Neg by constants, anywhere in the model.
+After: each is absorbed by a linear operator or another affine, wherever that is exact in float64; what is left has a
+reason. The algebra and its conditions are those of `onnxnorm.affine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from onnxnorm.affine import Declined, Facts, Region, affine_of, apply, is_affine, solve
+from onnxnorm.passes.journal import Journal
+
+__all__ = ["FoldAffines"]
+
+_NAME = "fold_affines"
+
+
+class FoldAffines(ir.passes.InPlacePass):
+    """Moves and absorbs the affines of every graph of the model."""
+
+    def __init__(self, journal: Journal, *, freeze_inputs: bool = False) -> None:
+        super().__init__()
+        self._journal = journal
+        self._freeze_inputs = freeze_inputs
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        facts = Facts(model, freeze_inputs=self._freeze_inputs)
+        modified = False
+        # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends.
+        while self._sweep(model, facts):
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+    def _sweep(self, model: ir.Model, facts: Facts) -> bool:
+        folded = False
+        for graph in _graphs(model):
+            for node in list(graph):
+                if node.graph is not None and is_affine(node):
+                    folded |= self._fold(node, facts)
+        return folded
+
+    def _fold(self, node: ir.Node, facts: Facts) -> bool:
+        op_type, name = node.op_type, node.name or ""
+        found = affine_of(node, facts)
+        if isinstance(found, Declined):
+            self._decline(node, found.reason)
+            return False
+        region = solve(node, found, facts)
+        if not isinstance(region, Region):
+            self._decline(node, region.reason)
+            return False
+        detail = _told(node, region)
+        refused = apply(region, facts)
+        if refused is not None:
+            self._decline(node, refused)
+            return False
+        self._journal.rewrite(_NAME, name, op_type, detail)
+        return True
+
+    def _decline(self, node: ir.Node, reason: str) -> None:
+        # An Add or a Mul is a bias or a gate more often than a normalization; nobody asks why it is there.
+        if node.op_type == "BatchNormalization":
+            self._journal.decline(node.name or "", node.op_type, reason)
+
+
+def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
+    yield from model.graphs()
+    yield from (function.graph for function in model.functions.values())
+
+
+def _told(node: ir.Node, region: Region) -> str:
+    """In words: where the affine went, and through which nodes."""
+    own = region.edits.get(node)
+    takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
+    through = {producer for value in region.gauges if (producer := value.producer()) is not None}
+    through |= {user for value in region.gauges for user in value.consumers()}
+    path = sorted(
+        {f"{other.op_type} {other.name!r}" for other in through if other is not node and other not in region.edits}
+    )
+    if not takers:
+        text = "is the identity" if own is not None and own.removed else "rewritten"
+    else:
+        into = ", ".join(f"{other.op_type} {other.name!r}" for other in takers[:4])
+        more = f" and {len(takers) - 4} more" if len(takers) > 4 else ""
+        text = f"absorbed into {into}{more}"
+        if own is not None and not own.removed:
+            text = f"partly {text}; {own.op_type or node.op_type} is left"
+    if path:
+        text += f" through {', '.join(path[:4])}" + (f" and {len(path) - 4} more" if len(path) > 4 else "")
+    return text

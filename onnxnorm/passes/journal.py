@@ -1,0 +1,49 @@
+"""What the passes did and what they left: the one place where both are written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Decline", "Journal", "Rewrite"]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One thing done: `node` (of type `op_type`) was changed by the pass `pass_name`; `detail` says how, in words."""
+
+    pass_name: str
+    node: str
+    op_type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Decline:
+    """One normalization left where it is, with the reason that a person can act on."""
+
+    node: str
+    op_type: str
+    reason: str
+
+
+class Journal:
+    """Collects rewrites in order, and for each node the last reason why it was left."""
+
+    def __init__(self) -> None:
+        self._rewrites: list[Rewrite] = []
+        self._declined: dict[str, Decline] = {}
+
+    def rewrite(self, pass_name: str, node: str, op_type: str, detail: str) -> None:
+        self._rewrites.append(Rewrite(pass_name, node, op_type, detail))
+        self._declined.pop(node, None)
+
+    def decline(self, node: str, op_type: str, reason: str) -> None:
+        self._declined[node] = Decline(node, op_type, reason)
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        return tuple(self._rewrites)
+
+    @property
+    def declined(self) -> tuple[Decline, ...]:
+        return tuple(self._declined.values())
