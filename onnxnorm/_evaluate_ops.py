@@ -151,25 +151,35 @@ def _dequantize_linear(
 
 
 class _Resize(ReferenceResize):
-    """onnxruntime multiplies size and scale in float32 (0.7 of 10 is 7, in float64 6); opset 10 has no roi."""
+    """The output size is rounded as onnxruntime rounds it: in float32 (0.7 of 10 is 7, in float64 6).
+
+    With align_corners the reference then spreads the fractional size, not the rounded one; before opset 11 there is no
+    roi. Refused are two rules in which the two differ: nearest downsampling before opset 11, and one element with
+    pytorch_half_pixel.
+    """
 
     def _run(  # type: ignore[override]
         self, x: Array, *inputs: Any, **attributes: Any
     ) -> tuple[Array, ...]:
-        if self.run_params["opsets"][""] < 11:
+        old = self.run_params["opsets"][""] < 11
+        if old:
             inputs = (None, *inputs)
-            attributes["coordinate_transformation_mode"] = "asymmetric"
-            attributes["nearest_mode"] = "floor"
+            attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         roi, scales, sizes = (*inputs, None, None, None)[:3]
-        if sizes is not None and np.size(sizes) == 0:
-            sizes = None
-        if sizes is not None:
-            scales = None
-        elif scales is not None:
-            axes = attributes.get("axes") or range(x.ndim)
-            length = np.array([x.shape[a] for a in axes])
-            single = np.floor(scales.astype(np.float32) * length.astype(np.float32))
-            scales = np.where(np.floor(scales * length) == single, scales, single / np.maximum(length, 1))
+        mode = attributes["coordinate_transformation_mode"]
+        lengths = np.array([x.shape[a] for a in attributes.get("axes") or range(x.ndim)])
+        if sizes is not None and np.size(sizes):
+            scales, out = None, np.asarray(sizes)
+        else:
+            sizes, out = None, np.floor(scales.astype(np.float32) * lengths.astype(np.float32))
+            if np.array_equal(out, lengths) and mode != "tf_crop_and_resize":
+                return (x,)
+            exact = (np.floor(scales * lengths) == out) & (mode != "align_corners")
+            scales = np.where(exact, scales, out / np.maximum(lengths, 1))
+            if old and attributes["mode"] == "nearest" and np.any(scales < 1):
+                raise NotImplementedError("nearest downsampling before opset 11")
+        if mode == "pytorch_half_pixel" and np.any((out == 1) & (lengths != 1)):
+            raise NotImplementedError("pytorch_half_pixel to a single element")
         outputs: tuple[Array, ...] = super()._run(x, roi, scales, sizes, **attributes)
         return outputs
 

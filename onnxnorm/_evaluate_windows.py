@@ -190,7 +190,7 @@ def conv_transpose(
             slice(t * d, t * d + max((n - 1) * s + 1, 0), s)
             for t, d, n, s in zip(tap, dilations, size, strides, strict=True)
         )
-        y[(..., *place)] += spread[_ALL + tap]
+        y[_ALL + place] += spread[_ALL + tap]
     if min(*before, *after) < 0:
         y = np.pad(y, [(0, 0), (0, 0), *((max(-h, 0), max(-t, 0)) for h, t in zip(before, after, strict=True))])
     keep = tuple(slice(max(h, 0), y.shape[2 + a] - max(after[a], 0)) for a, h in enumerate(before))
