@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -13,9 +13,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from onnxnorm._model_io import load
-from onnxnorm._optimize import Rewrite, optimize
+from onnxnorm._optimize import OptimizeResult, Rewrite, optimize
 
-__all__ = ["Fate", "NormRecord", "inspect"]
+__all__ = ["Fate", "NormRecord", "account", "inspect"]
 
 
 class Fate(str, enum.Enum):
@@ -37,8 +37,8 @@ class NormRecord:
 
     Attributes:
         kind: the normalization by its name in the field, such as "BatchNormalization" or "LRN (inter-channel)".
-        node: the node's name, or where it has none the name of its first output; `#2` and so on is put behind a name
-            that other nodes bear too.
+        node: the node's name; where it has none its operator and its place in the graph, such as "LRN_3"; where other
+            nodes bear the same name `#2`, `#3` and so on stand behind it.
         shape: of the tensor it normalizes: an integer, a symbolic dimension's name, or None where unknown, for each
             axis; None where not even the rank is known.
         fate: what `optimize` makes of it.
@@ -57,6 +57,18 @@ class NormRecord:
     op_type: str
     domain: str
     path: str
+
+    @property
+    def where(self) -> str:
+        """The path and the node in one text."""
+        return f"{self.path}/{self.node}" if self.path else self.node
+
+    @property
+    def shape_text(self) -> str:
+        """The shape as "Nx64x?x?": symbolic dimensions by their names, unknown ones as question marks."""
+        if self.shape is None:
+            return "?"
+        return "x".join("?" if dim is None else str(dim) for dim in self.shape) or "scalar"
 
 
 _KINDS: Mapping[tuple[str, str], str] = {
@@ -103,12 +115,26 @@ def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple
     Raises:
         OnnxNormError: the model cannot be read.
     """
-    loaded = load(model)
-    found = tuple(_normalizations(loaded))
-    _name_apart(loaded, found)
-    result = optimize(loaded)
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(loaded)
-    after = load(result.model)
+    return account(load(model), optimize)[1]
+
+
+def account(
+    model: ir.Model, transform: Callable[[ir.Model], OptimizeResult]
+) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+    """Runs `optimize`, or a variant of it, and tells what became of every normalization.
+
+    Args:
+        model: as `load` returns it; its shapes are inferred in place.
+        transform: is given the model and leaves it as it is.
+
+    Returns:
+        the result of `transform`, and the records as `inspect` returns them.
+    """
+    found = tuple(_normalizations(model))
+    renamed = _name_apart(model, found)
+    result = transform(model)
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    after = result.model if isinstance(result.model, ir.Model) else ir.from_proto(result.model)
     rewrites = _by_node(result.rewrites)
     declined = {decline.node: decline.reason for decline in result.declined}
     remaining = {node.name for node, _ in _nodes(after)}
@@ -122,7 +148,10 @@ def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple
         raised = [rewrite for rewrite in rewrites.get(name, ()) if _fate_of(rewrite) is Fate.RAISED]
         if name not in known and raised:
             records.append(_record(entry, raised, declined, True))
-    return tuple(records)
+    for node in (*(node for node, _ in _nodes(model)), *(node for node, _ in _nodes(after))):
+        if node.name in renamed:
+            node.name = renamed[node.name]
+    return result, tuple(records)
 
 
 def kind_of(node: ir.Node) -> str | None:
@@ -153,7 +182,7 @@ def _nodes_below(graph: ir.Graph, path: str) -> Iterator[tuple[ir.Node, str]]:
         for attribute in node.attributes.values():
             if attribute.is_ref():
                 continue
-            below = f"{prefix}{_shown_name(node)}/{attribute.name}"
+            below = f"{prefix}{node.name}/{attribute.name}"
             if attribute.type is ir.AttributeType.GRAPH:
                 yield from _nodes_below(attribute.as_graph(), below)
             elif attribute.type is ir.AttributeType.GRAPHS:
@@ -168,24 +197,24 @@ def _normalizations(model: ir.Model) -> Iterator[_Found]:
             yield _Found(node, kind, path)
 
 
-def _shown_name(node: ir.Node) -> str:
-    return node.name or next((value.name for value in node.outputs if value.name), node.op_type)
+def _name_apart(model: ir.Model, found: Iterable[_Found]) -> dict[str, str]:
+    """Gives every normalization a name that no other node has, as the account of the passes goes by names.
 
-
-def _name_apart(model: ir.Model, found: Iterable[_Found]) -> None:
-    """Gives every normalization a name that no other node has: the account of the passes goes by names."""
+    Returns the names given in place of others, with those others.
+    """
+    renamed = {}
     uses = Counter(node.name for node, _ in _nodes(model))
     for entry in found:
-        name = entry.node.name
-        if name and uses[name] == 1:
-            continue
-        wanted = _shown_name(entry.node)
+        name = wanted = entry.node.name or entry.node.op_type
         number = 1
-        while uses[wanted]:
+        while uses[wanted] > (wanted == entry.node.name):
             number += 1
-            wanted = f"{_shown_name(entry.node)}#{number}"
-        uses[wanted] += 1
-        entry.node.name = wanted
+            wanted = f"{name}#{number}"
+        if wanted != entry.node.name:
+            renamed[wanted] = entry.node.name or ""
+            uses[wanted] += 1
+            entry.node.name = wanted
+    return renamed
 
 
 def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:

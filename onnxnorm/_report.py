@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -90,11 +91,9 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
 
 
 def _jsonable(value: object) -> object:
-    if value is None or isinstance(value, str) and not isinstance(value, enum.Enum):
-        return value
     if isinstance(value, enum.Enum):
         return _jsonable(value.value)
-    if isinstance(value, (bool, int)):
+    if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
         if math.isnan(value):
@@ -144,12 +143,12 @@ def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
     """Bytes on disk of the model file at `path` with the external data files that `model`, read from it, refers to."""
     import onnx_ir as ir
 
-    files = {os.path.realpath(path)}
+    files = {Path(path).resolve()}
     for graph in model.graphs():
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
-                files.add(os.path.realpath(value.const_value.path))
-    return sum(os.path.getsize(file) for file in files)
+                files.add(Path(value.const_value.path).resolve())
+    return sum(file.stat().st_size for file in files)
 
 
 def format_size(size: int) -> str:

@@ -231,7 +231,7 @@ def test_files_for_inputs_are_split_at_the_longest_name() -> None:
     assert split_name("input:0:C:/x.npy", inputs) == ("input:0", "C:/x.npy")
     assert split_name("input:x.npy", inputs) == ("input", "x.npy")
     for text in ("other:x.npy", "x.npy", "input:"):
-        with pytest.raises(UsageError, match="name:file.npy"):
+        with pytest.raises(UsageError, match=r"name:file\.npy"):
             split_name(text, inputs)
 
 

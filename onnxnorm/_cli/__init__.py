@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
 from onnxnorm._cli import doctor, export, inspect, optimize, run, verify
-from onnxnorm._cli.outcome import JobFailed, UsageError
+from onnxnorm._cli.outcome import JobError, UsageError
 from onnxnorm._errors import OnnxNormError
 
 __all__ = ["main"]
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except JobFailed as error:
+    except JobError as error:
         return _fail(error, 1)
     except OnnxNormError as error:
         return _fail(error, 2)

@@ -14,8 +14,9 @@ __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 DESCRIPTIONS = {
     "export": """export a PyTorch model with every normalization as one node
 
-module:factory names a torch module, a class or function that makes one when it is called without arguments, or an
-object with build() and example_inputs(). The current folder is searched first. The model is put into evaluation mode.""",
+module:factory names a torch module, a class or function that makes one when it is called without arguments, or
+an object with build() and example_inputs(). The current folder is searched first. The model is put into
+evaluation mode.""",
 }
 
 
@@ -102,7 +103,7 @@ def _dynamic_shapes(inputs: tuple[Any, ...], axes: list[str]) -> tuple[dict[int,
             return None
         dims: dict[int, Any] = {} if batch is None else {0: batch}
         if "spatial" in axes:
-            dims |= {axis: torch.export.Dim.DYNAMIC for axis in range(2, value.ndim)}
+            dims |= dict.fromkeys(range(2, value.ndim), torch.export.Dim.DYNAMIC)
         return dims
 
     return tuple(map(of, inputs))

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from onnxnorm._inspect import NormRecord, inspect
+    from onnxnorm._inspect import inspect
     from onnxnorm._report import Table, print_json, print_table
 
     records = inspect(arguments.model)
@@ -29,20 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.model}: no normalization found")
         return 0
 
-    def where(record: NormRecord) -> str:
-        return f"{record.path}/{record.node}" if record.path else record.node
-
-    rows = [
-        (where(record), record.kind, format_shape(record.shape), record.fate.value, record.reason) for record in records
-    ]
+    rows = [(record.where, record.kind, record.shape_text, record.fate.value, record.reason) for record in records]
     print_table(Table.of("node kind shape fate reason", rows))
     fates = Counter(record.fate.value for record in records)
     print(f"{len(records)} normalizations: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))
     return 0
-
-
-def format_shape(shape: tuple[int | str | None, ...] | None) -> str:
-    """`N x 64 x ? x ?`: symbolic dimensions by name, unknown ones as a question mark."""
-    if shape is None:
-        return "?"
-    return "x".join("?" if dim is None else str(dim) for dim in shape) or "scalar"

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from onnxnorm._cli.outcome import JobFailed, UsageError, check_output
+from onnxnorm._cli.outcome import JobError, UsageError, check_output
 from onnxnorm._errors import OnnxNormError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnxnorm._optimize import Decline, OptimizeResult, Rewrite
+    from onnxnorm._inspect import NormRecord
+    from onnxnorm._optimize import OptimizeResult, Rewrite
     from onnxnorm._verify import VerifyReport
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
@@ -40,7 +41,7 @@ class _Outcome:
     size_before: int
     size_after: int
     rewrites: tuple[Rewrite, ...]
-    declined: tuple[Decline, ...]
+    normalizations: tuple[NormRecord, ...]
     verification: VerifyReport | None
 
 
@@ -80,22 +81,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
-    from onnxnorm import _optimize
+    from onnxnorm._inspect import account
     from onnxnorm._model_io import load
-    from onnxnorm._report import count_operators, model_size
+    from onnxnorm._optimize import optimize
+    from onnxnorm._report import count_operators, model_size, print_json
+    from onnxnorm.passes import FOLDING
 
     original = load(arguments.input)
     size_before = model_size(arguments.input, original)
     before = count_operators(original)
-    if arguments.command == "fold":
-        result = _optimize.fold(original, freeze_inputs=arguments.freeze_inputs)
-    else:
-        result = _optimize.optimize(
-            original,
-            passes=_chosen_passes(arguments.passes, arguments.skip),
-            target=arguments.target,
-            freeze_inputs=arguments.freeze_inputs,
-        )
+    passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
+    result, records = account(
+        original,
+        lambda model: optimize(model, passes=passes, target=arguments.target, freeze_inputs=arguments.freeze_inputs),
+    )
     proof = _prove(original, result, arguments) if arguments.verify else None
     result.save(arguments.output)
     written = load(arguments.output)
@@ -107,12 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
         size_before=size_before,
         size_after=model_size(arguments.output, written),
         rewrites=result.rewrites,
-        declined=result.declined,
+        normalizations=records,
         verification=proof,
     )
     if arguments.json:
-        from onnxnorm._report import print_json
-
         print_json(outcome)
     else:
         _print(outcome)
@@ -145,13 +142,14 @@ def _prove(original: ir.Model, result: OptimizeResult, arguments: argparse.Names
     try:
         report = verify(original, result.model)
     except OnnxNormError as error:
-        raise JobFailed(f"{error}; nothing was written, --no-verify writes the result unproved") from error
+        raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
     if not report.passed:
-        raise JobFailed(f"{arguments.input}: the result does not compute what the original does; nothing was written")
+        raise JobError(f"{arguments.input}: the result does not compute what the original does; nothing was written")
     return report
 
 
 def _print(outcome: _Outcome) -> None:
+    from onnxnorm._inspect import Fate
     from onnxnorm._report import Table, format_size, operator_table, print_table
 
     print_table(operator_table(outcome.operators_before, outcome.operators_after))
@@ -164,11 +162,11 @@ def _print(outcome: _Outcome) -> None:
         print_table(Table.of("pass operator >nodes for_example", rows))
     else:
         print("\nNothing to rewrite was found.")
-    if outcome.declined:
-        print("\nLeft:")
-        print_table(
-            Table.of("node operator reason", [(left.node, left.op_type, left.reason) for left in outcome.declined])
-        )
+    left = [record for record in outcome.normalizations if record.fate is Fate.LEFT]
+    if left:
+        print("\nNormalizations left:")
+        rows = [(record.where, record.kind, record.shape_text, record.reason) for record in left]
+        print_table(Table.of("node kind shape reason", rows))
     sizes = f"{format_size(outcome.size_before)} -> {format_size(outcome.size_after)}"
     nodes = f"{sum(outcome.operators_before.values())} -> {sum(outcome.operators_after.values())} nodes"
     proof = "verified" if outcome.verification is not None else "not verified"

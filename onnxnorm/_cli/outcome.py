@@ -7,14 +7,14 @@ from pathlib import Path
 
 from onnxnorm._errors import OnnxNormError
 
-__all__ = ["JobFailed", "UsageError", "check_output"]
+__all__ = ["JobError", "UsageError", "check_output"]
 
 
 class UsageError(OnnxNormError):
     """The command line itself is wrong: exit code 2."""
 
 
-class JobFailed(OnnxNormError):
+class JobError(OnnxNormError):
     """The input was fine, yet the job could not be done, or its result did not pass: exit code 1."""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import enum
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnxnorm._cli.outcome import JobFailed, UsageError, check_output
-from onnxnorm._cli.tensors import read_npy, read_npz, shape_option, shapes_by_name, split_name, write_npz
+from onnxnorm._cli.outcome import JobError, UsageError, check_output
+from onnxnorm._cli.tensors import listed, read_npy, read_npz, shape_option, shapes_by_name, split_name, write_npz
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +22,17 @@ __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 DESCRIPTIONS = {
     "run": """run a model in onnxruntime on given or random inputs
 
-Inputs that are not given are random and seeded; a dimension the model leaves open is 1 unless --shape says otherwise.""",
+Inputs that are not given are random and seeded; a dimension that the model leaves open is 1 unless --shape says
+otherwise.""",
 }
+
+
+class _CustomOperators(str, enum.Enum):
+    """What ran the operators of this project's domain."""
+
+    NONE = "none in the model"
+    NATIVE = "native library"
+    PORTABLE = "portable bodies"
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class _Outcome:
     """What there is to report; latencies in milliseconds, over `repeat` runs after one that warms up."""
 
     model: str
+    custom_operators: _CustomOperators
     native_library: str | None
     inputs: tuple[_Tensor, ...]
     outputs: tuple[_Tensor, ...]
@@ -87,4 +99,135 @@ def positive(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    if arguments.output is not None:
+        check_output(arguments.output)
+    from onnxnorm._cli.feeds import complete_feeds
+    from onnxnorm._model_io import load
+    from onnxnorm._report import print_json
+    from onnxnorm._runtime import find_library
+
+    model = load(arguments.model)
+    library = None if arguments.portable else find_library()
+    if all(node.domain != "onnxnorm" for node in model.graph.all_nodes()):
+        custom_operators = _CustomOperators.NONE
+    else:
+        custom_operators = _CustomOperators.PORTABLE if library is None else _CustomOperators.NATIVE
+    session = _make_session(arguments)
+    inputs = session.get_inputs()
+    names = [entry.name for entry in inputs]
+    given = _given_arrays(arguments, names)
+    shapes = shapes_by_name(arguments.shape, names)
+    for name in given.keys() & shapes.keys():
+        raise UsageError(f"input {name!r} has both an array and a --shape")
+    feeds = complete_feeds(inputs, given, shapes, arguments.seed)
+    try:
+        results = session.run(None, feeds)
+        latencies = []
+        for _ in range(arguments.repeat):
+            start = time.perf_counter()
+            session.run(None, feeds)
+            latencies.append((time.perf_counter() - start) * 1000)
+    except Exception as error:  # the common base of onnxruntime's errors is Exception itself
+        raise JobError(f"{arguments.model}: onnxruntime could not run it: {error}") from error
+    outputs = dict(zip((entry.name for entry in session.get_outputs()), results, strict=True))
+    if arguments.output is not None:
+        write_npz(arguments.output, _arrays(outputs))
+    outcome = _Outcome(
+        model=arguments.model,
+        custom_operators=custom_operators,
+        native_library=None if library is None else str(library),
+        inputs=tuple(_summary(name, array) for name, array in feeds.items()),
+        outputs=tuple(_summary(name, array) for name, array in outputs.items()),
+        repeat=arguments.repeat,
+        latency_median_ms=statistics.median(latencies),
+        latency_min_ms=min(latencies),
+        latency_max_ms=max(latencies),
+    )
+    if arguments.json:
+        print_json(outcome)
+    else:
+        _print(outcome)
+    return 0
+
+
+def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    from onnxnorm._runtime import session
+
+    options = onnxruntime.SessionOptions()
+    if arguments.threads is not None:
+        options.intra_op_num_threads = arguments.threads
+    return session(arguments.model, portable=arguments.portable, sess_options=options)
+
+
+def _given_arrays(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, np.ndarray]:
+    given = read_npz(arguments.inputs) if arguments.inputs is not None else {}
+    for name in given:
+        if name not in names:
+            raise UsageError(f"{arguments.inputs}: the model has no input {name!r}, its inputs are {listed(names)}")
+    for text in arguments.input:
+        name, path = split_name(text, names)
+        if name in given:
+            raise UsageError(f"input {name!r} is given twice")
+        given[name] = read_npy(path)
+    return given
+
+
+def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    for name, value in outputs.items():
+        if not isinstance(value, np.ndarray):
+            raise UsageError(f"output {name!r} is a {type(value).__name__}, which an .npz file cannot hold")
+    return outputs
+
+
+def _summary(name: str, value: Any) -> _Tensor:
+    import numpy as np
+
+    if not isinstance(value, np.ndarray):  # a sequence, a map or an empty optional
+        return _Tensor(
+            name, type(value).__name__, (len(value),) if hasattr(value, "__len__") else (), None, None, None, 0
+        )
+    numbers = value.astype(np.float64) if value.dtype.kind in "fiub" else np.empty(0)
+    numbers = numbers[~np.isnan(numbers)]
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs have no mean
+        mean = float(numbers.mean()) if numbers.size else None
+    return _Tensor(
+        name=name,
+        dtype=str(value.dtype),
+        shape=value.shape,
+        minimum=float(numbers.min()) if numbers.size else None,
+        maximum=float(numbers.max()) if numbers.size else None,
+        mean=mean,
+        nans=int(np.isnan(value).sum()) if value.dtype.kind == "f" else 0,
+    )
+
+
+def _print(outcome: _Outcome) -> None:
+    from onnxnorm._report import Table, print_table
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.6g}"
+
+    rows = [
+        (
+            role,
+            tensor.name,
+            tensor.dtype,
+            "x".join(map(str, tensor.shape)) or "scalar",
+            number(tensor.minimum),
+            number(tensor.maximum),
+            number(tensor.mean),
+            tensor.nans or "",
+        )
+        for role, tensors in (("input", outcome.inputs), ("output", outcome.outputs))
+        for tensor in tensors
+    ]
+    print_table(Table.of("role name type shape >min >max >mean >NaN", rows))
+    print(
+        f"\nlatency: median {outcome.latency_median_ms:.3g} ms, "
+        f"{outcome.latency_min_ms:.3g} to {outcome.latency_max_ms:.3g} ms, {outcome.repeat} runs"
+    )
+    print(f"custom operators: {outcome.custom_operators.value}")

@@ -34,9 +34,9 @@ class Target:
 def load_target(spec: str) -> Target:
     """Imports and builds what `spec` names.
 
-    `package.module:name` may name, through dots and keys of mappings, a torch module, a class or function that gives one
-    when it is called without arguments, or an object with the methods `build()` and `example_inputs()` (and, where it
-    likes, `dynamic_shapes`). A name that the module lacks is looked up in its mapping `MODELS`.
+    `package.module:name` may name, through dots and keys of mappings, a torch module, a class or function that gives
+    one when it is called without arguments, or an object with the methods `build()` and `example_inputs()` (and,
+    where it likes, `dynamic_shapes`). A name that the module lacks is looked up in its mapping `MODELS`.
 
     Raises:
         UsageError: nothing of that name, or no torch module; an error inside the imported code, with its place.

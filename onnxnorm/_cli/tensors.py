@@ -15,7 +15,7 @@ from onnxnorm._cli.outcome import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ShapeOption", "read_npy", "read_npz", "shape_option", "shapes_by_name", "split_name", "write_npz"]
+__all__ = ["ShapeOption", "listed", "read_npy", "read_npz", "shape_option", "shapes_by_name", "split_name", "write_npz"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dic
         if name is None:
             if len(inputs) != 1:
                 raise UsageError(
-                    f"the model has {len(inputs)} inputs ({_listed(inputs)}): write --shape name:1,3,224,224"
+                    f"the model has {len(inputs)} inputs ({listed(inputs)}): write --shape name:1,3,224,224"
                 )
             name = inputs[0]
         if name not in inputs:
-            raise UsageError(f"--shape: the model has no input {name!r}, its inputs are {_listed(inputs)}")
+            raise UsageError(f"--shape: the model has no input {name!r}, its inputs are {listed(inputs)}")
         if name in shapes:
             raise UsageError(f"--shape: input {name!r} is given twice")
         shapes[name] = option.dims
@@ -70,7 +70,7 @@ def split_name(text: str, inputs: Sequence[str]) -> tuple[str, str]:
     for name in sorted(inputs, key=len, reverse=True):
         if text.startswith(f"{name}:") and len(text) > len(name) + 1:
             return name, text[len(name) + 1 :]
-    raise UsageError(f"--input {text}: write name:file.npy with one of the model's inputs, {_listed(inputs)}")
+    raise UsageError(f"--input {text}: write name:file.npy with one of the model's inputs, {listed(inputs)}")
 
 
 def read_npy(path: str) -> np.ndarray:
@@ -121,7 +121,7 @@ def _write_zip(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
