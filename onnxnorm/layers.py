@@ -40,14 +40,14 @@ def local_response_norm(x: torch.Tensor, parameters: LRNParameters) -> torch.Ten
     """
     if has_torch_function_unary(x):
         return handle_torch_function(local_response_norm, (x,), x, parameters)
-    _check_input(x, parameters)
+    check_input(x, parameters)
     values = x.float() if x.dtype in _HALF_TYPES else x
     means = _channel_means if parameters.region is Region.INTER_CHANNEL else _spatial_means
     base = parameters.bias + parameters.alpha * means(values * values, parameters)
     return (values / base.pow(parameters.beta)).to(x.dtype)
 
 
-def _check_input(x: torch.Tensor, parameters: LRNParameters) -> None:
+def check_input(x: torch.Tensor, parameters: LRNParameters) -> None:
     if not x.is_floating_point():
         raise OnnxNormError(f"local response normalization takes floating point tensors, not {x.dtype}")
     if parameters.region is Region.INTER_CHANNEL:

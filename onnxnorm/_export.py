@@ -1,0 +1,127 @@
+"""`export`: a PyTorch module becomes an ONNX model in which every normalization is one node."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import onnx.version_converter
+
+from onnxnorm import _model_io
+from onnxnorm._errors import OnnxNormError, OnnxNormWarning
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+__all__ = ["export"]
+
+DEFAULT_OPSET = 21
+RMS_NORMALIZATION_OPSET = 23
+OLDEST_OPSET = 13
+
+# The oldest opset that PyTorch's exporter writes by itself; what is older is converted.
+_EXPORTER_OPSET = 18
+
+
+def export(
+    module: torch.nn.Module,
+    args: torch.Tensor | Sequence[Any] | Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None = None,
+    opset: int | None = None,
+    fold: bool = False,
+) -> onnx.ModelProto:
+    """Export a PyTorch module in evaluation mode, each of its normalizations as one node.
+
+    ONNX's own operator is used where the opset has it and onnxruntime runs it; local response normalizations without
+    one become `onnxnorm.InterChannelLRN` or `onnxnorm.IntraChannelLRN`, whose portable bodies the model carries.
+    BatchNormalizations stay. Parameters keep their names, and neither the module nor a parameter is changed.
+
+    Args:
+        module: the module, every part of it in evaluation mode.
+        args: example inputs: a tensor, a sequence of positional arguments, or a dictionary of named ones.
+        path: where to write the model too; written whole or not at all.
+        dynamic_shapes: the axes that stay open, as `torch.export.export` takes them, for each input a dictionary from
+            axis to `torch.export.Dim` or to a name: `{"x": {0: "batch"}}` or `[{0: "batch"}]`.
+        opset: the ONNX opset, 13 or later. By default 21, the first with GroupNormalization for each channel, which
+            onnxruntime runs from 1.20; 23 where the module has an RMSNorm (RMSNormalization; onnxruntime from 1.23).
+            Below those, a GroupNorm is a reshaped InstanceNormalization with Mul and Add, an RMSNorm is written out.
+            Below 18 the model is converted by onnx's version converter, which does not know every operator.
+        fold: move the BatchNormalizations into their neighbours as well, as `onnxnorm.fold` does.
+
+    Raises:
+        OnnxNormError: the module is in training mode (the message names the parts), is no module that can be exported,
+            does not run on `args`, uses an operator that ONNX has no form for, or the file cannot be written.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise OnnxNormError('onnxnorm.export needs PyTorch: pip install "onnxnorm[torch]"') from error
+    from onnxnorm import _export_check, _export_clean, _export_trace
+
+    checked = _export_check.check_module(module)
+    name = type(checked).__name__
+    _check_opset(opset)
+    arguments = _export_trace.Arguments(checked, *_export_check.normalized_args(args), dynamic_shapes)
+    with _export_trace.quiet():
+        program = _export_trace.trace(checked, arguments)
+        wanted = opset or (RMS_NORMALIZATION_OPSET if _export_trace.uses_rms_norm(program) else DEFAULT_OPSET)
+        model = _export_trace.translate(program, max(wanted, _EXPORTER_OPSET), arguments, name)
+        _export_clean.clean(model)
+    for part in _export_trace.batch_statistics_users(program):
+        warnings.warn(
+            f"{name}.{part} keeps no running statistics: it is exported as it is, normalizing each batch by its own "
+            "statistics, so that a result depends on the whole batch",
+            OnnxNormWarning,
+            stacklevel=2,
+        )
+    proto = _finished(model, wanted, name)
+    if fold:
+        proto = _folded(proto)
+    if path is not None:
+        _model_io.save(proto, path)
+    return proto
+
+
+def _check_opset(opset: object) -> None:
+    if opset is None:
+        return
+    newest = onnx.defs.onnx_opset_version()
+    if isinstance(opset, bool) or not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
+        raise OnnxNormError(f"opset must be a whole number from {OLDEST_OPSET} to {newest}, not {opset!r}")
+
+
+def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
+    """The model in one message, at the opset asked for, with the bodies of the custom operators it uses."""
+    try:
+        from onnxnorm import _ops
+    except ImportError:
+        _ops = None
+
+    model.graph.name = name
+    proto = _model_io.to_proto(model)
+    if opset < _EXPORTER_OPSET:
+        try:
+            proto = onnx.version_converter.convert_version(proto, opset)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise OnnxNormError(
+                f"{name} has no form at opset {opset} that onnx's version converter knows ({reason}); "
+                f"ask for opset {_EXPORTER_OPSET} or later"
+            ) from error
+    if _ops is not None:
+        _ops.attach_bodies(proto)
+    return proto
+
+
+def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxnorm._optimize import fold
+
+    folded = fold(proto).model
+    assert isinstance(folded, onnx.ModelProto)
+    return folded

@@ -1,0 +1,153 @@
+"""From the exporter's raw graph to one that a person can read: constants folded, names kept, plain shapes.
+
+Works on the exporter's `onnx_ir.Model` in place. BatchNormalizations are never folded into their neighbours here; that
+is the work of `onnxnorm.fold`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+import onnxscript.optimizer
+from onnx_ir.passes import common
+
+__all__ = ["clean"]
+
+_LAYOUT_OPS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_KEPT_METADATA = frozenset({_SCOPES, "pkg.torch.onnx.class_hierarchy"})
+
+# More elements than any weight has, and about what a bias has: folding makes no file larger.
+_LARGEST_INPUT = 2**40
+_LARGEST_GROWTH = 4096
+
+
+def clean(model: ir.Model) -> None:
+    """Tidy a freshly exported model: see the functions below, one for each step."""
+    origins = _views_of_initializers(model.graph)
+    _make_reshapes_constant(model.graph)
+    onnxscript.optimizer.fold_constants(model, input_size_limit=_LARGEST_INPUT, output_size_limit=_LARGEST_GROWTH)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.IdentityEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    common.ShapeInferencePass()(model)
+    _give_back_names(model.graph, origins)
+    _name_outputs(model.graph)
+    _name_nodes(model.graph)
+    _drop_notes(model)
+
+
+def _views_of_initializers(graph: ir.Graph) -> dict[str, str]:
+    """Values that only lay out a parameter anew, by name, and the parameter's name."""
+    origins: dict[str, str] = {}
+    for node in graph:
+        if node.op_type not in _LAYOUT_OPS or node.domain:
+            continue
+        source = node.inputs[0]
+        if source is None or source.name is None:
+            continue
+        origin = source.name if source.is_initializer() else origins.get(source.name)
+        name = node.outputs[0].name
+        if origin is not None and name is not None:
+            origins[name] = origin
+    return origins
+
+
+def _give_back_names(graph: ir.Graph, origins: dict[str, str]) -> None:
+    """A parameter that was only laid out anew keeps its name."""
+    for name, origin in origins.items():
+        value = graph.initializers.get(name)
+        if value is None or origin in graph.initializers:
+            continue
+        del graph.initializers[name]
+        value.name = origin
+        if value.const_value is not None:
+            value.const_value.name = origin
+        graph.initializers[origin] = value
+
+
+def _make_reshapes_constant(graph: ir.Graph) -> None:
+    """A Reshape with one open dimension takes a constant shape with -1 in its place.
+
+    The exporter builds such a shape at run time from Shape, Squeeze and Concat. The two are the same wherever no other
+    dimension is zero, since a Reshape keeps the number of elements.
+    """
+    for node in graph:
+        shape = node.outputs[0].shape
+        if node.op_type != "Reshape" or node.domain or shape is None:
+            continue
+        dims = list(shape)
+        fixed = [d for d in dims if isinstance(d, int)]
+        if len(dims) - len(fixed) > 1 or 0 in fixed:
+            continue
+        target = np.array([d if isinstance(d, int) else -1 for d in dims], dtype=np.int64)
+        value = ir.Value(name=_unused_name(graph, f"{node.outputs[0].name}_shape"))
+        value.const_value = ir.tensor(target, name=value.name)
+        value.type, value.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([len(dims)])
+        graph.initializers[value.name] = value  # type: ignore[index]
+        node.replace_input_with(1, value)
+
+
+def _unused_name(graph: ir.Graph, wish: str) -> str:
+    taken = set(_value_names(graph))
+    name, number = wish, 1
+    while name in taken:
+        name, number = f"{wish}_{number}", number + 1
+    return name
+
+
+def _value_names(graph: ir.Graph) -> Iterator[str]:
+    for value in (*graph.inputs, *graph.initializers.values()):
+        yield value.name or ""
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        for value in node.outputs:
+            yield value.name or ""
+
+
+def _name_outputs(graph: ir.Graph) -> None:
+    """`output`, or `output_0`, `output_1`, ...: the exporter's names are those of the last operators."""
+    made = [v for v in graph.outputs if v.producer() is not None]
+    if len(set(map(id, made))) != len(graph.outputs):
+        return
+    for i, value in enumerate(made):
+        value.name = _unused_name(graph, "output" if len(made) == 1 else f"output_{i}")
+
+
+def _name_nodes(graph: ir.Graph) -> None:
+    """A node is called after the module it came from, such as `layer1.0.bn1/BatchNormalization`."""
+    taken: set[str] = set()
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        module = _module_of(node)
+        wish = f"{module}/{node.op_type}" if module else node.op_type
+        name, number = wish, 1
+        while name in taken:
+            name, number = f"{wish}_{number}", number + 1
+        taken.add(name)
+        node.name = name
+
+
+def _module_of(node: ir.Node) -> str:
+    """The exporter's note reads "['', 'layer1', 'layer1.0', 'relu']": modules from the root, then the operator."""
+    try:
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+    except (SyntaxError, ValueError):
+        return ""
+    module = scopes[-2] if isinstance(scopes, list) and len(scopes) >= 2 else ""
+    return "" if str(module).startswith("_empty") else str(module)
+
+
+def _drop_notes(model: ir.Model) -> None:
+    """The exporter's debugging notes hold stack traces of the machine it ran on; where a node came from stays."""
+    model.graph.metadata_props.clear()
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for key in [k for k in node.metadata_props if k not in _KEPT_METADATA]:
+            del node.metadata_props[key]
+        for value in node.outputs:
+            value.metadata_props.clear()
+        if node.op_type == "BatchNormalization":
+            node.attributes.pop("momentum", None)
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()

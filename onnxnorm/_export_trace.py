@@ -1,0 +1,212 @@
+"""From a PyTorch module to the exporter's raw graph: what `onnxnorm.export` asks of torch.export and torch.onnx."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from onnxnorm import _export_translate
+from onnxnorm._errors import OnnxNormError, OnnxNormWarning
+
+__all__ = ["Arguments", "batch_statistics_users", "quiet", "trace", "translate", "uses_rms_norm"]
+
+_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch.fx.experimental.symbolic_shapes", "onnxscript", "onnx_ir")
+
+aten = torch.ops.aten
+
+
+class Arguments:
+    """The example inputs of a module by the names of its parameters, and which of their axes stay open."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None,
+    ) -> None:
+        self.positional, self.named = positional, named
+        try:
+            bound = inspect.signature(module.forward).bind(*positional, **named)
+        except TypeError as error:
+            raise OnnxNormError(f"{type(module).__name__} does not take these args: {error}") from None
+        self.by_name: dict[str, Any] = dict(bound.arguments)
+        self.open_axes = self._by_name(dynamic_shapes)
+
+    def _by_name(self, dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any] | None:
+        names = list(self.by_name)
+        if dynamic_shapes is None:
+            return None
+        if isinstance(dynamic_shapes, Mapping):
+            unknown = [str(name) for name in dynamic_shapes if name not in names]
+            if unknown:
+                raise OnnxNormError(f"dynamic_shapes names {', '.join(unknown)}, but the inputs are {', '.join(names)}")
+            return {name: dynamic_shapes.get(name) for name in names}
+        if not isinstance(dynamic_shapes, Sequence) or isinstance(dynamic_shapes, str):
+            raise OnnxNormError("dynamic_shapes must be a dictionary by input name or a sequence, one entry an input")
+        if len(dynamic_shapes) > len(names):
+            raise OnnxNormError(f"dynamic_shapes has {len(dynamic_shapes)} entries for {len(names)} inputs")
+        return {name: dynamic_shapes[i] if i < len(dynamic_shapes) else None for i, name in enumerate(names)}
+
+    def axis_names(self) -> list[dict[int, str]]:
+        """For each tensor among the inputs, in order, the names that the caller gave to its open axes."""
+        specs = self.open_axes or {}
+        return [
+            _names_of(spec)
+            for name, value in self.by_name.items()
+            for spec in _specs_of_tensors(value, specs.get(name))
+        ]
+
+
+def _specs_of_tensors(value: Any, spec: Any) -> Iterator[Any]:
+    if isinstance(value, torch.Tensor):
+        yield spec
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _specs_of_tensors(item, spec.get(key) if isinstance(spec, Mapping) else None)
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _specs_of_tensors(item, spec[i] if isinstance(spec, (list, tuple)) and i < len(spec) else None)
+
+
+def _names_of(spec: Any) -> dict[int, str]:
+    entries = spec.items() if isinstance(spec, Mapping) else enumerate(spec or ())
+    names = {axis: dim if isinstance(dim, str) else getattr(dim, "__name__", None) for axis, dim in entries}
+    return {axis: name for axis, name in names.items() if isinstance(axis, int) and name is not None}
+
+
+def _with_hints(spec: Any) -> Any:
+    """Names of axes become torch's hint for an open axis; all else is torch's own notation."""
+    if isinstance(spec, str):
+        return torch.export.Dim.DYNAMIC
+    if isinstance(spec, Mapping):
+        return {key: _with_hints(value) for key, value in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return type(spec)(_with_hints(value) for value in spec)
+    return spec
+
+
+def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.ExportedProgram:
+    """The module as one graph of ATen operators, its local response normalizations already single nodes."""
+    fused_attention = torch.backends.mha.get_fastpath_enabled()
+    # The fused operators of attention, taken where no gradient is wanted, have no ONNX form.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _export_translate.OneNodeMode(), _lengths_of_one_may_vary():
+            return torch.export.export(
+                module,
+                arguments.positional,
+                kwargs=arguments.named or None,
+                dynamic_shapes=_with_hints(arguments.open_axes),
+                strict=False,
+            )
+    except OnnxNormError:
+        raise
+    except Exception as error:
+        raise OnnxNormError(f"torch.export cannot trace {type(module).__name__}: {_reason(error)}") from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused_attention)
+
+
+def _lengths_of_one_may_vary() -> contextlib.AbstractContextManager[Any]:
+    """What torch's own exporter sets too: an open axis may have length 1 in the example."""
+    config = getattr(torch.fx.experimental, "_config", None)
+    if config is None or not hasattr(config, "backed_size_oblivious"):
+        return contextlib.nullcontext()
+    return config.patch(backed_size_oblivious=True)  # type: ignore[no-any-return]
+
+
+def translate(program: torch.export.ExportedProgram, opset: int, arguments: Arguments, name: str) -> ir.Model:
+    """The graph in ONNX operators, not cleaned, nothing folded; open axes named as the caller named them."""
+    try:
+        exported = torch.onnx.export(
+            program,
+            opset_version=opset,
+            custom_translation_table=_export_translate.translations(opset),
+            optimize=False,
+            verbose=False,
+            dynamo=True,
+        )
+    except Exception as error:
+        raise OnnxNormError(f"{name} has no ONNX form: {_reason(error)}") from error
+    assert exported is not None
+    model = exported.model
+    inputs, names = list(model.graph.inputs), arguments.axis_names()
+    if len(inputs) == len(names):
+        exported.rename_axes(_dimension_names(inputs, names))
+    return model
+
+
+def _dimension_names(inputs: Sequence[ir.Value], names: Sequence[dict[int, str]]) -> dict[str | ir.SymbolicDim, str]:
+    renamed: dict[str | ir.SymbolicDim, str] = {}
+    for given in (True, False):  # names that the caller gave come first
+        for value, axes in zip(inputs, names, strict=True):
+            for axis, dim in enumerate(value.shape or ()):
+                symbol = dim.value if isinstance(dim, ir.SymbolicDim) else None
+                if (
+                    symbol is not None
+                    and re.fullmatch(r"[su]\d+", symbol)
+                    and symbol not in renamed
+                    and (axis in axes) is given
+                ):
+                    renamed[symbol] = axes.get(axis, f"{value.name}_dim_{axis}")
+    return renamed
+
+
+def uses_rms_norm(program: torch.export.ExportedProgram) -> bool:
+    """Whether some normalization is an RMSNorm."""
+    return any(node.target is aten.rms_norm.default for node in _nodes(program))
+
+
+def batch_statistics_users(program: torch.export.ExportedProgram) -> list[str]:
+    """The modules whose batch normalization uses the statistics of the batch, by path."""
+    return [
+        _module_path(node)
+        for node in _nodes(program)
+        if node.target is aten.batch_norm.default and len(node.args) > 5 and node.args[5] is True
+    ]
+
+
+def _nodes(program: torch.export.ExportedProgram) -> Iterator[torch.fx.Node]:
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            yield from module.graph.nodes
+
+
+def _module_path(node: torch.fx.Node) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = str(stack[-1][0]) if stack else ""
+    return re.sub(r"^L\['self'\]\.?", "", path) or node.name
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:500]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporters' progress reports and deprecations to themselves."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("default", OnnxNormWarning)
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
