@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import onnx
 import onnx_ir as ir
@@ -76,9 +76,7 @@ def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
     if _tensor_bytes(model) + _ROOM_FOR_STRUCTURE > _PROTOBUF_LIMIT:
         raise OnnxNormError(f"{name_of(model)}: over 2 GB is too much for one ModelProto; write it with save(path)")
     _load_external(model)
-    proto = ir.serde.serialize_model(model)
-    assert isinstance(proto, onnx.ModelProto)
-    return proto
+    return ir.serde.serialize_model(model)
 
 
 def save(model: onnx.ModelProto | ir.Model, path: str | os.PathLike[str]) -> None:
@@ -105,7 +103,7 @@ def _read_proto(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise OnnxNormError(f"{path}: cannot read the model: {error.strerror or error}") from error
     try:
-        return onnx.ModelProto.FromString(data)
+        return cast(onnx.ModelProto, onnx.ModelProto.FromString(data))
     except Exception as error:
         raise OnnxNormError(f"{path}: this is no ONNX model, or only a part of one ({_first_line(error)})") from error
 

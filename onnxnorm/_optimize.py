@@ -9,6 +9,7 @@ from functools import cached_property
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm import _model_io
 from onnxnorm._errors import OnnxNormError
@@ -71,8 +72,10 @@ def optimize(
     if target not in TARGETS:
         raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
     journal = Journal()
-    settings = PassSettings(target=target, freeze_inputs=freeze_inputs)
+    settings = PassSettings(target=target)
     work = _model_io.load(model)
+    if freeze_inputs and (work.ir_version or 4) >= 4:
+        RemoveInitializersFromInputsPass()(work)
     for name in names:
         PASSES[name](journal, settings)(work)
     result = OptimizeResult(journal.rewrites, journal.declined, work, isinstance(model, ir.Model))

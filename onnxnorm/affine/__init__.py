@@ -1,7 +1,6 @@
 """Moving channel affines: the algebra, the table of rules, the solver."""
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
-from onnxnorm.affine.facts import Facts
 from onnxnorm.affine.rewrite import apply
 from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
 from onnxnorm.affine.site import Declined
@@ -11,7 +10,6 @@ __all__ = [
     "AffineNode",
     "ChannelAffine",
     "Declined",
-    "Facts",
     "Gauge",
     "Region",
     "Stuck",

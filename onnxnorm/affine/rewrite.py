@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm.affine.facts import Facts
+from onnxnorm._facts import Facts
+from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs, splice_out
 from onnxnorm.affine.site import Constant, Edit
 from onnxnorm.affine.solve import Region
 
@@ -31,16 +30,14 @@ def apply(region: Region, facts: Facts) -> str | None:
                 if isinstance(rounded, str):
                     return f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
                 arrays[constant] = rounded
-    touched = [value for value in region.gauges if value.producer() is not None]
     for node, edit in region.edits.items():
         if not edit.removed:
             _change(node, edit, arrays, facts)
     for node, edit in region.edits.items():
         if edit.removed:
-            _splice_out(node, edit)
-    # What the values were before: an annotation of theirs may tell of ranges or scales that no longer hold.
-    for value in touched:
-        value.metadata_props.pop("quantization", None)
+            kept = edit.inputs[0]
+            assert isinstance(kept, int)
+            splice_out(node, kept)
     return None
 
 
@@ -81,18 +78,11 @@ def _change(node: ir.Node, edit: Edit, arrays: dict[Constant, npt.NDArray[np.gen
             node.attributes.pop(name, None)
         else:
             node.attributes[name] = attribute
-    _set_inputs(node, new)
+    set_inputs(node, new)
     if edit.op_type is not None and len(node.outputs) > 1:
         node.resize_outputs(1)
     for value in old:
-        if value is not None:
-            _drop_unused(value, facts)
-
-
-def _set_inputs(node: ir.Node, values: Sequence[ir.Value | None]) -> None:
-    node.resize_inputs(len(values))
-    for index, value in enumerate(values):
-        node.replace_input_with(index, value)
+        drop_if_unused(value, facts)
 
 
 def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.generic], facts: Facts) -> ir.Value:
@@ -113,54 +103,4 @@ def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.gener
         facts.forget(old)
         return old
     name = facts.fresh_name(f"{node.name}_{constant.role}" if old is None or not old.name else f"{old.name}_folded")
-    tensor = ir.Tensor(array, dtype=constant.dtype, name=name)
-    if not isinstance(graph, ir.Graph) or facts.is_function_body(graph):
-        holder = ir.node("Constant", [], attributes={"value": tensor})
-        holder.outputs[0].name = name
-        holder.outputs[0].shape, holder.outputs[0].dtype = ir.Shape(array.shape), constant.dtype
-        graph.insert_before(graph[0], holder)
-        return holder.outputs[0]
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(constant.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    if facts.initializers_are_inputs and facts.is_main(graph):
-        graph.inputs.append(value)
-    return value
-
-
-def _drop_unused(value: ir.Value, facts: Facts) -> None:
-    """An initializer that nobody reads any more goes, from the inputs of an old model too."""
-    graph = value.graph
-    if graph is None or not value.is_initializer() or value.uses() or value.is_graph_output() or value.name is None:
-        return
-    if value.is_graph_input():
-        if not facts.initializers_are_inputs:
-            return
-        graph.inputs.remove(value)
-    del graph.initializers[value.name]
-
-
-def _splice_out(node: ir.Node, edit: Edit) -> None:
-    """The node's one output becomes its input; outputs of the graph keep their names."""
-    kept = edit.inputs[0]
-    assert isinstance(kept, int)
-    value, output, graph = node.inputs[kept], node.outputs[0], node.graph
-    assert value is not None and graph is not None
-    if output.is_graph_output() and (
-        value.is_graph_output() or value.is_graph_input() or value.is_initializer() or value.graph is not graph
-    ):
-        node.op_type, node.domain = "Identity", ""
-        node.attributes.clear()
-        _set_inputs(node, [value])
-        if len(node.outputs) > 1:
-            node.resize_outputs(1)
-        return
-    is_output, name = output.is_graph_output(), output.name
-    if value.shape is None:
-        value.shape = output.shape
-    output.replace_all_uses_with(value, replace_graph_outputs=True)
-    operands = [operand for operand in node.inputs if operand is not None and operand is not value]
-    graph.remove(node, safe=True)
-    if is_output:
-        output.name = None
-        value.name = name
-    del operands
+    return add_constant(graph, name, array, constant.dtype, facts)

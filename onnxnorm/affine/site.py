@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.facts import Dim, Facts
 
 __all__ = ["Answer", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Settled", "Site"]
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
-from onnxnorm.affine.facts import Facts
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode
 from onnxnorm.affine.site import Choice, Declined, Edit, Settled, Site
@@ -156,6 +156,8 @@ def _settle(
         rule = rule_for(node)
         if rule is None:
             return Stuck(f"{_called(node)} lets no affine pass", len(state.gauges))
+        if any(attribute.is_ref() for attribute in node.attributes.values()):
+            return Stuck(f"{_called(node)} takes an attribute from the function around it", len(state.gauges))
         answer = rule(Site(node, state.gauges, facts))
         if isinstance(answer, Declined):
             return Stuck(f"{_called(node)} {answer.reason}", len(state.gauges))

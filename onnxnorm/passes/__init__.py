@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
 from onnxnorm.passes.fold_affines import FoldAffines
+from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
 
@@ -21,16 +23,17 @@ class PassSettings:
     """What a pass may want to know beside the model."""
 
     target: str = "portable"
-    freeze_inputs: bool = False
 
 
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
 PASSES: Mapping[str, PassMaker] = {
     "infer_shapes": lambda journal, settings: InferShapes(),
-    "fold_affines": lambda journal, settings: FoldAffines(journal, freeze_inputs=settings.freeze_inputs),
+    "fold_affines": lambda journal, settings: FoldAffines(journal),
+    "fold_constants": lambda journal, settings: FoldConstants(journal),
     "clean": lambda journal, settings: CleanUp(),
+    "account": lambda journal, settings: Account(journal),
 }
 
-FOLDING: tuple[str, ...] = ("infer_shapes", "fold_affines", "clean")
-DEFAULT: tuple[str, ...] = ("infer_shapes", "fold_affines", "clean")
+FOLDING: tuple[str, ...] = ("infer_shapes", "fold_affines", "clean", "account")
+DEFAULT: tuple[str, ...] = ("infer_shapes", "fold_affines", "fold_constants", "clean", "account")

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from onnxnorm.affine import Declined, Facts, Region, affine_of, apply, is_affine, solve
+from onnxnorm._facts import Facts
+from onnxnorm.affine import Declined, Region, affine_of, apply, is_affine, solve
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["FoldAffines"]
@@ -22,13 +23,12 @@ _NAME = "fold_affines"
 class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
-    def __init__(self, journal: Journal, *, freeze_inputs: bool = False) -> None:
+    def __init__(self, journal: Journal) -> None:
         super().__init__()
         self._journal = journal
-        self._freeze_inputs = freeze_inputs
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts = Facts(model, freeze_inputs=self._freeze_inputs)
+        facts = Facts(model)
         modified = False
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends.
         while self._sweep(model, facts):
@@ -69,7 +69,8 @@ class FoldAffines(ir.passes.InPlacePass):
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
     yield from model.graphs()
-    yield from (function.graph for function in model.functions.values())
+    # The portable bodies of our own operators are as they should be.
+    yield from (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
 
 
 def _told(node: ir.Node, region: Region) -> str:

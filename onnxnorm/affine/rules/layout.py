@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnxnorm._facts import Dim
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.facts import Dim
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.site import Answer, Declined, Demands, Settled, Site
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.facts import Facts
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["AffineNode", "affine_of", "is_affine", "source"]
@@ -73,6 +73,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         )
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return Declined("has further outputs that are used")
+    if facts.constant(node.inputs[0]) is not None:
+        return Declined("normalizes a constant, so whoever reads it sees a constant")
     names = ("scale", "bias", "mean", "variance")
     parameters = []
     for name, value in zip(names, node.inputs[1:5], strict=True):

@@ -22,12 +22,39 @@ Dim: TypeAlias = "int | str | None"
 # The largest constant that is computed: beyond this a model asks for memory, not for a weight.
 _MAX_ELEMENTS = 2**28
 _NO_CONSTANT = frozenset(
-    ["Bernoulli", "If", "Loop", "Multinomial", "OptionalHasElement", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Scan", "SequenceEmpty"]
+    [
+        "Bernoulli",
+        "If",
+        "Loop",
+        "Multinomial",
+        "OptionalHasElement",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Scan",
+        "SequenceEmpty",
+    ]
 )
 _GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
 _RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
 _RANK_OF_INPUT = frozenset(
-    ["AveragePool", "BatchNormalization", "Clip", "Concat", "Dropout", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LRN", "LeakyRelu", "MaxPool", "Neg", "Relu", "Sigmoid"]
+    [
+        "AveragePool",
+        "BatchNormalization",
+        "Clip",
+        "Concat",
+        "Dropout",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "LRN",
+        "LeakyRelu",
+        "MaxPool",
+        "Neg",
+        "Relu",
+        "Sigmoid",
+    ]
 )
 _UNKNOWN = object()
 
@@ -35,9 +62,8 @@ _UNKNOWN = object()
 class Facts:
     """Answers about one model; holds for as long as values are replaced, not changed in place."""
 
-    def __init__(self, model: ir.Model, *, freeze_inputs: bool = False) -> None:
+    def __init__(self, model: ir.Model) -> None:
         self._ir_version = model.ir_version or 4
-        self._freeze_inputs = freeze_inputs
         self._opsets: Mapping[str, int] = dict(model.graph.opset_imports)
         self._constants: dict[ir.Value, object] = {}
         self._main = model.graph
@@ -88,13 +114,7 @@ class Facts:
 
     def overridable(self, value: ir.Value | None) -> bool:
         """Whether the value is an initializer that a caller may replace at run time."""
-        return (
-            value is not None
-            and value.is_initializer()
-            and value.is_graph_input()
-            and self._ir_version >= 4
-            and not self._freeze_inputs
-        )
+        return value is not None and value.is_initializer() and value.is_graph_input() and self._ir_version >= 4
 
     def shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
         """Extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not known."""

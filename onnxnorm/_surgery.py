@@ -1,0 +1,79 @@
+"""Changes to a graph that keep it whole: constants in, constants out, nodes taken out of the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxnorm._facts import Facts
+
+__all__ = ["add_constant", "drop_if_unused", "set_inputs", "splice_out"]
+
+
+def add_constant(
+    graph: ir.Graph, name: str, array: npt.NDArray[np.generic], dtype: ir.DataType, facts: Facts
+) -> ir.Value:
+    """A new constant of `graph`: an initializer, or a node where the graph is the body of a function.
+
+    Before IR version 4 it is listed among the inputs of the graph too, as every initializer there has to be.
+    """
+    tensor = ir.Tensor(array, dtype=dtype, name=name)
+    if facts.is_function_body(graph):
+        holder = ir.node("Constant", [], attributes={"value": tensor})
+        value = holder.outputs[0]
+        value.name, value.shape, value.dtype = name, ir.Shape(array.shape), dtype
+        graph.insert_before(graph[0], holder)
+        return value
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor)
+    graph.register_initializer(value)
+    if facts.initializers_are_inputs and facts.is_main(graph):
+        graph.inputs.append(value)
+    return value
+
+
+def drop_if_unused(value: ir.Value | None, facts: Facts) -> None:
+    """An initializer that nobody reads any more goes, from the inputs of an old model too."""
+    if value is None or not value.is_initializer() or value.uses() or value.is_graph_output() or value.name is None:
+        return
+    graph = value.graph
+    assert graph is not None
+    if value.is_graph_input():
+        if not facts.initializers_are_inputs:
+            return
+        graph.inputs.remove(value)
+    del graph.initializers[value.name]
+
+
+def set_inputs(node: ir.Node, values: Sequence[ir.Value | None]) -> None:
+    node.resize_inputs(len(values))
+    for index, value in enumerate(values):
+        node.replace_input_with(index, value)
+
+
+def splice_out(node: ir.Node, kept: int = 0) -> None:
+    """Input number `kept` takes the place of the node's one output; outputs of the graph keep their names.
+
+    Where the graph could not say that without a node (an input that is an output too), the node becomes an Identity.
+    """
+    value, output, graph = node.inputs[kept], node.outputs[0], node.graph
+    assert value is not None and graph is not None
+    if len(node.outputs) > 1:
+        node.resize_outputs(1)
+    if output.is_graph_output() and (
+        value.is_graph_output() or value.is_graph_input() or value.is_initializer() or value.graph is not graph
+    ):
+        node.op_type, node.domain = "Identity", ""
+        node.attributes.clear()
+        set_inputs(node, [value])
+        return
+    is_output, name = output.is_graph_output(), output.name
+    if value.shape is None:
+        value.shape = output.shape
+    output.replace_all_uses_with(value, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    if is_output:
+        output.name = None
+        value.name = name

@@ -1,0 +1,49 @@
+"""Every normalization that is still there gets its reason.
+
+Before and after are the same model; only the journal grows.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxnorm.passes.journal import Journal
+
+__all__ = ["NORMALIZATIONS", "Account"]
+
+NORMALIZATIONS: frozenset[tuple[str, str]] = frozenset(
+    {("", op_type) for op_type in (
+        "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization",
+        "LpNormalization", "MeanVarianceNormalization", "RMSNormalization",
+    )}
+    | {("onnxnorm", "InterChannelLRN"), ("onnxnorm", "IntraChannelLRN")}
+    | {("com.microsoft", op_type) for op_type in (
+        "GroupNorm", "SkipGroupNorm", "SkipLayerNormalization", "SimplifiedLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+    )}
+)  # fmt: skip
+"""Domain and operator of everything that this project calls a normalization."""
+
+
+class Account(ir.passes.InPlacePass):
+    """Writes a reason for each normalization of which no other pass has said why it stays."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        explained = {decline.node for decline in self._journal.declined}
+        bodies = [function.graph for function in model.functions.values() if function.domain != "onnxnorm"]
+        for graph in [*model.graphs(), *bodies]:
+            for node in graph:
+                domain = "" if node.domain == "ai.onnx" else node.domain
+                if (domain, node.op_type) in NORMALIZATIONS and node.name not in explained:
+                    self._journal.decline(node.name or "", node.op_type, _reason(node))
+        return ir.passes.PassResult(model, modified=False)
+
+
+def _reason(node: ir.Node) -> str:
+    if node.op_type == "BatchNormalization":
+        return "no pass that folds was asked for"
+    return "normalizes by what it computes from its input, so it is no fixed affine; it stays one node"
