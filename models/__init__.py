@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +56,9 @@ class ModelSpec:
         return (as_input(self.input_shape, self.pixels, batch),)
 
     @property
-    def dynamic_shapes(self) -> tuple[dict[int, Any], ...]:
-        """The open axes as `torch.export` and `onnxnorm.export` take them.
-
-        `torch.export` takes an axis of length 1 for a constant: export with `example_inputs(batch=2)`.
-        """
-        from torch.export import Dim
-
-        return ({axis: Dim(name) for axis, name in self.dynamic_axes},)
+    def dynamic_shapes(self) -> tuple[dict[int, str], ...]:
+        """The open axes as `onnxnorm.export` and `torch.onnx.export` take them: for each input, axis to name."""
+        return (dict(self.dynamic_axes),)
 
 
 _IMAGE_AXES = ((0, "batch"), (2, "height"), (3, "width"))
