@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -109,8 +110,11 @@ def _self_test(op_type: str, *, portable: bool) -> Check:
     attributes = _SELF_TESTS[op_type]
     shape = (2, 4, 5, 3)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    formula = {"InterChannelLRN": reference.inter_channel_lrn, "IntraChannelLRN": reference.intra_channel_lrn}[op_type]
-    expected = formula(x, **attributes)
+    formulas: dict[str, Callable[..., Any]] = {
+        "InterChannelLRN": reference.inter_channel_lrn,
+        "IntraChannelLRN": reference.intra_channel_lrn,
+    }
+    expected = formulas[op_type](x, **attributes)
     node = onnx.helper.make_node(op_type, ["x"], ["y"], name="self-test", domain=_ops.DOMAIN, **attributes)
     values = [onnx.helper.make_tensor_value_info(text, onnx.TensorProto.FLOAT, shape) for text in "xy"]
     graph = onnx.helper.make_graph([node], "self-test", values[:1], values[1:])

@@ -85,6 +85,7 @@ _KINDS: Mapping[tuple[str, str], str] = {
     ("com.microsoft", "SkipGroupNorm"): "GroupNormalization",
     ("com.microsoft", "SkipLayerNormalization"): "LayerNormalization",
     ("com.microsoft", "EmbedLayerNormalization"): "LayerNormalization",
+    ("com.microsoft", "SimplifiedLayerNormalization"): "RMSNormalization",
     ("com.microsoft", "SkipSimplifiedLayerNormalization"): "RMSNormalization",
     ("onnxnorm", "InterChannelLRN"): "LRN (inter-channel)",
     ("onnxnorm", "IntraChannelLRN"): "LRN (intra-channel)",
@@ -236,7 +237,7 @@ def _record(entry: _Found, rewrites: Sequence[Rewrite], declined: Mapping[str, s
     reason = "; ".join(rewrite.detail for rewrite in rewrites) or "nothing reads its result"
     if remains and fate is not Fate.RAISED:
         fate = Fate.LEFT
-        reason = declined.get(name) or _reason_to_stay(entry)
+        reason = declined.get(name) or "no pass that looks at it was run"
     return NormRecord(
         kind=entry.kind,
         node=name,
@@ -247,13 +248,6 @@ def _record(entry: _Found, rewrites: Sequence[Rewrite], declined: Mapping[str, s
         domain=node.domain,
         path=entry.path,
     )
-
-
-def _reason_to_stay(entry: _Found) -> str:
-    if entry.kind == "BatchNormalization":
-        place = f"in {entry.path}, where no pass goes" if entry.path else "where no pass found it"
-        return f"it stands {place}"
-    return "its statistics come from the data at run time, so no constant can take them in; it stays one node"
 
 
 def _shape_of(value: ir.Value | None) -> tuple[int | str | None, ...] | None:

@@ -14,14 +14,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxnorm import _cli
+import onnxnorm
+from onnxnorm import _cli, _doctor, _ops, _optimize, reference
 from onnxnorm._cli import inspect as inspect_command
 from onnxnorm._cli.outcome import UsageError
 from onnxnorm._cli.tensors import ShapeOption, read_npz, shape_option, shapes_by_name, split_name, write_npz
 from onnxnorm._errors import OnnxNormWarning
+from onnxnorm._runtime import find_library
+from onnxnorm.passes import PASSES
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "onnx", "onnxruntime", "onnx_ir", "onnxscript", "numpy", "rich"}
@@ -318,3 +323,341 @@ def test_a_reader_that_goes_away_is_no_error(model_path: Path) -> None:
         os.close(writing)
     assert finished.returncode == 141
     assert finished.stderr == ""
+
+
+# optimize and fold
+
+
+def _operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+@pytest.mark.parametrize("command", ["optimize", "fold"])
+def test_optimize_prints_the_operators_before_and_after_and_what_is_left(
+    capsys: Captured, tmp_path: Path, model_path: Path, command: str
+) -> None:
+    output = tmp_path / "out.onnx"
+    before = model_path.read_bytes()
+    assert _cli.main([command, str(model_path), str(output)]) == 0
+    captured = capsys.readouterr()
+    rows = [line.split() for line in captured.out.splitlines()]
+    assert ["operator", "before", "after", "change"] in rows
+    assert ["BatchNormalization", "1", "0", "-1"] in rows
+    assert ["Conv", "1", "1"] in rows
+    assert ["all", "nodes", "4", "3", "-1"] in rows
+    (left,) = [row for row in rows if row[:1] == ["lrn"]]
+    assert left[1:4] == ["LRN", "(inter-channel)", "Nx4x8x8"] and len(left) > 6
+    assert captured.out.splitlines()[-2].startswith("verification passed: ")
+    assert captured.out.splitlines()[-1].startswith(f"{output}: 4 -> 3 nodes, ")
+    assert captured.err == ""
+    assert _operators(output) == ["Conv", "Relu", "LRN"]
+    assert model_path.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [model_path, output]
+
+
+def test_optimize_as_json(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    output = tmp_path / "out.onnx"
+    assert _cli.main(["optimize", str(model_path), str(output), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["operators_before"] == {"Conv": 1, "BatchNormalization": 1, "Relu": 1, "LRN": 1}
+    assert document["operators_after"] == {"Conv": 1, "Relu": 1, "LRN": 1}
+    assert document["size_before"] == model_path.stat().st_size
+    assert document["size_after"] == output.stat().st_size
+    fates = {record["node"]: record["fate"] for record in document["normalizations"]}
+    assert fates == {"bn": "absorbed", "lrn": "left"}
+    assert document["verification"]["passed"] is True
+
+
+def test_optimize_in_place(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    assert _cli.main(["optimize", str(model_path), str(model_path)]) == 0
+    assert _operators(model_path) == ["Conv", "Relu", "LRN"]
+    assert list(tmp_path.iterdir()) == [model_path]
+    assert "4 -> 3 nodes" in capsys.readouterr().out
+
+
+def test_results_that_do_not_verify_are_not_written(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path
+) -> None:
+    """An optimizer that spoils a weight stands in for the one that has no known errors."""
+    real = _optimize.optimize
+
+    def spoiled(model: ir.Model, **options: Any) -> Any:
+        result = real(model, **options)
+        weight = result.model.graph.initializers["w"]
+        weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01), name="w")
+        return result
+
+    monkeypatch.setattr(_optimize, "optimize", spoiled)
+    output = tmp_path / "out.onnx"
+    assert "nothing was written" in fails(capsys, 1, "optimize", model_path, output, "--skip", "fold_affines")
+    assert not output.exists()
+    assert _cli.main(["optimize", str(model_path), str(output), "--skip", "fold_affines", "--no-verify"]) == 0
+    assert output.exists()
+    assert "not verified" in capsys.readouterr().out.splitlines()
+
+
+def test_passes_are_listed_chosen_and_skipped(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        _cli.main(["optimize", "--list-passes"])
+    assert stop.value.code == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert listed == list(PASSES)
+    output = tmp_path / "out.onnx"
+    assert _cli.main(["optimize", str(model_path), str(output), "--skip", "fold_affines"]) == 0
+    assert "BatchNormalization" in _operators(output)
+    assert _cli.main(["optimize", str(model_path), str(output), "--passes", "infer_shapes,fold_affines"]) == 0
+    assert "BatchNormalization" not in _operators(output)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--passes", "infer_shapes,nosuch"), "'nosuch'"),
+        (("--skip", "nosuch"), "'nosuch'"),
+        (("--target", "nosuch"), "'nosuch'"),
+    ],
+)
+def test_unknown_passes_and_targets_are_refused(
+    capsys: Captured, tmp_path: Path, model_path: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    assert expected in fails(capsys, 2, "optimize", model_path, tmp_path / "out.onnx", *arguments)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_inputs_with_values_of_their_own_are_frozen_only_on_demand(capsys: Captured, tmp_path: Path) -> None:
+    model = conv_bn_lrn()
+    for constant in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(constant.name, TensorProto.FLOAT, constant.dims))
+    path, output = tmp_path / "old.onnx", tmp_path / "out.onnx"
+    onnx.save(model, path)
+    assert _cli.main(["optimize", str(path), str(output)]) == 0
+    assert "BatchNormalization" in _operators(output)
+    assert _cli.main(["optimize", str(path), str(output), "--freeze-inputs"]) == 0
+    assert "BatchNormalization" not in _operators(output)
+    capsys.readouterr()
+
+
+# inspect
+
+
+def test_inspect_prints_a_line_for_each_normalization(capsys: Captured, model_path: Path) -> None:
+    assert _cli.main(["inspect", str(model_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["node", "bn", "lrn", "2"]
+    assert "absorbed" in lines[1] and "left" in lines[2]
+    assert lines[3] == "2 normalizations: 1 absorbed, 1 left"
+
+
+def test_inspect_as_json_is_only_json(capsys: Captured, model_path: Path) -> None:
+    assert _cli.main(["inspect", str(model_path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["model"] == str(model_path)
+    records = onnxnorm.inspect(model_path)
+    assert [record["node"] for record in document["normalizations"]] == [record.node for record in records]
+    assert document["normalizations"][0]["shape"] == ["N", 4, 8, 8]
+
+
+def test_inspect_of_a_model_without_any(capsys: Captured, tmp_path: Path) -> None:
+    path = tmp_path / "relu.onnx"
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
+    onnx.save(onnx.parser.parse_model(text), path)
+    assert _cli.main(["inspect", str(path)]) == 0
+    assert "no normalization" in capsys.readouterr().out
+
+
+# verify
+
+
+def test_verify_tells_equal_models_from_others_by_its_exit_code(
+    capsys: Captured, tmp_path: Path, model_path: Path
+) -> None:
+    other = tmp_path / "other.onnx"
+    onnx.save(conv_bn_lrn(bias=1.01), other)
+    assert _cli.main(["verify", str(model_path), str(model_path)]) == 0
+    assert "passed" in capsys.readouterr().out.lower()
+    assert _cli.main(["verify", str(model_path), str(other)]) == 1
+    captured = capsys.readouterr()
+    assert "failed" in captured.out.lower()
+    assert captured.err == ""
+
+
+def test_verify_as_json_on_given_inputs(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    inputs = tmp_path / "x.npz"
+    np.savez(inputs, x=np.ones((2, 3, 8, 8), np.float32))
+    assert _cli.main(["verify", str(model_path), str(model_path), "--inputs", str(inputs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"] is True
+
+
+def test_verify_takes_shapes(capsys: Captured, model_path: Path) -> None:
+    assert _cli.main(["verify", str(model_path), str(model_path), "--shape", "5,3,8,8", "--json"]) == 0
+    assert "5" in capsys.readouterr().out
+    message = fails(capsys, 2, "verify", model_path, model_path, "--shape", "x:5,3,8,9")
+    assert "'x'" in message
+    message = fails(capsys, 2, "verify", model_path, model_path, "--shape", "nosuch:1")
+    assert "'nosuch'" in message
+
+
+def test_verify_refuses_wrong_inputs(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    inputs = tmp_path / "x.npz"
+    np.savez(inputs, nosuch=np.ones(2))
+    assert "x" in fails(capsys, 2, "verify", model_path, model_path, "--inputs", inputs)
+    assert "missing.npz" in fails(capsys, 2, "verify", model_path, model_path, "--inputs", tmp_path / "missing.npz")
+
+
+# run
+
+
+def test_run_on_given_inputs_writes_what_the_model_computes(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    x = np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    output = tmp_path / "out.npz"
+    arguments = ["--input", f"x:{tmp_path / 'x.npy'}", "--output", str(output), "--repeat", "2", "--threads", "1"]
+    assert _cli.main(["run", str(model_path), *arguments]) == 0
+    (y,) = onnxruntime.InferenceSession(model_path).run(None, {"x": x})
+    np.testing.assert_allclose(np.load(output)["y"], y, rtol=1e-5)
+    text = capsys.readouterr().out
+    rows = [line.split() for line in text.splitlines()]
+    (row,) = [row for row in rows if row[:1] == ["output"]]
+    assert row[1:4] == ["y", "float32", "2x4x8x8"]
+    assert [float(figure) for figure in row[4:]] == pytest.approx([y.min(), y.max(), y.mean()], rel=1e-4, abs=1e-6)
+    assert "2 runs" in text
+    assert "none in the model" in text
+
+
+def test_run_is_seeded(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    found = []
+    for seed in ("0", "0", "1"):
+        arguments = ["--seed", seed, "--repeat", "1", "--output", str(tmp_path / "y.npz"), "--shape", "3,3,8,8"]
+        assert _cli.main(["run", str(model_path), *arguments]) == 0
+        found.append(read_npz(str(tmp_path / "y.npz"))["y"])
+    capsys.readouterr()
+    assert found[0].shape == (3, 4, 8, 8)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+def test_run_as_json_shows_nan(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.full((1, 3, 8, 8), np.nan, np.float32))
+    arguments = ["--inputs", str(tmp_path / "x.npz"), "--repeat", "1", "--json"]
+    assert _cli.main(["run", str(model_path), *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (x,) = document["inputs"]
+    assert (x["nans"], x["minimum"], x["mean"]) == (3 * 8 * 8, None, None)
+    assert document["repeat"] == 1
+    assert document["latency_median_ms"] > 0
+
+
+def test_run_leaves_the_batch_at_one(capsys: Captured, model_path: Path) -> None:
+    assert _cli.main(["run", str(model_path), "--repeat", "1", "--json"]) == 0
+    (x,) = json.loads(capsys.readouterr().out)["inputs"]
+    assert x["shape"] == [1, 3, 8, 8]
+
+
+def test_run_finds_sizes_that_the_model_takes(capsys: Captured, tmp_path: Path) -> None:
+    """Only a length that 64 divides passes this Reshape, and the model's input does not say so."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (float[1, L] x) => (float[A, B] y) <int64[2] s = {-1, 64}> { y = Reshape (x, s) }"""
+    )
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    assert _cli.main(["run", str(path), "--repeat", "1", "--json"]) == 0
+    captured = capsys.readouterr()
+    (x,) = json.loads(captured.out)["inputs"]
+    assert x["shape"][1] % 64 == 0
+    assert captured.err == ""
+    message = fails(capsys, 1, "run", path, "--shape", "x:1,63")
+    assert "onnxruntime could not run it" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--shape", "nosuch:1"), "'nosuch'"),
+        (("--shape", "x:1,3,8"), "'x'"),
+        (("--shape", "x:1,4,8,8"), "'x'"),
+        (("--input", "nosuch.npy"), "name:file.npy"),
+        (("--input", "x:nosuch.npy"), "nosuch.npy"),
+        (("--inputs", "nosuch.npz"), "nosuch.npz"),
+        (("--output", "nosuch/out.npz"), "does not exist"),
+    ],
+)
+def test_run_refuses_what_does_not_fit(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path, arguments: Any, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in fails(capsys, 2, "run", model_path, *arguments)
+
+
+def test_run_refuses_arrays_of_the_wrong_shape_or_type_and_files_of_another_kind(
+    capsys: Captured, tmp_path: Path, model_path: Path
+) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones((1, 3, 8, 9), np.float32))
+    assert "(1, 3, 8, 9)" in fails(capsys, 2, "run", model_path, "--input", f"x:{path}")
+    np.save(path, np.array(["text"]))
+    assert "'x'" in fails(capsys, 2, "run", model_path, "--input", f"x:{path}")
+    path.write_text("no array")
+    assert "x.npy" in fails(capsys, 2, "run", model_path, "--input", f"x:{path}")
+    assert "x.npy" in fails(capsys, 2, "run", model_path, "--inputs", path)
+    np.savez(tmp_path / "x.npz", x=np.ones((1, 3, 8, 8), np.float32))
+    assert "given twice" in fails(
+        capsys, 2, "run", model_path, "--inputs", tmp_path / "x.npz", "--input", f"x:{tmp_path / 'x.npz'}"
+    )
+    assert "--shape" in fails(capsys, 2, "run", model_path, "--inputs", tmp_path / "x.npz", "--shape", "1,3,8,8")
+
+
+def test_run_tells_who_runs_the_custom_operators(capsys: Captured, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["": 17, "onnxnorm": 1]>
+        g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) { y = onnxnorm.IntraChannelLRN <kernel_shape = [3, 3]> (x) }"""
+    )
+    _ops.attach_bodies(model)
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    assert _cli.main(["run", str(path), "--repeat", "1", "--portable", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["custom_operators"], document["native_library"]) == ("portable bodies", None)
+    assert _cli.main(["run", str(path), "--repeat", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    library = find_library()
+    assert document["native_library"] == (None if library is None else str(library))
+    assert document["custom_operators"] == ("portable bodies" if library is None else "native library")
+
+
+# doctor
+
+
+def test_doctor_names_the_parts_and_tests_the_operators(capsys: Captured) -> None:
+    assert _cli.main(["doctor", "--json"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["onnxruntime"]["detail"] == onnxruntime.__version__
+    assert checks["onnx"]["detail"] == onnx.__version__
+    for op_type in ("InterChannelLRN", "IntraChannelLRN"):
+        assert checks[f"{op_type}, portable body"]["status"] == "ok"
+    assert checks["native library"]["status"] == ("note" if find_library() is None else "ok")
+
+
+def test_doctor_fails_where_an_operator_computes_something_else(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_doctor._SELF_TESTS, "InterChannelLRN", {"size": 3, "alpha": 0.5, "beta": 0.75, "bias": 1.0})
+    monkeypatch.setattr(reference, "inter_channel_lrn", lambda x, **_: np.asarray(x, np.float64) * 2)
+    assert _cli.main(["doctor"]) == 1
+    assert "does not compute its formula" in capsys.readouterr().out
+
+
+def test_doctor_says_what_a_missing_library_costs(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _doctor.metadata.version
+
+    def version(name: str) -> str:
+        if name == "torch":
+            raise _doctor.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(_doctor.metadata, "version", version)
+    assert _cli.main(["doctor", "--json"]) == 0
+    (check,) = [c for c in json.loads(capsys.readouterr().out)["checks"] if c["name"] == "torch"]
+    assert check["status"] == "note"
+    assert "export" in check["detail"] and "pip install" in check["detail"]

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from onnxnorm._inspect import Fate, NormRecord, inspect
+from onnxnorm._inspect import Fate, NormRecord, inspect, kind_of
+from onnxnorm.passes.account import NORMALIZATIONS
 
 
 def _parsed(text: str, **constants: np.ndarray) -> onnx.ModelProto:
@@ -208,6 +210,12 @@ def test_the_model_given_is_not_changed(tmp_path: Path) -> None:
     assert onnxnorm.inspect(path) == onnxnorm.inspect(model)
     assert model.SerializeToString(deterministic=True) == before
     assert path.read_bytes() == before
+
+
+def test_every_operator_that_the_passes_account_for_has_a_kind() -> None:
+    for domain, op_type in NORMALIZATIONS:
+        assert kind_of(ir.node(op_type, [], domain=domain)), (domain, op_type)
+    assert kind_of(ir.node("LRN", [], domain="elsewhere")) is None
 
 
 def test_records_are_frozen() -> None:

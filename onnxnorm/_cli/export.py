@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from onnxnorm._cli.outcome import UsageError
+from onnxnorm._cli.outcome import UsageError, check_output
 from onnxnorm._cli.target import Target, load_target
 from onnxnorm._cli.tensors import ShapeOption, shape_option
 
@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dynamic",
         action="append",
         default=[],
-        choices=("batch", "spatial"),
-        help="leave the first axis (batch) or the axes from the third (spatial) of every input open",
+        choices=("batch", "spatial", "none"),
+        help="leave the first axis (batch) or the axes from the third (spatial) of every input open, or none; "
+        "may be given twice. Without it the target's dynamic_shapes are used",
     )
     parser.add_argument("--opset", type=int, metavar="N", help="the ONNX opset to write")
     parser.add_argument("--fold", action="store_true", help="fold the BatchNormalizations at once")
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    check_output(arguments.output)
     target = load_target(arguments.target)
     inputs = _example_inputs(target, arguments)
     module = target.module.eval()
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         module,
         inputs,
         arguments.output,
-        dynamic_shapes=_dynamic_shapes(inputs, arguments.dynamic),
+        dynamic_shapes=_dynamic_shapes(target, inputs, arguments.dynamic),
         opset=arguments.opset,
         fold=arguments.fold,
     )
@@ -91,19 +93,22 @@ def _example_inputs(target: Target, arguments: argparse.Namespace) -> tuple[Any,
     return tuple(torch.randn(option.dims, generator=generator) for option in shapes)
 
 
-def _dynamic_shapes(inputs: tuple[Any, ...], axes: list[str]) -> tuple[dict[int, Any] | None, ...] | None:
+_SPATIAL_NAMES = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "width")}
+
+
+def _dynamic_shapes(target: Target, inputs: tuple[Any, ...], axes: list[str]) -> Any:
     if not axes:
+        return target.dynamic_shapes
+    if "none" in axes:
         return None
-    import torch
+    return tuple(_open_axes(value, index, axes) for index, value in enumerate(inputs))
 
-    batch = torch.export.Dim("batch") if "batch" in axes else None
 
-    def of(value: object) -> dict[int, Any] | None:
-        if not isinstance(value, torch.Tensor) or value.ndim == 0:
-            return None
-        dims: dict[int, Any] = {} if batch is None else {0: batch}
-        if "spatial" in axes:
-            dims |= dict.fromkeys(range(2, value.ndim), torch.export.Dim.DYNAMIC)
-        return dims
-
-    return tuple(map(of, inputs))
+def _open_axes(value: Any, index: int, axes: list[str]) -> dict[int, str] | None:
+    """The names of one input's open axes; the batch is that of all inputs, spatial axes are each input's own."""
+    rank = getattr(value, "ndim", 0)
+    names = {0: "batch"} if "batch" in axes and rank > 0 else {}
+    if "spatial" in axes:
+        suffix = f"_{index}" if index else ""
+        names |= {axis: name + suffix for axis, name in enumerate(_SPATIAL_NAMES.get(rank, ()), start=2)}
+    return names or None

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
 from onnxnorm._errors import OnnxNormError
@@ -42,7 +42,7 @@ class _Outcome:
     size_after: int
     rewrites: tuple[Rewrite, ...]
     normalizations: tuple[NormRecord, ...]
-    verification: VerifyReport | None
+    verification: Mapping[str, Any] | None
 
 
 class _ListPasses(argparse.Action):
@@ -107,12 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
         size_after=model_size(arguments.output, written),
         rewrites=result.rewrites,
         normalizations=records,
-        verification=proof,
+        verification=None if proof is None else proof.to_dict(),
     )
     if arguments.json:
         print_json(outcome)
     else:
-        _print(outcome)
+        _print(outcome, proof)
     return 0
 
 
@@ -144,11 +144,11 @@ def _prove(original: ir.Model, result: OptimizeResult, arguments: argparse.Names
     except OnnxNormError as error:
         raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
     if not report.passed:
-        raise JobError(f"{arguments.input}: the result does not compute what the original does; nothing was written")
+        raise JobError(f"{arguments.input}: the verification {report}; nothing was written")
     return report
 
 
-def _print(outcome: _Outcome) -> None:
+def _print(outcome: _Outcome, proof: VerifyReport | None) -> None:
     from onnxnorm._inspect import Fate
     from onnxnorm._report import Table, format_size, operator_table, print_table
 
@@ -165,9 +165,9 @@ def _print(outcome: _Outcome) -> None:
     left = [record for record in outcome.normalizations if record.fate is Fate.LEFT]
     if left:
         print("\nNormalizations left:")
-        rows = [(record.where, record.kind, record.shape_text, record.reason) for record in left]
-        print_table(Table.of("node kind shape reason", rows))
+        of_left = [(record.where, record.kind, record.shape_text, record.reason) for record in left]
+        print_table(Table.of("node kind shape reason", of_left))
     sizes = f"{format_size(outcome.size_before)} -> {format_size(outcome.size_after)}"
     nodes = f"{sum(outcome.operators_before.values())} -> {sum(outcome.operators_after.values())} nodes"
-    proof = "verified" if outcome.verification is not None else "not verified"
-    print(f"\n{outcome.output}: {nodes}, {sizes}, {proof}")
+    print("\nnot verified" if proof is None else f"\nverification {proof}")
+    print(f"{outcome.output}: {nodes}, {sizes}")

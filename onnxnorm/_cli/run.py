@@ -6,24 +6,29 @@ import argparse
 import enum
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
-from onnxnorm._cli.tensors import listed, read_npy, read_npz, shape_option, shapes_by_name, split_name, write_npz
+from onnxnorm._cli.tensors import positive, shape_option, write_npz
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
+    import onnx_ir as ir
     import onnxruntime
+
+    from onnxnorm._inputs import Feeds
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
 DESCRIPTIONS = {
     "run": """run a model in onnxruntime on given or random inputs
 
-Inputs that are not given are random and seeded; a dimension that the model leaves open is 1 unless --shape says
-otherwise.""",
+Inputs that are not given are random and seeded, and dimensions that the model leaves open get sizes with which it runs,
+the batch 1.""",
 }
 
 
@@ -91,50 +96,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
-
-
 def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         check_output(arguments.output)
-    from onnxnorm._cli.feeds import complete_feeds
+    import onnx_ir as ir
+
+    from onnxnorm._cli.feeds import candidate_feeds
+    from onnxnorm._inputs import input_specs
     from onnxnorm._model_io import load
     from onnxnorm._report import print_json
     from onnxnorm._runtime import find_library
 
     model = load(arguments.model)
     library = None if arguments.portable else find_library()
-    if all(node.domain != "onnxnorm" for node in model.graph.all_nodes()):
-        custom_operators = _CustomOperators.NONE
-    else:
-        custom_operators = _CustomOperators.PORTABLE if library is None else _CustomOperators.NATIVE
+    candidates = candidate_feeds(arguments, input_specs(ir.to_proto(model)))
     session = _make_session(arguments)
-    inputs = session.get_inputs()
-    names = [entry.name for entry in inputs]
-    given = _given_arrays(arguments, names)
-    shapes = shapes_by_name(arguments.shape, names)
-    for name in given.keys() & shapes.keys():
-        raise UsageError(f"input {name!r} has both an array and a --shape")
-    feeds = complete_feeds(inputs, given, shapes, arguments.seed)
-    try:
-        results = session.run(None, feeds)
-        latencies = []
-        for _ in range(arguments.repeat):
-            start = time.perf_counter()
-            session.run(None, feeds)
-            latencies.append((time.perf_counter() - start) * 1000)
-    except Exception as error:  # the common base of onnxruntime's errors is Exception itself
-        raise JobError(f"{arguments.model}: onnxruntime could not run it: {error}") from error
-    outputs = dict(zip((entry.name for entry in session.get_outputs()), results, strict=True))
+    feeds, outputs = _first_that_runs(arguments.model, session, candidates)
+    latencies = [_timed(session, feeds) for _ in range(arguments.repeat)]
     if arguments.output is not None:
         write_npz(arguments.output, _arrays(outputs))
     outcome = _Outcome(
         model=arguments.model,
-        custom_operators=custom_operators,
+        custom_operators=_custom_operators(model, library),
         native_library=None if library is None else str(library),
         inputs=tuple(_summary(name, array) for name, array in feeds.items()),
         outputs=tuple(_summary(name, array) for name, array in outputs.items()),
@@ -150,28 +133,44 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _custom_operators(model: ir.Model, library: Path | None) -> _CustomOperators:
+    if all(node.domain != "onnxnorm" for node in model.graph.all_nodes()):
+        return _CustomOperators.NONE
+    return _CustomOperators.PORTABLE if library is None else _CustomOperators.NATIVE
+
+
 def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     from onnxnorm._runtime import session
 
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised and told in one line of our own
     if arguments.threads is not None:
         options.intra_op_num_threads = arguments.threads
     return session(arguments.model, portable=arguments.portable, sess_options=options)
 
 
-def _given_arrays(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, np.ndarray]:
-    given = read_npz(arguments.inputs) if arguments.inputs is not None else {}
-    for name in given:
-        if name not in names:
-            raise UsageError(f"{arguments.inputs}: the model has no input {name!r}, its inputs are {listed(names)}")
-    for text in arguments.input:
-        name, path = split_name(text, names)
-        if name in given:
-            raise UsageError(f"input {name!r} is given twice")
-        given[name] = read_npy(path)
-    return given
+def _first_that_runs(
+    name: str, session: onnxruntime.InferenceSession, candidates: Iterable[Feeds]
+) -> tuple[Feeds, dict[str, Any]]:
+    """The first feeds that the model accepts, with its outputs by name; that run also warms the session up."""
+    first: Exception | None = None
+    for feeds in candidates:
+        try:
+            results = session.run(None, feeds)
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            first = first or error
+            continue
+        return feeds, dict(zip((entry.name for entry in session.get_outputs()), results, strict=True))
+    raise JobError(f"{name}: onnxruntime could not run it: {first}")
+
+
+def _timed(session: onnxruntime.InferenceSession, feeds: Feeds) -> float:
+    """The milliseconds of one run."""
+    start = time.perf_counter()
+    session.run(None, feeds)
+    return (time.perf_counter() - start) * 1000
 
 
 def _arrays(outputs: dict[str, Any]) -> dict[str, np.ndarray]:

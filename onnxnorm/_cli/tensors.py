@@ -1,4 +1,4 @@
-"""Tensors on the command line: `name:1,3,224,224`, `name:file.npy` and .npz files."""
+"""Numbers, shapes and arrays on the command line: `name:1,3,224,224`, `name:file.npy` and .npz files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from onnxnorm._cli.outcome import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ShapeOption", "listed", "read_npy", "read_npz", "shape_option", "shapes_by_name", "split_name", "write_npz"]
+__all__ = [
+    "ShapeOption",
+    "listed",
+    "positive",
+    "read_npy",
+    "read_npz",
+    "shape_option",
+    "shapes_by_name",
+    "split_name",
+    "write_npz",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,13 @@ def shape_option(text: str) -> ShapeOption:
     if min(numbers) < 0 or (colon and not name):
         raise argparse.ArgumentTypeError(f"{text!r} is no shape: write 1,3,224,224 or name:1,3,224,224")
     return ShapeOption(name or None, numbers)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
 
 
 def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from onnxnorm._cli.tensors import read_npz, shape_option, shapes_by_name
+from onnxnorm._cli.tensors import positive, shape_option, shapes_by_name
+
+if TYPE_CHECKING:
+    from onnxnorm._verify import VerifyReport
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
@@ -28,9 +32,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="name:1,3,224,224",
         help="the shape of a random input (without the name where the model has one input)",
     )
+    parser.add_argument(
+        "--samples", type=positive, default=3, metavar="N", help="how many random inputs (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    import onnx_ir as ir
+
+    from onnxnorm._inputs import input_specs
+    from onnxnorm._model_io import load
+    from onnxnorm._report import print_json
+    from onnxnorm._verify import verify
+
+    original, candidate = load(arguments.original), load(arguments.candidate)
+    shapes = None
+    if arguments.shape:
+        shapes = shapes_by_name(arguments.shape, [spec.name for spec in input_specs(ir.to_proto(original))])
+    report = verify(
+        original, candidate, arguments.inputs, seed=arguments.seed, samples=arguments.samples, shapes=shapes
+    )
+    if arguments.json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+    return 0 if report.passed else 1
+
+
+def _print(report: VerifyReport) -> None:
+    from onnxnorm._report import Table, print_table
+
+    rows = [
+        (
+            output.name,
+            "passed" if output.passed else "failed",
+            f"{output.error_original:.3g}",
+            f"{output.error_result:.3g}",
+            f"{output.excess:.2g}",
+            f"{output.least_absolute_tolerance:.2g}",
+            f"{output.least_relative_tolerance:.2g}",
+        )
+        for output in report.outputs
+    ]
+    headings = "output verdict >error_of_a >error_of_b >share_of_allowed >least_absolute_tolerance >least_relative"
+    print_table(Table.of(headings, rows))
+    for number, shapes in enumerate(report.samples):
+        inputs = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items())
+        print(f"sample {number}: {inputs or 'no inputs'}")
+    for note in report.notes:
+        print(f"note: {note}")
+    print(report)
