@@ -8,7 +8,7 @@ evaluator one node at a time, and never written into the model unless an absorbe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -66,6 +66,7 @@ class Facts:
         self._ir_version = model.ir_version or 4
         self._opsets: Mapping[str, int] = dict(model.graph.opset_imports)
         self._constants: dict[ir.Value, object] = {}
+        self._is_constant: dict[ir.Value, bool] = {}
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
         self._names = {value.name for value in _all_values(model) if value.name}
@@ -151,31 +152,56 @@ class Facts:
                 return None
         return None
 
+    def is_constant(self, value: ir.Value | None) -> bool:
+        """Whether `constant` may give an array; found without computing anything."""
+        if value is None:
+            return False
+        for operand in self._unfinished(value, self._is_constant):
+            inputs = self._constant_inputs(operand)
+            if inputs is None:
+                self._is_constant[operand] = self._is_leaf(operand)
+            else:
+                self._is_constant[operand] = all(self._is_constant[each] for each in inputs)
+        return self._is_constant[value]
+
     def _compute(self, value: ir.Value) -> object:
-        # Depth first without recursion: a chain of constants may be longer than Python's stack.
+        if not self.is_constant(value):
+            return None
+        for operand in self._unfinished(value, self._constants):
+            if self._constant_inputs(operand) is None:
+                self._constants[operand] = self._leaf(operand)
+                continue
+            node = operand.producer()
+            assert node is not None
+            arrays = [None if each is None else self._constants[each] for each in node.inputs]
+            known = all(
+                each is None or isinstance(array, np.ndarray) for each, array in zip(node.inputs, arrays, strict=True)
+            )
+            self._constants[operand] = self._evaluate(node, arrays) if known else None
+        return self._constants[value]
+
+    def _unfinished(self, value: ir.Value, finished: Mapping[ir.Value, object]) -> Iterator[ir.Value]:
+        """`value` and all it is computed from, operands first; without recursion, since a chain may be long."""
         stack = [value]
         while stack:
             top = stack[-1]
-            if top in self._constants:
+            if top in finished:
                 stack.pop()
                 continue
-            inputs = self._constant_inputs(top)
-            if inputs is None:
-                self._constants[top] = self._leaf(top)
-                stack.pop()
-                continue
-            missing = [operand for operand in inputs if operand not in self._constants]
+            missing = [each for each in self._constant_inputs(top) or () if each not in finished]
             if missing:
                 stack.extend(missing)
-                continue
-            node = top.producer()
-            assert node is not None
-            arrays = [None if operand is None else self._constants[operand] for operand in node.inputs]
-            complete = all(operand is None or isinstance(array, np.ndarray)
-                           for operand, array in zip(node.inputs, arrays, strict=True))  # fmt: skip
-            self._constants[top] = self._evaluate(node, arrays) if complete else None
-            stack.pop()
-        return self._constants[value]
+            else:
+                yield top
+                stack.pop()
+
+    def _is_leaf(self, value: ir.Value) -> bool:
+        if value.is_initializer():
+            return not self.overridable(value) and value.const_value is not None
+        node = value.producer()
+        if node is None or value.is_graph_input() or node.domain not in ("", "ai.onnx"):
+            return False
+        return node.op_type == "Constant" or (node.op_type == "Shape" and self._static_shape(node) is not None)
 
     def _leaf(self, value: ir.Value) -> object:
         if value.is_initializer() and not self.overridable(value):
