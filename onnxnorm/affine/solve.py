@@ -26,7 +26,7 @@ from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode
-from onnxnorm.affine.site import Choice, Declined, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Declined, Edit, Settled, Site
 
 __all__ = ["Region", "Stuck", "solve"]
 
@@ -57,28 +57,41 @@ class Stuck:
     depth: int
 
 
-@dataclass(frozen=True, eq=False)
-class _State:
+@dataclass(eq=False)
+class _Growth:
+    """A region as far as it has grown. `todo` are the nodes that have yet to answer for the gauges around them."""
+
     gauges: dict[ir.Value, Gauge]
     edits: dict[ir.Node, Edit]
-    todo: tuple[ir.Node, ...]
+    todo: dict[ir.Node, None]
+
+    def branch(self) -> _Growth:
+        return _Growth(dict(self.gauges), dict(self.edits), dict(self.todo))
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The node whose affine is to go, and what its rule found out about it."""
+
+    node: ir.Node
+    found: AffineNode
+    facts: Facts
 
 
 def solve(node: ir.Node, found: AffineNode, facts: Facts) -> Region | Stuck:
     """The first region that removes the affine of `node` or makes it cheaper; else why there is none."""
     value = node.inputs[found.data]
     assert value is not None
-    stuck: list[Stuck] = []
+    source = _Source(node, found, facts)
     budget = _Budget()
+    farthest = Stuck("there is nothing to do", -1)
     for seeds in _placements(value, node.outputs[0], found.affine):
-        if budget.spent:
-            break
-        result = _grow(node, seeds, found, facts, budget)
+        result = _grow(source, seeds, budget)
         if isinstance(result, Region):
             return result
-        stuck.append(result)
-    # The placement that came farthest has the reason that is closest to the obstacle.
-    return max(stuck, key=lambda failure: failure.depth) if stuck else Stuck("the region is too large", 0)
+        # The placement that came farthest has the reason that is closest to the obstacle.
+        farthest = max(farthest, result, key=lambda failure: failure.depth)
+    return farthest
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
@@ -115,21 +128,19 @@ class _Budget:
         return self.questions <= 0 or self.branches <= 0
 
 
-def _grow(
-    origin: ir.Node, seeds: dict[ir.Value, Gauge], found: AffineNode, facts: Facts, budget: _Budget
-) -> Region | Stuck:
-    state = _State({}, {}, (origin,))
+def _grow(source: _Source, seeds: dict[ir.Value, Gauge], budget: _Budget) -> Region | Stuck:
+    start = _Growth({}, {}, {source.node: None})
     for value, gauge in seeds.items():
-        assigned = _assigned(state, value, gauge, facts, origin, found)
-        if isinstance(assigned, Stuck):
-            return assigned
-        state = assigned
+        refused = _assign(start, value, gauge, source)
+        if refused is not None:
+            return refused
     # Depth first over the choices that rules leave open.
-    open_states = [state]
-    farthest = Stuck("there is nothing to do", 0)
-    while open_states and not budget.spent:
-        state = open_states.pop()
-        outcome = _settle(state, facts, origin, found, budget)
+    open_branches = [start]
+    farthest = Stuck("there is nothing to do", -1)
+    while open_branches:
+        if budget.spent:
+            return Stuck("the region that would have to change with it is too large", farthest.depth)
+        outcome = _settle(open_branches.pop(), source, budget)
         if isinstance(outcome, Region):
             if outcome.saves > 0:
                 return outcome
@@ -138,91 +149,92 @@ def _grow(
             farthest = max(farthest, outcome, key=lambda failure: failure.depth)
         else:
             budget.branches -= len(outcome) - 1
-            open_states.extend(reversed(outcome))
-    if budget.spent:
-        return Stuck("the region that would have to change with it is too large", farthest.depth)
+            open_branches.extend(reversed(outcome))
     return farthest
 
 
-def _settle(
-    state: _State, facts: Facts, origin: ir.Node, found: AffineNode, budget: _Budget
-) -> Region | Stuck | list[_State]:
+def _settle(growth: _Growth, source: _Source, budget: _Budget) -> Region | Stuck | list[_Growth]:
     """Ask nodes until all agree, one declines, or one leaves a choice."""
-    while state.todo:
-        node, state = state.todo[0], _State(state.gauges, state.edits, state.todo[1:])
+    while growth.todo:
+        node = next(iter(growth.todo))
+        del growth.todo[node]
         budget.questions -= 1
         if budget.spent:
-            return Stuck("the region that would have to change with it is too large", len(state.gauges))
-        rule = rule_for(node)
-        if rule is None:
-            return Stuck(f"{_called(node)} lets no affine pass", len(state.gauges))
-        if any(attribute.is_ref() for attribute in node.attributes.values()):
-            return Stuck(f"{_called(node)} takes an attribute from the function around it", len(state.gauges))
-        answer = rule(Site(node, state.gauges, facts))
+            return Stuck("the region that would have to change with it is too large", len(growth.gauges))
+        answer = _ask(node, growth, source.facts)
         if isinstance(answer, Declined):
-            return Stuck(f"{_called(node)} {answer.reason}", len(state.gauges))
-        ways = answer.ways if isinstance(answer, Choice) else (answer,)
-        followed = [_followed(state, node, way, facts, origin, found) for way in ways]
-        live = [next_state for next_state in followed if isinstance(next_state, _State)]
-        if not live:
-            return next(failure for failure in followed if isinstance(failure, Stuck))
-        if len(live) > 1:
-            return live
-        state = live[0]
-    return Region(state.gauges, state.edits, -sum(edit.cost for edit in state.edits.values()))
+            return Stuck(f"{_called(node)} {answer.reason}", len(growth.gauges))
+        if isinstance(answer, Settled):
+            refused = _follow(growth, node, answer, source)
+            if refused is not None:
+                return refused
+            continue
+        branches = [growth.branch() for _ in answer.ways]
+        refusals = [_follow(branch, node, way, source) for branch, way in zip(branches, answer.ways, strict=True)]
+        live = [branch for branch, refused in zip(branches, refusals, strict=True) if refused is None]
+        return live or next(refused for refused in refusals if refused is not None)
+    return Region(growth.gauges, growth.edits, -sum(edit.cost for edit in growth.edits.values()))
 
 
-def _followed(
-    state: _State, node: ir.Node, way: Settled, facts: Facts, origin: ir.Node, found: AffineNode
-) -> _State | Stuck:
-    edits = {key: edit for key, edit in state.edits.items() if key is not node}
+def _ask(node: ir.Node, growth: _Growth, facts: Facts) -> Answer:
+    rule = rule_for(node)
+    if rule is None:
+        return Declined("lets no affine pass")
+    if any(attribute.is_ref() for attribute in node.attributes.values()):
+        return Declined("takes an attribute from the function around it")
+    return rule(Site(node, growth.gauges, facts))
+
+
+def _follow(growth: _Growth, node: ir.Node, way: Settled, source: _Source) -> Stuck | None:
+    """Take the way: the node's edit, and gauges on the values it demands them of."""
+    growth.edits.pop(node, None)
     if way.edit is not None:
-        edits[node] = way.edit
-    state = _State(state.gauges, edits, state.todo)
+        growth.edits[node] = way.edit
     for value, gauge in way.demands:
-        assigned = _assigned(state, value, gauge, facts, origin, found)
-        if isinstance(assigned, Stuck):
-            return assigned
-        state = assigned
-    # A demand can make the node itself answer anew; it is its own neighbour then.
-    return state
+        refused = _assign(growth, value, gauge, source)
+        if refused is not None:
+            return refused
+    return None
 
 
-def _assigned(
-    state: _State, value: ir.Value, gauge: Gauge, facts: Facts, origin: ir.Node, found: AffineNode
-) -> _State | Stuck:
+def _assign(growth: _Growth, value: ir.Value, gauge: Gauge, source: _Source) -> Stuck | None:
     """Put the gauge on the value, and its producer and consumers on the list of those who have to answer."""
-    depth = len(state.gauges)
-    present = state.gauges.get(value)
+    present = growth.gauges.get(value)
     if present is not None:
-        return state if present.same_as(gauge) else Stuck(f"two ways demand different affines of {value.name!r}", depth)
+        return (
+            None if present.same_as(gauge) else _stuck(growth, f"two ways demand different affines of {value.name!r}")
+        )
     producer = value.producer()
     if value.is_graph_output():
-        return Stuck(f"{value.name!r} is an output of the graph", depth)
+        return _stuck(growth, f"{value.name!r} is an output of the graph")
     if producer is None:
         if value.is_initializer():
-            return Stuck(
-                f"{value.name!r} is also a graph input, so a caller may override it (see freeze_inputs)", depth
+            return _stuck(
+                growth, f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
             )
-        return Stuck(f"{value.name!r} is an input of the graph", depth)
-    for consumer in value.consumers():
+        return _stuck(growth, f"{value.name!r} is an input of the graph")
+    consumers = value.consumers()
+    for consumer in consumers:
         if consumer.graph is not producer.graph:
-            return Stuck(f"{value.name!r} is also read inside a subgraph by {_called(consumer)}", depth)
-    refused = _inexact(value, gauge, origin, found)
+            return _stuck(growth, f"{value.name!r} is also read inside a subgraph by {_called(consumer)}")
+    refused = _inexact(value, gauge, source)
     if refused is not None:
-        return Stuck(refused, depth)
-    neighbours = [producer, *value.consumers()]
-    todo = state.todo + tuple(node for node in dict.fromkeys(neighbours) if node not in state.todo)
-    return _State({**state.gauges, value: gauge}, state.edits, todo)
+        return _stuck(growth, refused)
+    growth.gauges[value] = gauge
+    # The node that made the demand is among them: it has to say whether it agrees with all of its wires.
+    growth.todo.update(dict.fromkeys((producer, *consumers)))
+    return None
 
 
-def _inexact(value: ir.Value, gauge: Gauge, origin: ir.Node, found: AffineNode) -> str | None:
+def _stuck(growth: _Growth, reason: str) -> Stuck:
+    return Stuck(reason, len(growth.gauges))
+
+
+def _inexact(value: ir.Value, gauge: Gauge, source: _Source) -> str | None:
     """Why rounding would hurt although the algebra holds."""
-    own = value is origin.outputs[0] or value is origin.inputs[found.data]
-    if own:
-        several = value is origin.inputs[found.data] and len(value.uses()) > 1
-        if several and gauge.shifts:
-            return _cancels(value, gauge, found)
+    if value is source.node.inputs[source.found.data]:
+        return _cancels(value, gauge, source.found) if len(value.uses()) > 1 and gauge.shifts else None
+    if value is source.node.outputs[0]:
         return None
     limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
     size = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
