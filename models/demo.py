@@ -1,0 +1,140 @@
+"""The whole way for one model: export, optimize, verify, and run on the picture before and after."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import onnxnorm
+from models import MODELS
+from onnxnorm._inspect import kind_of
+from onnxnorm._model_io import load
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["Files", "Outcome", "latencies", "make", "measure"]
+
+Feeds = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Files:
+    """A model as it was exported and as it was optimized."""
+
+    name: str
+    exported: Path
+    optimized: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model.
+
+    Errors are the largest against a float64 run of the exported model, divided by the largest output: 1e-7 is float32's
+    own rounding. Latencies are medians in milliseconds, one thread; sizes are bytes.
+    """
+
+    name: str
+    family: str
+    normalizations_before: int
+    normalizations_after: int
+    nodes_before: int
+    nodes_after: int
+    error_before: float
+    error_after: float
+    latency_before_ms: float
+    latency_after_ms: float
+    size_before: int
+    size_after: int
+    passed: bool
+    reason: str | None
+
+
+def make(name: str, folder: Path) -> Files:
+    """Exports the model to NAME.onnx in `folder`, normalizations as single nodes; optimizes it to NAME.optimized.onnx.
+
+    Raises:
+        OnnxNormError: the model cannot be exported or optimized, or a file cannot be written.
+    """
+    spec = MODELS[name]
+    files = Files(name, folder / f"{name}.onnx", folder / f"{name}.optimized.onnx")
+    onnxnorm.export(spec.build(), spec.example_inputs(batch=2), files.exported, dynamic_shapes=spec.dynamic_shapes)
+    onnxnorm.optimize(files.exported).save(files.optimized)
+    return files
+
+
+def measure(files: Files, *, seconds: float = 1.0) -> Outcome:
+    """Verifies the optimized model on the picture, then runs both for `seconds` and compares them.
+
+    Raises:
+        OnnxNormError: a model cannot be read or run.
+    """
+    spec = MODELS[files.name]
+    sessions = [_session(path) for path in (files.exported, files.optimized)]
+    single, several = (_feeds(sessions[0], spec.example_inputs(batch)) for batch in (1, 3))
+    report = onnxnorm.verify(files.exported, files.optimized, [single, several])
+    largest = max(float(np.abs(output).max()) for output in sessions[0].run(None, several))
+    before, after = latencies(sessions, single, seconds)
+    (norms_before, nodes_before), (norms_after, nodes_after) = map(_count, (files.exported, files.optimized))
+    return Outcome(
+        name=spec.name,
+        family=spec.family,
+        normalizations_before=norms_before,
+        normalizations_after=norms_after,
+        nodes_before=nodes_before,
+        nodes_after=nodes_after,
+        error_before=max((output.error_original for output in report.outputs), default=0.0) / largest,
+        error_after=max((output.error_result for output in report.outputs), default=0.0) / largest,
+        latency_before_ms=before,
+        latency_after_ms=after,
+        size_before=files.exported.stat().st_size,
+        size_after=files.optimized.stat().st_size,
+        passed=report.passed,
+        reason=report.reason,
+    )
+
+
+def latencies(sessions: Sequence[onnxruntime.InferenceSession], feeds: Feeds, seconds: float) -> list[float]:
+    """The median latency of each session in milliseconds.
+
+    The sessions take turns, so that whatever else slows the machine meets all of them alike. Three rounds warm up; at
+    least five are timed.
+    """
+    times: list[list[float]] = [[] for _ in sessions]
+    end = time.perf_counter() + seconds
+    rounds = -3
+    while rounds < 5 or time.perf_counter() < end:
+        for session, own in zip(sessions, times, strict=True):
+            start = time.perf_counter()
+            session.run(None, feeds)
+            if rounds >= 0:
+                own.append(1e3 * (time.perf_counter() - start))
+        rounds += 1
+    return [statistics.median(own) for own in times]
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    """One thread: two sessions whose threads wait for work beside each other would be timed against each other."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxnorm.session(path, sess_options=options)
+
+
+def _feeds(session: onnxruntime.InferenceSession, inputs: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    return {entry.name: tensor.numpy() for entry, tensor in zip(session.get_inputs(), inputs, strict=True)}
+
+
+def _count(path: Path) -> tuple[int, int]:
+    """How many normalizations there are, and how many nodes."""
+    nodes = list(load(path).graph.all_nodes())
+    return sum(kind_of(node) is not None for node in nodes), len(nodes)
