@@ -63,13 +63,6 @@ class NormRecord:
         """The path and the node in one text."""
         return f"{self.path}/{self.node}" if self.path else self.node
 
-    @property
-    def shape_text(self) -> str:
-        """The shape as "Nx64x?x?": symbolic dimensions by their names, unknown ones as question marks."""
-        if self.shape is None:
-            return "?"
-        return "x".join("?" if dim is None else str(dim) for dim in self.shape) or "scalar"
-
 
 _KINDS: Mapping[tuple[str, str], str] = {
     ("", "BatchNormalization"): "BatchNormalization",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
@@ -9,7 +10,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,7 +18,17 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["Table", "count_operators", "format_size", "model_size", "operator_table", "print_json", "print_table"]
+__all__ = [
+    "Table",
+    "count_operators",
+    "format_shape",
+    "format_size",
+    "model_size",
+    "operator_table",
+    "print_json",
+    "print_table",
+    "status",
+]
 
 
 class Align(str, enum.Enum):
@@ -90,6 +101,19 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
     Console(file=stream).print(rich_table)
 
 
+@contextlib.contextmanager
+def status(text: str) -> Iterator[None]:
+    """Says what takes its time while it does, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(text)):
+        yield
+
+
 def _jsonable(value: object) -> object:
     if isinstance(value, enum.Enum):
         return _jsonable(value.value)
@@ -149,6 +173,13 @@ def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
             if isinstance(value.const_value, ir.ExternalTensor):
                 files.add(Path(value.const_value.path).resolve())
     return sum(file.stat().st_size for file in files)
+
+
+def format_shape(shape: Iterable[int | str | None] | None) -> str:
+    """A shape as the command line takes it: `N,64,?,?`, with question marks for unknown dimensions or rank."""
+    if shape is None:
+        return "?"
+    return ",".join("?" if dim is None else str(dim) for dim in shape) or "scalar"
 
 
 def format_size(size: int) -> str:

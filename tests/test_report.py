@@ -7,13 +7,14 @@ import enum
 import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxnorm import _report
@@ -87,10 +88,12 @@ def test_json_of_every_kind_of_value() -> None:
     }
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
     )
 )
 def test_plain_values_come_back_from_json_unchanged(value: object) -> None:
@@ -139,6 +142,22 @@ def test_external_data_counts_as_part_of_the_model(tmp_path: Path) -> None:
     data = (tmp_path / "m.data").stat().st_size
     assert data >= 64 * 64 * 4
     assert _report.model_size(path, ir.load(path)) == path.stat().st_size + data
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [(("N", 3, None), "N,3,?"), ((), "scalar"), (None, "?"), ((1, 2), "1,2")],
+)
+def test_shapes_as_the_command_line_takes_them(shape: tuple[int | str | None, ...] | None, text: str) -> None:
+    assert _report.format_shape(shape) == text
+
+
+def test_status_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, shown in ((io.StringIO(), False), (_Terminal(), True)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with _report.status("folding [conv]"):
+            pass
+        assert ("folding [conv]" in stream.getvalue()) is shown
 
 
 @pytest.mark.parametrize(

@@ -111,5 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("onnxnorm: interrupted", file=sys.stderr)
         return 130
+    except MemoryError:
+        return _fail(MemoryError("out of memory"), 1)
     except OSError as error:
         return _fail(error, 1)

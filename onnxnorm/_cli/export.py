@@ -53,19 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
     module = target.module.eval()
 
     from onnxnorm._export import export
-
-    model = export(
-        module,
-        inputs,
-        arguments.output,
-        dynamic_shapes=_dynamic_shapes(target, inputs, arguments.dynamic),
-        opset=arguments.opset,
-        fold=arguments.fold,
-    )
-
     from onnxnorm._model_io import load
-    from onnxnorm._report import Table, count_operators, format_size, model_size, print_json, print_table
+    from onnxnorm._report import Table, count_operators, format_size, model_size, print_json, print_table, status
 
+    with status(f"exporting {arguments.target}"):
+        model = export(
+            module,
+            inputs,
+            arguments.output,
+            dynamic_shapes=_dynamic_shapes(target, inputs, arguments.dynamic),
+            opset=arguments.opset,
+            fold=arguments.fold,
+        )
     written = load(arguments.output)
     counts = count_operators(written)
     size = model_size(arguments.output, written)

@@ -19,9 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._inspect import inspect
-    from onnxnorm._report import Table, print_json, print_table
+    from onnxnorm._report import Table, format_shape, print_json, print_table, status
 
-    records = inspect(arguments.model)
+    with status(f"optimizing a copy of {arguments.model}"):
+        records = inspect(arguments.model)
     if arguments.json:
         print_json({"model": arguments.model, "normalizations": records})
         return 0
@@ -29,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.model}: no normalization found")
         return 0
 
-    rows = [(record.where, record.kind, record.shape_text, record.fate.value, record.reason) for record in records]
+    rows = [
+        (record.where, record.kind, format_shape(record.shape), record.fate.value, record.reason) for record in records
+    ]
     print_table(Table.of("node kind shape fate reason", rows))
     fates = Counter(record.fate.value for record in records)
     print(f"{len(records)} normalizations: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))

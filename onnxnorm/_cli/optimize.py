@@ -66,10 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--list-passes", action=_ListPasses, nargs=0, help="name the passes and exit")
     parser.add_argument(
         "--verify",
-        action=argparse.BooleanOptionalAction,
+        action="store_true",
         default=True,
-        help="compare the result with the original before writing it (default: yes)",
+        help="compare the result with the original before it is written (the default)",
     )
+    parser.add_argument("--no-verify", action="store_false", dest="verify", help="write the result unproved")
     parser.add_argument(
         "--freeze-inputs",
         action="store_true",
@@ -84,17 +85,20 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._inspect import account
     from onnxnorm._model_io import load
     from onnxnorm._optimize import optimize
-    from onnxnorm._report import count_operators, model_size, print_json
+    from onnxnorm._report import count_operators, model_size, print_json, status
     from onnxnorm.passes import FOLDING
 
     original = load(arguments.input)
     size_before = model_size(arguments.input, original)
     before = count_operators(original)
     passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
-    result, records = account(
-        original,
-        lambda model: optimize(model, passes=passes, target=arguments.target, freeze_inputs=arguments.freeze_inputs),
-    )
+    with status(f"optimizing {arguments.input}"):
+        result, records = account(
+            original,
+            lambda model: optimize(
+                model, passes=passes, target=arguments.target, freeze_inputs=arguments.freeze_inputs
+            ),
+        )
     proof = _prove(original, result, arguments) if arguments.verify else None
     result.save(arguments.output)
     written = load(arguments.output)
@@ -137,10 +141,12 @@ def _chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
 
 
 def _prove(original: ir.Model, result: OptimizeResult, arguments: argparse.Namespace) -> VerifyReport:
+    from onnxnorm._report import status
     from onnxnorm._verify import verify
 
     try:
-        report = verify(original, result.model)
+        with status("verifying the result against the original"):
+            report = verify(original, result.model)
     except OnnxNormError as error:
         raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
     if not report.passed:
@@ -150,7 +156,7 @@ def _prove(original: ir.Model, result: OptimizeResult, arguments: argparse.Names
 
 def _print(outcome: _Outcome, proof: VerifyReport | None) -> None:
     from onnxnorm._inspect import Fate
-    from onnxnorm._report import Table, format_size, operator_table, print_table
+    from onnxnorm._report import Table, format_shape, format_size, operator_table, print_table
 
     print_table(operator_table(outcome.operators_before, outcome.operators_after))
     if outcome.rewrites:
@@ -165,7 +171,7 @@ def _print(outcome: _Outcome, proof: VerifyReport | None) -> None:
     left = [record for record in outcome.normalizations if record.fate is Fate.LEFT]
     if left:
         print("\nNormalizations left:")
-        of_left = [(record.where, record.kind, record.shape_text, record.reason) for record in left]
+        of_left = [(record.where, record.kind, format_shape(record.shape), record.reason) for record in left]
         print_table(Table.of("node kind shape reason", of_left))
     sizes = f"{format_size(outcome.size_before)} -> {format_size(outcome.size_after)}"
     nodes = f"{sum(outcome.operators_before.values())} -> {sum(outcome.operators_after.values())} nodes"

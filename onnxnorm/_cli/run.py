@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
 from onnxnorm._cli.tensors import positive, shape_option, write_npz
+from onnxnorm._errors import OnnxNormError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +149,12 @@ def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession
     options.log_severity_level = 4  # what goes wrong is raised and told in one line of our own
     if arguments.threads is not None:
         options.intra_op_num_threads = arguments.threads
-    return session(arguments.model, portable=arguments.portable, sess_options=options)
+    try:
+        return session(arguments.model, portable=arguments.portable, sess_options=options)
+    except OnnxNormError:
+        raise
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise JobError(f"{arguments.model}: onnxruntime could not load it: {error}") from error
 
 
 def _first_that_runs(
@@ -159,7 +165,7 @@ def _first_that_runs(
     for feeds in candidates:
         try:
             results = session.run(None, feeds)
-        except Exception as error:  # onnxruntime's errors have no common base of their own
+        except Exception as error:
             first = first or error
             continue
         return feeds, dict(zip((entry.name for entry in session.get_outputs()), results, strict=True))
@@ -205,7 +211,7 @@ def _summary(name: str, value: Any) -> _Tensor:
 
 
 def _print(outcome: _Outcome) -> None:
-    from onnxnorm._report import Table, print_table
+    from onnxnorm._report import Table, format_shape, print_table
 
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.6g}"
@@ -215,7 +221,7 @@ def _print(outcome: _Outcome) -> None:
             role,
             tensor.name,
             tensor.dtype,
-            "x".join(map(str, tensor.shape)) or "scalar",
+            format_shape(tensor.shape),
             number(tensor.minimum),
             number(tensor.maximum),
             number(tensor.mean),

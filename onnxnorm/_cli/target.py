@@ -94,7 +94,7 @@ def _build(spec: str, found: Any) -> Target:
     else:
         module = found
     if not isinstance(module, torch.nn.Module):
-        raise UsageError(f"{spec} gives a {type(module).__name__}, not a torch.nn.Module")
+        raise UsageError(f"{spec} gives an object of type {type(module).__name__}, no torch.nn.Module")
     return Target(module, examples, dynamic_shapes)
 
 

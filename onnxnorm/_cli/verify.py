@@ -44,16 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     from onnxnorm._inputs import input_specs
     from onnxnorm._model_io import load
-    from onnxnorm._report import print_json
+    from onnxnorm._report import print_json, status
     from onnxnorm._verify import verify
 
     original, candidate = load(arguments.original), load(arguments.candidate)
     shapes = None
     if arguments.shape:
         shapes = shapes_by_name(arguments.shape, [spec.name for spec in input_specs(ir.to_proto(original))])
-    report = verify(
-        original, candidate, arguments.inputs, seed=arguments.seed, samples=arguments.samples, shapes=shapes
-    )
+    with status("running both models"):
+        report = verify(
+            original, candidate, arguments.inputs, seed=arguments.seed, samples=arguments.samples, shapes=shapes
+        )
     if arguments.json:
         print_json(report.to_dict())
     else:
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(report: VerifyReport) -> None:
-    from onnxnorm._report import Table, print_table
+    from onnxnorm._report import Table, format_shape, print_table
 
     rows = [
         (
@@ -79,7 +80,7 @@ def _print(report: VerifyReport) -> None:
     headings = "output verdict >error_of_a >error_of_b >share_of_allowed >least_absolute_tolerance >least_relative"
     print_table(Table.of(headings, rows))
     for number, shapes in enumerate(report.samples):
-        inputs = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items())
+        inputs = ", ".join(f"{name}:{format_shape(shape)}" for name, shape in shapes.items())
         print(f"sample {number}: {inputs or 'no inputs'}")
     for note in report.notes:
         print(f"note: {note}")

@@ -1,0 +1,37 @@
+"""Tests of `onnxnorm inspect`, onnxnorm/_cli/inspect.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+
+import onnxnorm
+from onnxnorm import _cli
+from tests.cli.samples import Captured
+
+
+def test_inspect_prints_a_line_for_each_normalization(capsys: Captured, model_path: Path) -> None:
+    assert _cli.main(["inspect", str(model_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["node", "bn", "lrn", "2"]
+    assert "absorbed" in lines[1] and "left" in lines[2]
+    assert lines[3] == "2 normalizations: 1 absorbed, 1 left"
+
+
+def test_inspect_as_json_is_only_json(capsys: Captured, model_path: Path) -> None:
+    assert _cli.main(["inspect", str(model_path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["model"] == str(model_path)
+    records = onnxnorm.inspect(model_path)
+    assert [record["node"] for record in document["normalizations"]] == [record.node for record in records]
+    assert document["normalizations"][0]["shape"] == ["N", 4, 8, 8]
+
+
+def test_inspect_of_a_model_without_any(capsys: Captured, tmp_path: Path) -> None:
+    path = tmp_path / "relu.onnx"
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
+    onnx.save(onnx.parser.parse_model(text), path)
+    assert _cli.main(["inspect", str(path)]) == 0
+    assert "no normalization" in capsys.readouterr().out
