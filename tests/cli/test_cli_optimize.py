@@ -105,7 +105,8 @@ def test_nodes_of_the_same_name_keep_it_and_are_told_apart(capsys: Captured, tmp
         node.name = "twin"
     path, output = tmp_path / "in.onnx", tmp_path / "out.onnx"
     onnx.save(model, path)
-    assert _cli.main(["optimize", str(path), str(output), "--json"]) == 0
+    # onnxruntime refuses such models, so there is nothing to verify against.
+    assert _cli.main(["optimize", str(path), str(output), "--no-verify", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)["normalizations"]
     assert [record["fate"] for record in records] == ["absorbed", "left"]
     assert len({record["node"] for record in records}) == 2
