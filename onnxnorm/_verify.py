@@ -1,0 +1,249 @@
+"""Does a transformed model compute what the original computed? Measured, not assumed.
+
+Both models run in onnxruntime with its own optimizations off and on. Their errors are taken against a float64 run of
+the original, and the result passes where it is as accurate as the original was; `_accuracy` says what that means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxnorm import _model_io
+from onnxnorm._errors import OnnxNormError
+from onnxnorm._evaluate_ops import is_real
+from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
+from onnxnorm._verify_cases import FLOAT64, RUNTIME, ExactCase, cases_of, is_tie
+from onnxnorm._verify_runs import Runs, collect
+from onnxnorm._verify_signature import difference
+
+__all__ = ["OutputError", "VerifyReport", "verify"]
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """The worst of one output over all samples and both runs.
+
+    Attributes:
+        name: the output; an element of a sequence is `name[i]`.
+        passed: whether the result is as accurate as the original was, everywhere.
+        error_original, error_result: the largest absolute errors (of integers and text: how many elements differ).
+        index: the element where the error is largest in proportion to what is allowed at its place.
+        sample, shapes, optimizations: where that is: the number of the sample, its inputs' shapes, and whether
+            onnxruntime's own optimizations were "off" or "on".
+        excess: the error over what is allowed at its place, up to 1 where it passed.
+        least_absolute_tolerance, least_relative_tolerance: the least tolerance, of one kind alone, with which every
+            element of every run would pass a plain comparison with the yardstick.
+        yardstick: what the errors are measured against.
+        reason: why it did not pass, or None.
+    """
+
+    name: str
+    passed: bool
+    error_original: float
+    error_result: float
+    index: tuple[int, ...] | None
+    sample: int
+    shapes: dict[str, tuple[int, ...]]
+    optimizations: str
+    excess: float
+    least_absolute_tolerance: float
+    least_relative_tolerance: float
+    yardstick: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The verdict of `verify`, true where it passed.
+
+    Attributes:
+        passed: whether the result computes what the original computes.
+        reason: why not, or None.
+        oracle: what the errors are measured against, and why, if it is not a float64 run.
+        outputs: one record for each output; empty where the models could not be compared.
+        samples: the shapes of the inputs, for each sample.
+        notes: what a reader should know: shapes that the original refused, outputs without a finite number.
+    """
+
+    passed: bool
+    reason: str | None
+    oracle: str
+    outputs: tuple[OutputError, ...] = ()
+    samples: tuple[dict[str, tuple[int, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    @property
+    def least_absolute_tolerance(self) -> float:
+        """The least absolute tolerance with which all outputs would pass a plain comparison."""
+        return max((o.least_absolute_tolerance for o in self.outputs), default=0.0)
+
+    @property
+    def least_relative_tolerance(self) -> float:
+        """The least relative tolerance with which all outputs would pass a plain comparison."""
+        return max((o.least_relative_tolerance for o in self.outputs), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in types that JSON has; infinities and NaN are the strings "inf" and "nan"."""
+        record = asdict(self)
+        record["least_absolute_tolerance"] = self.least_absolute_tolerance
+        record["least_relative_tolerance"] = self.least_relative_tolerance
+        plain: dict[str, Any] = _plain(record)
+        return plain
+
+    def __str__(self) -> str:
+        if not self.passed:
+            return f"failed: {self.reason}"
+        worst = max(self.outputs, key=lambda o: o.excess, default=None)
+        measured = (
+            ""
+            if worst is None
+            else f"; largest error {max(o.error_result for o in self.outputs):.3g} where the original has "
+            f"{max(o.error_original for o in self.outputs):.3g}, at most {worst.excess:.2g} of what is allowed"
+        )
+        return f"passed: {len(self.outputs)} outputs, {len(self.samples)} samples{measured} (against: {self.oracle})"
+
+
+def verify(
+    a: _model_io.ModelLike,
+    b: _model_io.ModelLike,
+    inputs: GivenInputs | None = None,
+    *,
+    seed: int = 0,
+    samples: int = 3,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> VerifyReport:
+    """Check that `b` computes what `a` computes, as accurately as `a` does.
+
+    Args:
+        a: the original: a path, a `ModelProto` or an `onnx_ir.Model`.
+        b: the result.
+        inputs: arrays by input name, a list of such mappings, or the path of a .npz file; random where None.
+        seed: of the random inputs.
+        samples: how many random inputs; free dimensions get another size in each.
+        shapes: for random inputs, the shape of some or all of them by name.
+
+    Raises:
+        OnnxNormError: a model or an input file cannot be read, the inputs do not fit the original, or onnxruntime
+            cannot run the original.
+    """
+    original, result = (m if isinstance(m, onnx.ModelProto) else _model_io.to_proto(_model_io.load(m)) for m in (a, b))
+    different = difference(original, result)
+    if different is not None:
+        return VerifyReport(False, different, "none: the models were not run")
+    specs = input_specs(original)
+    candidates: list[Callable[[], Iterable[Feeds]]]
+    if inputs is not None:
+        if shapes:
+            raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
+        constants = {tensor.name for tensor in original.graph.initializer}
+        overridable = [value.name for value in original.graph.input if value.name in constants]
+        candidates = [partial(list, [feeds]) for feeds in given_samples(inputs, specs, overridable)]
+    else:
+        if samples < 1:
+            raise OnnxNormError(f"samples must be at least 1, not {samples}")
+        candidates = [partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i) for i in range(samples)]
+    runs = collect(original, result, candidates, seed=seed)
+    return _judge(original, runs)
+
+
+def _judge(model: onnx.ModelProto, runs: Runs) -> VerifyReport:
+    shapes = tuple({name: value.shape for name, value in feeds.items()} for feeds in runs.samples)
+    notes = list(runs.notes)
+    oracle = FLOAT64 if runs.exact is not None else f"{RUNTIME} ({runs.no_exact})"
+    if not runs.repeatable:
+        reason = "the original gives other outputs each time it runs with the same inputs: nothing can be proved of it"
+        return VerifyReport(False, reason, oracle, (), shapes, tuple(notes))
+    for (which, level), error in runs.failures.items():
+        if which == "original":
+            notes.append(f"onnxruntime cannot run the original with its optimizations {level}: {error}")
+        else:
+            reason = f"the result does not run where the original does (optimizations {level}): {error}"
+            return VerifyReport(False, reason, oracle, (), shapes, tuple(notes))
+    names = [output.name for output in model.graph.output]
+    outputs = [record for name in names for record in _judge_output(model, runs, name, shapes)]
+    failed = [output for output in outputs if not output.passed]
+    verdict = None
+    if failed:
+        worst = max(failed, key=lambda o: o.excess)
+        others = f"; {len(failed) - 1} more outputs failed" if len(failed) > 1 else ""
+        verdict = f"output {worst.name!r}, sample {worst.sample}, optimizations {worst.optimizations}"
+        verdict += f"{'' if worst.index is None else f', at {list(worst.index)}'}: {worst.reason}{others}"
+    if runs.exact is not None:
+        oracle = "; ".join(sorted({o.yardstick for o in outputs}) or [oracle])
+    for name in _never_finite(runs, names):
+        notes.append(f"output {name!r} has no finite number in any sample: only its kind was compared")
+    return VerifyReport(not failed, verdict, oracle, tuple(outputs), shapes, tuple(notes))
+
+
+def _judge_output(
+    model: onnx.ModelProto, runs: Runs, name: str, shapes: Sequence[dict[str, tuple[int, ...]]]
+) -> list[OutputError]:
+    """One record, or one for each element of a sequence: the worst over samples and levels."""
+    records: dict[str, OutputError] = {}
+    for level in runs.result:
+        cases = [(sample, case) for sample in range(len(runs.samples)) for case in cases_of(runs, name, level, sample)]
+        for sample, case in cases:
+            relative = max(other.relative_noise for _, other in cases if other.name == case.name)
+            measured = case.measure(relative)
+            if measured.reason is not None and isinstance(case, ExactCase) and is_tie(model, runs, case, sample, level):
+                measured = replace(measured, excess=1.0, reason=None)
+            new = OutputError(
+                name=case.name,
+                passed=measured.reason is None,
+                error_original=measured.error_original,
+                error_result=measured.error_result,
+                index=measured.index,
+                sample=sample,
+                shapes=shapes[sample],
+                optimizations=level,
+                excess=measured.excess,
+                least_absolute_tolerance=measured.least_absolute,
+                least_relative_tolerance=measured.least_relative,
+                yardstick=case.yardstick,
+                reason=measured.reason,
+            )
+            records[case.name] = _worse(records.get(case.name), new)
+    return list(records.values())
+
+
+def _worse(old: OutputError | None, new: OutputError) -> OutputError:
+    if old is None:
+        return new
+    worse = new if (not new.passed, new.excess) > (not old.passed, old.excess) else old
+    return replace(
+        worse,
+        error_original=max(old.error_original, new.error_original),
+        error_result=max(old.error_result, new.error_result),
+        least_absolute_tolerance=max(old.least_absolute_tolerance, new.least_absolute_tolerance),
+        least_relative_tolerance=max(old.least_relative_tolerance, new.least_relative_tolerance),
+    )
+
+
+def _never_finite(runs: Runs, names: Sequence[str]) -> list[str]:
+    runs_of_base = next(iter(runs.original.values()))
+    return [
+        name
+        for name in names
+        if all(is_real(outputs[name]) and outputs[name].size for outputs in runs_of_base)
+        and not any(np.isfinite(outputs[name].astype(np.float64)).any() for outputs in runs_of_base)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,178 @@
+"""Runs for `verify`: the original, its shaken copies and the result in onnxruntime, and the original in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from onnxnorm._errors import OnnxNormError
+from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
+from onnxnorm._inputs import Feeds
+from onnxnorm._noise import shake, shaken_weights
+
+try:
+    from onnxnorm._runtime import session
+except ImportError:
+
+    def session(model: Any, **options: Any) -> Any:
+        return onnxruntime.InferenceSession(model.SerializeToString(), **options)
+
+
+__all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "run_all"]
+
+Outputs: TypeAlias = dict[str, Any]
+Ways: TypeAlias = Callable[[], Iterable[Feeds]]
+"""Gives the feeds to try for one sample, the preferred ones first."""
+
+LEVELS = {
+    "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "on": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+"""onnxruntime's own optimizations."""
+
+_SHAKES = 3
+
+
+@dataclass
+class Runs:
+    """Outputs by sample. A run that failed is absent and its first error is in `failures`."""
+
+    samples: list[Feeds] = field(default_factory=list)
+    original: dict[str, list[Outputs]] = field(default_factory=dict)
+    result: dict[str, list[Outputs]] = field(default_factory=dict)
+    shaken: list[list[Outputs]] = field(default_factory=list)
+    exact: list[Outputs] | None = None
+    no_exact: str = ""
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    repeatable: bool = True
+
+
+def collect(
+    original: onnx.ModelProto,
+    result: onnx.ModelProto,
+    candidates: Sequence[Ways],
+    *,
+    seed: int,
+) -> Runs:
+    """Run everything, one session at a time. `candidates` gives for each sample the feeds to try in turn.
+
+    Raises:
+        OnnxNormError: onnxruntime cannot run the original at all.
+    """
+    runs = Runs()
+    for level in LEVELS:
+        try:
+            if runs.samples:
+                runs.original[level] = run_all(original, level, runs.samples)
+            else:
+                _first_runs(original, level, candidates, runs)
+        except OnnxNormError as error:
+            runs.failures["original", level] = str(error)
+    if not runs.samples:
+        errors = dict.fromkeys(runs.failures.values())
+        raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
+    for level in runs.original:
+        try:
+            runs.result[level] = run_all(result, level, runs.samples)
+        except OnnxNormError as error:
+            runs.failures["result", level] = str(error)
+    weights = shaken_weights(original)
+    for number in range(_SHAKES if weights else 0):
+        copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
+        if copy is not None:
+            runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples))
+    try:
+        evaluator = Float64Evaluator(original)
+        runs.exact = [evaluator.run(feeds) for feeds in runs.samples]
+    except NoFloat64Error as error:
+        runs.no_exact = str(error)
+    return runs
+
+
+def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways], runs: Runs) -> None:
+    opened = _open(original, level)
+    chosen: list[tuple[Feeds, Outputs]] = []
+    for ways in candidates:
+        refused = ""
+        for feeds in ways():
+            try:
+                outputs = _run(opened, feeds)
+            except OnnxNormError as error:
+                shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+                refused = refused or f"the original does not run with {shapes} ({error})"
+                continue
+            chosen.append((feeds, outputs))
+            if refused:
+                shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+                runs.notes.append(f"{refused}; {shapes} was used instead")
+            break
+        else:
+            raise OnnxNormError(f"{refused}; give inputs that it takes")
+    again = _run(opened, chosen[0][0])
+    runs.repeatable = all(_alike(again[name], value) for name, value in chosen[0][1].items())
+    runs.samples = [feeds for feeds, _ in chosen]
+    runs.original[level] = [outputs for _, outputs in chosen]
+
+
+def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> list[Outputs]:
+    """The outputs by name for every sample.
+
+    Raises:
+        OnnxNormError: onnxruntime refuses the model or one of the samples.
+    """
+    opened = _open(model, level)
+    return [_run(opened, feeds) for feeds in samples]
+
+
+def expose(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """A copy with one more output: the value `name` of the main graph."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if all(output.name != name for output in copy.graph.output):
+        copy.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return copy
+
+
+def _open(model: onnx.ModelProto, level: str) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    options.log_severity_level = 4
+    try:
+        return session(model, sess_options=options, providers=["CPUExecutionProvider"])
+    except OnnxNormError:
+        raise
+    except Exception as error:
+        raise OnnxNormError(_explain(error)) from error
+
+
+def _run(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
+    names = [output.name for output in opened.get_outputs()]
+    known = {value.name for value in (*opened.get_inputs(), *opened.get_overridable_initializers())}
+    try:
+        return dict(zip(names, opened.run(names, {k: v for k, v in feeds.items() if k in known}), strict=True))
+    except Exception as error:
+        raise OnnxNormError(_explain(error)) from error
+
+
+def _explain(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "NOT_IMPLEMENTED" in text or "Could not find an implementation" in text:
+        return f"onnxruntime has no kernel on this processor for one of the nodes: {text[:300]}"
+    return text[:300]
+
+
+def _alike(first: Any, second: Any) -> bool:
+    """Whether two runs of the same session gave the same up to the order of its sums."""
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(_alike, first, second))
+    if not isinstance(first, np.ndarray) or first.dtype.kind in "OUS":
+        return bool(np.all(first == second))
+    one, two = first.astype(np.float64), second.astype(np.float64)
+    scale = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+    return one.shape == two.shape and np.allclose(one, two, rtol=0.01, atol=1e-3 * scale, equal_nan=True)
