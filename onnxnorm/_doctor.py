@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import platform
 import sys
 from collections.abc import Callable
@@ -31,17 +32,19 @@ class Check:
     detail: str
 
 
-# Each library with what its absence costs; None where nothing works without it.
-_LIBRARIES: dict[str, str | None] = {
-    "numpy": None,
-    "ml_dtypes": None,
-    "onnx": None,
-    "onnx-ir": None,
-    "onnxscript": None,
-    "onnxruntime": None,
-    "rich": None,
-    "torch": 'not installed: onnxnorm.layers and export need it (pip install "onnxnorm[torch]"); all else works',
-}
+_TORCH_COST = "onnxnorm.layers and export need it, all else works without"
+
+# The name to install and the name to import of each library, and what its absence costs where not everything.
+_LIBRARIES: tuple[tuple[str, str, str | None], ...] = (
+    ("numpy", "numpy", None),
+    ("ml_dtypes", "ml_dtypes", None),
+    ("onnx", "onnx", None),
+    ("onnx-ir", "onnx_ir", None),
+    ("onnxscript", "onnxscript", None),
+    ("onnxruntime", "onnxruntime", None),
+    ("rich", "rich", None),
+    ("torch", "torch", _TORCH_COST),
+)
 
 
 def own_version() -> str:
@@ -59,19 +62,26 @@ def diagnose() -> tuple[Check, ...]:
         Check("python", Status.OK, f"{platform.python_version()} ({sys.executable})"),
         Check("platform", Status.OK, f"{platform.system()} {platform.machine()}"),
     ]
-    checks += [_check_library(name, cost) for name, cost in _LIBRARIES.items()]
+    checks += [_check_library(*library) for library in _LIBRARIES]
     if all(check.status is not Status.FAILED for check in checks):
         checks += _check_operators()
     return tuple(checks)
 
 
-def _check_library(name: str, cost: str | None) -> Check:
+def _check_library(name: str, module: str, cost: str | None) -> Check:
     try:
-        return Check(name, Status.OK, metadata.version(name))
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        if cost is None:
-            return Check(name, Status.FAILED, f"not installed: pip install {name}")
-        return Check(name, Status.NOTE, cost)
+        version = None
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:  # whatever it is, it is what this check is there to tell
+        if version is not None:
+            return Check(name, Status.FAILED, f"{version}, but importing it fails: {type(error).__name__}: {error}")
+        if cost is not None:
+            return Check(name, Status.NOTE, f'not installed: {cost} (pip install "onnxnorm[{name}]")')
+        return Check(name, Status.FAILED, f"not installed: pip install {name}")
+    return Check(name, Status.OK, version or str(getattr(imported, "__version__", "of unknown version")))
 
 
 def _check_operators() -> list[Check]:

@@ -31,6 +31,9 @@ _COMMANDS = {
 }
 
 
+_DEPENDENCIES = frozenset({"ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "rich"})
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
@@ -113,5 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except MemoryError:
         return _fail(MemoryError("out of memory"), 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _DEPENDENCIES:
+            raise
+        return _fail(UsageError(f"{error}; `onnxnorm doctor` tells what is missing and how to get it"), 1)
     except OSError as error:
         return _fail(error, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -33,16 +34,36 @@ def test_doctor_fails_where_an_operator_computes_something_else(
     assert "does not compute its formula" in capsys.readouterr().out
 
 
-def test_doctor_says_what_a_missing_library_costs(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "status", "words"),
+    [
+        ("torch", 0, "note", ("not installed", "export", 'pip install "onnxnorm[torch]"')),
+        ("onnxscript", 1, "failed", ("not installed", "pip install onnxscript")),
+    ],
+)
+def test_doctor_says_what_a_missing_library_costs(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, name: str, code: int, status: str, words: tuple[str, ...]
+) -> None:
     real = _doctor.metadata.version
 
-    def version(name: str) -> str:
-        if name == "torch":
-            raise _doctor.metadata.PackageNotFoundError(name)
-        return real(name)
+    def version(asked: str) -> str:
+        if asked == name:
+            raise _doctor.metadata.PackageNotFoundError(asked)
+        return real(asked)
 
     monkeypatch.setattr(_doctor.metadata, "version", version)
-    assert _cli.main(["doctor", "--json"]) == 0
-    (check,) = [c for c in json.loads(capsys.readouterr().out)["checks"] if c["name"] == "torch"]
-    assert check["status"] == "note"
-    assert "export" in check["detail"] and "pip install" in check["detail"]
+    monkeypatch.setitem(sys.modules, name, None)
+    assert _cli.main(["doctor", "--json"]) == code
+    (check,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["name"] == name]
+    assert check["status"] == status
+    for word in words:
+        assert word in check["detail"]
+
+
+def test_doctor_finds_libraries_that_are_installed_and_do_not_load(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert _cli.main(["doctor"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("onnxscript")]
+    assert "failed" in line and "importing it fails" in line

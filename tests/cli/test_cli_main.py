@@ -129,6 +129,24 @@ def test_warnings_are_one_line_on_stderr(capsys: Captured, monkeypatch: pytest.M
     assert capsys.readouterr().err == "onnxnorm: warning: runs on portable bodies\n"
 
 
+def test_a_missing_dependency_is_one_line(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    monkeypatch.setattr(inspect_command, "run", lack)
+    message = fails(capsys, 1, "inspect", "x.onnx")
+    assert "No module named 'onnx'" in message and "onnxnorm doctor" in message
+
+
+def test_errors_of_our_own_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blunder(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'onnxnorm._nosuch'", name="onnxnorm._nosuch")
+
+    monkeypatch.setattr(inspect_command, "run", blunder)
+    with pytest.raises(ModuleNotFoundError):
+        _cli.main(["inspect", "x.onnx"])
+
+
 def test_interrupting_is_code_130(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: object) -> int:
         raise KeyboardInterrupt
