@@ -1,0 +1,22 @@
+// Which instruction set's kernels run: the best the processor has, or the one that ONNXNORM_ISA names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lrn_problem.h"
+
+namespace onnxnorm {
+
+// Computes units [begin, end) of a problem. False where no memory was left for the scratch.
+using LrnKernel = bool (*)(const LrnProblem&, const void* x, void* y, std::int64_t begin, std::int64_t end);
+
+struct Target {
+  const char* name;
+  LrnKernel lrn[kElements];
+};
+
+// The kernels to use; null with `wrong` set where ONNXNORM_ISA asks for what this build or processor lacks.
+const Target* choose_target(std::string& wrong);
+
+}  // namespace onnxnorm

@@ -1,0 +1,93 @@
+// Vectors of the target's width as the compiler's own vector types, and the few operations that those lack.
+#pragma once
+
+namespace onnxnorm::ONNXNORM_TARGET {
+
+inline constexpr int kBytes = ONNXNORM_VECTOR_BYTES;
+
+template <class E, int N>
+struct VectorOf {
+  typedef E type __attribute__((vector_size(N * sizeof(E))));
+};
+template <class E, int N>
+using Vector = typename VectorOf<E, N>::type;
+
+template <class C>
+inline constexpr int kLanes = kBytes / static_cast<int>(sizeof(C));
+
+// The vector of the target for elements of type C.
+template <class C>
+using V = Vector<C, kLanes<C>>;
+
+template <class E, int N>
+inline Vector<E, N> load_raw(const void* from) {
+  Vector<E, N> v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+
+template <class Vec>
+inline void store_raw(void* to, Vec v) {
+  __builtin_memcpy(to, &v, sizeof v);
+}
+
+template <class C>
+inline V<C> broadcast(C value) {
+  return value - V<C>{};
+}
+
+inline V<float> square_root(V<float> v) {
+#if defined(__AVX512F__)
+  return (V<float>)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__) && ONNXNORM_VECTOR_BYTES == 32
+  return (V<float>)_mm256_sqrt_ps((__m256)v);
+#elif defined(__x86_64__) && ONNXNORM_VECTOR_BYTES == 16
+  return (V<float>)_mm_sqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+  return (V<float>)vsqrtq_f32((float32x4_t)v);
+#else
+  for (int i = 0; i < kLanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+#endif
+}
+
+inline V<double> square_root(V<double> v) {
+#if defined(__AVX512F__)
+  return (V<double>)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__) && ONNXNORM_VECTOR_BYTES == 32
+  return (V<double>)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__x86_64__) && ONNXNORM_VECTOR_BYTES == 16
+  return (V<double>)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+  return (V<double>)vsqrtq_f64((float64x2_t)v);
+#else
+  for (int i = 0; i < kLanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
+  return v;
+#endif
+}
+
+// 1 / sqrt(v) for normal positive v, with a relative error below 2^-11.
+inline V<float> rough_reciprocal_root(V<float> v) {
+#if defined(__AVX512F__)
+  return (V<float>)_mm512_rsqrt14_ps((__m512)v);
+#elif defined(__AVX2__) && ONNXNORM_VECTOR_BYTES == 32
+  return (V<float>)_mm256_rsqrt_ps((__m256)v);
+#elif defined(__AVX2__) && ONNXNORM_VECTOR_BYTES == 64
+  __m256 halves[2];
+  __builtin_memcpy(halves, &v, sizeof v);
+  halves[0] = _mm256_rsqrt_ps(halves[0]);
+  halves[1] = _mm256_rsqrt_ps(halves[1]);
+  __builtin_memcpy(&v, halves, sizeof v);
+  return v;
+#elif defined(__x86_64__) && ONNXNORM_VECTOR_BYTES == 16
+  return (V<float>)_mm_rsqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+  const float32x4_t x = (float32x4_t)v;
+  const float32x4_t r = vrsqrteq_f32(x);
+  return (V<float>)vmulq_f32(r, vrsqrtsq_f32(vmulq_f32(x, r), r));
+#else
+  return 1.0f / square_root(v);
+#endif
+}
+
+}  // namespace onnxnorm::ONNXNORM_TARGET
