@@ -136,6 +136,7 @@ def _grow(source: _Source, seeds: dict[ir.Value, Gauge], budget: _Budget) -> Reg
             return refused
     # Depth first over the choices that rules leave open.
     open_branches = [start]
+    budget.branches = _MAX_BRANCHES
     farthest = Stuck("there is nothing to do", -1)
     while open_branches:
         if budget.spent:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
+from onnxnorm.passes.flatten_products import FlattenProducts
 from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
@@ -29,11 +30,19 @@ PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
 PASSES: Mapping[str, PassMaker] = {
     "infer_shapes": lambda journal, settings: InferShapes(),
+    "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),
 }
 
-FOLDING: tuple[str, ...] = ("infer_shapes", "fold_affines", "clean", "account")
-DEFAULT: tuple[str, ...] = ("infer_shapes", "fold_affines", "fold_constants", "clean", "account")
+FOLDING: tuple[str, ...] = ("infer_shapes", "flatten_products", "fold_affines", "clean", "account")
+DEFAULT: tuple[str, ...] = (
+    "infer_shapes",
+    "flatten_products",
+    "fold_affines",
+    "fold_constants",
+    "clean",
+    "account",
+)

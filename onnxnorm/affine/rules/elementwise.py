@@ -133,22 +133,27 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
         return Declined("adds values that would carry different scales")
     shift = sum((sign * side(gauge).shift for sign, gauge in zip(signs, lifted, strict=True) if gauge is not None),
                 np.zeros((1,) * rank))  # fmt: skip
-    if gauge_out is None:
-        free = [index for index, gauge in enumerate(lifted) if gauge is None]
-        demands = site.demand(output, gauge_of(scale, shift))
-        return _scaled_operands(site, free, gauge_of(scale, np.zeros(())), demands)
-    missing = side(gauge_out).shift - shift
     free = [index for index, gauge in enumerate(lifted) if gauge is None]
-    if not np.any(np.abs(missing) > 1e-13 * np.abs(side(gauge_out).shift)):
-        return _scaled_operands(site, free, gauge_of(scale, np.zeros(())), ())
-    ways = []
+    only_scale = gauge_of(scale, np.zeros(()))
+    ways: list[Settled] = []
+    if gauge_out is None:
+        onward = _scaled_operands(site, free, only_scale, site.demand(output, gauge_of(scale, shift)))
+        if isinstance(onward, Declined) or not np.any(shift):
+            return onward
+        ways.append(onward)
+    missing = (0.0 if gauge_out is None else side(gauge_out).shift) - shift
+    if gauge_out is not None and not np.any(np.abs(missing) > 1e-13 * np.abs(side(gauge_out).shift)):
+        return _scaled_operands(site, free, only_scale, ())
     for taker in free:
+        # One other operand takes the whole difference, the rest carry the scale alone.
         taken = _lowered(site, taker, gauge_of(scale, signs[taker] * missing))
-        rest = _scaled_operands(site, [i for i in free if i != taker], gauge_of(scale, np.zeros(())), ())
-        if taken is not None and isinstance(rest, Settled):
-            value = site.input(taker)
-            assert value is not None
-            ways.append(Settled(None, (*rest.demands, *site.demand(value, taken))))
+        rest = _scaled_operands(site, [index for index in free if index != taker], only_scale, ())
+        value = site.input(taker)
+        if taken is not None and value is not None and isinstance(rest, Settled):
+            demands = (*rest.demands, *site.demand(value, taken))
+            ways.append(
+                Settled(None, demands if gauge_out is not None else (*demands, *site.demand(output, only_scale)))
+            )
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the shift")
 
 

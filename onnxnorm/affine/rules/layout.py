@@ -282,7 +282,7 @@ def split(site: Site) -> Answer:
 
 
 def slice_(site: Site) -> Answer:
-    """Slice along axes on which the affine is constant, or forwards along any."""
+    """Forwards the affine is cut as the value is; backwards it is put in its place among identities."""
     shape = site.shape_in(0)
     if shape is None:
         return Declined("cuts a value whose rank is not known")
@@ -316,9 +316,23 @@ def slice_(site: Site) -> Answer:
         return gauge.map(lambda array: array[tuple(index)])
 
     def backward(gauge: Gauge) -> Gauge | Declined:
-        if set(cuts) & set(gauge.axes):
-            return Declined("cuts along the axis on which the affine varies")
-        return gauge
+        # Along an axis on which the affine varies, what is cut away keeps the identity; along others it goes along.
+        varying = set(gauge.axes) & set(cuts)
+        if not varying:
+            return gauge
+        if not all(isinstance(shape[axis], int) for axis in varying):
+            return Declined("cuts an axis whose extent is not known")
+        full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
+        index = tuple(_python_slice(*cuts[axis]) if axis in varying else slice(None) for axis in range(rank))
+
+        def embedded(affine: ChannelAffine | None) -> ChannelAffine | None:
+            if affine is None:
+                return None
+            scale, shift = np.ones(full), np.zeros(full)
+            scale[index], shift[index] = affine.scale, affine.shift
+            return ChannelAffine.of(scale, shift, rank)
+
+        return Gauge(embedded(gauge.to_new), embedded(gauge.to_old))
 
     return cross(site, forward, backward)
 
