@@ -42,4 +42,4 @@ def mobilenet_v2(*, divide: int = 2, classes: int = 1000) -> nn.Module:
     last = 1280 // divide
     layers += [_conv_norm(channels, last, 1), nn.ReLU6()]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(last, classes)]
-    return randomize(nn.Sequential(*layers))
+    return randomize(nn.Sequential(*layers), gain=1.1)
