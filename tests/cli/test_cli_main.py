@@ -116,7 +116,7 @@ def test_unwritable_outputs_are_refused_before_the_work(
     capsys: Captured, tmp_path: Path, model_path: Path, command: str
 ) -> None:
     assert "does not exist" in fails(capsys, 2, command, model_path, tmp_path / "nosuch" / "out.onnx")
-    assert "folder" in fails(capsys, 2, command, model_path, tmp_path)
+    assert "is a folder" in fails(capsys, 2, command, model_path, tmp_path)
 
 
 def test_warnings_are_one_line_on_stderr(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +127,22 @@ def test_warnings_are_one_line_on_stderr(capsys: Captured, monkeypatch: pytest.M
     monkeypatch.setattr(inspect_command, "run", warn)
     assert _cli.main(["inspect", "x.onnx"]) == 0
     assert capsys.readouterr().err == "onnxnorm: warning: runs on portable bodies\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_devices_and_pipes_are_not_replaced(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "no regular file" in fails(capsys, 2, "optimize", model_path, pipe)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folders_are_refused(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    folder = tmp_path / "fixed"
+    folder.mkdir()
+    folder.chmod(0o500)
+    assert "cannot be written to" in fails(capsys, 2, "optimize", model_path, folder / "out.onnx")
 
 
 def test_a_missing_dependency_is_one_line(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
