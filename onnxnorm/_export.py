@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx
+import onnx.checker
 import onnx.version_converter
 
 from onnxnorm import _model_io
@@ -25,6 +26,10 @@ OLDEST_OPSET = 13
 
 # The oldest opset that PyTorch's exporter writes by itself; what is older is converted.
 _EXPORTER_OPSET = 18
+
+# Operators that the version converter cannot take back, though in the form written here they never changed.
+_SAME_AT_ANY_OPSET = ("BatchNormalization", "Identity")
+_SET_ASIDE = "onnxnorm.unchanged"
 
 
 def export(
@@ -105,18 +110,41 @@ def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
 
     model.graph.name = name
     proto = _model_io.to_proto(model)
+    reached = model.opset_imports.get("", opset)
+    if reached != max(opset, _EXPORTER_OPSET):
+        raise OnnxNormError(f"PyTorch's exporter reaches opset {reached}, not {opset}: ask for that, or for none")
     if opset < _EXPORTER_OPSET:
-        try:
-            proto = onnx.version_converter.convert_version(proto, opset)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise OnnxNormError(
-                f"{name} has no form at opset {opset} that onnx's version converter knows ({reason}); "
-                f"ask for opset {_EXPORTER_OPSET} or later"
-            ) from error
+        proto = _converted(proto, opset, name)
     if _ops is not None:
         _ops.attach_bodies(proto)
     return proto
+
+
+def _converted(proto: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
+    for node in proto.graph.node:
+        # New in opset 18, where it stands for its default; the converter would leave it in place.
+        kept = [a for a in node.attribute if not (a.name == "noop_with_empty_axes" and a.i == 0)]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        if node.op_type in _SAME_AT_ANY_OPSET and not node.domain:
+            node.domain = _SET_ASIDE
+    proto.opset_import.add(domain=_SET_ASIDE, version=1)
+    try:
+        converted = onnx.version_converter.convert_version(proto, opset)
+        for node in converted.graph.node:
+            if node.domain == _SET_ASIDE:
+                node.domain = ""
+        imports = [i for i in converted.opset_import if i.domain != _SET_ASIDE]
+        del converted.opset_import[:]
+        converted.opset_import.extend(imports)
+        onnx.checker.check_model(converted)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OnnxNormError(
+            f"{name} has no form at opset {opset} that onnx's version converter knows ({reason}); "
+            f"ask for opset {_EXPORTER_OPSET} or later"
+        ) from error
+    return converted
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -51,7 +51,7 @@ def _check_mode(module: torch.nn.Module, name: str) -> None:
     shown = ", ".join(training[:3]) + (f" and {len(training) - 3} more" if len(training) > 3 else "")
     what = "the module is" if len(training) == 1 else "modules are"
     raise OnnxNormError(
-        f"{what} in training mode ({shown}): its normalizations would use the statistics of the batch; "
+        f"{what} in training mode ({shown}), in which normalizations use the statistics of the batch; "
         "call .eval() on the whole module first"
     )
 

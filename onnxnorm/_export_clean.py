@@ -32,6 +32,7 @@ def clean(model: ir.Model) -> None:
     onnxscript.optimizer.fold_constants(model, input_size_limit=_LARGEST_INPUT, output_size_limit=_LARGEST_GROWTH)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.IdentityEliminationPass()(model)
+    _separate_outputs(model.graph)
     common.RemoveUnusedNodesPass()(model)
     common.ShapeInferencePass()(model)
     _give_back_names(model.graph, origins)
@@ -89,6 +90,7 @@ def _make_reshapes_constant(graph: ir.Graph) -> None:
         value.type, value.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([len(dims)])
         graph.initializers[value.name] = value  # type: ignore[index]
         node.replace_input_with(1, value)
+        node.attributes.pop("allowzero", None)
 
 
 def _unused_name(graph: ir.Graph, wish: str) -> str:
@@ -107,13 +109,22 @@ def _value_names(graph: ir.Graph) -> Iterator[str]:
             yield value.name or ""
 
 
+def _separate_outputs(graph: ir.Graph) -> None:
+    """An output that is an input, a parameter or another output too gets a node of its own: runtimes expect that."""
+    seen: set[int] = set()
+    for i, value in enumerate(graph.outputs):
+        if value.producer() is None or id(value) in seen:
+            node = ir.node("Identity", [value])
+            node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+            graph.append(node)
+            graph.outputs[i] = node.outputs[0]
+        seen.add(id(value))
+
+
 def _name_outputs(graph: ir.Graph) -> None:
     """`output`, or `output_0`, `output_1`, ...: the exporter's names are those of the last operators."""
-    made = [v for v in graph.outputs if v.producer() is not None]
-    if len(set(map(id, made))) != len(graph.outputs):
-        return
-    for i, value in enumerate(made):
-        value.name = _unused_name(graph, "output" if len(made) == 1 else f"output_{i}")
+    for i, value in enumerate(graph.outputs):
+        value.name = _unused_name(graph, "output" if len(graph.outputs) == 1 else f"output_{i}")
 
 
 def _name_nodes(graph: ir.Graph) -> None:

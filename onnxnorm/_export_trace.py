@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import logging
 import re
 import warnings
@@ -14,11 +15,9 @@ import onnx_ir as ir
 import torch
 
 from onnxnorm import _export_translate
-from onnxnorm._errors import OnnxNormError, OnnxNormWarning
+from onnxnorm._errors import OnnxNormError
 
 __all__ = ["Arguments", "batch_statistics_users", "quiet", "trace", "translate", "uses_rms_norm"]
-
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch.fx.experimental.symbolic_shapes", "onnxscript", "onnx_ir")
 
 aten = torch.ops.aten
 
@@ -40,6 +39,7 @@ class Arguments:
             raise OnnxNormError(f"{type(module).__name__} does not take these args: {error}") from None
         self.by_name: dict[str, Any] = dict(bound.arguments)
         self.open_axes = self._by_name(dynamic_shapes)
+        self._check_axes()
 
     def _by_name(self, dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any] | None:
         names = list(self.by_name)
@@ -56,25 +56,34 @@ class Arguments:
             raise OnnxNormError(f"dynamic_shapes has {len(dynamic_shapes)} entries for {len(names)} inputs")
         return {name: dynamic_shapes[i] if i < len(dynamic_shapes) else None for i, name in enumerate(names)}
 
+    def _check_axes(self) -> None:
+        for name, value in self.by_name.items():
+            for tensor, spec in _tensors(value, (self.open_axes or {}).get(name)):
+                axes = spec if isinstance(spec, Mapping) else range(len(spec or ()))
+                wrong = [axis for axis in axes if not isinstance(axis, int) or not 0 <= axis < tensor.ndim]
+                if wrong:
+                    raise OnnxNormError(
+                        f"dynamic_shapes opens axis {wrong[0]!r} of {name}, which has shape {tuple(tensor.shape)}"
+                    )
+
     def axis_names(self) -> list[dict[int, str]]:
         """For each tensor among the inputs, in order, the names that the caller gave to its open axes."""
         specs = self.open_axes or {}
-        return [
-            _names_of(spec)
-            for name, value in self.by_name.items()
-            for spec in _specs_of_tensors(value, specs.get(name))
-        ]
+        return [_names_of(spec) for name, value in self.by_name.items() for _, spec in _tensors(value, specs.get(name))]
 
 
-def _specs_of_tensors(value: Any, spec: Any) -> Iterator[Any]:
+def _tensors(value: Any, spec: Any) -> Iterator[tuple[torch.Tensor, Any]]:
+    """The tensors among nested inputs, each with its part of dynamic_shapes."""
     if isinstance(value, torch.Tensor):
-        yield spec
+        if not isinstance(spec, (Mapping, list, tuple, type(None))):
+            raise OnnxNormError(f"dynamic_shapes has {spec!r} where a dictionary from axis to name belongs")
+        yield value, spec
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _specs_of_tensors(item, spec.get(key) if isinstance(spec, Mapping) else None)
+            yield from _tensors(item, spec.get(key) if isinstance(spec, Mapping) else None)
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from _specs_of_tensors(item, spec[i] if isinstance(spec, (list, tuple)) and i < len(spec) else None)
+            yield from _tensors(item, spec[i] if isinstance(spec, (list, tuple)) and i < len(spec) else None)
 
 
 def _names_of(spec: Any) -> dict[int, str]:
@@ -84,9 +93,14 @@ def _names_of(spec: Any) -> dict[int, str]:
 
 
 def _with_hints(spec: Any) -> Any:
-    """Names of axes become torch's hint for an open axis; all else is torch's own notation."""
+    """Named axes become torch's hint for an open axis; all else is torch's own notation.
+
+    A plain `Dim` would forbid what the hint allows, such as an axis whose length must not be 1.
+    """
     if isinstance(spec, str):
         return torch.export.Dim.DYNAMIC
+    if isinstance(spec, torch.export.Dim) and not hasattr(spec, "root"):
+        return torch.export.Dim.DYNAMIC(min=spec.min, max=spec.max)
     if isinstance(spec, Mapping):
         return {key: _with_hints(value) for key, value in spec.items()}
     if isinstance(spec, (list, tuple)):
@@ -100,7 +114,7 @@ def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.Exporte
     # The fused operators of attention, taken where no gradient is wanted, have no ONNX form.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _export_translate.OneNodeMode(), _lengths_of_one_may_vary():
+        with torch.no_grad(), _export_translate.OneNodeMode(), _lengths_of_one_may_vary():
             return torch.export.export(
                 module,
                 arguments.positional,
@@ -127,14 +141,15 @@ def _lengths_of_one_may_vary() -> contextlib.AbstractContextManager[Any]:
 def translate(program: torch.export.ExportedProgram, opset: int, arguments: Arguments, name: str) -> ir.Model:
     """The graph in ONNX operators, not cleaned, nothing folded; open axes named as the caller named them."""
     try:
-        exported = torch.onnx.export(
-            program,
-            opset_version=opset,
-            custom_translation_table=_export_translate.translations(opset),
-            optimize=False,
-            verbose=False,
-            dynamo=True,
-        )
+        with torch.no_grad():
+            exported = torch.onnx.export(
+                program,
+                opset_version=opset,
+                custom_translation_table=_export_translate.translations(opset),
+                optimize=False,
+                verbose=False,
+                dynamo=True,
+            )
     except Exception as error:
         raise OnnxNormError(f"{name} has no ONNX form: {_reason(error)}") from error
     assert exported is not None
@@ -188,25 +203,22 @@ def _module_path(node: torch.fx.Node) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in one line."""
+    """The innermost cause, its first paragraph in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:500]
+    paragraph = re.split(r"\n\s*\n", str(error).strip())[0]
+    return (" ".join(paragraph.split()) or type(error).__name__)[:600]
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporters' progress reports and deprecations to themselves."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    """Keep the exporters' prints, logs and deprecations to themselves; what concerns the user is raised or warned."""
+    disabled = logging.root.manager.disable
+    sink = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
         warnings.simplefilter("ignore")
-        warnings.simplefilter("default", OnnxNormWarning)
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
+        logging.disable(logging.CRITICAL)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(disabled)
