@@ -123,10 +123,20 @@ class Gauge:
 
     new = to_new(old) and old = to_old(new). One of the two is missing where a scale is zero: then the value can be made
     from the old one or the old one from it, not both.
+    Both directions have the same extents.
     """
 
     to_new: ChannelAffine | None
     to_old: ChannelAffine | None
+
+    def __post_init__(self) -> None:
+        # Scales one rounding apart can have the same reciprocal: the axis on which they vary is kept for both.
+        if self.to_new is not None and self.to_old is not None:
+            shape = np.broadcast_shapes(self.to_new.scale.shape, self.to_old.scale.shape)
+            for name, affine in (("to_new", self.to_new), ("to_old", self.to_old)):
+                if affine.scale.shape != shape:
+                    widened = ChannelAffine(np.broadcast_to(affine.scale, shape), np.broadcast_to(affine.shift, shape))
+                    object.__setattr__(self, name, widened)
 
     @classmethod
     def new(cls, affine: ChannelAffine) -> Gauge:
