@@ -101,50 +101,41 @@ def measure(
     if not result.size:
         return Measurement(0.0, None, 0.0, 0.0, 0.0, 0.0, None)
     dtype = result.dtype.name
-    wide = [values.astype(np.float64) for values in (original, result, *noise)]
-    seen, got, samples = wide[0], wide[1], wide[2:]
+    seen, got, *samples = (values.astype(np.float64) for values in (original, result, *noise))
     with np.errstate(all="ignore"):
         wrong = _wrong_kind(yardstick, [seen, *samples[:1]], got, _LARGEST[dtype])
+        if wrong is not None:
+            said = f"{got[wrong]} where the original has {seen[wrong]} (exactly {yardstick[wrong]})"
+            return Measurement(math.inf, wrong, 0.0, math.inf, math.inf, math.inf, said)
         finite = np.isfinite(yardstick) & np.isfinite(got)
         exact = np.where(finite, yardstick, 0.0)
-        errors = np.where(finite, np.abs(got - exact), 0.0)
-        before = _errors(seen, exact, finite)
-        allowed = _allowed(exact, [before, *(_errors(s, exact, finite) for s in samples)], dtype, relative)
-        excess, index = 0.0, (0,) * got.ndim
-        for axis, limit in allowed.slices.items():
-            others = tuple(a for a in range(got.ndim) if a != axis)
-            ratio = np.sqrt(np.mean(errors**2, axis=others)) / limit
-            place = int(np.argmax(ratio))
-            if ratio[place] > excess:
-                inside = np.unravel_index(int(np.argmax(np.take(errors, place, axis=axis))), _without(got.shape, axis))
-                excess = float(ratio[place])
-                index = (*map(int, inside[:axis]), place, *map(int, inside[axis:]))
-        ratios = errors / allowed.elements
-        if float(np.max(ratios)) > excess:
-            excess, index = float(np.max(ratios)), _argmax(ratios)
-        whole = math.sqrt(float(np.mean(errors**2))) / allowed.whole
-        if whole > excess:
-            excess, index = whole, _argmax(errors)
-        relative = np.where(errors > 0, errors / np.abs(exact), 0.0)
+        errors, before = _errors(got, exact, finite), _errors(seen, exact, finite)
+        # Squares of float64 overflow beyond 1e154; a power of two changes no digit.
+        scale = math.ldexp(1.0, -math.frexp(float(np.max(np.abs(exact))))[1]) if dtype == "float64" else 1.0
+        spread = [scale * e for e in (before, *(_errors(s, exact, finite) for s in samples))]
+        allowed = _allowed(scale * exact, spread, relative, _ROUNDOFF[dtype], scale * _SMALLEST[dtype])
+        excess, index = _worst(scale * errors, allowed)
+        quotients = np.where(errors > 0, errors / np.abs(exact), 0.0)
     reason = None
-    if wrong is not None:
-        excess, index = math.inf, wrong
-        reason = f"{got[wrong]} where the original has {seen[wrong]} (exactly {yardstick[wrong]})"
-    elif excess > 1:
+    if excess > 1:
         reason = (
             f"off by {errors[index]:.3g} where the original was off by {before[index]:.3g}; "
-            f"{excess:.3g} times what rounding explains"
+            f"{excess:.3g} times what is allowed for rounding"
         )
-    nothing_to_see = math.inf if wrong is not None else 0.0
-    return Measurement(
-        excess,
-        index,
-        float(np.max(before)),
-        max(float(np.max(errors)), nothing_to_see),
-        max(float(np.max(errors)), nothing_to_see),
-        max(float(np.max(relative)), nothing_to_see),
-        reason,
-    )
+    largest = float(np.max(errors))
+    return Measurement(excess, index, float(np.max(before)), largest, largest, float(np.max(quotients)), reason)
+
+
+def _worst(errors: Array, allowed: _Allowed) -> tuple[float, tuple[int, ...]]:
+    """The largest ratio of an error to its limit, and the element behind it: of a slice, its largest error."""
+    ratios = errors / allowed.elements
+    found = [(float(np.max(ratios)), _argmax(ratios)), (float(_rms(errors, None)) / allowed.whole, _argmax(errors))]
+    for axis, limit in allowed.slices.items():
+        ratio = _rms(errors, axis) / limit
+        place = int(np.argmax(ratio))
+        inside = _argmax(np.take(errors, place, axis=axis))
+        found.append((float(ratio[place]), (*inside[:axis], place, *inside[axis:])))
+    return max(found, key=lambda candidate: candidate[0])
 
 
 @dataclass(frozen=True)
@@ -156,8 +147,7 @@ class _Allowed:
     whole: float
 
 
-def _allowed(exact: Array, noise: Sequence[Array], dtype: str, elsewhere: float) -> _Allowed:
-    unit, smallest = _ROUNDOFF[dtype], _SMALLEST[dtype]
+def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float, smallest: float) -> _Allowed:
     size = float(_rms(exact, None))
     total = max(*(float(_rms(errors, None)) for errors in noise), max(elsewhere, unit) * size)
     quietest: Array = np.full((1,) * exact.ndim, total)
@@ -203,7 +193,3 @@ def _kind(values: Array) -> npt.NDArray[np.int8]:
 
 def _argmax(values: npt.NDArray[Any]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(values)), values.shape))
-
-
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return shape[:axis] + shape[axis + 1 :]

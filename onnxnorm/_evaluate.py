@@ -102,6 +102,8 @@ class _Lifted(ReferenceEvaluator):
             _check(node)
             _lift_attributes(node)
         self._last_use = _last_uses(self.nodes_, self.output_names)
+        self._constant = _constant_nodes(self.nodes_, self.rt_inits_) if hasattr(self.proto_, "graph") else frozenset()
+        self._computed: dict[int, tuple[Any, ...]] = {}
 
     def run(  # type: ignore[override]
         self,
@@ -115,7 +117,12 @@ class _Lifted(ReferenceEvaluator):
         results.update((name, lift(value)) for name, value in feed_inputs.items())
         wanted = list(self.output_names if output_names is None else output_names)
         keep = set(wanted)
+        # What depends on constants alone is computed once, unless the caller replaces a constant.
+        constant = frozenset() if self.rt_inits_.keys() & feed_inputs.keys() else self._constant
         for position, (node, proto) in enumerate(zip(self.rt_nodes_, self.nodes_, strict=True)):
+            if position in constant and position in self._computed:
+                results.update(zip(proto.output, self._computed[position], strict=False))
+                continue
             keywords: dict[str, Any] = {}
             if node.has_linked_attribute and attributes:
                 keywords["linked_attributes"] = attributes
@@ -130,7 +137,10 @@ class _Lifted(ReferenceEvaluator):
                     f"no float64 evaluation of node {proto.name or proto.output[0]!r} ({proto.op_type}): "
                     f"{_first_line(error)}"
                 ) from error
-            results.update((name, lift(value)) for name, value in zip(proto.output, values, strict=False) if name)
+            lifted = tuple(lift(value) for value in values)
+            results.update((name, value) for name, value in zip(proto.output, lifted, strict=False) if name)
+            if position in constant:
+                self._computed[position] = lifted
             for name in self._last_use[position]:
                 if name not in keep and not intermediate:
                     results.pop(name, None)
@@ -160,6 +170,15 @@ def _lift_attributes(node: OpRun) -> None:
     if isinstance(linked, dict):
         for name in linked:
             linked[name] = getattr(node, name)
+
+
+def _constant_nodes(nodes: Iterable[onnx.NodeProto], initializers: Iterable[str]) -> frozenset[int]:
+    known, found = {"", *initializers}, set()
+    for position, node in enumerate(nodes):
+        if known.issuperset(_reads(node)):
+            found.add(position)
+            known.update(node.output)
+    return frozenset(found)
 
 
 def _last_uses(nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[tuple[str, ...]]:

@@ -154,7 +154,7 @@ class _Resize(ReferenceResize):
     """The output size is rounded as onnxruntime rounds it: in float32 (0.7 of 10 is 7, in float64 6).
 
     With align_corners the reference then spreads the fractional size, not the rounded one; before opset 11 there is no
-    roi. Refused are two rules in which the two differ: nearest downsampling before opset 11, and one element with
+    roi. Refused are two rules in which the two differ: nearest by fractions before opset 11, and one element with
     pytorch_half_pixel.
     """
 
@@ -176,8 +176,8 @@ class _Resize(ReferenceResize):
                 return (x,)
             exact = (np.floor(scales * lengths) == out) & (mode != "align_corners")
             scales = np.where(exact, scales, out / np.maximum(lengths, 1))
-            if old and attributes["mode"] == "nearest" and np.any(scales < 1):
-                raise NotImplementedError("nearest downsampling before opset 11")
+            if old and attributes["mode"] == "nearest" and np.any(scales % 1):
+                raise NotImplementedError("nearest by a fraction before opset 11")
         if mode == "pytorch_half_pixel" and np.any((out == 1) & (lengths != 1)):
             raise NotImplementedError("pytorch_half_pixel to a single element")
         outputs: tuple[Array, ...] = super()._run(x, roi, scales, sizes, **attributes)

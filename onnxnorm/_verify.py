@@ -7,7 +7,7 @@ the original, and the result passes where it is as accurate as the original was;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from onnxnorm import _model_io
+from onnxnorm._accuracy import unit_roundoff
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate_ops import is_real
 from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
@@ -69,7 +70,8 @@ class VerifyReport:
         oracle: what the errors are measured against, and why, if it is not a float64 run.
         outputs: one record for each output; empty where the models could not be compared.
         samples: the shapes of the inputs, for each sample.
-        notes: what a reader should know: shapes that the original refused, outputs without a finite number.
+        notes: what a reader should know: shapes that the original refused, outputs that prove little since they hold no
+            finite number or are the same whatever the inputs.
     """
 
     passed: bool
@@ -119,7 +121,7 @@ def verify(
     inputs: GivenInputs | None = None,
     *,
     seed: int = 0,
-    samples: int = 3,
+    samples: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> VerifyReport:
     """Check that `b` computes what `a` computes, as accurately as `a` does.
@@ -129,7 +131,7 @@ def verify(
         b: the result.
         inputs: arrays by input name, a list of such mappings, or the path of a .npz file; random where None.
         seed: of the random inputs.
-        samples: how many random inputs; free dimensions get another size in each.
+        samples: how many random inputs, by default 3 where dimensions are free, which get another size in each, else 2.
         shapes: for random inputs, the shape of some or all of them by name.
 
     Raises:
@@ -149,6 +151,8 @@ def verify(
         overridable = [value.name for value in original.graph.input if value.name in constants]
         candidates = [partial(list, [feeds]) for feeds in given_samples(inputs, specs, overridable)]
     else:
+        if samples is None:
+            samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
         if samples < 1:
             raise OnnxNormError(f"samples must be at least 1, not {samples}")
         candidates = [partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i) for i in range(samples)]
@@ -180,8 +184,7 @@ def _judge(model: onnx.ModelProto, runs: Runs) -> VerifyReport:
         verdict += f"{'' if worst.index is None else f', at {list(worst.index)}'}: {worst.reason}{others}"
     if runs.exact is not None:
         oracle = "; ".join(sorted({o.yardstick for o in outputs}) or [oracle])
-    for name in _never_finite(runs, names):
-        notes.append(f"output {name!r} has no finite number in any sample: only its kind was compared")
+    notes.extend(_weak_evidence(runs, names))
     return VerifyReport(not failed, verdict, oracle, tuple(outputs), shapes, tuple(notes))
 
 
@@ -229,14 +232,20 @@ def _worse(old: OutputError | None, new: OutputError) -> OutputError:
     )
 
 
-def _never_finite(runs: Runs, names: Sequence[str]) -> list[str]:
-    runs_of_base = next(iter(runs.original.values()))
-    return [
-        name
-        for name in names
-        if all(is_real(outputs[name]) and outputs[name].size for outputs in runs_of_base)
-        and not any(np.isfinite(outputs[name].astype(np.float64)).any() for outputs in runs_of_base)
-    ]
+def _weak_evidence(runs: Runs, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        values = [outputs[name] for outputs in next(iter(runs.original.values()))]
+        if not all(is_real(value) and value.size for value in values):
+            continue
+        wide = [value.astype(np.float64) for value in values]
+        if not any(np.isfinite(value).any() for value in wide):
+            yield f"output {name!r} has no finite number in any sample: only its kind was compared"
+        elif len(wide) > 1 and all(
+            value.shape == wide[0].shape
+            and np.allclose(value, wide[0], rtol=16 * unit_roundoff(values[0].dtype), atol=0)
+            for value in wide
+        ):
+            yield f"output {name!r} is the same for all inputs: it proves little about what comes before it"
 
 
 def _plain(value: Any) -> Any:
