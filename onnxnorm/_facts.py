@@ -24,6 +24,8 @@ _MAX_ELEMENTS = 2**28
 _NO_CONSTANT = frozenset(
     [
         "Bernoulli",
+        # Quantized weights stay quantized: an absorber would write them back in full precision.
+        "DequantizeLinear",
         "If",
         "Loop",
         "Multinomial",

@@ -20,7 +20,7 @@ from onnxnorm.affine.rules.crossing import cross, unchanged
 from onnxnorm.affine.rules.sources import source
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
-__all__ = ["add", "clip", "dropout", "identity", "multiply", "prelu", "rectifier", "shape"]
+__all__ = ["add", "cast", "clip", "dropout", "identity", "multiply", "prelu", "rectifier", "shape"]
 
 
 def identity(site: Site) -> Answer:
@@ -58,9 +58,49 @@ def rectifier(site: Site) -> Answer:
 
 
 def prelu(site: Site) -> Answer:
-    if site.gauge_in(1) is not None:
+    """A negative scale passes too, if the slope turns over with it.
+
+    For s < 0: f(s x) with slope a is s a g(x), g with slope 1 / a.
+    """
+    gauge = site.gauge_in(0) or site.gauge_out()
+    if gauge is None or site.gauge_in(1) is not None:
         return Declined("has a slope that depends on the input")
-    return cross(site, _scaled_by_non_negative, _scaled_by_non_negative)
+    slope = site.constant64(1)
+    if gauge.shifts or gauge.non_negative or slope is None or np.any(slope <= 0.0) or gauge.to_old is None:
+        return cross(site, _scaled_by_non_negative, _scaled_by_non_negative)
+    rank = gauge.any.rank
+    lifted = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
+
+    def turned(gauge: Gauge, *, forward: bool) -> Gauge:
+        assert gauge.to_old is not None
+        scale = gauge.to_old.scale
+        other = np.where(scale < 0.0, scale * lifted if forward else scale / lifted, scale)
+        return Gauge.old(ChannelAffine.of(other, np.zeros(()), rank))
+
+    shape_in = site.shape_in(0)
+    inner = site.gauge_in(0)
+    if inner is None or inner.to_old is None:
+        inner = turned(gauge, forward=False)
+    assert inner.to_old is not None
+    new_slope = np.where(inner.to_old.scale < 0.0, 1.0 / lifted, lifted)
+    if shape_in is None or any(extent not in (1, dim) for extent, dim in zip(new_slope.shape, shape_in, strict=True)):
+        return Declined("has a slope along other axes than the affine")
+    answer = cross(site, partial(turned, forward=True), partial(turned, forward=False))
+    if not isinstance(answer, Settled):
+        return answer
+    while new_slope.ndim > 1 and new_slope.shape[0] == 1:
+        new_slope = new_slope[0]
+    new = Constant("slope", partial(np.array, new_slope), site.dtype(1), old=site.input(1))
+    return Settled(Edit((0, new), what="turns its slope over"), answer.demands)
+
+
+def cast(site: Site) -> Answer:
+    """Between float and double nothing is lost; other types have another range or other precision."""
+    value = site.input(0)
+    types = {None if value is None else value.dtype, ir.DataType(site.integer("to", 0))}
+    if types <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}:
+        return cross(site, unchanged, unchanged)
+    return Declined("changes to a type of other range or precision")
 
 
 def clip(site: Site) -> Answer:
@@ -97,7 +137,7 @@ def clip(site: Site) -> Answer:
 def add(site: Site) -> Answer:
     """Add, Sub and Sum; with one operand that is not constant they are sources."""
     dynamic = [index for index in range(len(site.node.inputs)) if site.constant(index) is None]
-    if len(site.node.inputs) == 2 and len(dynamic) == 1:
+    if site.node.op_type != "Sum" and len(dynamic) == 1:
         return source(site)
     if len(dynamic) < len(site.node.inputs):
         return Declined("adds constants among several values")

@@ -1,8 +1,7 @@
-"""Operators that move elements around: what they do to a value they do to the arrays of its affine.
+"""Operators that arrange axes anew: what they do to the axes of a value they do to the arrays of its affine.
 
-Transpose permutes the axes of the affine, Reshape splits and merges them, Concat joins and Split cuts them. The
-affine's arrays have extent 1 along axes on which it is constant, so axes of unknown extent are no obstacle unless it
-varies there.
+Transpose permutes the axes, Reshape splits and merges them. The arrays have extent 1 along axes on which the affine is
+constant, so axes of unknown extent are no obstacle unless it varies there.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxnorm._facts import Dim
-from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross
-from onnxnorm.affine.site import Answer, Declined, Demands, Settled, Site
+from onnxnorm.affine.site import Answer, Declined, Site
 
-__all__ = ["concat", "expand", "pad", "reshape", "slice_", "split", "squeeze", "transpose", "unsqueeze"]
+__all__ = ["expand", "reshape", "squeeze", "transpose", "unsqueeze"]
 
 
 def transpose(site: Site) -> Answer:
@@ -75,7 +74,8 @@ def reshape(site: Site) -> Answer:
     if before is None:
         return Declined("reshapes a value whose rank is not known")
     if site.node.op_type == "Flatten":
-        after = _flattened(before, site.integer("axis", 1) % (len(before) + 1))
+        axis = site.integer("axis", 1)
+        after = _flattened(before, axis if axis >= 0 else axis + len(before))
     else:
         after = _refined(site, before, after)
     if after is None:
@@ -183,165 +183,6 @@ def _regrouped(
     return gauge.map(change)
 
 
-def concat(site: Site) -> Answer:
-    output = site.output()
-    rank = site.facts.rank(output)
-    shapes = [site.shape_in(index) for index in range(len(site.node.inputs))]
-    if rank is None or any(shape is None for shape in shapes):
-        return Declined("joins values whose rank is not known")
-    axis = site.integer("axis", 1) % rank
-    values = [value for value in site.node.inputs if value is not None]
-    gauges = [site.gauge_in(index) for index in range(len(values))]
-    gauge_out = site.gauge_out()
-    if any(site.facts.constant(value) is not None for value in values):
-        return Declined("joins a constant with the value")
-    extents = [shape[axis] for shape in shapes if shape is not None]
-    if gauge_out is not None:
-        demands: Demands = ()
-        parts = _cut(gauge_out, axis, extents)
-        if parts is None:
-            return Declined("joins parts whose extents are not known")
-        for value, part in zip(values, parts, strict=True):
-            demands += site.demand(value, part)
-        return Settled(None, demands)
-    present = [gauge for gauge in gauges if gauge is not None]
-    if all(gauge is not None for gauge in gauges) and all(
-        gauge.same_as(present[0]) and axis not in gauge.axes for gauge in present
-    ):
-        return Settled(None, site.demand(output, present[0]))
-    if not all(isinstance(extent, int) for extent in extents):
-        return Declined("joins parts whose extents are not known")
-    joined = _joined(
-        [gauge or Gauge.identity(rank) for gauge in gauges], axis, [int(extent or 0) for extent in extents]
-    )
-    return joined if isinstance(joined, Declined) else Settled(None, site.demand(output, joined))
-
-
-def _cut(gauge: Gauge, axis: int, extents: Sequence[Dim]) -> list[Gauge] | None:
-    if axis not in gauge.axes:
-        return [gauge] * len(extents)
-    if not all(isinstance(extent, int) for extent in extents):
-        return None
-    ends = np.cumsum([int(extent or 0) for extent in extents])
-    starts = [0, *ends[:-1]]
-    return [
-        gauge.map(lambda array, start=start, end=end: _along(array, axis, start, end))  # type: ignore[misc]
-        for start, end in zip(starts, ends, strict=True)
-    ]
-
-
-def _along(array: FloatArray, axis: int, start: int, end: int) -> FloatArray:
-    if array.shape[axis] == 1:
-        return array
-    return array[tuple(slice(start, end) if i == axis else slice(None) for i in range(array.ndim))]
-
-
-def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge | Declined:
-    rank = gauges[0].any.rank
-    shape = [max(gauge.any.scale.shape[i] for gauge in gauges) for i in range(rank)]
-
-    def side(affines: Sequence[ChannelAffine | None]) -> ChannelAffine | None:
-        if any(affine is None for affine in affines):
-            return None
-        parts: tuple[list[FloatArray], list[FloatArray]] = ([], [])
-        for affine, extent in zip(affines, extents, strict=True):
-            assert affine is not None
-            full = [extent if i == axis else dim for i, dim in enumerate(shape)]
-            for part, array in zip(parts, (affine.scale, affine.shift), strict=True):
-                part.append(np.broadcast_to(array, full))
-        return ChannelAffine.of(np.concatenate(parts[0], axis), np.concatenate(parts[1], axis), rank)
-
-    to_new, to_old = side([gauge.to_new for gauge in gauges]), side([gauge.to_old for gauge in gauges])
-    if to_new is None and to_old is None:
-        return Declined("would have to undo a scale of zero")
-    return Gauge(to_new, to_old)
-
-
-def split(site: Site) -> Answer:
-    shape = site.shape_in(0)
-    value = site.input(0)
-    if shape is None or value is None:
-        return Declined("cuts a value whose rank is not known")
-    axis = site.integer("axis", 0) % len(shape)
-    shapes = [site.shape_out(index) for index in range(len(site.node.outputs))]
-    extents: list[Dim] = [None if part is None else part[axis] for part in shapes]
-    gauge_in = site.gauge_in(0)
-    if gauge_in is not None:
-        parts = _cut(gauge_in, axis, extents)
-        if parts is None:
-            return Declined("cuts parts whose extents are not known")
-        demands: Demands = ()
-        for output, part in zip(site.node.outputs, parts, strict=True):
-            demands += site.demand(output, part)
-        return Settled(None, demands)
-    gauges = [site.gauge_out(index) or Gauge.identity(len(shape)) for index in range(len(site.node.outputs))]
-    if not all(isinstance(extent, int) for extent in extents):
-        return Declined("cuts parts whose extents are not known")
-    joined = _joined(gauges, axis, [int(extent or 0) for extent in extents])
-    return joined if isinstance(joined, Declined) else Settled(None, site.demand(value, joined))
-
-
-def slice_(site: Site) -> Answer:
-    """Forwards the affine is cut as the value is; backwards it is put in its place among identities."""
-    shape = site.shape_in(0)
-    if shape is None:
-        return Declined("cuts a value whose rank is not known")
-    rank = len(shape)
-    if site.opset < 10:
-        starts, ends = site.integers("starts"), site.integers("ends")
-        axes, steps = site.integers("axes"), None
-    else:
-        operands = [site.constant(index) for index in (1, 2, 3, 4)]
-        for index, operand in zip((1, 2, 3, 4), operands, strict=True):
-            if site.input(index) is not None and operand is None:
-                return Declined("cuts at places that are not constant")
-        starts, ends, axes, steps = (
-            None if operand is None else tuple(int(entry) for entry in np.ravel(operand)) for operand in operands
-        )
-    if starts is None or ends is None:
-        return Declined("cuts at places that are not constant")
-    axes = tuple(axis % rank for axis in (axes or range(len(starts))))
-    cuts = dict(zip(axes, zip(starts, ends, steps or (1,) * len(starts), strict=True), strict=True))
-
-    def forward(gauge: Gauge) -> Gauge | Declined:
-        index: list[slice] = [slice(None)] * rank
-        for axis, (start, end, step) in cuts.items():
-            if axis in gauge.axes:
-                if shape[axis] != gauge.any.scale.shape[axis]:
-                    return Declined("cuts an axis whose extent is not known")
-                index[axis] = _python_slice(start, end, step)
-        selected = gauge.any.scale[tuple(index)]
-        if selected.size == 0:
-            return Declined("cuts everything away")
-        return gauge.map(lambda array: array[tuple(index)])
-
-    def backward(gauge: Gauge) -> Gauge | Declined:
-        # Along an axis on which the affine varies, what is cut away keeps the identity; along others it goes along.
-        varying = set(gauge.axes) & set(cuts)
-        if not varying:
-            return gauge
-        if not all(isinstance(shape[axis], int) for axis in varying):
-            return Declined("cuts an axis whose extent is not known")
-        full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
-        index = tuple(_python_slice(*cuts[axis]) if axis in varying else slice(None) for axis in range(rank))
-
-        def embedded(affine: ChannelAffine | None) -> ChannelAffine | None:
-            if affine is None:
-                return None
-            scale, shift = np.ones(full), np.zeros(full)
-            scale[index], shift[index] = affine.scale, affine.shift
-            return ChannelAffine.of(scale, shift, rank)
-
-        return Gauge(embedded(gauge.to_new), embedded(gauge.to_old))
-
-    return cross(site, forward, backward)
-
-
-def _python_slice(start: int, end: int, step: int) -> slice:
-    # ONNX writes "to the very beginning" of a backward slice as a hugely negative end; Python as None.
-    return slice(start, None if step < 0 and end < -(2**31) + 1 else end, step)
-
-
 def expand(site: Site) -> Answer:
     """Broadcasting to a shape leaves an affine as it is, unless it varies along an axis that is enlarged."""
     before, after = site.shape_in(0), site.shape_out()
@@ -359,36 +200,3 @@ def expand(site: Site) -> Answer:
         return gauge.map(lambda array: array.reshape(array.shape[added:]))
 
     return cross(site, forward, backward)
-
-
-def pad(site: Site) -> Answer:
-    """Padding with zeros lets scales pass; padding with copies of the value itself lets everything pass."""
-    mode = site.text("mode", "constant")
-    shape = site.shape_in(0)
-    if shape is None:
-        return Declined("pads a value whose rank is not known")
-    rank = len(shape)
-    if site.opset < 11:
-        pads = site.integers("pads") or site.integers("paddings")
-        fill: float | None = site.number("value", 0.0)
-        axes: tuple[int, ...] = tuple(range(rank))
-    else:
-        constant, filling, chosen = site.constant(1), site.constant(2), site.constant(3)
-        pads = None if constant is None else tuple(int(entry) for entry in np.ravel(constant))
-        missing = site.input(2) is not None and filling is None
-        fill = None if missing else 0.0 if filling is None else float(np.ravel(filling)[0])
-        if site.input(3) is not None and chosen is None:
-            return Declined("pads axes that are not constant")
-        axes = tuple(range(rank)) if chosen is None else tuple(int(axis) % rank for axis in np.ravel(chosen))
-    if pads is None or fill is None:
-        return Declined("pads by amounts or with a value that is not constant")
-    padded = {axis for i, axis in enumerate(axes) if pads[i] or pads[i + len(axes)]}
-
-    def through(gauge: Gauge) -> Gauge | Declined:
-        if padded & set(gauge.axes):
-            return Declined("pads along the axis on which the affine varies")
-        if mode == "constant" and padded and (fill != 0.0 or gauge.shifts):
-            return Declined("pads with a constant, and an affine before it is not the same after it")
-        return gauge
-
-    return cross(site, through, through)

@@ -1,0 +1,92 @@
+"""Normalizations that compute their statistics from their input: they take an affine behind them, hardly one before.
+
+Each ends in scale * normalized + bias, so an affine after it goes into these two, if it varies along no other axis.
+Before it: InstanceNormalization subtracts the mean of every channel, so a shift per channel is gone after it. Softmax
+is the same for x and x + t if t is constant along its axis. A scale before a normalization is felt through epsilon.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from onnxnorm.affine.channel import FloatArray
+from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
+
+__all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm", "softmax"]
+
+_BY_ITS_INPUT = "normalizes by statistics of its input, which an affine before it would change"
+
+
+def instance_norm(site: Site) -> Answer:
+    gauge_in = site.gauge_in(0)
+    if gauge_in is not None and (gauge_in.scales or any(axis > 1 for axis in gauge_in.axes)):
+        return Declined(_BY_ITS_INPUT)
+    return _scale_and_bias(site, 1, 2) if site.gauge_out() is not None else Settled()
+
+
+def group_norm(site: Site) -> Answer:
+    if site.gauge_in(0) is not None:
+        return Declined(_BY_ITS_INPUT)
+    if site.opset < 21:
+        return Declined("has one scale for each group, not for each channel (before opset 21)")
+    return _scale_and_bias(site, 1, 2)
+
+
+def layer_norm(site: Site) -> Answer:
+    if site.gauge_in(0) is not None:
+        return Declined(_BY_ITS_INPUT)
+    rank = site.facts.rank(site.output())
+    if rank is None:
+        return Declined("normalizes a value whose rank is not known")
+    return _scale_and_bias(site, site.integer("axis", -1) % rank, rank)
+
+
+def rms_norm(site: Site) -> Answer:
+    gauge = site.gauge_out()
+    if gauge is not None and gauge.shifts:
+        return Declined("has no bias that could take the shift")
+    return layer_norm(site)
+
+
+def _scale_and_bias(site: Site, first: int, end: int) -> Answer:
+    """The affine goes into inputs 1 and 2, whose axes are the axes `first` to `end` of the value."""
+    gauge = site.gauge_out()
+    assert gauge is not None
+    scale, bias = site.constant64(1), site.constant64(2)
+    if scale is None or (site.input(2) is not None and bias is None):
+        return Declined("has a scale or a bias that is not constant")
+    affine = gauge.to_new
+    if affine is None:
+        return Declined("would have to undo a scale of zero")
+    if any(not first <= axis < end for axis in affine.axes):
+        return Declined(f"has a scale along axes {first} to {end - 1} only")
+
+    def onto(array: FloatArray) -> FloatArray:
+        return array.reshape(array.shape[first:end])
+
+    dtype = site.dtype(1)
+    new_scale = partial(np.multiply, scale, onto(affine.scale))
+    inputs: tuple[int | Constant | None, ...] = (0, Constant("scale", new_scale, dtype, old=site.input(1)))
+    if bias is not None or affine.shifts:
+        offset = np.zeros_like(scale) if bias is None else bias
+
+        def new_bias() -> FloatArray:
+            return offset * onto(affine.scale) + onto(affine.shift)
+
+        inputs += (Constant("bias", new_bias, dtype, old=site.input(2)),)
+    return Settled(Edit(inputs, what="absorbs"))
+
+
+def softmax(site: Site) -> Answer:
+    """Softmax and LogSoftmax; before opset 13 they flattened all axes from `axis` on into one."""
+    gauge = site.gauge_in(0)
+    if gauge is None or site.gauge_out() is not None:
+        return Declined("gives shares of one, which no affine may change")
+    rank = gauge.any.rank
+    axis = site.integer("axis", -1 if site.opset >= 13 else 1) % rank
+    normalized = {axis} if site.opset >= 13 else set(range(axis, rank))
+    if gauge.scales or normalized & set(gauge.axes):
+        return Declined("lets only a shift pass that is constant along its axis")
+    return Settled()

@@ -1,0 +1,244 @@
+"""Operators that join, cut and look up parts: they join and cut the arrays of an affine in the same way.
+
+Where a part is cut out, what is not in it keeps the identity; where parts are joined, each brings its own affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxnorm._facts import Dim
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Settled, Site
+
+__all__ = ["concat", "gather", "slice_", "split"]
+
+
+def concat(site: Site) -> Answer:
+    output = site.output()
+    rank = site.facts.rank(output)
+    shapes = [site.shape_in(index) for index in range(len(site.node.inputs))]
+    if rank is None or any(shape is None for shape in shapes):
+        return Declined("joins values whose rank is not known")
+    axis = site.integer("axis", 1) % rank
+    values = [value for value in site.node.inputs if value is not None]
+    gauges = [site.gauge_in(index) for index in range(len(values))]
+    gauge_out = site.gauge_out()
+    if any(site.facts.constant(value) is not None for value in values):
+        return Declined("joins a constant with the value")
+    extents = [shape[axis] for shape in shapes if shape is not None]
+    if gauge_out is not None:
+        demands: Demands = ()
+        parts = _cut(gauge_out, axis, extents)
+        if parts is None:
+            return Declined("joins parts whose extents are not known")
+        for value, part in zip(values, parts, strict=True):
+            demands += site.demand(value, part)
+        return Settled(None, demands)
+    present = [gauge for gauge in gauges if gauge is not None]
+    if all(gauge is not None for gauge in gauges) and all(
+        gauge.same_as(present[0]) and axis not in gauge.axes for gauge in present
+    ):
+        return Settled(None, site.demand(output, present[0]))
+    if not all(isinstance(extent, int) for extent in extents):
+        return Declined("joins parts whose extents are not known")
+    joined = _joined(
+        [gauge or Gauge.identity(rank) for gauge in gauges], axis, [int(extent or 0) for extent in extents]
+    )
+    return joined if isinstance(joined, Declined) else Settled(None, site.demand(output, joined))
+
+
+def _cut(gauge: Gauge, axis: int, extents: Sequence[Dim]) -> list[Gauge] | None:
+    if axis not in gauge.axes:
+        return [gauge] * len(extents)
+    if not all(isinstance(extent, int) for extent in extents):
+        return None
+    ends = np.cumsum([int(extent or 0) for extent in extents])
+    starts = [0, *ends[:-1]]
+    return [
+        gauge.map(lambda array, start=start, end=end: _along(array, axis, start, end))  # type: ignore[misc]
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _along(array: FloatArray, axis: int, start: int, end: int) -> FloatArray:
+    if array.shape[axis] == 1:
+        return array
+    return array[tuple(slice(start, end) if i == axis else slice(None) for i in range(array.ndim))]
+
+
+def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge | Declined:
+    rank = gauges[0].any.rank
+    shape = [max(gauge.any.scale.shape[i] for gauge in gauges) for i in range(rank)]
+
+    def side(affines: Sequence[ChannelAffine | None]) -> ChannelAffine | None:
+        if any(affine is None for affine in affines):
+            return None
+        parts: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+        for affine, extent in zip(affines, extents, strict=True):
+            assert affine is not None
+            full = [extent if i == axis else dim for i, dim in enumerate(shape)]
+            for part, array in zip(parts, (affine.scale, affine.shift), strict=True):
+                part.append(np.broadcast_to(array, full))
+        return ChannelAffine.of(np.concatenate(parts[0], axis), np.concatenate(parts[1], axis), rank)
+
+    to_new, to_old = side([gauge.to_new for gauge in gauges]), side([gauge.to_old for gauge in gauges])
+    if to_new is None and to_old is None:
+        return Declined("would have to undo a scale of zero")
+    return Gauge(to_new, to_old)
+
+
+def split(site: Site) -> Answer:
+    shape = site.shape_in(0)
+    value = site.input(0)
+    if shape is None or value is None:
+        return Declined("cuts a value whose rank is not known")
+    axis = site.integer("axis", 0) % len(shape)
+    shapes = [site.shape_out(index) for index in range(len(site.node.outputs))]
+    extents: list[Dim] = [None if part is None else part[axis] for part in shapes]
+    gauge_in = site.gauge_in(0)
+    if gauge_in is not None:
+        parts = _cut(gauge_in, axis, extents)
+        if parts is None:
+            return Declined("cuts parts whose extents are not known")
+        demands: Demands = ()
+        for output, part in zip(site.node.outputs, parts, strict=True):
+            demands += site.demand(output, part)
+        return Settled(None, demands)
+    gauges = [site.gauge_out(index) or Gauge.identity(len(shape)) for index in range(len(site.node.outputs))]
+    if not all(isinstance(extent, int) for extent in extents):
+        return Declined("cuts parts whose extents are not known")
+    joined = _joined(gauges, axis, [int(extent or 0) for extent in extents])
+    return joined if isinstance(joined, Declined) else Settled(None, site.demand(value, joined))
+
+
+def slice_(site: Site) -> Answer:
+    """Forwards the affine is cut as the value is; backwards it is put in its place among identities."""
+    shape = site.shape_in(0)
+    if shape is None:
+        return Declined("cuts a value whose rank is not known")
+    rank = len(shape)
+    if site.opset < 10:
+        starts, ends = site.integers("starts"), site.integers("ends")
+        axes, steps = site.integers("axes"), None
+    else:
+        operands = [site.constant(index) for index in (1, 2, 3, 4)]
+        for index, operand in zip((1, 2, 3, 4), operands, strict=True):
+            if site.input(index) is not None and operand is None:
+                return Declined("cuts at places that are not constant")
+        starts, ends, axes, steps = (
+            None if operand is None else tuple(int(entry) for entry in np.ravel(operand)) for operand in operands
+        )
+    if starts is None or ends is None:
+        return Declined("cuts at places that are not constant")
+    axes = tuple(axis % rank for axis in (axes or range(len(starts))))
+    cuts = dict(zip(axes, zip(starts, ends, steps or (1,) * len(starts), strict=True), strict=True))
+
+    def forward(gauge: Gauge) -> Gauge | Declined:
+        index: list[slice] = [slice(None)] * rank
+        for axis, (start, end, step) in cuts.items():
+            if axis in gauge.axes:
+                if shape[axis] != gauge.any.scale.shape[axis]:
+                    return Declined("cuts an axis whose extent is not known")
+                index[axis] = _python_slice(start, end, step)
+        selected = gauge.any.scale[tuple(index)]
+        if selected.size == 0:
+            return Declined("cuts everything away")
+        return gauge.map(lambda array: array[tuple(index)])
+
+    def backward(gauge: Gauge) -> Gauge | Declined:
+        # Along an axis on which the affine varies, what is cut away keeps the identity; along others it goes along.
+        varying = set(gauge.axes) & set(cuts)
+        if not varying:
+            return gauge
+        if not all(isinstance(shape[axis], int) for axis in varying):
+            return Declined("cuts an axis whose extent is not known")
+        full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
+        index = tuple(_python_slice(*cuts[axis]) if axis in varying else slice(None) for axis in range(rank))
+
+        def embedded(affine: ChannelAffine | None) -> ChannelAffine | None:
+            if affine is None:
+                return None
+            scale, shift = np.ones(full), np.zeros(full)
+            scale[index], shift[index] = affine.scale, affine.shift
+            return ChannelAffine.of(scale, shift, rank)
+
+        return Gauge(embedded(gauge.to_new), embedded(gauge.to_old))
+
+    return cross(site, forward, backward)
+
+
+def _python_slice(start: int, end: int, step: int) -> slice:
+    # ONNX writes "to the very beginning" of a backward slice as a hugely negative end; Python as None.
+    return slice(start, None if step < 0 and end < -(2**31) + 1 else end, step)
+
+
+def gather(site: Site) -> Answer:
+    """From a constant table an affine goes into its rows; from a value it is gathered as the value is."""
+    indices = site.input(1)
+    index_rank = None if indices is None else site.facts.rank(indices)
+    if site.gauge_in(1) is not None or index_rank is None:
+        return Declined("looks up at places whose rank is not known")
+    table = site.constant64(0)
+    shape = site.shape_in(0)
+    if shape is None:
+        return Declined("looks up in a value whose rank is not known")
+    axis = site.integer("axis", 0) % len(shape)
+    if table is not None:
+        return _gather_from_table(site, table, axis, index_rank)
+    places = site.constant(1)
+    extent = shape[axis]
+
+    def forward(gauge: Gauge) -> Gauge | Declined:
+        if axis not in gauge.axes:
+            return gauge.map(lambda array: _with_axes(array, axis, index_rank))
+        if places is None:
+            return Declined("looks up at places that are not constant, along the axis on which the affine varies")
+        return gauge.map(lambda array: np.take(array, places.astype(np.int64), axis=axis))
+
+    def backward(gauge: Gauge) -> Gauge | Declined:
+        looked_up = set(range(axis, axis + index_rank))
+        if not looked_up & set(gauge.axes):
+            return gauge.map(lambda array: array.reshape((*array.shape[:axis], 1, *array.shape[axis + index_rank :])))
+        if places is None or places.ndim != 1 or not isinstance(extent, int):
+            return Declined("looks up at places that are not known, along the axis on which the affine varies")
+        rows = places.astype(np.int64) % extent
+        if len(set(rows.tolist())) != len(rows):
+            return Declined("looks one place up several times, where the affine varies")
+
+        def scattered(affine: ChannelAffine | None) -> ChannelAffine | None:
+            if affine is None:
+                return None
+            full = [extent if i == axis else n for i, n in enumerate(affine.scale.shape)]
+            scale, shift = np.ones(full), np.zeros(full)
+            index = tuple(rows if i == axis else slice(None) for i in range(len(full)))
+            scale[index], shift[index] = affine.scale, affine.shift
+            return ChannelAffine.of(scale, shift, len(full))
+
+        return Gauge(scattered(gauge.to_new), scattered(gauge.to_old))
+
+    return cross(site, forward, backward)
+
+
+def _with_axes(array: FloatArray, axis: int, count: int) -> FloatArray:
+    return array.reshape(array.shape[:axis] + (1,) * count + array.shape[axis + 1 :])
+
+
+def _gather_from_table(site: Site, table: FloatArray, axis: int, index_rank: int) -> Answer:
+    gauge = site.gauge_out()
+    if gauge is None or gauge.to_new is None:
+        return Declined("would have to undo a scale of zero")
+    affine = gauge.to_new
+    if set(range(axis, axis + index_rank)) & set(affine.axes):
+        return Declined("looks up along the axis on which the affine varies")
+
+    def onto(array: FloatArray) -> FloatArray:
+        return array.reshape((*array.shape[:axis], 1, *array.shape[axis + index_rank :]))
+
+    def new_table() -> FloatArray:
+        return table * onto(affine.scale) + onto(affine.shift)
+
+    return Settled(Edit((Constant("table", new_table, site.dtype(0), old=site.input(0)), 1), what="absorbs"))

@@ -1,0 +1,111 @@
+"""Operators that lay out space anew: Pad, Resize, DepthToSpace, SpaceToDepth.
+
+    Pad             with zeros lets scales pass, with copies of the value itself everything
+    Resize          every new pixel is a mean of old ones with weights of sum one: everything passes
+    DepthToSpace    channel k * C + c (DCR) or c * b^2 + k (CRD) becomes channel c at offset k: the same for all k passes
+    SpaceToDepth    the reverse, in DCR order
+An affine must not vary along the axes of space.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxnorm.affine.channel import FloatArray, Gauge
+from onnxnorm.affine.rules.crossing import Mapped, cross
+from onnxnorm.affine.site import Answer, Declined, Site
+
+__all__ = ["depth_to_space", "pad", "resize", "space_to_depth"]
+
+
+def pad(site: Site) -> Answer:
+    """Padding with zeros lets scales pass; padding with copies of the value itself lets everything pass."""
+    mode = site.text("mode", "constant")
+    shape = site.shape_in(0)
+    if shape is None:
+        return Declined("pads a value whose rank is not known")
+    rank = len(shape)
+    if site.opset < 11:
+        pads = site.integers("pads") or site.integers("paddings")
+        fill: float | None = site.number("value", 0.0)
+        axes: tuple[int, ...] = tuple(range(rank))
+    else:
+        constant, filling, chosen = site.constant(1), site.constant(2), site.constant(3)
+        pads = None if constant is None else tuple(int(entry) for entry in np.ravel(constant))
+        missing = site.input(2) is not None and filling is None
+        fill = None if missing else 0.0 if filling is None else float(np.ravel(filling)[0])
+        if site.input(3) is not None and chosen is None:
+            return Declined("pads axes that are not constant")
+        axes = tuple(range(rank)) if chosen is None else tuple(int(axis) % rank for axis in np.ravel(chosen))
+    if pads is None or fill is None:
+        return Declined("pads by amounts or with a value that is not constant")
+    padded = {axis for i, axis in enumerate(axes) if pads[i] or pads[i + len(axes)]}
+
+    def through(gauge: Gauge) -> Gauge | Declined:
+        if padded & set(gauge.axes):
+            return Declined("pads along the axis on which the affine varies")
+        if mode == "constant" and padded and (fill != 0.0 or gauge.shifts):
+            return Declined("pads with a constant, and an affine before it is not the same after it")
+        return gauge
+
+    return cross(site, through, through)
+
+
+def resize(site: Site) -> Answer:
+    """Resize and Upsample."""
+    before, after = site.shape_in(0), site.shape_out()
+    if before is None or after is None or len(before) != len(after):
+        return Declined("resizes a value whose rank is not known")
+    if site.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return Declined("fills what lies outside with a constant")
+    scales = site.constant(1 if site.node.op_type == "Upsample" or site.opset < 11 else 2)
+
+    def through(gauge: Gauge) -> Gauge | Declined:
+        for axis in gauge.axes:
+            same = isinstance(before[axis], int) and before[axis] == after[axis]
+            if not same or (scales is not None and scales.size == len(before) and scales[axis] != 1.0):
+                return Declined("resizes the axis on which the affine varies")
+        return gauge
+
+    return cross(site, through, through)
+
+
+def depth_to_space(site: Site) -> Answer:
+    blocks = site.integer("blocksize", 1) ** 2
+    split, merge = _blocks(blocks, innermost=site.text("mode", "DCR") == "CRD")
+    return cross(site, merge, split)
+
+
+def space_to_depth(site: Site) -> Answer:
+    split, merge = _blocks(site.integer("blocksize", 1) ** 2, innermost=False)
+    return cross(site, split, merge)
+
+
+def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
+    """Channels to channels times blocks, and back."""
+
+    def split(gauge: Gauge) -> Gauge | Declined:
+        if any(axis > 1 for axis in gauge.axes):
+            return Declined("moves pixels along an axis on which the affine varies")
+        if 1 not in gauge.axes:
+            return gauge
+        return gauge.map(lambda array: np.repeat(array, blocks, 1) if innermost else np.tile(array, (1, blocks, 1, 1)))
+
+    def merge(gauge: Gauge) -> Gauge | Declined:
+        if any(axis > 1 for axis in gauge.axes):
+            return Declined("moves pixels along an axis on which the affine varies")
+        if 1 not in gauge.axes:
+            return gauge
+        parts = _by_block(gauge.any.scale), _by_block(gauge.any.shift)
+        if any(not np.array_equal(part, np.broadcast_to(part[:, :1], part.shape)) for part in parts):
+            return Declined("spreads channels over space, and the affine is not the same for all that become one")
+        return gauge.map(lambda array: _by_block(array)[:, 0])
+
+    def _by_block(array: FloatArray) -> FloatArray:
+        """(N, blocks, C, H, W)"""
+        batch, channels, *space = array.shape
+        if innermost:
+            return np.moveaxis(array.reshape(batch, channels // blocks, blocks, *space), 2, 1)
+        return array.reshape(batch, blocks, channels // blocks, *space)
+
+    return split, merge
