@@ -2,7 +2,7 @@
 
     Pad             with zeros lets scales pass, with copies of the value itself everything
     Resize          every new pixel is a mean of old ones with weights of sum one: everything passes
-    DepthToSpace    channel k * C + c (DCR) or c * b^2 + k (CRD) becomes channel c at offset k: the same for all k passes
+    DepthToSpace    channel k * C + c (DCR) or c * b^2 + k (CRD) goes to channel c: what is equal for all k passes
     SpaceToDepth    the reverse, in DCR order
 An affine must not vary along the axes of space.
 """

@@ -1,0 +1,72 @@
+"""What an affine that is left over costs in onnxruntime, in units of one BatchNormalization on the same tensor.
+
+    python bench/affine_cost.py
+
+The table behind `onnxnorm.affine.rules.sources`: one thread, input and output bound, medians of interleaved runs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+SHAPES = [(1, 64, 56, 56), (1, 256, 14, 14), (8, 64, 56, 56), (256, 384), (1, 512, 7, 7)]
+FORMS = {
+    "BatchNormalization": [("BatchNormalization", ["x", "gamma", "beta", "mean", "variance"], "y")],
+    "Add": [("Add", ["x", "shift"], "y")],
+    "Mul": [("Mul", ["x", "scale"], "y")],
+    "Mul, Add": [("Mul", ["x", "scale"], "t"), ("Add", ["t", "shift"], "y")],
+}
+ROUNDS = 60
+
+
+def bound(form: list[tuple[str, list[str], str]], array: np.ndarray) -> tuple[onnxruntime.InferenceSession, object]:
+    random = np.random.default_rng(0)
+    channels = array.shape[1]
+    columns = (channels,) + (1,) * (array.ndim - 2)
+    shapes = dict.fromkeys(("gamma", "beta", "mean", "variance"), (channels,)) | {"scale": columns, "shift": columns}
+    constants = [
+        numpy_helper.from_array(random.uniform(0.5, 2.0, shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    used = {name for _, inputs, _ in form for name in inputs}
+    graph = helper.make_graph(
+        [helper.make_node(op_type, inputs, [output]) for op_type, inputs, output in form],
+        "affine",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, array.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, array.shape)],
+        [constant for constant in constants if constant.name in used],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", array)
+    binding.bind_output("y")
+    return session, binding
+
+
+def main() -> None:
+    print(f"{'tensor':>20}  {'BatchNormalization':>18}" + "".join(f"{name:>12}" for name in list(FORMS)[1:]))
+    for shape in SHAPES:
+        array = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        runs = {name: bound(form, array) for name, form in FORMS.items()}
+        times: dict[str, list[float]] = {name: [] for name in FORMS}
+        for _ in range(ROUNDS):
+            for name, (session, binding) in runs.items():
+                start = time.perf_counter()
+                session.run_with_iobinding(binding)
+                times[name].append(time.perf_counter() - start)
+        unit = statistics.median(times["BatchNormalization"])
+        ratios = [statistics.median(times[name]) / unit for name in list(FORMS)[1:]]
+        label = "x".join(map(str, shape))
+        print(f"{label:>20}  {unit * 1e6:>15.0f} us" + "".join(f"{ratio:>12.2f}" for ratio in ratios))
+
+
+if __name__ == "__main__":
+    main()
