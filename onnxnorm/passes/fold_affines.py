@@ -36,11 +36,14 @@ class FoldAffines(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
     def _sweep(self, model: ir.Model, facts: Facts) -> bool:
+        # The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
+        # the one that costs most at run time gets it.
+        nodes = [node for graph in _graphs(model) for node in graph if is_affine(node)]
+        nodes.sort(key=lambda node: -facts.elements(node.outputs[0]))
         folded = False
-        for graph in _graphs(model):
-            for node in list(graph):
-                if node.graph is not None and is_affine(node):
-                    folded |= self._fold(node, facts)
+        for node in nodes:
+            if node.graph is not None and is_affine(node):
+                folded |= self._fold(node, facts)
         return folded
 
     def _fold(self, node: ir.Node, facts: Facts) -> bool:
