@@ -254,6 +254,9 @@ class Facts:
         import onnx
         from onnx.reference import ReferenceEvaluator
 
+        from onnxnorm._evaluate import evaluate_float64
+        from onnxnorm._evaluate_ops import REPLACEMENTS
+
         named = [("" if array is None else f"i{index}", array) for index, array in enumerate(arrays)]
         proto = ir.serde.serialize_node(node)
         del proto.input[:], proto.output[:]
@@ -263,14 +266,25 @@ class Facts:
         graph = onnx.helper.make_graph([proto], "constant", inputs, [onnx.ValueInfoProto(name="o")])
         version = min(self.opset(node), onnx.defs.onnx_opset_version())
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
+        feeds = {name: array for name, array in named if name}
+        # The evaluator of the package onnx has some operators wrong; those are computed as `verify` computes them.
+        lifted = node.op_type in {replacement.__name__ for replacement in REPLACEMENTS}
         try:
-            with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(model).run(None, {name: array for name, array in named if name})
-                result: object = next(iter(results))
+            if lifted:
+                result: object = evaluate_float64(model, feeds)["o"]
+            else:
+                with np.errstate(all="ignore"):
+                    results = ReferenceEvaluator(model).run(None, feeds)
+                    result = next(iter(results))
         except Exception:
             # The evaluator lacks the operator or does not take these inputs: not a constant that we can know.
             return None
-        return np.asarray(result) if isinstance(result, (np.ndarray, np.generic)) else None
+        if not isinstance(result, (np.ndarray, np.generic)):
+            return None
+        dtype = node.outputs[0].dtype
+        if dtype is None:
+            return None if lifted else np.asarray(result)
+        return np.asarray(result).astype(dtype.numpy(), copy=False)
 
 
 def _array(tensor: ir.TensorProtocol) -> object:

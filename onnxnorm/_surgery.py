@@ -70,7 +70,9 @@ def splice_out(node: ir.Node, kept: int = 0) -> None:
         set_inputs(node, [value])
         return
     is_output, name = output.is_graph_output(), output.name
-    if value.shape is None:
+    if value.type is None:
+        value.type = output.type
+    if output.shape is not None and (is_output or value.shape is None):
         value.shape = output.shape
     output.replace_all_uses_with(value, replace_graph_outputs=True)
     graph.remove(node, safe=True)

@@ -33,13 +33,12 @@ class Account(ir.passes.InPlacePass):
         self._journal = journal
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        explained = {decline.node for decline in self._journal.declined}
         bodies = [function.graph for function in model.functions.values() if function.domain != "onnxnorm"]
         for graph in [*model.graphs(), *bodies]:
             for node in graph:
                 domain = "" if node.domain == "ai.onnx" else node.domain
-                if (domain, node.op_type) in NORMALIZATIONS and node.name not in explained:
-                    self._journal.decline(node.name or "", node.op_type, _reason(node))
+                if (domain, node.op_type) in NORMALIZATIONS and not self._journal.explains(node):
+                    self._journal.decline(node, _reason(node))
         return ir.passes.PassResult(model, modified=False)
 
 

@@ -79,5 +79,5 @@ class FlattenProducts(ir.passes.InPlacePass):
         graph.remove(reshape, safe=True)
         flat.name = None
         output.name, output.shape = name, ir.Shape([shape[0], matrix.shape[1]])
-        self._journal.rewrite(_NAME, product.name or "", "MatMul", "flattened before it, so that it can take a bias")
+        self._journal.rewrite(_NAME, product, "MatMul", "flattened before it, so that it can take a bias")
         return True

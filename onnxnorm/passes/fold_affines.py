@@ -47,7 +47,7 @@ class FoldAffines(ir.passes.InPlacePass):
         return folded
 
     def _fold(self, node: ir.Node, facts: Facts) -> bool:
-        op_type, name = node.op_type, node.name or ""
+        op_type = node.op_type
         found = affine_of(node, facts)
         if isinstance(found, Declined):
             self._decline(node, found.reason)
@@ -61,13 +61,13 @@ class FoldAffines(ir.passes.InPlacePass):
         if refused is not None:
             self._decline(node, refused)
             return False
-        self._journal.rewrite(_NAME, name, op_type, detail)
+        self._journal.rewrite(_NAME, node, op_type, detail)
         return True
 
     def _decline(self, node: ir.Node, reason: str) -> None:
         # An Add or a Mul is a bias or a gate more often than a normalization; nobody asks why it is there.
         if node.op_type == "BatchNormalization":
-            self._journal.decline(node.name or "", node.op_type, reason)
+            self._journal.decline(node, reason)
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:

@@ -57,5 +57,5 @@ class FoldConstants(ir.passes.InPlacePass):
         graph.remove(node, safe=True)
         for operand in operands:
             drop_if_unused(operand, facts)
-        self._journal.rewrite(_NAME, node.name or "", node.op_type, "computed once: it depends on no input")
+        self._journal.rewrite(_NAME, node, node.op_type, "computed once: it depends on no input")
         return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx_ir as ir
+
 __all__ = ["Decline", "Journal", "Rewrite"]
 
 
@@ -27,18 +29,24 @@ class Decline:
 
 
 class Journal:
-    """Collects rewrites in order, and for each node the last reason why it was left."""
+    """Collects rewrites in order, and for each node the last reason why it was left; names of nodes may be shared."""
 
     def __init__(self) -> None:
         self._rewrites: list[Rewrite] = []
-        self._declined: dict[str, Decline] = {}
+        self._declined: dict[ir.Node, Decline] = {}
 
-    def rewrite(self, pass_name: str, node: str, op_type: str, detail: str) -> None:
-        self._rewrites.append(Rewrite(pass_name, node, op_type, detail))
+    def rewrite(self, pass_name: str, node: ir.Node, op_type: str, detail: str) -> None:
+        """Write down that the pass changed `node`, which was of type `op_type` before."""
+        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail))
         self._declined.pop(node, None)
 
-    def decline(self, node: str, op_type: str, reason: str) -> None:
-        self._declined[node] = Decline(node, op_type, reason)
+    def decline(self, node: ir.Node, reason: str) -> None:
+        """Write down why `node` is left."""
+        self._declined[node] = Decline(node.name or "", node.op_type, reason)
+
+    def explains(self, node: ir.Node) -> bool:
+        """Whether there is a reason why `node` is left."""
+        return node in self._declined
 
     @property
     def rewrites(self) -> tuple[Rewrite, ...]:

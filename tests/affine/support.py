@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from hypothesis import HealthCheck, settings
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from onnxnorm._evaluate import evaluate_float64
 from onnxnorm._optimize import OptimizeResult, fold, optimize
@@ -100,9 +100,9 @@ class Builder:
         return self.random.normal(size=shape)
 
     def node(
-        self, op_type: str, *inputs: str, name: str | None = None, to: str | None = None, **attributes: Any
+        self, op_type: str, *inputs: str, name: str | None = None, out: str | None = None, **attributes: Any
     ) -> str:
-        output = to or self.fresh()
+        output = out or self.fresh()
         label = f"{self.prefix}{op_type}_{len(self.nodes)}" if name is None else name
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=label, **attributes))
         return output
@@ -141,19 +141,19 @@ class Builder:
 
     def batch_norm(
         self, x: str, channels: int, kind: str = "mixed", *, shift: bool = True, name: str | None = None,
-        to: str | None = None, **attributes: Any,
+        out: str | None = None, **attributes: Any,
     ) -> str:  # fmt: skip
         parameters = [self.constant(array) for array in self.statistics(channels, kind, shift=shift)]
-        return self.node("BatchNormalization", x, *parameters, name=name, to=to, **{"epsilon": 1e-3, **attributes})
+        return self.node("BatchNormalization", x, *parameters, name=name, out=out, **{"epsilon": 1e-3, **attributes})
 
     def conv(
         self, x: str, channels: int, outputs: int, kernel: Sequence[int] = (1,), *, bias: bool = True, group: int = 1,
-        name: str | None = None, to: str | None = None, **attributes: Any,
+        name: str | None = None, out: str | None = None, **attributes: Any,
     ) -> str:  # fmt: skip
         inputs = [x, self.constant(self.normal(outputs, channels // group, *kernel))]
         if bias:
             inputs.append(self.constant(self.normal(outputs)))
-        return self.node("Conv", *inputs, group=group, kernel_shape=list(kernel), name=name, to=to, **attributes)
+        return self.node("Conv", *inputs, group=group, kernel_shape=list(kernel), name=name, out=out, **attributes)
 
     def graph(self, name: str = "graph") -> onnx.GraphProto:
         return helper.make_graph(
@@ -161,14 +161,19 @@ class Builder:
         )
 
     def model(self, *outputs: str) -> onnx.ModelProto:
-        """The model; `outputs` are declared with the element type of the graph and no shape."""
+        """The model; `outputs` are declared with the element type of the graph and the shape that ONNX infers."""
         self.output(*outputs)
-        return helper.make_model(
+        model = helper.make_model(
             self.graph(),
             opset_imports=[helper.make_opsetid(domain, version) for domain, version in self.opsets.items()],
             ir_version=self.ir_version,
             functions=self.functions,
         )
+        inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        for output in model.graph.output:
+            if not output.type.tensor_type.HasField("shape"):
+                output.CopyFrom(inferred[output.name])
+        return model
 
 
 def count(model: onnx.ModelProto, *op_types: str) -> int:
@@ -191,7 +196,7 @@ def affines(model: onnx.ModelProto) -> int:
 
 
 def random_feeds(model: onnx.ModelProto, *, seed: int = 7, symbols: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Standard normal values for every input that is no initializer; open axes have extent 3, or what `symbols` says."""
+    """Standard normal values for every input that is no initializer; open axes have extent 3, or that in `symbols`."""
     random = np.random.default_rng(seed)
     constants = {tensor.name for tensor in model.graph.initializer}
     feeds: dict[str, Any] = {}
@@ -285,7 +290,7 @@ def folded(
     symbols: Mapping[str, int] | None = None,
     **options: Any,
 ) -> OptimizeResult:
-    """Fold `model` (`whole`: optimize it) and check that the result computes the same and that the model did not change.
+    """Fold `model` (`whole`: optimize it); check that the result computes the same and that the model did not change.
 
     Args:
         tolerance: of the comparison in float64, against the largest element of each output.

@@ -18,7 +18,7 @@ FULL = (2, 3, 2, 3)
 
 @st.composite
 def affines(draw: Any, rank: int = 4, *, zeros: bool = True) -> ChannelAffine:
-    """Affines of a value of shape FULL that vary along any of its axes; exact binary fractions, so laws hold exactly."""
+    """Affines of a value of shape FULL, varying along any axes; binary fractions, so that laws hold exactly."""
     shape = tuple(extent if draw(st.booleans()) else 1 for extent in FULL[:rank])
     random = np.random.default_rng(draw(st.integers(0, 2**16)))
     scale = random.integers(-8, 9, shape) / 4.0
