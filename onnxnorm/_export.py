@@ -103,10 +103,7 @@ def _check_opset(opset: object) -> None:
 
 def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
     """The model in one message, at the opset asked for, with the bodies of the custom operators it uses."""
-    try:
-        from onnxnorm import _ops
-    except ImportError:
-        _ops = None
+    from onnxnorm import _ops
 
     model.graph.name = name
     proto = _model_io.to_proto(model)
@@ -115,8 +112,7 @@ def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
         raise OnnxNormError(f"PyTorch's exporter reaches opset {reached}, not {opset}: ask for that, or for none")
     if opset < _EXPORTER_OPSET:
         proto = _converted(proto, opset, name)
-    if _ops is not None:
-        _ops.attach_bodies(proto)
+    _ops.attach_bodies(proto)
     return proto
 
 

@@ -7,6 +7,7 @@ is the work of `onnxnorm.fold`.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,16 +21,19 @@ _LAYOUT_OPS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatte
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _KEPT_METADATA = frozenset({_SCOPES, "pkg.torch.onnx.class_hierarchy"})
 
-# More elements than any weight has, and about what a bias has: folding makes no file larger.
-_LARGEST_INPUT = 2**40
-_LARGEST_GROWTH = 4096
+# Folding makes no file larger by more than a small table; otherwise weights of any size are folded.
+_LARGEST_GROWTH = 2**14
+_ANY_SIZE = 2**62
+_GROWING_OPS = frozenset({"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"})
 
 
 def clean(model: ir.Model) -> None:
     """Tidy a freshly exported model: see the functions below, one for each step."""
     origins = _views_of_initializers(model.graph)
     _make_reshapes_constant(model.graph)
-    onnxscript.optimizer.fold_constants(model, input_size_limit=_LARGEST_INPUT, output_size_limit=_LARGEST_GROWTH)
+    onnxscript.optimizer.fold_constants(
+        model, input_size_limit=_ANY_SIZE, output_size_limit=_ANY_SIZE, should_fold=_foldable
+    )
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.IdentityEliminationPass()(model)
     _separate_outputs(model.graph)
@@ -39,6 +43,23 @@ def clean(model: ir.Model) -> None:
     _name_outputs(model.graph)
     _name_nodes(model.graph)
     _drop_notes(model)
+
+
+def _foldable(node: ir.Node) -> bool | None:
+    """False where folding would make the model larger; otherwise the folder's own rules decide."""
+    made = _elements(node.outputs[0])
+    if made is None:
+        return False if node.op_type in _GROWING_OPS else None
+    given = sum(_elements(value) or 0 for value in node.inputs if value is not None)
+    return False if made > max(given, _LARGEST_GROWTH) else None
+
+
+def _elements(value: ir.Value) -> int | None:
+    shape = value.const_value.shape if value.const_value is not None else value.shape
+    if shape is None:
+        return None
+    lengths: list[int] = [d for d in shape if isinstance(d, int)]
+    return math.prod(lengths) if len(lengths) == len(list(shape)) else None
 
 
 def _views_of_initializers(graph: ir.Graph) -> dict[str, str]:

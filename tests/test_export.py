@@ -297,6 +297,22 @@ def test_fold_moves_the_batch_norms_into_the_convolutions(blocks):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
 
 
+def test_reparametrized_weights_are_constants():
+    from torch.nn.utils import parametrizations
+
+    module = nn.Sequential(
+        parametrizations.weight_norm(nn.Conv2d(16, 64, 5)),
+        nn.BatchNorm2d(64),
+        parametrizations.spectral_norm(nn.Conv2d(64, 8, 3)),
+    )
+    module = randomized(module)
+    x = random(2, 16, 8, 8)
+    model = onnxnorm.export(module, x)
+    assert ops(model) == {"Conv": 2, "BatchNormalization": 1}
+    assert model.ByteSize() < 1.1 * 4 * (64 * 16 * 25 + 8 * 64 * 9 + 6 * 64)
+    check(model, module, x)
+
+
 # Statistics of the batch.
 
 
