@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import enum
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
+
+from onnxnorm._errors import OnnxNormError
 
 __all__ = ["Check", "Status", "diagnose", "own_version"]
 
@@ -88,51 +91,48 @@ def _check_operators() -> list[Check]:
     """The native library, and each custom op on a small tensor against the float64 formula."""
     from onnxnorm._runtime import find_library
 
-    library = find_library()
-    if library is None:
-        native = Check(
-            "native library",
-            Status.NOTE,
-            "not built: the custom ops run on their portable bodies, correct but slower; "
-            "install onnxnorm where there is a C++20 compiler",
-        )
-        return [native, *(_self_test(op_type, portable=True) for op_type in _SELF_TESTS)]
-    checks = [Check("native library", Status.OK, str(library))]
-    checks += [_self_test(op_type, portable=portable) for portable in (False, True) for op_type in _SELF_TESTS]
-    return checks
+    try:
+        library = find_library()
+    except OnnxNormError as error:
+        checks = [Check("native library", Status.FAILED, str(error))]
+        library = None
+    else:
+        checks = [_NO_LIBRARY if library is None else Check("native library", Status.OK, str(library))]
+    if library is not None:
+        checks.append(_check_instruction_set())
+        checks += [_self_test(op_type, portable=False) for op_type in _SELF_TESTS]
+    return checks + [_self_test(op_type, portable=True) for op_type in _SELF_TESTS]
 
+
+_NO_LIBRARY = Check(
+    "native library",
+    Status.NOTE,
+    "not built: the custom ops run on their portable bodies, correct but slower; "
+    "install a C++20 compiler (GCC or Clang) and then onnxnorm again",
+)
 
 # Each custom op with the attributes of its self-test.
 _SELF_TESTS: dict[str, dict[str, Any]] = {
     "InterChannelLRN": {"size": 3, "alpha": 0.5, "beta": 0.75, "bias": 1.0},
     "IntraChannelLRN": {"kernel_shape": [3, 2], "alpha": 0.5, "beta": 0.75, "bias": 1.0},
 }
+_SHAPE = (2, 4, 5, 3)
 
 
 def _self_test(op_type: str, *, portable: bool) -> Check:
     import numpy as np
-    import onnx
 
-    from onnxnorm import _ops, reference
-    from onnxnorm._runtime import session
+    from onnxnorm import reference
 
     name = f"{op_type}, {'portable body' if portable else 'native kernel'}"
-    attributes = _SELF_TESTS[op_type]
-    shape = (2, 4, 5, 3)
-    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal(_SHAPE).astype(np.float32)
     formulas: dict[str, Callable[..., Any]] = {
         "InterChannelLRN": reference.inter_channel_lrn,
         "IntraChannelLRN": reference.intra_channel_lrn,
     }
-    expected = formulas[op_type](x, **attributes)
-    node = onnx.helper.make_node(op_type, ["x"], ["y"], name="self-test", domain=_ops.DOMAIN, **attributes)
-    values = [onnx.helper.make_tensor_value_info(text, onnx.TensorProto.FLOAT, shape) for text in "xy"]
-    graph = onnx.helper.make_graph([node], "self-test", values[:1], values[1:])
-    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid(_ops.DOMAIN, _ops.VERSION)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    expected = formulas[op_type](x, **_SELF_TESTS[op_type])
     try:
-        _ops.attach_bodies(model)
-        (y,) = session(model, portable=portable).run(None, {"x": x})
+        (y,) = _session_of(op_type, portable=portable).run(None, {"x": x})
     except Exception as error:  # whatever it is, it is what this check is there to tell
         return Check(name, Status.FAILED, f"does not run: {' '.join(str(error).split())}")
     largest = float(np.max(np.abs(y - expected) / np.abs(expected)))
@@ -140,3 +140,51 @@ def _self_test(op_type: str, *, portable: bool) -> Check:
     passed = largest <= 10 * float(np.finfo(np.float32).eps)
     verdict = "agrees with the formula" if passed else "does not compute its formula"
     return Check(name, Status.OK if passed else Status.FAILED, f"{verdict}: largest relative error {largest:.1e}")
+
+
+def _session_of(op_type: str, *, portable: bool) -> Any:
+    """A session of a model that is one custom op on a float tensor."""
+    import onnx
+    import onnxruntime  # type: ignore[import-untyped]
+
+    from onnxnorm import _ops
+    from onnxnorm._runtime import session
+
+    node = onnx.helper.make_node(op_type, ["x"], ["y"], name="node", domain=_ops.DOMAIN, **_SELF_TESTS[op_type])
+    values = [onnx.helper.make_tensor_value_info(text, onnx.TensorProto.FLOAT, _SHAPE) for text in "xy"]
+    graph = onnx.helper.make_graph([node], "self-test", values[:1], values[1:])
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid(_ops.DOMAIN, _ops.VERSION)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised, and told in the check
+    return session(model, portable=portable, sess_options=options)
+
+
+_ISA_VARIABLE = "ONNXNORM_ISA"
+
+
+def _check_instruction_set() -> Check:
+    """The instruction set of the kernels: the one that is asked for, or the first of those that the library names.
+
+    The library names them when it is asked for one that there is not.
+    """
+    name = "instruction set"
+    asked = os.environ.get(_ISA_VARIABLE)
+    os.environ[_ISA_VARIABLE] = "which?"
+    try:
+        _session_of("InterChannelLRN", portable=False)
+        return Check(
+            name, Status.FAILED, f"the library takes any {_ISA_VARIABLE}: it is of another version; build it anew"
+        )
+    except OnnxNormError as error:
+        told, found, names = str(error).partition("this processor and build have: ")
+    finally:
+        if asked is None:
+            del os.environ[_ISA_VARIABLE]
+        else:
+            os.environ[_ISA_VARIABLE] = asked
+    if not found:
+        return Check(name, Status.FAILED, f"the library does not name any: {told}")
+    chosen = asked or names.partition(",")[0]
+    status = Status.OK if chosen in names.split(", ") else Status.FAILED
+    return Check(name, status, f"{chosen}, chosen by {_ISA_VARIABLE if asked else 'itself'} (there are: {names})")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import onnx_ir as ir
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     from onnxnorm._inputs import Feeds
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -67,3 +68,43 @@ def test_doctor_finds_libraries_that_are_installed_and_do_not_load(
     assert _cli.main(["doctor"]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("onnxscript")]
     assert "failed" in line and "importing it fails" in line
+
+
+def _checks(capsys: Captured) -> dict[str, dict[str, str]]:
+    return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+
+
+def test_doctor_finds_a_library_that_is_missing_or_none_and_goes_on(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "library.so"
+    monkeypatch.setenv("ONNXNORM_LIBRARY", str(path))
+    assert _cli.main(["doctor", "--json"]) == 1
+    checks = _checks(capsys)
+    assert checks["native library"]["status"] == "failed"
+    assert str(path) in checks["native library"]["detail"]
+    assert checks["IntraChannelLRN, portable body"]["status"] == "ok"
+    path.write_text("no library")
+    assert _cli.main(["doctor", "--json"]) == 1
+    checks = _checks(capsys)
+    assert checks["instruction set"]["status"] == "failed"
+    assert "cannot load" in checks["IntraChannelLRN, native kernel"]["detail"]
+    assert checks["IntraChannelLRN, portable body"]["status"] == "ok"
+
+
+@pytest.mark.skipif(find_library() is None, reason="the native library is not installed")
+def test_doctor_names_the_instruction_set(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONNXNORM_ISA", "baseline")
+    assert _cli.main(["doctor", "--json"]) == 0
+    checks = _checks(capsys)
+    assert checks["instruction set"]["status"] == "ok"
+    assert checks["instruction set"]["detail"].startswith("baseline, chosen by ONNXNORM_ISA")
+    assert checks["IntraChannelLRN, native kernel"]["status"] == "ok"
+    monkeypatch.setenv("ONNXNORM_ISA", "nosuch")
+    assert _cli.main(["doctor", "--json"]) == 1
+    checks = _checks(capsys)
+    assert checks["instruction set"]["status"] == "failed"
+    assert "nosuch" in checks["IntraChannelLRN, native kernel"]["detail"]
+    monkeypatch.delenv("ONNXNORM_ISA")
+    assert _cli.main(["doctor", "--json"]) == 0
+    assert "chosen by itself" in _checks(capsys)["instruction set"]["detail"]
