@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,15 @@ class _Windows:
 
 
 def _windows(
-    size: Ints, kernel: Ints, strides: Ints | None, dilations: Ints | None, pads: Ints | None, auto_pad: str, ceil: bool
+    size: Ints,
+    kernel: Ints,
+    strides: Ints | None,
+    dilations: Ints | None,
+    pads: Ints | None,
+    auto_pad: str,
+    *,
+    pool: bool,
+    ceil: bool = False,
 ) -> _Windows:
     rank = len(size)
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
@@ -72,9 +80,10 @@ def _windows(
         step, head, tail = strides[axis], pads[axis], pads[rank + axis]
         if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             count = -(-size[axis] // step)
-            total = max((count - 1) * step + reach - size[axis], 0)
-            head = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
-            tail = total - head
+            # Where the stride exceeds the kernel, a pool leaves out elements on both sides, a convolution at the end.
+            total = max((count - 1) * step + reach - size[axis], -math.inf if pool else 0)
+            head = int((total if auto_pad == "SAME_UPPER" else total + 1) / 2)
+            tail = int(total - head)
         else:
             room = size[axis] + head + tail - reach
             count = (-(-room // step) if ceil else room // step) + 1
@@ -106,7 +115,7 @@ def conv(
     """
     if x.shape[1] != w.shape[1] * group or w.shape[0] % group:
         raise ValueError(f"weights of shape {w.shape} and {group} groups do not fit an input of shape {x.shape}")
-    windows = _windows(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, False)
+    windows = _windows(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, pool=False)
     padded = windows.pad(x, 0.0)
     y = (_depthwise if w.shape[1] == 1 else _grouped)(padded, w, group, windows)
     if b is not None:
@@ -210,7 +219,7 @@ def max_pool(
     storage_order: int = 0,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """The largest element of every window and its index in the flattened input (column-major if `storage_order`)."""
-    windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
+    windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, pool=True, ceil=bool(ceil_mode))
     lowest = -math.inf if np.issubdtype(x.dtype, np.floating) else float(np.iinfo(x.dtype).min)
     size = x.shape[2:]
     order = np.arange(math.prod(size), dtype=np.int64).reshape(size, order="F" if storage_order else "C")
@@ -245,14 +254,12 @@ def average_pool(
 
     What a window reaches beyond the padding, where the output size is rounded up, never counts.
     """
-    windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
+    windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, pool=True, ceil=bool(ceil_mode))
     counted = np.ones((1, 1, *x.shape[2:]))
     if count_include_pad:
-        sides = [(0, 0), (0, 0), *zip(windows.before, windows.after, strict=True)]
+        sides = [(0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in zip(windows.before, windows.after, strict=True))]
         counted = np.pad(counted, sides, constant_values=1.0)
-        inside = _Windows(
-            windows.kernel, windows.strides, windows.dilations, (0,) * (x.ndim - 2), windows.after, windows.out
-        )
+        inside = replace(windows, before=tuple(min(b, 0) for b in windows.before))
         divisor = _sum(inside, inside.pad(counted, 0.0))
     else:
         divisor = _sum(windows, windows.pad(counted, 0.0))
@@ -271,7 +278,7 @@ def lp_pool(
     p: float = 2,
 ) -> Array:
     """(sum of |x|**p over the window) ** (1/p)."""
-    windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
+    windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, pool=True, ceil=bool(ceil_mode))
     total = _sum(windows, windows.pad(np.abs(x) ** p, 0.0))
     return np.asarray(total ** (1.0 / p), dtype=np.float64)
 
