@@ -8,20 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
 from onnxnorm._inputs import Feeds
 from onnxnorm._noise import shake, shaken_weights
-
-try:
-    from onnxnorm._runtime import session
-except ImportError:
-
-    def session(model: Any, **options: Any) -> Any:
-        return onnxruntime.InferenceSession(model.SerializeToString(), **options)
-
+from onnxnorm._runtime import session
 
 __all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "run_all"]
 
@@ -145,9 +138,7 @@ def _open(model: onnx.ModelProto, level: str) -> Any:
     options.log_severity_level = 4
     try:
         return session(model, sess_options=options, providers=["CPUExecutionProvider"])
-    except OnnxNormError:
-        raise
-    except Exception as error:
+    except OnnxNormError as error:
         raise OnnxNormError(_explain(error)) from error
 
 
@@ -163,7 +154,7 @@ def _run(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
 def _explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "NOT_IMPLEMENTED" in text or "Could not find an implementation" in text:
-        return f"onnxruntime has no kernel on this processor for one of the nodes: {text[:300]}"
+        return f"no kernel for one of the nodes and its types: {text[:300]}"
     return text[:300]
 
 
