@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import multiprocessing
 import os
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models import MODELS
-from models.demo import Files, Outcome, make, measure
+from models.demo import Files, Outcome, make_all, measure
 from onnxnorm import OnnxNormError
 from onnxnorm._report import Table, format_size, print_json, print_table
 
@@ -75,7 +72,7 @@ def _go(names: Sequence[str], folder: Path, console: Console) -> tuple[list[Outc
         making = progress.add_task("export and optimize", total=len(names))
         measuring = progress.add_task("verify and run", total=len(names))
         made: list[Files] = []
-        for name, files in _make_all(names, folder):
+        for name, files in make_all(names, folder):
             progress.advance(making)
             if isinstance(files, Files):
                 console.print(f"exported and optimized  {name}", highlight=False)
@@ -94,26 +91,6 @@ def _go(names: Sequence[str], folder: Path, console: Console) -> tuple[list[Outc
                 console.print(verdict + files.name, highlight=False)
             progress.advance(measuring)
     return outcomes, failures
-
-
-def _make_all(names: Sequence[str], folder: Path) -> Iterator[tuple[str, Files | str]]:
-    """The files of each model, or the reason why there are none, as they get ready: an export keeps one core busy."""
-    workers = min(len(names), os.cpu_count() or 1, 4)
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-        jobs = {pool.submit(make, name, folder): name for name in names}
-        for job in concurrent.futures.as_completed(jobs):
-            try:
-                yield jobs[job], job.result()
-            except OnnxNormError as error:
-                yield jobs[job], str(error)
-
-
-def _start_worker() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:

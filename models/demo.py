@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import multiprocessing
+import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +24,7 @@ from onnxnorm._model_io import load
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Files", "Outcome", "latencies", "make", "measure"]
+__all__ = ["Files", "Outcome", "latencies", "make", "make_all", "measure"]
 
 Feeds = Mapping[str, NDArray[Any]]
 
@@ -66,9 +70,31 @@ def make(name: str, folder: Path) -> Files:
     """
     spec = MODELS[name]
     files = Files(name, folder / f"{name}.onnx", folder / f"{name}.optimized.onnx")
-    onnxnorm.export(spec.build(), spec.example_inputs(batch=2), files.exported, dynamic_shapes=spec.dynamic_shapes)
+    onnxnorm.export(spec.build(), spec.example_inputs(), files.exported, dynamic_shapes=spec.dynamic_shapes)
     onnxnorm.optimize(files.exported).save(files.optimized)
     return files
+
+
+def make_all(names: Sequence[str], folder: Path) -> Iterator[tuple[str, Files | str]]:
+    """`make` for each model in processes of their own: as it gets ready its files, or the reason why there are none."""
+    workers = min(len(names), os.cpu_count() or 1, 4)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker) as pool:
+        jobs = {pool.submit(make, name, folder): name for name in names}
+        for job in concurrent.futures.as_completed(jobs):
+            try:
+                yield jobs[job], job.result()
+            except onnxnorm.OnnxNormError as error:
+                yield jobs[job], str(error)
+            except BrokenProcessPool:
+                yield jobs[job], "its process was killed, perhaps because the memory ran out; try fewer with --only"
+
+
+def _start_worker() -> None:
+    """One thread each: the processes share the cores already."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def measure(files: Files, *, seconds: float = 1.0) -> Outcome:
@@ -79,7 +105,7 @@ def measure(files: Files, *, seconds: float = 1.0) -> Outcome:
     """
     spec = MODELS[files.name]
     sessions = [_session(path) for path in (files.exported, files.optimized)]
-    single, several = (_feeds(sessions[0], spec.example_inputs(batch)) for batch in (1, 3))
+    single, several = (_feeds(sessions[0], spec.example_inputs(batch)) for batch in (1, 2))
     report = onnxnorm.verify(files.exported, files.optimized, [single, several])
     largest = max(float(np.abs(output).max()) for output in sessions[0].run(None, several))
     before, after = latencies(sessions, single, seconds)
@@ -123,11 +149,7 @@ def latencies(sessions: Sequence[onnxruntime.InferenceSession], feeds: Feeds, se
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
     """One thread: two sessions whose threads wait for work beside each other would be timed against each other."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxnorm.session(path, sess_options=options)
+    return onnxnorm.session(path, threads=1)
 
 
 def _feeds(session: onnxruntime.InferenceSession, inputs: Sequence[Any]) -> dict[str, NDArray[Any]]:

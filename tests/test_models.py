@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import struct
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from models import MODELS
 
@@ -17,7 +20,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from models import picture  # noqa: E402
+from models import demo, picture  # noqa: E402
 from onnxnorm.layers import InterChannelLRN, IntraChannelLRN, PerActivationBatchNorm  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,3 +195,57 @@ def test_png_holds_the_picture(tmp_path):
     rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)
     assert not rows[:, 0].any()
     assert np.abs(rows[:, 1:].reshape(height, width, 3) / 255 - picture.picture()).max() <= 0.5 / 255 + 1e-9
+
+
+def run_main_job(*arguments):
+    return subprocess.run([sys.executable, "-m", "models", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory):
+    """The main job on one model: the folder it wrote, and what it said."""
+    folder = tmp_path_factory.mktemp("main_job") / "results"
+    return folder, run_main_job("--only", "per-activation", "--json", "--out", str(folder))
+
+
+def test_main_job_writes_verifies_and_measures(main_job):
+    folder, ran = main_job
+    assert ran.returncode == 0, ran.stderr
+    assert {path.name for path in folder.iterdir()} == {
+        "per-activation.onnx",
+        "per-activation.optimized.onnx",
+        "picture.png",
+    }
+    results = json.loads(ran.stdout)
+    assert results["failures"] == {}
+    (outcome,) = results["models"]
+    assert outcome["name"] == "per-activation" and outcome["passed"] is True
+    assert outcome["normalizations_before"] == 3 and outcome["normalizations_after"] <= 3
+    assert 0 < outcome["error_before"] < 1e-5 and 0 < outcome["error_after"] < 1e-5
+    assert outcome["latency_before_ms"] > 0 and outcome["latency_after_ms"] > 0
+    assert outcome["size_before"] == (folder / "per-activation.onnx").stat().st_size
+
+
+def test_measure_says_so_where_a_result_is_not_the_same(main_job, tmp_path):
+    folder, _ = main_job
+    model = onnx.load(folder / "per-activation.optimized.onnx")
+    weight = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.001), weight.name))
+    wrong = tmp_path / "wrong.onnx"
+    onnx.save(model, wrong)
+    outcome = demo.measure(demo.Files("per-activation", folder / "per-activation.onnx", wrong), seconds=0)
+    assert not outcome.passed and outcome.reason
+    assert outcome.error_after > 10 * outcome.error_before
+
+
+def test_model_with_a_custom_operator_goes_the_whole_way(tmp_path):
+    outcome = demo.measure(demo.make("alexnet-intra", tmp_path), seconds=0)
+    assert outcome.passed, outcome.reason
+    assert outcome.normalizations_before == 2
+
+
+@pytest.mark.parametrize("arguments", [("--only", "no-such-model"), ("--out", __file__)])
+def test_main_job_refuses_what_it_cannot_do(arguments):
+    ran = run_main_job("--only", "unet", *arguments)
+    assert ran.returncode == 2
+    assert "error: " in ran.stderr and "Traceback" not in ran.stderr
