@@ -35,5 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     print_table(Table.of("node kind shape fate reason", rows))
     fates = Counter(record.fate.value for record in records)
-    print(f"{len(records)} normalizations: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))
+    noun = "normalization" if len(records) == 1 else "normalizations"
+    print(f"{len(records)} {noun}: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))
     return 0
