@@ -40,14 +40,14 @@ class ColumnSums {
       case 3: return add<3>(terms, out);
       case 4: return add<4>(terms, out);
       case 5: return add<5>(terms, out);
+      case 6: return add<6>(terms, out);
       case 7: return add<7>(terms, out);
-      case 9: return add<9>(terms, out);
       default: return add<0>(terms, out);
     }
   }
 
  private:
-  static constexpr int64_t kDirectColumns = 9;  // the widest window that is summed term by term
+  static constexpr int64_t kDirectColumns = 7;  // the widest window that is summed term by term
   static constexpr int kMostTerms = 3 * 32;
   static constexpr int kMostLevels = 31;
 
@@ -71,9 +71,15 @@ class ColumnSums {
   void add(const C* const* terms, C* out) const {
     const int count = kTerms > 0 ? kTerms : terms_;
     for (int64_t i = 0; i < length_; i += kLanes<C>) {
-      V<C> sum = load<C>(terms[0] + i);
-      for (int t = 1; t < count; ++t) sum += load<C>(terms[t] + i);
-      store<C>(out + i, sum);
+      // In two chains and from the narrowest sums on, for less rounding.
+      V<C> even = load<C>(terms[count - 1] + i);
+      V<C> odd = load<C>(terms[count - 2] + i);
+      for (int t = count - 3; t > 0; t -= 2) {
+        even += load<C>(terms[t] + i);
+        odd += load<C>(terms[t - 1] + i);
+      }
+      if (count % 2 != 0) even += load<C>(terms[0] + i);
+      store<C>(out + i, even + odd);
     }
   }
 

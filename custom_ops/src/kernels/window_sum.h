@@ -87,11 +87,19 @@ void sum_group(const GroupRows<C, T>& rows, int64_t length, C* out, int64_t stri
     const V<C> left2 = term<C, kSquare>(rows.left[2] + x);
     const V<C> left1 = plus<C, kSquare>(left2, rows.left[1] + x);
     const V<C> left0 = plus<C, kSquare>(left1, rows.left[0] + x);
-    V<C> shared{};
-    if constexpr (kShared < 0) {
-      if (rows.common != nullptr) shared = load<C>(rows.common + x);
+    // In two chains, and the large common part last, for less rounding.
+    V<C> even{};
+    V<C> odd{};
+    int i = 0;
+    for (; i + 1 < shared_count; i += 2) {
+      even = plus<C, kSquare>(even, rows.shared[i] + x);
+      odd = plus<C, kSquare>(odd, rows.shared[i + 1] + x);
     }
-    for (int i = 0; i < shared_count; ++i) shared = plus<C, kSquare>(shared, rows.shared[i] + x);
+    if (i < shared_count) even = plus<C, kSquare>(even, rows.shared[i] + x);
+    V<C> shared = even + odd;
+    if constexpr (kShared < 0) {
+      if (rows.common != nullptr) shared += load<C>(rows.common + x);
+    }
     const V<C> right0 = term<C, kSquare>(rows.right[0] + x);
     const V<C> right1 = plus<C, kSquare>(right0, rows.right[1] + x);
     const V<C> right2 = plus<C, kSquare>(right1, rows.right[2] + x);
