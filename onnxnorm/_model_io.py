@@ -87,7 +87,10 @@ def save(model: onnx.ModelProto | ir.Model, path: str | os.PathLike[str]) -> Non
     Raises:
         OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
     """
-    target = Path(path)
+    # What a link points at is written, not the link; and a device or a pipe is no place to rename a file to.
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise OnnxNormError(f"{path}: is not a regular file, so no model can take its place; name another path")
     try:
         if isinstance(model, ir.Model) and _tensor_bytes(model) + _ROOM_FOR_STRUCTURE > _PROTOBUF_LIMIT:
             _save_with_external_data(model, target)
@@ -123,8 +126,8 @@ def _check_structure(model: ir.Model, name: str) -> None:
 
 def _name_nodes(model: ir.Model) -> None:
     """Name the nameless nodes, so that every report can point at the one it means."""
+    taken = {node.name for graph in _all_graphs(model) for node in graph}
     for graph in _all_graphs(model):
-        taken = {node.name for node in graph}
         for index, node in enumerate(graph):
             if not node.name:
                 name = f"{node.op_type}_{index}"

@@ -1,0 +1,42 @@
+"""Real architectures that are not of our making: the models that ship inside the package onnx as test data.
+
+Their weights are constant fills written as ConstantOfShape, their initializers are inputs (IR version 3), their opset
+is 9: old files as they lie around.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import pytest
+
+import onnxnorm
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+MODELS = sorted(LIGHT.glob("light_*.onnx"))
+
+
+def test_all_nine_are_there() -> None:
+    assert len(MODELS) == 9
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_light_model_is_optimized_and_verified(path: Path) -> None:
+    before = path.read_bytes()
+    result = onnxnorm.optimize(path)
+    original = onnx.load_model_from_string(before)
+
+    onnx.checker.check_model(result.model, full_check=True)
+    assert path.read_bytes() == before
+    assert [value.name for value in result.model.graph.output] == [value.name for value in original.graph.output]
+    counts = [Counter(node.op_type for node in model.graph.node) for model in (original, result.model)]
+    assert counts[0]["LRN"] == counts[1]["LRN"]
+    left = {decline.node for decline in result.declined if decline.op_type == "BatchNormalization"}
+    assert len(left) == counts[1]["BatchNormalization"]
+    # In these chains every BatchNormalization stands behind a convolution, save for those of DenseNet.
+    if "densenet" not in path.name:
+        assert not left
+    report = onnxnorm.verify(path, result.model)
+    assert report.passed, str(report)
