@@ -75,10 +75,13 @@ def relative_noise(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> float
     """The largest root mean square of the noise over that of the output."""
     finite = np.isfinite(yardstick)
     exact = np.where(finite, yardstick, 0.0)
-    size = float(_rms(exact, None)) if exact.size else 0.0
-    if size == 0.0:
+    if not exact.any():
         return 0.0
-    return max(float(_rms(_errors(seen.astype(np.float64), exact, finite), None)) / size for seen in noise)
+    scale = _scale(exact)
+    size = float(_rms(scale * exact, None))
+    with np.errstate(all="ignore"):
+        wide = [seen.astype(np.float64) for seen in noise]
+        return max(float(_rms(scale * _errors(seen, exact, finite), None)) / size for seen in wide)
 
 
 def measure(
@@ -110,8 +113,7 @@ def measure(
         finite = np.isfinite(yardstick) & np.isfinite(got)
         exact = np.where(finite, yardstick, 0.0)
         errors, before = _errors(got, exact, finite), _errors(seen, exact, finite)
-        # Squares of float64 overflow beyond 1e154; a power of two changes no digit.
-        scale = math.ldexp(1.0, -math.frexp(float(np.max(np.abs(exact))))[1]) if dtype == "float64" else 1.0
+        scale = _scale(exact)
         spread = [scale * e for e in (before, *(_errors(s, exact, finite) for s in samples))]
         allowed = _allowed(scale * exact, spread, relative, _ROUNDOFF[dtype], scale * _SMALLEST[dtype])
         excess, index = _worst(scale * errors, allowed)
@@ -166,6 +168,12 @@ def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float
         quietest = np.minimum(quietest, level.reshape([-1 if a == axis else 1 for a in range(exact.ndim)]))
     local = np.maximum.reduce([quietest * np.ones_like(exact), max(relative, unit) * np.abs(exact), *noise])
     return _Allowed(slices, ELEMENT_MARGIN * local + smallest, SLICE_MARGIN * total + smallest)
+
+
+def _scale(exact: Array) -> float:
+    """A power of two, which changes no digit, that brings values near 1: squares overflow beyond 1e154."""
+    exponent = math.frexp(float(np.max(np.abs(exact))))[1]
+    return math.ldexp(1.0, max(-1000, min(-exponent, 1000)))
 
 
 def _rms(values: Array, axis: int | None) -> Array:

@@ -47,9 +47,9 @@ class InputSpec:
         Raises:
             OnnxNormError: it has the wrong type, rank or size.
         """
-        kinds = {"f": "f", "V": "f", "i": "iu", "u": "iu", "b": "b"}
+        kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
         fits = array.dtype == self.dtype or array.dtype.kind in kinds.get(self.dtype.kind, "OUS")
-        if not fits and not (self.dtype.kind in "fV" and array.dtype.kind in "iu"):
+        if not fits and not (self.dtype.kind == "f" and array.dtype.kind in "iu"):
             raise OnnxNormError(f"input {self.name!r} takes {self.dtype.name}, not {array.dtype.name}")
         converted = array.astype(self.dtype)
         if self.dtype.kind in "iu" and not np.array_equal(converted, array):
@@ -68,7 +68,7 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
     """The inputs that a caller must give, in order.
 
     Raises:
-        OnnxNormError: an input is no tensor, or of a type that NumPy does not know.
+        OnnxNormError: an input is no tensor, or of a type that onnxruntime cannot be fed.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     specs = []
@@ -79,6 +79,8 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
             raise OnnxNormError(f"input {value.name!r} is no tensor: verify takes models whose inputs are tensors")
         tensor = value.type.tensor_type
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        if dtype.kind == "V" or dtype.name.startswith(("bfloat", "float8", "float4")):
+            raise OnnxNormError(f"input {value.name!r} is {dtype.name}, which onnxruntime cannot be fed from Python")
         dims: tuple[int | str, ...] | None = None
         if tensor.HasField("shape"):
             dims = tuple(

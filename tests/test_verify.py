@@ -153,11 +153,12 @@ def test_a_right_fold_of_float16_passes(seed: int) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(seeds, st.integers(1, 300), st.sampled_from([1, 3, 100]))
-def test_another_order_of_summation_passes(seed: int, inner: int, outer: int) -> None:
+@given(seeds, st.integers(1, 300), st.sampled_from([1, 3, 100]), st.sampled_from(["float32", "float64"]))
+def test_another_order_of_summation_passes(seed: int, inner: int, outer: int, dtype: str) -> None:
     """Outputs of few elements too, which show little of their noise."""
     rng = np.random.default_rng(seed)
-    left, right = (rng.standard_normal(shape).astype("f") for shape in ((20, inner), (inner, outer)))
+    left, right = (rng.standard_normal(shape).astype(dtype) for shape in ((20, inner), (inner, outer)))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     nodes = [
         helper.make_node("MatMul", ["x", "left"], ["h"]),
         helper.make_node("Tanh", ["h"], ["a"]),
@@ -166,9 +167,11 @@ def test_another_order_of_summation_passes(seed: int, inner: int, outer: int) ->
     order = rng.permutation(inner)
 
     def build(left: Array, right: Array) -> onnx.ModelProto:
-        return model(nodes, {"x": (FLOAT, ("n", 20))}, {"y": FLOAT}, {"left": left, "right": right})
+        return model(nodes, {"x": (kind, ("n", 20))}, {"y": kind}, {"left": left, "right": right})
 
     assert verify(build(left, right), build(left[:, order], right[order]), shapes={"x": (1, 20)})
+    wrong = right * right.dtype.type(1 + 1e4 * np.finfo(dtype).eps)
+    assert not verify(build(left, right), build(left, wrong), shapes={"x": (1, 20)})
 
 
 @settings(max_examples=10, deadline=None)
@@ -621,6 +624,23 @@ def test_a_float64_run_that_disagrees_with_the_runtime_is_no_yardstick() -> None
     assert report
     assert "onnxruntime run" in report.oracle
     assert not verify(build(1.5), build(1.5001))
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_numbers_beyond_the_squares_of_float64(size: float) -> None:
+    def build(factor: float) -> onnx.ModelProto:
+        nodes = [helper.make_node("Mul", ["x", "c"], ["y"])]
+        return model(nodes, {"x": (TensorProto.DOUBLE, (9, 9))}, {"y": TensorProto.DOUBLE}, {"c": np.array(factor)})
+
+    assert verify(build(size), build(size))
+    assert not verify(build(size), build(1.001 * size))
+
+
+def test_a_type_that_cannot_be_fed_is_refused_by_name() -> None:
+    bfloat = TensorProto.BFLOAT16
+    built = model([helper.make_node("Neg", ["x"], ["y"])], {"x": (bfloat, (2, 3))}, {"y": bfloat})
+    with pytest.raises(OnnxNormError, match="bfloat16"):
+        verify(built, built)
 
 
 def test_a_random_original_proves_nothing() -> None:
