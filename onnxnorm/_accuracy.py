@@ -9,7 +9,8 @@ errors are held against the noise place by place:
   stays below `SLICE_MARGIN` times the noise of that slice;
 - by element: each error stays below `ELEMENT_MARGIN` times the noise at its place, which is the largest of the noise
   seen at the element itself, the quietest of the slices through it, and the model's relative noise times its value;
-- the root mean square of all errors stays below `SLICE_MARGIN` times the noise of the whole.
+- the root mean square of all errors stays below `SLICE_MARGIN` times the noise of the whole, in this sample of inputs
+  or in the others: an output of few elements shows little of its noise in one.
 
 The noise of a slice is the largest root mean square over the samples of noise, and never less than the slice's own size
 times the relative noise of the typical (median) slice, nor than one unit roundoff of its size. The first keeps a slice
@@ -34,7 +35,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ELEMENT_MARGIN", "SLICE_MARGIN", "Measurement", "measure", "relative_noise", "unit_roundoff"]
+__all__ = [
+    "ELEMENT_MARGIN",
+    "SLICE_MARGIN",
+    "Measurement",
+    "measure",
+    "noise_and_size",
+    "relative_noise",
+    "unit_roundoff",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -71,17 +80,23 @@ class Measurement:
     reason: str | None
 
 
-def relative_noise(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> float:
-    """The largest root mean square of the noise over that of the output."""
+def noise_and_size(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> tuple[float, float]:
+    """The largest root mean square of the noise, and the root mean square of the output itself."""
     finite = np.isfinite(yardstick)
     exact = np.where(finite, yardstick, 0.0)
     if not exact.any():
-        return 0.0
+        return 0.0, 0.0
     scale = _scale(exact)
-    size = float(_rms(scale * exact, None))
     with np.errstate(all="ignore"):
         wide = [seen.astype(np.float64) for seen in noise]
-        return max(float(_rms(scale * _errors(seen, exact, finite), None)) / size for seen in wide)
+        loudest = max(float(_rms(scale * _errors(seen, exact, finite), None)) for seen in wide)
+        return loudest / scale, float(_rms(scale * exact, None)) / scale
+
+
+def relative_noise(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> float:
+    """The noise in proportion to the output."""
+    loudest, size = noise_and_size(yardstick, noise)
+    return loudest / size if size else 0.0
 
 
 def measure(
@@ -90,7 +105,7 @@ def measure(
     result: npt.NDArray[Any],
     noise: Sequence[npt.NDArray[Any]],
     *,
-    relative: float = 0.0,
+    elsewhere: float = 0.0,
 ) -> Measurement:
     """Compare one real output with the yardstick.
 
@@ -99,7 +114,7 @@ def measure(
         original: the original's output under the conditions of `result`, of the same shape and type.
         result: the output to judge.
         noise: the original's outputs that sample its noise, `original` among them or not.
-        relative: the relative noise of this output in other samples; an output of few elements shows little of it.
+        elsewhere: the noise to expect by other samples; an output of few elements shows little of its own.
     """
     if not result.size:
         return Measurement(0.0, None, 0.0, 0.0, 0.0, 0.0, None)
@@ -115,7 +130,7 @@ def measure(
         errors, before = _errors(got, exact, finite), _errors(seen, exact, finite)
         scale = _scale(exact)
         spread = [scale * e for e in (before, *(_errors(s, exact, finite) for s in samples))]
-        allowed = _allowed(scale * exact, spread, relative, _ROUNDOFF[dtype], scale * _SMALLEST[dtype])
+        allowed = _allowed(scale * exact, spread, scale * elsewhere, _ROUNDOFF[dtype], scale * _SMALLEST[dtype])
         excess, index = _worst(scale * errors, allowed)
         quotients = np.where(errors > 0, errors / np.abs(exact), 0.0)
     reason = None
@@ -151,7 +166,7 @@ class _Allowed:
 
 def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float, smallest: float) -> _Allowed:
     size = float(_rms(exact, None))
-    total = max(*(float(_rms(errors, None)) for errors in noise), max(elsewhere, unit) * size)
+    total = max(*(float(_rms(errors, None)) for errors in noise), elsewhere, unit * size)
     quietest: Array = np.full((1,) * exact.ndim, total)
     relative = total / size if size > 0 else 0.0
     slices = {}

@@ -206,8 +206,7 @@ def _judge_output(
     for level in runs.result:
         cases = [(sample, case) for sample in range(len(runs.samples)) for case in cases_of(runs, name, level, sample)]
         for sample, case in cases:
-            relative = max(other.relative_noise for _, other in cases if other.name == case.name)
-            measured = case.measure(relative)
+            measured = case.measure([other for _, other in cases if other.name == case.name])
             if measured.reason is not None and isinstance(case, ExactCase) and is_tie(model, runs, case, sample, level):
                 measured = replace(measured, excess=1.0, reason=None)
             new = OutputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from onnxnorm._accuracy import ELEMENT_MARGIN, Measurement, measure, relative_noise, unit_roundoff
+from onnxnorm._accuracy import ELEMENT_MARGIN, Measurement, measure, noise_and_size, relative_noise, unit_roundoff
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator
 from onnxnorm._evaluate_ops import is_real
@@ -82,16 +82,22 @@ class RealCase:
         return (self.base if exact is None else exact).astype(np.float64)
 
     @cached_property
-    def relative_noise(self) -> float:
-        """The noise of this sample over its size."""
-        return relative_noise(self._exact, self._noise)
+    def noise_and_size(self) -> tuple[float, float]:
+        """The noise of this sample and the size of the output, as root mean squares."""
+        return noise_and_size(self._exact, self._noise)
 
-    def measure(self, relative: float) -> Measurement:
-        """Compare, given the largest relative noise of all samples."""
+    def measure(self, others: Sequence[RealCase | ExactCase]) -> Measurement:
+        """Compare; `others` are the cases of all samples.
+
+        Their noise counts here too as it is, unless this output is the smaller one: then in proportion.
+        """
         different = _shape_or_type(self.base, self.result)
         if different is not None:
             return _failed(different)
-        return measure(self._exact, self.paired, self.result, self._noise, relative=relative)
+        known = [other.noise_and_size for other in others]
+        proportion = max((noise / size for noise, size in known if size), default=0.0)
+        elsewhere = min(max(noise for noise, _ in known), proportion * self.noise_and_size[1])
+        return measure(self._exact, self.paired, self.result, self._noise, elsewhere=elsewhere)
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,9 @@ class ExactCase:
     originals: tuple[Any, ...]
     result: Any
     yardstick: str
-    relative_noise: float = 0.0
+    noise_and_size: tuple[float, float] = (0.0, 0.0)
 
-    def measure(self, relative: float) -> Measurement:
+    def measure(self, others: Sequence[RealCase | ExactCase]) -> Measurement:
         """Each element must be what the float64 run or some run of the original has there."""
         base = self.originals[0]
         if not isinstance(base, np.ndarray) or not isinstance(self.result, np.ndarray):

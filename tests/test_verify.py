@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -154,6 +154,7 @@ def test_a_right_fold_of_float16_passes(seed: int) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(seeds, st.integers(1, 300), st.sampled_from([1, 3, 100]), st.sampled_from(["float32", "float64"]))
+@example(12, 141, 1, "float32")  # one sample cancels to almost nothing: its noise is large in proportion
 def test_another_order_of_summation_passes(seed: int, inner: int, outer: int, dtype: str) -> None:
     """Outputs of few elements too, which show little of their noise."""
     rng = np.random.default_rng(seed)
