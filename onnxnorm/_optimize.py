@@ -18,7 +18,7 @@ from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSett
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
-TARGETS: tuple[str, ...] = ("portable",)
+TARGETS: tuple[str, ...] = ("portable", "onnxruntime")
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Edit:
     op_type: str | None = None
     attributes: Mapping[str, ir.Attr | None] = field(default_factory=dict)
     removed: bool = False
-    cost: float = 0.0
+    cost: int = 0
     what: str = ""
 
 

@@ -46,7 +46,7 @@ class Region:
 
     gauges: dict[ir.Value, Gauge]
     edits: dict[ir.Node, Edit]
-    saves: float
+    saves: int
 
 
 @dataclass(frozen=True)

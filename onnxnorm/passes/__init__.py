@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
 from onnxnorm.passes.flatten_products import FlattenProducts
@@ -33,6 +34,7 @@ PASSES: Mapping[str, PassMaker] = {
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
+    "accelerate": lambda journal, settings: Accelerate(journal, target=settings.target),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),
 }
@@ -43,6 +45,7 @@ DEFAULT: tuple[str, ...] = (
     "flatten_products",
     "fold_affines",
     "fold_constants",
+    "accelerate",
     "clean",
     "account",
 )

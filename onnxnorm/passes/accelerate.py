@@ -1,0 +1,85 @@
+"""For onnxruntime: inter-channel LRN by the native kernel, with nothing lost where the kernel is not installed.
+
+Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even sizes nor other ranks than 4.
+After: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function.
+Conditions: the body needs opset 15; older models are converted by the library that does this, or keep their LRN.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
+from onnxscript.version_converter import ConvertVersionPass
+
+from onnxnorm._op_bodies import Precision, portable_body
+from onnxnorm._op_check import DEFAULTS, DOMAIN, VERSION
+from onnxnorm.passes.journal import Journal
+
+__all__ = ["Accelerate"]
+
+_NAME = "accelerate"
+_OPSET_OF_BODIES = 15
+_OPSET_AFTER_CONVERSION = 18
+_IR_WITH_FUNCTIONS = 8
+_OP_TYPE = "InterChannelLRN"
+
+
+class Accelerate(ir.passes.InPlacePass):
+    """Gives LRN nodes to the native kernel, if the target is onnxruntime."""
+
+    def __init__(self, journal: Journal, *, target: str) -> None:
+        super().__init__()
+        self._journal = journal
+        self._target = target
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        if self._target != "onnxruntime" or not _lrn_nodes(model):
+            return ir.passes.PassResult(model, modified=False)
+        modified = False
+        if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES and not model.functions:
+            modified = _convert(model)
+        nodes = _lrn_nodes(model)
+        if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES:
+            for node in nodes:
+                self._journal.decline(node, "the model's opset is too old for the body of the native kernel")
+            return ir.passes.PassResult(model, modified)
+        for node in nodes:
+            for name, default in DEFAULTS.items():
+                if name not in node.attributes:
+                    node.attributes[name] = ir.AttrFloat32(name, default)
+            node.op_type, node.domain = _OP_TYPE, DOMAIN
+            self._journal.rewrite(_NAME, node, "LRN", "runs in the native kernel where that is installed")
+        _attach_body(model, nodes)
+        return ir.passes.PassResult(model, modified=True)
+
+
+def _lrn_nodes(model: ir.Model) -> list[ir.Node]:
+    return [
+        node for graph in model.graphs() for node in graph if node.op_type == "LRN" and node.domain in ("", "ai.onnx")
+    ]
+
+
+def _convert(model: ir.Model) -> bool:
+    logger = logging.getLogger("onnxscript.version_converter")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        return ConvertVersionPass(_OPSET_AFTER_CONVERSION, fallback=True)(model).modified
+    finally:
+        logger.setLevel(level)
+
+
+def _attach_body(model: ir.Model, nodes: list[ir.Node]) -> None:
+    wide = any(node.inputs[0] is not None and node.inputs[0].dtype is ir.DataType.DOUBLE for node in nodes)
+    opset = model.graph.opset_imports[""]
+    body = portable_body(_OP_TYPE, opset=opset, precision=Precision.DOUBLE if wide else Precision.FLOAT)
+    function = ir.serde.deserialize_function(body)
+    model.functions[function.identifier()] = function
+    model.graph.opset_imports[DOMAIN] = VERSION
+    if (model.ir_version or 0) < _IR_WITH_FUNCTIONS:
+        # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
+        if (model.ir_version or 0) < 4:
+            RemoveInitializersFromInputsPass()(model)
+        model.ir_version = _IR_WITH_FUNCTIONS
