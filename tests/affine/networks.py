@@ -1,8 +1,8 @@
 """Random networks in double precision: whatever the affine engine may meet, in every combination.
 
 A network grows node by node from one or two inputs; every operator is applied to a value drawn at random, so values get
-several readers and branches join where their shapes allow it. In double precision an exact rewriting and a wrong one are
-many orders of magnitude apart.
+several readers and branches join where their shapes allow it. In double precision an exact rewriting and a wrong one
+are many orders of magnitude apart.
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ _GROWERS: list[tuple[Callable[[Network], None], float]] = [
 def random_network(seed: int, nodes: int) -> onnx.ModelProto:
     """A valid network of about `nodes` nodes, the same for the same seed; its outputs are what nobody reads, and more."""
     net = Network(seed)
-    first: Shape = net.pick([(2, 4, 6, 6), (2, 6, 5), (2, 3, 4, 4, 3), (2, 5, 6), (3, 8), (2, 4, 4, 4)])  # type: ignore[assignment]
+    first = tuple(net.pick([(2, 4, 6, 6), (2, 6, 5), (2, 3, 4, 4, 3), (2, 5, 6), (3, 8), (2, 4, 4, 4)]))
     inputs = {"x": first}
     if net.coin(0.3):
         inputs["y"] = first

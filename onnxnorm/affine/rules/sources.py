@@ -24,8 +24,8 @@ __all__ = ["AffineNode", "affine_of", "is_affine", "source"]
 
 _ELEMENTWISE = frozenset({"Mul", "Add", "Sub", "Div", "Neg"})
 
-# Run time per element in onnxruntime, in twentieths of one BatchNormalization: bench/affine_cost.py measures 20 for one
-# Add or Mul, about 40 for both. A lone one counts a little less, since a runtime may fuse it with what stands before it.
+# Run time per element in onnxruntime, in twentieths of one BatchNormalization: bench/affine_cost.py measures 20 for an
+# Add or Mul, about 40 for both. A lone one counts a little less: a runtime may fuse it with what stands before it.
 # Whole numbers, so that a move to and fro saves exactly nothing.
 _LONE = 19
 _COST = {"BatchNormalization": 20, "Mul": _LONE, "Add": _LONE, "Sub": _LONE, "Div": _LONE, "Neg": _LONE}
