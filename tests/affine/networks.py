@@ -317,7 +317,7 @@ _GROWERS: list[tuple[Callable[[Network], None], float]] = [
 
 
 def random_network(seed: int, nodes: int) -> onnx.ModelProto:
-    """A valid network of about `nodes` nodes, the same for the same seed; its outputs are what nobody reads and more."""
+    """A valid network of about `nodes` nodes, the same for the same seed; its outputs are what nobody else reads."""
     net = Network(seed)
     first = tuple(net.pick([(2, 4, 6, 6), (2, 6, 5), (2, 3, 4, 4, 3), (2, 5, 6), (3, 8), (2, 4, 4, 4)]))
     inputs = {"x": first}
