@@ -40,6 +40,7 @@ def export(
     dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None = None,
     opset: int | None = None,
     fold: bool = False,
+    verify: bool = True,
 ) -> onnx.ModelProto:
     """Export a PyTorch module in evaluation mode, each of its normalizations as one node.
 
@@ -58,10 +59,16 @@ def export(
             Below those, a GroupNorm is a reshaped InstanceNormalization with Mul and Add, an RMSNorm is written out.
             Below 18 the model is converted by onnx's version converter, which does not know every operator.
         fold: move the BatchNormalizations into their neighbours as well, as `onnxnorm.fold` does.
+        verify: run model and module on `args`, and on longer inputs along the open axes, and compare.
 
     Raises:
         OnnxNormError: the module is in training mode (the message names the parts), is no module that can be exported,
-            does not run on `args`, uses an operator that ONNX has no form for, or the file cannot be written.
+            does not run on `args`, uses an operator that ONNX has no form for, or the file cannot be written; or the
+            model computes something else than the module, which is a bug of an exporter.
+
+    Warns:
+        OnnxNormWarning: a BatchNorm without running statistics, which is exported as it is; a model that differs from
+            the module at other lengths of the open axes, or that cannot be compared with it.
     """
     try:
         import torch  # noqa: F401
@@ -86,6 +93,10 @@ def export(
             stacklevel=2,
         )
     proto = _finished(model, wanted, name)
+    if verify:
+        from onnxnorm._export_verify import verify_export
+
+        verify_export(checked, arguments, proto)
     if fold:
         proto = _folded(proto)
     if path is not None:

@@ -32,12 +32,12 @@ class Arguments:
         named: dict[str, Any],
         dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None,
     ) -> None:
-        self.positional, self.named = positional, named
         try:
             bound = inspect.signature(module.forward).bind(*positional, **named)
         except TypeError as error:
             raise OnnxNormError(f"{type(module).__name__} does not take these args: {error}") from None
         self.by_name: dict[str, Any] = dict(bound.arguments)
+        self.positional, self.named = bound.args, bound.kwargs
         self.open_axes = self._by_name(dynamic_shapes)
         self._check_axes()
 
