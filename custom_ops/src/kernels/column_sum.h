@@ -54,7 +54,7 @@ class ColumnSums {
   static int level_count(int64_t n) {
     int levels = 0;
     if (n > kDirectColumns)
-      for (int64_t span = 4; span <= n; span *= 4) ++levels;
+      for (int64_t span = 4; span < n; span *= 4) ++levels;  // at least two terms are left
     return levels;
   }
 
