@@ -144,7 +144,8 @@ def _declared(model: ModelProto) -> dict[str, tuple[int | None, int | None]]:
 def _without_weights(model: ModelProto) -> ModelProto:
     """The model without its large constants, which shape inference needs not and protobuf may be unable to copy."""
     slim = ModelProto(ir_version=model.ir_version)
-    slim.opset_import.extend(model.opset_import)
+    slim.opset_import.extend(entry for entry in model.opset_import if entry.domain != DOMAIN)
+    slim.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
     slim.functions.extend(f for f in model.functions if f.domain != DOMAIN)
     graph = slim.graph
     graph.name = model.graph.name

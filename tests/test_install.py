@@ -1,0 +1,101 @@
+"""Installing the project: a compiler builds the library; without one the install succeeds and the tool says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HIDDEN = ("gcc", "g++", "cc", "c++", "clang", "clang++")
+
+SESSIONS = """
+import warnings
+import numpy as np, onnx
+import onnxnorm
+from onnxnorm import _ops
+values = [onnx.helper.make_tensor_value_info(name, 1, [1, 2, 3, 4]) for name in "XY"]
+node = onnx.helper.make_node("IntraChannelLRN", ["X"], ["Y"], domain=_ops.DOMAIN, kernel_shape=[3, 3])
+graph = onnx.helper.make_graph([node], "g", values[:1], values[1:])
+model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+warnings.simplefilter("always")
+with warnings.catch_warnings(record=True) as said:
+    for _ in range(3):
+        y = onnxnorm.session(model).run(None, {"X": np.ones((1, 2, 3, 4), np.float32)})[0]
+assert abs(y[0, 0, 1, 1] - (1 + 1e-4) ** -0.75) < 1e-6, y
+print(len(said), onnxnorm.__file__)
+"""
+
+
+def environment(tmp_path: Path, *, compiler: bool) -> dict[str, str]:
+    """The running environment; without a compiler, a PATH of links to all else, and CC and CXX that lead nowhere."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("ONNXNORM_LIBRARY", "PYTHONPATH")}
+    if compiler:
+        return kept
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for tool in folder.iterdir() if folder.is_dir() else ():
+            compiles = tool.name in HIDDEN or any(f"-{name}" in tool.name for name in HIDDEN)
+            if not compiles and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool)
+    return {**kept, "PATH": str(tools), "CC": "/nowhere/cc", "CXX": "/nowhere/c++"}
+
+
+def install(tmp_path: Path, *, compiler: bool, editable: bool) -> Path:
+    """Installs a copy of the project into a new environment that sees this one's packages; returns its Python."""
+    source = tmp_path / "source"
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).exists():
+            source.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, source)
+    if not (source / "README.md").exists():
+        (source / "README.md").touch()
+    for name in ("onnxnorm", "custom_ops"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = home / "lib" / version / "site-packages"
+    target = ["--editable", str(source)] if editable else [str(source)]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", *target]
+    pip += ["--config-settings=cmake.build-type=Debug"]  # the same library, built in half the time
+    done = subprocess.run(pip, env=environment(tmp_path, compiler=compiler), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def run(python: Path, tmp_path: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [python, "-c", SESSIONS], env=environment(tmp_path, compiler=True), cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said, origin = done.stdout.split(maxsplit=1)
+    return int(said), origin.strip()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="hides the compiler by links")
+@pytest.mark.parametrize("editable", [False, True], ids=["install", "editable"])
+def test_without_a_compiler_it_installs_and_says_once_what_it_runs_on(tmp_path: Path, editable: bool) -> None:
+    python = install(tmp_path, compiler=False, editable=editable)
+    said, origin = run(python, tmp_path)
+    assert Path(origin).is_relative_to(tmp_path), "the environment under test is not the one that ran"
+    assert said == 1
+    assert not list(tmp_path.rglob("libonnxnorm_custom_ops.*"))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_with_a_compiler_the_library_is_built_and_nothing_is_said(tmp_path: Path) -> None:
+    python = install(tmp_path, compiler=True, editable=False)
+    said, origin = run(python, tmp_path)
+    assert Path(origin).is_relative_to(tmp_path), "the environment under test is not the one that ran"
+    assert said == 0
+    assert list(Path(origin).parent.glob("libonnxnorm_custom_ops.*"))
