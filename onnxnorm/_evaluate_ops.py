@@ -123,6 +123,31 @@ def _cast_like(node: Node, x: Array, like: Array, *, saturate: int = 1, round_mo
     return _cast(node, x, to=onnx.helper.np_dtype_to_tensor_dtype(like.dtype), saturate=saturate, round_mode=round_mode)
 
 
+def _pad(
+    node: Node,
+    x: Array,
+    pads: Any = None,
+    fill: Any = None,
+    axes: Any = None,
+    *,
+    mode: str = "constant",
+    value: float = 0.0,
+    paddings: Any = None,
+) -> Array:
+    """The reference fails on negative pads, which cut; as in onnxruntime they cut before anything is added."""
+    amounts = np.ravel(paddings if pads is None else pads)
+    where = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in np.ravel(axes)]
+    widths, cuts = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
+    for axis, before, after in zip(where, amounts[: len(where)], amounts[len(where) :], strict=True):
+        widths[axis] = (max(int(before), 0), max(int(after), 0))
+        cuts[axis] = slice(max(-int(before), 0), x.shape[axis] - max(-int(after), 0))
+    kept = x[tuple(cuts)]
+    if mode == "constant":
+        filling = np.asarray(value if fill is None else fill, dtype=x.dtype).reshape(())
+        return np.pad(kept, widths, constant_values=filling)
+    return np.pad(kept, widths, mode=mode)  # type: ignore[call-overload,no-any-return]
+
+
 def _erf(node: Node, x: Array) -> Array:
     """The reference rounds to float32."""
     flat = np.ravel(x)
@@ -265,6 +290,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
     "Mean": _mean,
+    "Pad": _pad,
     "Softmax": _along(_softmax),
     **{
         op: _refuse(_FLOAT32_INSIDE)

@@ -395,6 +395,23 @@ def test_erf_has_the_digits_of_float64() -> None:
     np.testing.assert_array_equal(exact(*single("Erf", [x]))[0], wanted)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(["constant", "edge", "reflect", "wrap"]), st.sampled_from([2, 11, 18, 19]))
+def test_pad_adds_and_cuts(data: st.DataObject, mode: str, opset: int) -> None:
+    assume(mode != "wrap" or opset >= 19)
+    x = normal(3, 2, 5, 6)
+    amounts = data.draw(st.lists(st.integers(-1, 2), min_size=4, max_size=4))
+    pads = np.array([0, *amounts[:2], 0, *amounts[2:]], np.int64)
+    fill = data.draw(st.sampled_from([0.0, 1.5, -7.0])) if mode == "constant" else 0.0
+    if opset == 2:
+        check("Pad", [x], roundings=0, opset=opset, mode=mode, pads=pads.tolist(), value=fill)
+        return
+    arrays: list[Array | None] = [x, pads, np.array(fill, np.float32)]
+    if opset >= 18 and data.draw(st.booleans()):
+        arrays[1:] = [np.array(amounts, np.int64), arrays[2], np.array([1, -1], np.int64)]
+    check("Pad", arrays, roundings=0, opset=opset, mode=mode)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     seeds,

@@ -146,6 +146,12 @@ class Builder:
         parameters = [self.constant(array) for array in self.statistics(channels, kind, shift=shift)]
         return self.node("BatchNormalization", x, *parameters, name=name, out=out, **{"epsilon": 1e-3, **attributes})
 
+    def affine(self, x: str, scale: Sequence[float], shift: Sequence[float] | None = None, **attributes: Any) -> str:
+        """A BatchNormalization that computes scale * x + shift."""
+        zeros, ones = np.zeros(len(scale)), np.ones(len(scale))
+        parameters = (np.array(scale, float), zeros if shift is None else np.array(shift, float), zeros, ones)
+        return self.node("BatchNormalization", x, *map(self.constant, parameters), **{"epsilon": 0.0, **attributes})
+
     def conv(
         self, x: str, channels: int, outputs: int, kernel: Sequence[int] = (1,), *, bias: bool = True, group: int = 1,
         name: str | None = None, out: str | None = None, **attributes: Any,
@@ -170,6 +176,7 @@ class Builder:
             functions=self.functions,
         )
         inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        inferred.update((value.name, value) for value in self.value_info)
         for output in model.graph.output:
             if not output.type.tensor_type.HasField("shape"):
                 output.CopyFrom(inferred[output.name])
