@@ -19,6 +19,7 @@ from onnx.reference.ops.op_resize import Resize as ReferenceResize
 
 from onnxnorm import _evaluate_windows as windowed
 from onnxnorm._evaluate_norms import NORMALIZATIONS, Node
+from onnxnorm._evaluate_sampling import grid_sample
 
 __all__ = ["REPLACEMENTS", "is_real", "lift"]
 
@@ -146,6 +147,11 @@ def _pad(
         filling = np.asarray(value if fill is None else fill, dtype=x.dtype).reshape(())
         return np.pad(kept, widths, constant_values=filling)
     return np.pad(kept, widths, mode=mode)  # type: ignore[call-overload,no-any-return]
+
+
+def _grid_sample(node: Node, x: Array, grid: Array, **rest: Any) -> Array:
+    """Rounds places to float32 and walks every element in Python in the reference."""
+    return grid_sample(x, grid, **rest)
 
 
 def _erf(node: Node, x: Array) -> Array:
@@ -285,6 +291,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Erf": _erf,
     "GlobalLpPool": _global_lp_pool,
     "GlobalMaxPool": _global_max_pool,
+    "GridSample": _grid_sample,
     "Hardmax": _along(_hardmax),
     "LogSoftmax": _along(_log_softmax),
     "LpPool": _lp_pool,
@@ -294,7 +301,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Softmax": _along(_softmax),
     **{
         op: _refuse(_FLOAT32_INSIDE)
-        for op in ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAttention", "MelWeightMatrix")
+        for op in ("AffineGrid", "CausalConvWithState", "LinearAttention", "MelWeightMatrix")
     },
     **{
         op: _refuse(_RANDOM)

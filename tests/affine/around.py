@@ -48,7 +48,7 @@ class Surroundings(Builder):
         output = super().node(op_type, *inputs, name=name, out=out, **attributes)
         if op_type == "GroupNormalization":
             # ONNX infers no shape for it.
-            self.value_info.append(onnx.helper.make_tensor_value_info(output, self.element, self.shape(inputs[0])))
+            self.told(output, self.shape(inputs[0]))
         return output
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -107,6 +107,11 @@ class Builder:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=label, **attributes))
         return output
 
+    def told(self, name: str, shape: Sequence[int | str | None]) -> str:
+        """`name`, with the shape that ONNX does not infer for it."""
+        self.value_info.append(helper.make_tensor_value_info(name, self.element, shape))
+        return name
+
     def nodes_out(self, op_type: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
         names = [self.fresh() for _ in range(outputs)]
         label = f"{self.prefix}{op_type}_{len(self.nodes)}"
@@ -176,6 +181,7 @@ class Builder:
             functions=self.functions,
         )
         inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        # ONNX infers nothing for some operators: there the builder was told.
         inferred.update((value.name, value) for value in self.value_info)
         for output in model.graph.output:
             if not output.type.tensor_type.HasField("shape"):
