@@ -126,6 +126,17 @@ class Facts:
             self._constants[value] = known
         return known if isinstance(known, np.ndarray) else None
 
+    def dequantized(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
+        """As `constant`, and the result of a DequantizeLinear of constants."""
+        node = None if value is None else value.producer()
+        if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+            return self.constant(value)
+        arrays = [self.constant(operand) for operand in node.inputs]
+        if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
+            return None
+        result = self._evaluate(node, list(arrays))
+        return result if isinstance(result, np.ndarray) else None
+
     def overridable(self, value: ir.Value | None) -> bool:
         """Whether the value is an initializer that a caller may replace at run time."""
         return value is not None and value.is_initializer() and value.is_graph_input() and self._ir_version >= 4
