@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ChannelAffine", "FloatArray", "Gauge"]
+__all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -22,6 +22,13 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 def _same(a: FloatArray, b: FloatArray | float) -> bool:
     # Two ways through a graph round differently in float64; far below what any model's type can tell apart.
     return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
+
+
+def leading_axes_dropped(array: FloatArray) -> FloatArray:
+    """The array without what broadcasting adds by itself."""
+    while array.ndim > 1 and array.shape[0] == 1:
+        array = array[0]
+    return array.reshape(()) if array.size == 1 else array
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,22 +13,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
+from onnxnorm.affine.cost import LONE_ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["AffineNode", "affine_of", "is_affine", "source"]
 
-_ELEMENTWISE = frozenset({"Mul", "Add", "Sub", "Div", "Neg"})
-
-# Run time per element in onnxruntime, in twentieths of one BatchNormalization: bench/affine_cost.py measures 20 for an
-# Add or Mul, about 40 for both. A lone one counts a little less: a runtime may fuse it with what stands before it.
-# Whole numbers, so that a move to and fro saves exactly nothing.
-_LONE = 19
-_COST = {"BatchNormalization": 20, "Mul": _LONE, "Add": _LONE, "Sub": _LONE, "Div": _LONE, "Neg": _LONE}
+_ELEMENTWISE = LONE_ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
@@ -195,32 +189,30 @@ def _conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge 
     return inner.then(after)
 
 
+def _cost(site: Site, op_type: str) -> int:
+    return node_cost(op_type, site.facts.elements(site.output()))
+
+
 def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
     """The node as it has to become, where one node of its kind or a cheaper one can say it."""
-    before = _COST[site.node.op_type] * site.facts.elements(site.output())
+    before = _cost(site, site.node.op_type)
     if new.is_identity:
         return Edit((found.data,), removed=True, cost=-before, what="is undone")
     if site.node.op_type == "Sub" and found.data == 1 and np.all(new.scale == -1.0):
-        constant = Constant("shift", partial(_leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
+        constant = Constant("shift", partial(leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
         return Edit((constant, found.data), what="absorbs")
     kind = "Add" if not new.scales else "Mul" if not new.shifts else None
     if kind is None:
         return _as_batch_norm(site, found, new) if site.node.op_type == "BatchNormalization" else None
     values = new.shift if kind == "Add" else new.scale
     constant = Constant(
-        "shift" if kind == "Add" else "scale", partial(_leading_axes_dropped, values), _dtype(site, found)
+        "shift" if kind == "Add" else "scale", partial(leading_axes_dropped, values), _dtype(site, found)
     )
-    cost = _COST[kind] * site.facts.elements(site.output()) - before
+    cost = _cost(site, kind) - before
     attributes = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
     if site.opset < 7:
         return None
     return Edit((found.data, constant), op_type=kind, attributes=attributes, cost=cost, what="absorbs")
-
-
-def _leading_axes_dropped(array: FloatArray) -> npt.NDArray[np.generic]:
-    while array.ndim > 1 and array.shape[0] == 1:
-        array = array[0]
-    return array.reshape(()) if array.size == 1 else array
 
 
 def _dtype(site: Site, found: AffineNode) -> ir.DataType:
@@ -254,7 +246,7 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
         Constant(role, partial(np.array, vector), dtype, old=site.input(index) if own else None)
         for index, (role, vector, dtype) in enumerate(zip(roles, values, dtypes, strict=True), start=1)
     )
-    cost = (_COST["BatchNormalization"] - _COST[site.node.op_type]) * site.facts.elements(site.output())
+    cost = _cost(site, "BatchNormalization") - _cost(site, site.node.op_type)
     attributes = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
     return Edit(
         (found.data, *constants), op_type="BatchNormalization", attributes=attributes, cost=cost, what="absorbs"
@@ -288,7 +280,7 @@ def _passed_on(
         else:
             part = Gauge.new(ChannelAffine.of(new.scale, zeros, new.rank))
         target = value
-    cost = -_COST[site.node.op_type] * site.facts.elements(output)
+    cost = -_cost(site, site.node.op_type)
     ways = [Settled(Edit((found.data,), removed=True, cost=cost, what="is passed on"), site.demand(target, whole))]
     if part is not None:
         ways.append(Settled(None, site.demand(target, part)))
