@@ -28,6 +28,7 @@ __all__ = [
     "print_json",
     "print_table",
     "status",
+    "written_size",
 ]
 
 
@@ -173,6 +174,13 @@ def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
             if isinstance(value.const_value, ir.ExternalTensor):
                 files.add(Path(value.const_value.path).resolve())
     return sum(file.stat().st_size for file in files)
+
+
+def written_size(path: str | os.PathLike[str]) -> int:
+    """Bytes on disk of the model file at `path` with its external data files."""
+    from onnxnorm._model_read import read_model
+
+    return model_size(path, read_model(Path(path)))
 
 
 def format_shape(shape: Iterable[int | str | None] | None) -> str:
