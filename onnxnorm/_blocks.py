@@ -46,7 +46,10 @@ def scaled(
         dtype: the type to round to.
         channel_axis: the axis whose slices are judged one by one.
     """
-    result = np.empty(old.shape, dtype)
+    if old.ndim == 0:
+        result = scaled(old.reshape(1), [factor.reshape(1) for factor in factors], dtype)
+        return Scaled(result.array.reshape(()), result.finite, result.largest)
+    array = np.empty(old.shape, dtype)
     largest = np.zeros(() if channel_axis is None else old.shape[channel_axis])
     finite = True
     with np.errstate(all="ignore"):
@@ -54,7 +57,7 @@ def scaled(
             wide = old[block].astype(np.float64)
             for factor in factors:
                 wide *= factor[_within(block, factor.shape)]
-            part = result[block]
+            part = array[block]
             part[...] = wide
             finite = finite and bool(np.isfinite(part).all())
             np.abs(wide, out=wide)
@@ -64,14 +67,11 @@ def scaled(
                 others = tuple(axis for axis in range(wide.ndim) if axis != channel_axis)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(result, finite, largest)
+    return Scaled(array, finite, largest)
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Slices along the leading axes, each of about `_BLOCK` elements."""
-    if not shape:
-        yield ()
-        return
     below = int(np.prod(shape[1:], dtype=np.int64))
     if below > _BLOCK and len(shape) > 1:
         for index in range(shape[0]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,13 +10,12 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm._collector import collector_paused
-from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import check_structure, first_line
 from onnxnorm._model_read import from_proto, read_model
 from onnxnorm._model_write import write_in_one_file, write_with_data
 from onnxnorm._spool import spool_of
-from onnxnorm._structure import graphs_of, structure, tensors_of
+from onnxnorm._structure import bytes_of, graphs_of, structure, tensors_of
 
 __all__ = ["ModelLike", "load", "name_of", "save", "to_proto", "weight_bytes"]
 
@@ -137,9 +135,4 @@ def _name_nodes(model: ir.Model) -> None:
 
 def weight_bytes(model: ir.Model) -> int:
     """How many bytes the weights of the model take in a file."""
-    tensors: Iterable[ir.TensorProtocol] = (holder.tensor for holder in tensors_of(model))
-    return sum(
-        stored_bytes(tensor.dtype, tuple(tensor.shape.numpy()))
-        for tensor in tensors
-        if tensor.dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED)
-    )
+    return sum(bytes_of(holder.tensor) for holder in tensors_of(model))

@@ -18,7 +18,7 @@ from onnxnorm._model_check import check_message, first_line
 from onnxnorm._skim import skim
 from onnxnorm._structure import graphs_of
 
-__all__ = ["from_proto", "read_model"]
+__all__ = ["data_locations", "from_proto", "read_model"]
 
 _SKIMMED_FROM = 16 * 2**20
 _LEAST_SKIMMED = 2**16
@@ -54,6 +54,18 @@ def _read(path: Path, mark: str) -> tuple[onnx.ModelProto, DataFile | None]:
         raise
     except Exception as error:
         raise OnnxNormError(f"{path}: this is no ONNX model, or only a part of one ({first_line(error)})") from error
+
+
+def data_locations(path: Path) -> set[str]:
+    """The files to which the initializers of the model at `path` refer, as it names them."""
+    mark = secrets.token_hex(16)
+    proto, _ = _read(path, mark)
+    return {
+        entry.value
+        for initializer in proto.graph.initializer
+        for entry in initializer.external_data
+        if entry.key == "location" and entry.value != mark
+    }
 
 
 def from_proto(

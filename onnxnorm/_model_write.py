@@ -16,12 +16,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxnorm._data_files import DataFile, FileTensor, stored_bytes
+from onnxnorm._data_files import DataFile, FileTensor
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._files import NewFile, copy_range, locked, sync_folder, write_all
+from onnxnorm._model_read import data_locations
 from onnxnorm._skim import varint
 from onnxnorm._spool import ALIGNMENT, Spool
-from onnxnorm._structure import Holder, Place, structure, tensors_of
+from onnxnorm._structure import Holder, Place, bytes_of, structure, tensors_of
 
 __all__ = ["write_in_one_file", "write_with_data"]
 
@@ -36,10 +37,7 @@ def write_in_one_file(model: ir.Model, target: Path) -> None:
     large = {
         holder.value.name: holder.tensor
         for holder in tensors_of(model)
-        if holder.value is not None
-        and holder.value.graph is model.graph
-        and _streams(holder.tensor)
-        and stored_bytes(holder.tensor.dtype, tuple(holder.tensor.shape.numpy())) >= _LEAST_STREAMED
+        if holder.value is not None and holder.value.graph is model.graph and bytes_of(holder.tensor) >= _LEAST_STREAMED
     }
     proto = structure(model, {id(tensor): Place("", 0, 0) for tensor in large.values()}, only=set(large))
     heads = []
@@ -49,7 +47,7 @@ def write_in_one_file(model: ir.Model, target: Path) -> None:
             initializer.ClearField("external_data")
             initializer.ClearField("data_location")
             tensor = large[initializer.name]
-            length = stored_bytes(tensor.dtype, tuple(initializer.dims))
+            length = bytes_of(tensor)
             head = initializer.SerializeToString() + _RAW_DATA_TAG + varint(length)
             heads.append((_INITIALIZER_TAG + varint(len(head) + length) + head, tensor, length))
         else:
@@ -90,12 +88,7 @@ class _Part:
 def write_with_data(model: ir.Model, target: Path, *, shard_size: int | None, share: bool, spool: Spool | None) -> None:
     """The structure into `target`, the weights into files beside it, all of them new; then the old ones go."""
     folder = target.parent
-    holders = [
-        holder
-        for holder in tensors_of(model)
-        if _streams(holder.tensor)
-        and stored_bytes(holder.tensor.dtype, tuple(holder.tensor.shape.numpy())) >= _LEAST_OUTSIDE
-    ]
+    holders = [holder for holder in tensors_of(model) if bytes_of(holder.tensor) >= _LEAST_OUTSIDE]
     with contextlib.ExitStack() as stack:
         parts, where, shared = _planned(holders, folder, shard_size, share, spool, stack)
         files = [_written(part, folder, stack) for part in parts]
@@ -136,7 +129,7 @@ def _planned(
         parts.append(_Part(end=end, claimed=file))
     for holder in holders:
         tensor = holder.tensor
-        length = stored_bytes(tensor.dtype, tuple(tensor.shape.numpy()))
+        length = bytes_of(tensor)
         if id(tensor) in where or id(tensor) in shared:
             continue
         if isinstance(tensor, FileTensor):
@@ -193,26 +186,14 @@ def _publish_data(file: NewFile, target: Path, number: int, count: int) -> str:
 def _data_of(target: Path) -> set[Path]:
     """The data files, by our naming, of the model that is about to be replaced: nothing will refer to them any more."""
     try:
-        if not target.is_file():
-            return set()
-        proto = onnx.load_model(target, load_external_data=False)
-    except Exception:
+        names = data_locations(target)
+    except (OSError, OnnxNormError):
         # Whatever is there is no model of ours.
         return set()
-    names = {
-        entry.value
-        for initializer in proto.graph.initializer
-        for entry in initializer.external_data
-        if entry.key == "location"
-    }
     own = f"{target.name}."
     return {
         target.with_name(name) for name in names if name.startswith(own) and name.endswith(".data") and "/" not in name
     }
-
-
-def _streams(tensor: ir.TensorProtocol) -> bool:
-    return tensor.dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED)
 
 
 def _write_tensor(fd: int, tensor: ir.TensorProtocol, length: int) -> None:

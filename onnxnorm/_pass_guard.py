@@ -9,10 +9,9 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import first_line
-from onnxnorm._structure import Place, structure, tensors_of
+from onnxnorm._structure import Place, bytes_of, structure, tensors_of
 
 __all__ = ["run_pass"]
 
@@ -56,8 +55,7 @@ def _without_weights(model: ir.Model) -> onnx.ModelProto:
     large = {
         id(holder.tensor): Place("weights", 0, 0)
         for holder in tensors_of(model)
-        if holder.tensor.dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED)
-        and stored_bytes(holder.tensor.dtype, tuple(holder.tensor.shape.numpy())) > _LARGEST_CHECKED
+        if bytes_of(holder.tensor) > _LARGEST_CHECKED
     }
     proto = structure(model, large)
     # The checker looks for data files in the current folder; where the weights are is no question here.

@@ -178,9 +178,11 @@ def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
 
 def written_size(path: str | os.PathLike[str]) -> int:
     """Bytes on disk of the model file at `path` with its external data files."""
-    from onnxnorm._model_read import read_model
+    from onnxnorm._model_read import data_locations
 
-    return model_size(path, read_model(Path(path)))
+    model = Path(path)
+    files = {model.resolve(), *(model.resolve().parent / name for name in data_locations(model))}
+    return sum(file.stat().st_size for file in files)
 
 
 def format_shape(shape: Iterable[int | str | None] | None) -> str:

@@ -14,7 +14,9 @@ from typing import cast
 import onnx
 import onnx_ir as ir
 
-__all__ = ["Holder", "Place", "graphs_of", "structure", "tensors_of"]
+from onnxnorm._data_files import stored_bytes
+
+__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "structure", "tensors_of"]
 
 _QUANTIZATION = "quant_parameter_tensor_names"
 _PLAIN = {
@@ -44,15 +46,29 @@ class Holder:
 
 def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, all that is nested in it, and the same for every function."""
-    yield from model.graphs()
+    yield from _nested(model.graph)
     for function in model.functions.values():
-        yield function.graph
-        yield from function.subgraphs()
+        yield from _nested(function.graph)
+
+
+def _nested(graph: ir.Graph) -> Iterator[ir.Graph]:
+    # onnx-ir's own way through nested graphs looks at every node in four layers of generators.
+    pending = [graph]
+    while pending:
+        top = pending.pop()
+        yield top
+        for node in top:
+            for attribute in node.attributes.values():
+                kind = attribute.type
+                if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
+                    pending.append(attribute.as_graph())
+                elif kind is ir.AttributeType.GRAPHS and not attribute.is_ref():
+                    pending.extend(attribute.as_graphs())
 
 
 def tensors_of(model: ir.Model) -> Iterator[Holder]:
     """Every tensor of the graphs, those of model-local functions aside."""
-    for graph in model.graphs():
+    for graph in _nested(model.graph):
         for value in graph.initializers.values():
             if value.const_value is not None:
                 yield Holder(value.const_value, value)
@@ -60,6 +76,17 @@ def tensors_of(model: ir.Model) -> Iterator[Holder]:
             for attribute in node.attributes.values():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
                     yield Holder(attribute.as_tensor(), None)
+
+
+def bytes_of(tensor: ir.TensorProtocol) -> int:
+    """How many bytes the tensor has in a file; 0 for text, which has no fixed size."""
+    if isinstance(tensor, ir.serde.TensorProtoTensor):
+        # Its `shape` is made anew each time it is asked for.
+        return stored_bytes(tensor.dtype, tuple(tensor.raw.dims))
+    dtype = tensor.dtype
+    if dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
+        return 0
+    return stored_bytes(dtype, tuple(tensor.shape.numpy()))
 
 
 def structure(model: ir.Model, places: Mapping[int, Place], *, only: Set[str | None] | None = None) -> onnx.ModelProto:

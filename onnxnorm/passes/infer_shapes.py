@@ -13,8 +13,7 @@ from collections.abc import Iterable
 import onnx
 import onnx_ir as ir
 
-from onnxnorm._data_files import stored_bytes
-from onnxnorm._structure import Place, structure, tensors_of
+from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensors_of
 
 __all__ = ["InferShapes", "infer_shapes"]
 
@@ -32,13 +31,12 @@ class InferShapes(ir.passes.InPlacePass):
 
 def infer_shapes(model: ir.Model) -> bool:
     """Give every value of the graphs its shape and type; tells whether any was new."""
-    if all(_is_known(value) for graph in model.graphs() for node in graph for value in node.outputs):
+    if all(_is_known(value) for graph in graphs_of(model) for node in graph for value in node.outputs):
         return False
     places = {
         id(holder.tensor): Place("weights", 0, 0)
         for holder in tensors_of(model)
-        if holder.tensor.dtype not in (ir.DataType.STRING, ir.DataType.UNDEFINED)
-        and stored_bytes(holder.tensor.dtype, tuple(holder.tensor.shape.numpy())) > _LARGEST_READ
+        if bytes_of(holder.tensor) > _LARGEST_READ
     }
     try:
         inferred = onnx.shape_inference.infer_shapes(structure(model, places), data_prop=True)
