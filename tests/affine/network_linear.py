@@ -90,7 +90,7 @@ def _gemm(net: Network) -> None:
         # The constant comes first.
         weight = net.normal(shape[0], outputs) if transposed else net.normal(outputs, shape[0])
         inputs = [net.constant(weight / np.sqrt(shape[0])), x]
-        if net.coin():
+        if net.coin() or net.opset < 11:
             inputs.append(net.constant(net.normal(outputs, 1)))
         net.node("Gemm", inputs, (outputs, shape[1]), transA=int(transposed), alpha=alpha)
         return
