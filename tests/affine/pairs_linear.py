@@ -281,13 +281,13 @@ def _(b: Builder) -> str:
     return b.node("LpNormalization", b.affine(b.input((2, 4, 5)), POSITIVE), axis=1)
 
 
-@folds("MeanVarianceNormalization", tolerance=1e-5, dtype=np.float32)
+@folds("MeanVarianceNormalization", tolerance=1e-5, dtype=np.float32, opset=9)
 def _(b: Builder) -> str:
     x = b.node("Add", b.input((2, 4, 5, 3)), b.constant(np.array(SHIFT).reshape(4, 1, 1)))
     return b.told(b.node("MeanVarianceNormalization", x), (2, 4, 5, 3))
 
 
-@stays("MeanVarianceNormalization of what varies in space", dtype=np.float32)
+@stays("MeanVarianceNormalization of what varies in space", dtype=np.float32, opset=9)
 def _(b: Builder) -> str:
     x = b.node("Add", b.input((2, 3, 5, 4)), b.constant(np.array(SHIFT)))
     return b.told(b.node("MeanVarianceNormalization", x), (2, 3, 5, 4))
