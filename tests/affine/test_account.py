@@ -13,7 +13,7 @@ import onnxnorm
 from onnxnorm._inspect import Fate
 from tests.affine.fuzz import nodes_for
 from tests.affine.networks import random_network
-from tests.affine.pairs import CASES, MIXED, POSITIVE, SHIFT, Pair, linear
+from tests.affine.pairs import MIXED, POSITIVE, SHIFT, Pair, cases, linear
 from tests.affine.support import Builder, count
 
 
@@ -59,10 +59,10 @@ def test_every_norm_of_a_random_network_has_one_line(seed: int) -> None:
     _check(random_network(seed, min(nodes_for(seed), 60)))
 
 
-_NORMED = [pair for pair in CASES if pair.folds][::6] + [pair for pair in CASES if not pair.folds][::6]
+_SOME = [pair for pair in cases() if pair.folds][::4] + [pair for pair in cases() if not pair.folds][::4]
 
 
-@pytest.mark.parametrize("pair", _NORMED, ids=lambda pair: f"{pair.operator} {'folds' if pair.folds else 'stays'}")
+@pytest.mark.parametrize("pair", _SOME, ids=lambda pair: f"{pair.operator} {'folds' if pair.folds else 'stays'}")
 def test_every_norm_of_a_pair_has_one_line(pair: Pair) -> None:
     b = Builder(**pair.options)
     outputs = pair.build(b)

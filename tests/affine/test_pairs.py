@@ -7,8 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from onnxnorm.affine.rules import rule_for
-from tests.affine import pairs_elementwise, pairs_layout, pairs_linear, pairs_scopes  # noqa: F401
-from tests.affine.pairs import CASES, Pair
+from tests.affine.pairs import Pair, cases
 from tests.affine.support import Builder, affines, folded
 
 
@@ -20,7 +19,7 @@ def _has_rule(op_type: str) -> bool:
     return rule_for(ir.Node("", op_type, [])) is not None
 
 
-@pytest.mark.parametrize("pair", CASES, ids=_label)
+@pytest.mark.parametrize("pair", cases(), ids=_label)
 def test_folds_or_stays(pair: Pair) -> None:
     b = Builder(**pair.options)
     outputs = pair.build(b)
@@ -38,4 +37,4 @@ def test_folds_or_stays(pair: Pair) -> None:
 def test_every_rule_has_a_pair() -> None:
     ruled = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain and _has_rule(schema.name)}
     for folds in (True, False):
-        assert ruled <= {pair.operator.split()[0] for pair in CASES if pair.folds is folds}
+        assert ruled <= {pair.operator.split()[0] for pair in cases() if pair.folds is folds}
