@@ -51,7 +51,7 @@ class Outcome:
 
 def nodes_for(seed: int) -> int:
     """From 30 to 300 nodes, mostly few."""
-    return int(30 * 10.0 ** (np.random.default_rng([seed, 1]).random() ** 3))
+    return int(30 * 10.0 ** (np.random.default_rng([seed, 1]).random() ** 8))
 
 
 def precision_for(seed: int) -> str:
