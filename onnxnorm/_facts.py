@@ -94,6 +94,8 @@ class Facts:
         self._opsets: Mapping[str, int] = dict(model.graph.opset_imports)
         self._constants: dict[ir.Value, object] = {}
         self._is_constant: dict[ir.Value, bool] = {}
+        self.memo: dict[ir.Node, object] = {}
+        """What passes found out about nodes, for as long as they stay as they are."""
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
         self._names = {value.name for value in _all_values(model) if value.name}

@@ -99,11 +99,7 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     search = _Search(node, found, facts, memory or Memory())
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
-    placements = list(_placements(value, node.outputs[0], found.affine))
-    # Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before
-    # shifts, since their ways are forced: what they run into spares others the way.
-    tries = [(seeds, _NEARBY) for seeds in placements] + [(seeds, _MAX_QUESTIONS) for seeds in placements[::-1]]
-    for seeds, questions in tries:
+    for seeds, questions in _tries(value, node.outputs[0], found.affine):
         search.questions = questions
         result = _grow(search, seeds)
         if isinstance(result, Region):
@@ -117,6 +113,19 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     if best is not None:
         return replace(best, reason=farthest.reason)
     return replace(farthest, touched=frozenset(search.touched))
+
+
+def _tries(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[tuple[dict[ir.Value, Gauge], int]]:
+    """Placements, each with the number of questions that may be asked for it.
+
+    Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before shifts,
+    since their ways are forced: what they run into spares others the way.
+    """
+    placements = []
+    for seeds in _placements(x, y, affine):
+        placements.append(seeds)
+        yield seeds, _NEARBY
+    yield from ((seeds, _MAX_QUESTIONS) for seeds in reversed(placements))
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:

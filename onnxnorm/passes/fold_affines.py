@@ -126,7 +126,8 @@ def _told(node: ir.Node, region: Region) -> str:
     left = [op_type for insertion in region.insertions for op_type in insertion.op_types]
     if own is not None and not own.removed:
         left.insert(0, own.op_type or node.op_type)
-    where = "".join(f" at {insertion.value.name!r}" for insertion in region.insertions[:1])
+    makers = [maker for insertion in region.insertions if (maker := insertion.value.producer()) is not None]
+    where = "".join(f" behind {maker.op_type} {maker.name!r}" for maker in makers[:1])
     if takers:
         into = ", ".join(f"{other.op_type} {other.name!r}" for other in takers[:4])
         more = f" and {len(takers) - 4} more" if len(takers) > 4 else ""
