@@ -22,16 +22,17 @@ def _records(model: onnx.ModelProto) -> list[onnxnorm.NormRecord]:
 
 
 def _names(model: onnx.ModelProto) -> set[str]:
-    """The names of all nodes, those of subgraphs and functions too."""
+    """The names of all nodes and values, those of subgraphs and functions too."""
     found: set[str] = set()
 
     def walk(nodes: list[onnx.NodeProto]) -> None:
         for node in nodes:
-            found.add(node.name)
+            found.update((node.name, *node.output))
             for attribute in node.attribute:
                 walk(list(attribute.g.node))
 
     walk(list(model.graph.node))
+    found.update(value.name for value in model.graph.input)
     for function in model.functions:
         walk(list(function.node))
     return found
@@ -46,7 +47,7 @@ def _check(model: onnx.ModelProto) -> None:
     for record in records:
         assert record.reason and "\n" not in record.reason, record
         if record.fate is Fate.ABSORBED and "nothing reads" not in record.reason:
-            # It names nodes that a reader can find, in the model as it was or as it is.
+            # It names what a reader can find, in the model as it was or as it is.
             mentioned = re.findall(r"'([^']+)'", record.reason)
             assert mentioned or "identity" in record.reason, record
             assert set(mentioned) <= names, record
