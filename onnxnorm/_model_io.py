@@ -73,8 +73,8 @@ def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
         )
     try:
         return structure(model, {})
-    except (OSError, ValueError) as error:
-        raise OnnxNormError(f"{name_of(model)}: its weights cannot be read ({first_line(error)})") from error
+    except (OSError, ValueError, ir.serde.SerdeError) as error:
+        raise OnnxNormError(f"{name_of(model)}: cannot be written ({_cause(error)})") from error
 
 
 @collector_paused
@@ -117,6 +117,15 @@ def save(
             write_in_one_file(work, target)
     except OSError as error:
         raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}") from error
+    except (ValueError, ir.serde.SerdeError) as error:
+        raise OnnxNormError(f"{target}: cannot write the model: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What onnx-ir stumbled over, without its trail of where it did."""
+    while isinstance(error, ir.serde.SerdeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def _name_nodes(model: ir.Model) -> None:
