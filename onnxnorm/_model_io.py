@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxnorm._collector import collector_paused
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._model_check import check_structure, first_line
+from onnxnorm._model_check import cause_of, check_structure
 from onnxnorm._model_read import from_proto, read_model
 from onnxnorm._model_write import write_in_one_file, write_with_data
 from onnxnorm._spool import spool_of
@@ -74,7 +74,7 @@ def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
     try:
         return structure(model, {})
     except (OSError, ValueError, ir.serde.SerdeError) as error:
-        raise OnnxNormError(f"{name_of(model)}: cannot be written ({_cause(error)})") from error
+        raise OnnxNormError(f"{name_of(model)}: cannot be written ({cause_of(error)})") from error
 
 
 @collector_paused
@@ -118,14 +118,7 @@ def save(
     except OSError as error:
         raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}") from error
     except (ValueError, ir.serde.SerdeError) as error:
-        raise OnnxNormError(f"{target}: cannot write the model: {_cause(error)}") from error
-
-
-def _cause(error: BaseException) -> str:
-    """What onnx-ir stumbled over, without its trail of where it did."""
-    while isinstance(error, ir.serde.SerdeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return first_line(error)
+        raise OnnxNormError(f"{target}: cannot write the model: {cause_of(error)}") from error
 
 
 def _name_nodes(model: ir.Model) -> None:

@@ -88,8 +88,8 @@ def _is_pattern(text: str) -> bool:
 
 
 def _jobs(inputs: Sequence[str], folder: Path, options: tuple[str, ...]) -> list[Job]:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; several models need a folder to go to")
+    if not folder.is_dir() and (folder.exists() or folder.suffix == ".onnx"):
+        raise UsageError(f"{inputs[0]}: many models need a folder to go to, and {folder} is none")
     found: dict[Path, Path] = {}
     for text in inputs:
         models = list(_models(text, folder.resolve()))

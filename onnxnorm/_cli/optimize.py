@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if is_batch(arguments.input):
         if arguments.command == "fold":
-            raise UsageError("fold takes one model; `onnxnorm optimize` takes many")
+            raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
         return run_batch(arguments, _options(arguments))
     (arguments.input,) = arguments.input
     check_output(arguments.output)
