@@ -130,9 +130,9 @@ def test_one_weight_folded_once_and_used_once_plain() -> None:
 
 def test_a_weight_that_is_an_output_too() -> None:
     b = Builder()
-    weight = b.constant(b.normal(4, 3, 1), name="w")
+    weight = b.told(b.constant(b.normal(4, 3, 1), name="w"), (4, 3, 1))
     y = b.affine(b.node("Conv", b.input((2, 3, 5)), weight), MIXED, SHIFT)
-    _folds(b, b.node("Sigmoid", y), "w")
+    _folds(b, b.node("Sigmoid", y), weight)
 
 
 def test_a_weight_that_a_subgraph_captures() -> None:

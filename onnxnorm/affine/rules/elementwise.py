@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross, unchanged
 from onnxnorm.affine.rules.sources import source
-from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
 __all__ = [
     "add",
@@ -58,9 +58,9 @@ def dropout(site: Site) -> Answer:
 
 def _scaled_by_non_negative(gauge: Gauge) -> Gauge | Declined:
     if gauge.shifts:
-        return Declined("bends at zero, so no shift passes it")
+        return Declined("bends at zero, so no shift passes it", Cause.SHIFT)
     if not gauge.non_negative:
-        return Declined("bends at zero, so no negative scale passes it")
+        return Declined("bends at zero, so no negative scale passes it", Cause.NEGATIVE)
     return gauge
 
 
@@ -192,7 +192,6 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
         onward = _scaled_operands(site, free, only_scale, site.demand(output, gauge_of(scale, shift)))
         if isinstance(onward, Declined) or not np.any(shift):
             return onward
-        ways.append(onward)
     missing = (0.0 if gauge_out is None else side(gauge_out).shift) - shift
     if gauge_out is not None and not np.any(np.abs(missing) > 1e-13 * np.abs(side(gauge_out).shift)):
         return _scaled_operands(site, free, only_scale, ())
@@ -206,6 +205,8 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
             ways.append(
                 Settled(None, demands if gauge_out is not None else (*demands, *site.demand(output, only_scale)))
             )
+    if gauge_out is None and isinstance(onward, Settled):
+        ways.append(onward)
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the shift")
 
 
