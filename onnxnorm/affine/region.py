@@ -64,12 +64,16 @@ class Insertion:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time."""
+    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time.
+
+    `reason` says why something is left over, where that is so.
+    """
 
     gauges: dict[ir.Value, Gauge]
     edits: dict[ir.Node, Edit]
     insertions: tuple[Insertion, ...]
     saves: int
+    reason: str = ""
 
 
 def maker_of(value: ir.Value, facts: Facts) -> Party:

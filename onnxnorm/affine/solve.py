@@ -27,10 +27,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Dim, Facts
-from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.memory import Memory, Obstacle
-from onnxnorm.affine.region import Growth, Region, owner_of_output, unknown_extents
+from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode
 from onnxnorm.affine.site import Answer, Cause, Declined, Demands, Settled, Site
@@ -114,7 +114,9 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
         else:
             # The placement that came farthest has the reason that is closest to the obstacle.
             farthest = max(farthest, result, key=lambda failure: failure.depth)
-    return best or replace(farthest, touched=frozenset(search.touched))
+    if best is not None:
+        return replace(best, reason=farthest.reason)
+    return replace(farthest, touched=frozenset(search.touched))
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
@@ -284,7 +286,7 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Se
             return f"{value.name!r} is a constant"
         elif not _fits(gauge, growth.facts.shape(value)):
             return f"{value.name!r} has another shape than the affine that it would carry"
-        elif (refused := _inexact(value, gauge, search)) is not None:
+        elif (refused := _inexact(value, gauge, growth, search)) is not None:
             return refused
         elif (obstacle := search.memory.obstacle(value, gauge)) is not None:
             # What is restored there must cost less than all that is saved.
@@ -309,11 +311,14 @@ def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
     )
 
 
-def _inexact(value: ir.Value, gauge: Gauge, search: _Search) -> str | None:
+def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
-    if value is search.node.inputs[search.found.data]:
-        return _cancels(value, gauge, search.found) if len(value.uses()) > 1 and gauge.shifts else None
-    if value is search.node.outputs[0]:
+    own = value is search.node.inputs[search.found.data]
+    if growth.backward and gauge.shifts and len(takers_of(value, search.facts)) > 1:
+        refused = _cancels(value, gauge, search.found.spread if own else None)
+        if refused is not None:
+            return refused
+    if own or value is search.node.outputs[0]:
         return None
     limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
     size = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
@@ -322,14 +327,16 @@ def _inexact(value: ir.Value, gauge: Gauge, search: _Search) -> str | None:
     return None
 
 
-def _cancels(value: ir.Value, gauge: Gauge, found: AffineNode) -> str | None:
-    """Other readers of x must get it back from s x + t, which loses bits where t / s is much larger than x."""
+def _cancels(value: ir.Value, gauge: Gauge, spread: FloatArray | None) -> str | None:
+    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger.
+
+    `spread` is about how large x is, per channel; where nothing is known, 1 is assumed.
+    """
     affine = gauge.to_old
     if affine is None:
         return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    typical = 1.0 if found.spread is None else found.spread
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.abs(affine.shift) / typical
+        ratio = np.abs(affine.shift) / (1.0 if spread is None else spread)
     if not np.all(ratio <= _MAX_CANCELLATION):
         return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
     return None

@@ -123,14 +123,19 @@ def _told(node: ir.Node, region: Region) -> str:
     path = sorted(
         {f"{other.op_type} {other.name!r}" for other in through if other is not node and other not in region.edits}
     )
-    if not takers:
-        text = "is the identity" if own is not None and own.removed else "rewritten"
-    else:
+    left = [op_type for insertion in region.insertions for op_type in insertion.op_types]
+    if own is not None and not own.removed:
+        left.insert(0, own.op_type or node.op_type)
+    where = "".join(f" at {insertion.value.name!r}" for insertion in region.insertions[:1])
+    if takers:
         into = ", ".join(f"{other.op_type} {other.name!r}" for other in takers[:4])
         more = f" and {len(takers) - 4} more" if len(takers) > 4 else ""
         text = f"absorbed into {into}{more}"
-        if own is not None and not own.removed:
-            text = f"partly {text}; {own.op_type or node.op_type} is left"
+    else:
+        text = "becomes something cheaper" if left else "is the identity"
+    if left:
+        text = f"{'partly ' if takers else ''}{text}; {' and '.join(left)} is left{where}"
+        text += f", since {region.reason}" if region.reason else ""
     if path:
         text += f" through {', '.join(path[:4])}" + (f" and {len(path) - 4} more" if len(path) > 4 else "")
     return text

@@ -91,7 +91,10 @@ def test_into_which_nodes_through_which_path() -> None:
 @pytest.mark.parametrize(
     ("words", "build"),
     [
-        ("an output of the graph", lambda b: b.affine(b.node("Tanh", b.input((2, 4, 5))), MIXED, SHIFT)),
+        (
+            "Tanh 'bend' lets no affine pass",
+            lambda b: b.affine(b.node("Tanh", b.input((2, 4, 5)), name="bend"), MIXED, SHIFT),
+        ),
         ("Sigmoid 'bend' lets no affine pass", lambda b: b.node("Sigmoid", _normed(b), name="bend")),
         ("negative scale", lambda b: linear(b, b.node("Relu", _normed(b), name="bend"), 4, 3)),
         ("Add is left", lambda b: b.node("Sigmoid", b.conv(_normed(b, "width"), 4, 3, (3,), pads=[1, 1]))),

@@ -345,7 +345,6 @@ def test_what_would_overflow_half_precision() -> None:
     assert "overflow" in result.declined[0].reason
 
 
-@pytest.mark.xfail(strict=False, reason="the engine does not yet see the loss")
 def test_a_shift_that_another_reader_would_have_to_undo() -> None:
     """A scale of 1e-7 and a shift of about one go through Concat to a convolution that another norm reads as well.
 
@@ -433,7 +432,6 @@ def test_broadcasting_before_opset_7(axis: int) -> None:
 # Sparse constants.
 
 
-@pytest.mark.xfail(strict=False, reason="models with sparse initializers are not read yet")
 def test_a_sparse_weight() -> None:
     b = Builder(dtype=np.float32)
     dense = np.zeros((4, 3, 1), np.float32)
@@ -473,7 +471,6 @@ def test_a_function_called_with_different_weights() -> None:
     folded(b.model(b.told(x, (2, 4, 5))))
 
 
-@pytest.mark.xfail(strict=False, reason="shapes inside functions are not known yet")
 def test_a_function_with_its_own_constants() -> None:
     b = Builder(opsets={"local": 1})
     names = [f"k{index}" for index in range(6)]
