@@ -3,7 +3,7 @@
     python bench/scale.py [--nodes 1000,10000,50000] [--rivals] [--limit 120]
 
 The model is a chain of Conv, BatchNormalization and Relu of four channels, so that time goes by nodes, not by weights.
-An exponent of 1 means that ten times the nodes take ten times the time; it is the slope of a line through the logarithms.
+The exponent is the slope of a line through the logarithms: with 1, ten times the nodes take ten times the time.
 Stages are measured in one process, in processor time, which other processes disturb less; tools and the command as
 whole processes, imports included. What takes longer than the limit is left out for larger models.
 """
