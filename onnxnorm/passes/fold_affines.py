@@ -18,6 +18,7 @@ from onnxnorm.passes.journal import Journal
 __all__ = ["FoldAffines"]
 
 _NAME = "fold_affines"
+_FOLDS_PER_AFFINE = 8
 
 
 class FoldAffines(ir.passes.InPlacePass):
@@ -26,11 +27,15 @@ class FoldAffines(ir.passes.InPlacePass):
     def __init__(self, journal: Journal) -> None:
         super().__init__()
         self._journal = journal
+        self._left = 0
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = Facts(model)
         modified = False
-        # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends.
+        # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
+        # an estimate, though, and a model can be made to fool it: there is a limit besides.
+        affines = sum(is_affine(node) for graph in _graphs(model) for node in graph)
+        self._left = _FOLDS_PER_AFFINE * affines
         stuck: dict[ir.Node, frozenset[ir.Node]] = {}
         changed: set[ir.Node] | None = None
         while changed is None or changed:
@@ -59,11 +64,14 @@ class FoldAffines(ir.passes.InPlacePass):
                 continue
             if last is not None and node in stuck and not (stuck[node] & last or stuck[node] & changed):
                 continue
+            if self._left <= 0:
+                return set()
             stuck.pop(node, None)
             outcome = self._fold(node, facts, memory)
             if isinstance(outcome, Stuck):
                 stuck[node] = outcome.touched | {node}
             else:
+                self._left -= 1
                 changed |= outcome
         return changed
 
