@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from onnxnorm.linear import Family
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
@@ -16,6 +17,7 @@ from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
+from onnxnorm.passes.merge_branches import MergeBranches
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
 
@@ -33,6 +35,8 @@ PASSES: Mapping[str, PassMaker] = {
     "infer_shapes": lambda journal, settings: InferShapes(),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
+    "merge_convolutions": lambda journal, settings: MergeBranches(journal, Family.CONVOLUTION),
+    "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=settings.target),
     "clean": lambda journal, settings: CleanUp(),
@@ -45,6 +49,8 @@ DEFAULT: tuple[str, ...] = (
     "flatten_products",
     "fold_affines",
     "fold_constants",
+    "merge_convolutions",
+    "merge_products",
     "accelerate",
     "clean",
     "account",

@@ -61,7 +61,8 @@ class FoldAffines(ir.passes.InPlacePass):
         if refused is not None:
             self._decline(node, refused)
             return False
-        self._journal.rewrite(_NAME, node, op_type, detail)
+        takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
+        self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return True
 
     def _decline(self, node: ir.Node, reason: str) -> None:
