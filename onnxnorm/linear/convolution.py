@@ -289,12 +289,12 @@ def _composed_weight(outer: Convolution, inner: Convolution, axes: Axes) -> Alig
         other.places(axis, own.stride).step or 1
         for own, other, axis in zip(inner.axes, outer.axes, axes, strict=True)
     ]  # fmt: skip
-    for tap in itertools.product(*(range(axis.kernel) for axis in outer.axes)):
+    for place, tap in enumerate(itertools.product(*(range(axis.kernel) for axis in outer.axes))):
         places = tuple(
             slice(index * pace, index * pace + span.stop, span.step)
             for index, pace, span in zip(tap, paces, spans, strict=True)
         )
-        factor = second[(slice(None), slice(None), *tap)]
+        factor = second.reshape(*second.shape[:2], -1)[:, :, place]
         if outer_is_diagonal or inner_is_diagonal:
             term = factor.reshape(factor.shape + (1,) * len(axes)) * first
         else:

@@ -41,10 +41,10 @@ def _matmul(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
 def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
     x, found = node.inputs[0], _matrix(node.inputs[1], facts)
     attributes = node.attributes
-    if x is None or found is None or attributes.get_int("transA", 0):
+    if x is None or found is None or attributes.get_int("transA", 0) != 0:
         return None
     matrix = np.asarray(found[0], np.float64)
-    if not attributes.get_int("transB", 0):
+    if attributes.get_int("transB", 0) == 0:
         matrix = matrix.T
     shift, beta = node.inputs[2] if len(node.inputs) > 2 else None, attributes.get_float("beta", 1.0)
     bias = None

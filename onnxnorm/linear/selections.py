@@ -27,11 +27,11 @@ def _identity(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> S
 
 def _dropout(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
     """At inference Dropout is the identity; from opset 12 on it is told by an input whether it trains."""
-    training = (
-        facts.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.array(False)
-    )
-    mask_is_read = any(output.uses() or output.is_graph_output() for output in node.outputs[1:])
-    if training is None or training.any() or mask_is_read or value is not node.outputs[0]:
+    told = node.inputs[2] if len(node.inputs) > 2 else None
+    training = facts.constant(told)
+    if told is not None and (training is None or training.any()):
+        return None
+    if value is not node.outputs[0] or any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return None
     return _identity(node, value, family, facts)
 
@@ -86,8 +86,8 @@ def _gather(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
         return None
 
     def index(channels: int) -> Integers | None:
-        inside = np.all((places >= -channels) & (places < channels))
-        return places.astype(np.int64) % channels if inside else None
+        wanted = places.astype(np.int64)
+        return wanted % channels if np.all((wanted >= -channels) & (wanted < channels)) else None
 
     return _cut(x, family, facts, node.attributes.get_int("axis", 0), index)
 
@@ -99,10 +99,12 @@ def _slice(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step
     if x is None or rank is None or cuts is None:
         return None
     channel = channel_axis(x, family, facts)
+    if channel is None:
+        return None
     if set(cuts) == {channel}:
         start, end, step = cuts[channel]
         return _cut(x, family, facts, channel, lambda channels: np.arange(channels)[start:end:step])
-    if family is Family.PRODUCT or channel is None or any(axis < 2 for axis in cuts):
+    if family is Family.PRODUCT or any(axis < 2 for axis in cuts):
         return None
     shape = facts.shape(x) or (None,) * rank
     axes = [_window_of_slice(*cuts[axis], shape[axis]) if axis in cuts else Axis() for axis in range(2, rank)]

@@ -14,7 +14,7 @@ __all__ = ["padding_of", "transposed_window_of", "window_of"]
 
 
 def window_of(node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]) -> tuple[Axis, ...] | None:
-    """The window of a Conv or a pool on an input of these spatial extents; None where they decide it and are unknown."""
+    """The window of a Conv or a pool on an input of these extents; None where they decide it and are not known."""
     rank = len(kernel)
     attributes = node.attributes
     strides, dilations = (_integers(node, name, (1,) * rank) for name in ("strides", "dilations"))
@@ -33,10 +33,10 @@ def window_of(node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]) -> t
         if ends is None or min(ends) < 0:
             return None
         axis = Axis(taps, stride, dilation, *ends)
-        if attributes.get_int("ceil_mode", 0) and stride > 1:
-            # Only where rounding up gives nothing more: otherwise the last window reaches beyond the padding.
-            if not isinstance(extent, int) or (extent - 1 + axis.slack) % stride:
-                return None
+        # Rounding up must give nothing more: otherwise the last window reaches beyond the padding.
+        rounds_up = attributes.get_int("ceil_mode", 0) != 0 and stride > 1
+        if rounds_up and (not isinstance(extent, int) or (extent - 1 + axis.slack) % stride):
+            return None
         axes.append(axis)
     return tuple(axes)
 

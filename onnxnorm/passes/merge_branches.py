@@ -11,6 +11,7 @@ type; interior values that nobody else reads, unless work falls in spite of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import onnx_ir as ir
@@ -76,7 +77,8 @@ class MergeBranches(ir.passes.InPlacePass):
 def _told(plan: Plan) -> str:
     if len(plan.merged) > 1:
         return f"{len(plan.merged)} branches"
-    return " and ".join(node.op_type for node in (*reversed(plan.gone), plan.root)[-4:])
+    counts = Counter(node.op_type for node in (*reversed(plan.gone), plan.root))
+    return " and ".join(op_type if count == 1 else f"{count} {op_type}" for op_type, count in counts.items())
 
 
 def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
