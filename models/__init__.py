@@ -176,7 +176,7 @@ _SPECS = (
     ModelSpec(
         name="dbb",
         family="BatchNorm",
-        summary="ResNet of Diverse Branch Blocks: parallel and serial convolutions and averages, each with its BatchNorm",
+        summary="ResNet of Diverse Branch Blocks: parallel and serial convolutions, averages, BatchNorms",
         paper="Ding et al. 2021, Diverse Branch Block: Building a Convolution as an Inception-like Unit",
         factory="dbb:dbb",
         input_shape=(3, 64, 64),

@@ -1,4 +1,4 @@
-"""RepViT in its training form (Wang et al. 2023), figure 2: token mixers of two depthwise convolutions and the identity.
+"""RepViT in its training form (Wang et al. 2023), figure 2: token mixers of depthwise branches and the identity.
 
 The norm stands behind the sum of the branches; half of the blocks squeeze and excite; the channel mixers are residual.
 """
