@@ -110,6 +110,10 @@ class ChannelAffine:
         scale, shift = change(self.scale), change(self.shift)
         return ChannelAffine.of(scale, shift, scale.ndim)
 
+    def scaling(self) -> ChannelAffine:
+        """The scale alone."""
+        return ChannelAffine.of(self.scale, 0.0, self.rank)
+
     def along_axis(self, axis: int, extent: int) -> tuple[FloatArray, FloatArray] | None:
         """Scale and shift as vectors of length `extent` along `axis`; None where they vary along another axis too."""
         if any(other != axis for other in self.axes):

@@ -109,10 +109,14 @@ def wires(node: ir.Node) -> Iterator[ir.Value]:
 class Growth:
     """A region as far as it has grown. `todo` are the nodes that have yet to answer for the gauges around them.
 
+    `backward`: the affine moves against the flow of data, so new values are made of old ones by what the model did to
+    them anyway; otherwise old values are, of new ones. The other direction undoes it.
+    `unknown` are the extents that are not known at the affine (see `unknown_extents`).
     `obstacle` is the first reason for which a party was set aside.
     """
 
     facts: Facts
+    backward: bool
     unknown: tuple[str, ...] | None = ()
     gauges: dict[ir.Value, Gauge] = field(default_factory=dict)
     edits: dict[ir.Node, Edit] = field(default_factory=dict)
@@ -124,6 +128,7 @@ class Growth:
     def branch(self) -> Growth:
         return Growth(
             self.facts,
+            self.backward,
             self.unknown,
             dict(self.gauges),
             dict(self.edits),
@@ -200,6 +205,8 @@ class Growth:
         affine = gauge.to_new if maker_keeps else gauge.to_old
         if affine is None:
             return f"{value.name!r} has other readers, which could not undo a scale of zero"
+        if affine.shifts and maker_keeps is not self.backward:
+            return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
         if self.facts.is_constant(value):
             return Insertion(value, affine, (), readers)
         if value.dtype not in _FLOATS or self.facts.shape(value) is None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
+from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.region import Growth, Region, owner_of_output, unknown_extents
 from onnxnorm.affine.rules import rule_for
@@ -123,7 +123,8 @@ class _Budget:
 
 
 def _grow(source: _Source, seeds: dict[ir.Value, Gauge], budget: _Budget) -> Region | Stuck:
-    start = Growth(source.facts, unknown_extents(source.node.outputs[0], source.facts))
+    backward = source.node.outputs[0] not in seeds
+    start = Growth(source.facts, backward, unknown_extents(source.node.outputs[0], source.facts))
     start.todo[source.node] = None
     refused = _take(start, tuple(seeds.items()), source)
     if refused is not None:
@@ -238,12 +239,24 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, source: _So
                 return f"two ways demand different affines of {value.name!r}"
         elif growth.facts.is_constant(value) and not isinstance(owner_of_output(value, growth.facts), ir.Node):
             return f"{value.name!r} is a constant"
+        elif not _fits(gauge, growth.facts.shape(value)):
+            return f"{value.name!r} has another shape than the affine that it would carry"
         elif (refused := _inexact(value, gauge, source)) is not None:
             return refused
     for (value, gauge), (other, another) in itertools.combinations(demands, 2):
         if value is other and not gauge.same_as(another):
             return f"two ways demand different affines of {value.name!r}"
     return None
+
+
+def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
+    """Whether the value keeps its shape under the affine, as far as that is known."""
+    if shape is None:
+        return True
+    extents = gauge.any.scale.shape
+    return len(extents) == len(shape) and all(
+        extent == 1 or not isinstance(dim, int) or dim == extent for extent, dim in zip(extents, shape, strict=True)
+    )
 
 
 def _inexact(value: ir.Value, gauge: Gauge, source: _Source) -> str | None:
