@@ -123,6 +123,13 @@ class Convolution:
         """Multiply-adds for each element of the result."""
         return self.inputs / self.group * math.prod(axis.density() for axis in self.axes)
 
+    @property
+    def gathered(self) -> float:
+        """Elements that are put together for each place of the result; single taps are read where they lie."""
+        if all(axis.pointwise for axis in self.axes):
+            return 0.0
+        return self.inputs * math.prod(axis.density() for axis in self.axes)
+
     @cached_property
     def weight(self) -> FloatArray:
         """(outputs, inputs / group, taps...)."""

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm.linear.axis import TransposedAxis
 from onnxnorm.linear.convolution import Convolution
-from onnxnorm.linear.cost import Cost
+from onnxnorm.linear.cost import Cost, gathering
 from onnxnorm.linear.reader import Reader
 from onnxnorm.linear.step import FLOATS, Family
 from onnxnorm.linear.steps import is_sum
@@ -246,4 +246,5 @@ def _cost(convolution: Convolution, source: ir.Value, elements: float, reader: R
         if convolution.biased and reader.facts.rank(source) != 2:
             # MatMul has no bias: an Add follows it.
             return Cost(elements * (work + 1.0), read + elements + size + 2.0 * elements)
-    return Cost(elements * work, read + elements + size)
+    positions = reader.positions(source, convolution)
+    return Cost(elements * work, read + elements + size + gathering(convolution.gathered, positions))

@@ -35,7 +35,9 @@ def _matmul(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
         return None
     matrix, dtype = found
     own = Convolution.of(matrix.T, None, 1, ())
-    return Step((x,), lambda parts, extents: parts[0].then(own, extents), float(matrix.shape[0]), matrix.size, dtype)
+    return Step(
+        (x,), lambda parts, extents: parts[0].then(own, extents), float(matrix.shape[0]), matrix.size, dtype=dtype
+    )
 
 
 def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
@@ -54,7 +56,9 @@ def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step 
             return None
         bias = beta * np.broadcast_to(np.asarray(addend, np.float64).ravel(), (len(matrix),))
     own = Convolution.of(attributes.get_float("alpha", 1.0) * matrix, bias, 1, ())
-    return Step((x,), lambda parts, extents: parts[0].then(own, extents), float(matrix.shape[1]), matrix.size, found[1])
+    return Step(
+        (x,), lambda parts, extents: parts[0].then(own, extents), float(matrix.shape[1]), matrix.size, dtype=found[1]
+    )
 
 
 PRODUCTS: Mapping[str, StepReader] = MappingProxyType({"Gemm": _gemm, "MatMul": _matmul})

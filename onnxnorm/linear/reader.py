@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis
 from onnxnorm.linear.convolution import Convolution
-from onnxnorm.linear.cost import Cost
+from onnxnorm.linear.cost import Cost, gathering
 from onnxnorm.linear.step import Family, Step, channel_axis, channels_of, rank_of
 from onnxnorm.linear.steps import step_of
 
@@ -139,7 +139,11 @@ class Reader:
             if node.op_type == "Identity":
                 continue
             read = sum(self.elements(operand, source) for operand in step.operands)
-            total += Cost(elements * step.work, elements + read + step.weights)
+            moved = elements + read + step.weights
+            if step.gathered:
+                made = self.express(value, source)
+                moved += 0.0 if made is None else gathering(step.gathered, self.positions(source, made))
+            total += Cost(elements * step.work, moved)
         return total
 
 

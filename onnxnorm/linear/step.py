@@ -40,6 +40,7 @@ class Step:
             of that source (None: not known); None where it is none.
         work: multiply-adds for each element of the output.
         weights: elements of the constants that are read at every inference.
+        gathered: elements put together for each place of the output before they are multiplied.
         dtype: the element type of the weights, where there are any.
     """
 
@@ -47,6 +48,7 @@ class Step:
     combine: Combine
     work: float = 0.0
     weights: int = 0
+    gathered: float = 0.0
     dtype: ir.DataType | None = None
 
     @property

@@ -34,8 +34,7 @@ def _conv(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step 
     if axes is None or group < 1 or weight.shape[0] % group or dtype is None or not np.isfinite(weight).all():
         return None
     own = Convolution.of(weight, bias, group, axes)
-    work = float(math.prod(weight.shape[1:]))
-    return Step((x,), lambda parts, extents: parts[0].then(own, extents), work, weight.size, dtype)
+    return _weighted(x, own, weight.size, dtype)
 
 
 def _conv_transpose(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
@@ -52,7 +51,13 @@ def _conv_transpose(node: ir.Node, value: ir.Value, family: Family, facts: Facts
     grouped = weight.reshape(group, weight.shape[0] // group, *weight.shape[1:])
     kernel = np.swapaxes(grouped, 1, 2).reshape(-1, weight.shape[0] // group, *weight.shape[2:])
     own = Convolution.of(kernel, bias, group, axes)
-    return Step((x,), lambda parts, extents: parts[0].then(own, extents), own.work, weight.size, dtype)
+    return _weighted(x, own, weight.size, dtype)
+
+
+def _weighted(x: ir.Value, own: Convolution, size: int, dtype: ir.DataType) -> Step:
+    return Step(
+        (x,), lambda parts, extents: parts[0].then(own, extents), own.work, size, gathered=own.gathered, dtype=dtype
+    )
 
 
 def _average_pool(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
