@@ -11,6 +11,7 @@ nodes than the collapsed one, or is less accurate than the exported one beyond f
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import sys
 import time
@@ -39,18 +40,19 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 def latencies(
     sessions: list[onnxruntime.InferenceSession], feeds: dict[str, np.ndarray], seconds: float
 ) -> list[float]:
-    """Medians in milliseconds; the sessions take turns, in one order and then in the other."""
+    """Medians in milliseconds; the sessions take turns in random order, so that none profits from who ran before."""
     times: list[list[float]] = [[] for _ in sessions]
     turns = list(zip(sessions, times, strict=True))
+    order = random.Random(0)
     for one, _ in turns:
         one.run(None, feeds)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 6:
+        order.shuffle(turns)
         for one, own in turns:
             start = time.perf_counter()
             one.run(None, feeds)
             own.append((time.perf_counter() - start) * 1e3)
-        turns.reverse()
     return [statistics.median(own) for own in times]
 
 

@@ -35,9 +35,7 @@ def _matmul(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
         return None
     matrix, dtype = found
     own = Convolution.of(matrix.T, None, 1, ())
-    return Step(
-        (x,), lambda parts, extents: parts[0].then(own, extents), float(matrix.shape[0]), matrix.size, dtype=dtype
-    )
+    return _product(x, own, dtype)
 
 
 def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
@@ -56,9 +54,11 @@ def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step 
             return None
         bias = beta * np.broadcast_to(np.asarray(addend, np.float64).ravel(), (len(matrix),))
     own = Convolution.of(attributes.get_float("alpha", 1.0) * matrix, bias, 1, ())
-    return Step(
-        (x,), lambda parts, extents: parts[0].then(own, extents), float(matrix.shape[1]), matrix.size, dtype=found[1]
-    )
+    return _product(x, own, found[1])
+
+
+def _product(x: ir.Value, own: Convolution, dtype: ir.DataType) -> Step:
+    return Step((x,), lambda parts, extents: parts[0].then(own, extents), own.work, own.size, dtype=dtype)
 
 
 PRODUCTS: Mapping[str, StepReader] = MappingProxyType({"Gemm": _gemm, "MatMul": _matmul})

@@ -31,10 +31,14 @@ class PassSettings:
 
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
+_MERGING = ("merge_convolutions", "merge_products")
+
 PASSES: Mapping[str, PassMaker] = {
     "infer_shapes": lambda journal, settings: InferShapes(),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
+    # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
+    "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING),
     "merge_convolutions": lambda journal, settings: MergeBranches(journal, Family.CONVOLUTION),
     "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
@@ -51,6 +55,7 @@ DEFAULT: tuple[str, ...] = (
     "fold_constants",
     "merge_convolutions",
     "merge_products",
+    "fold_affines_again",
     "accelerate",
     "clean",
     "account",

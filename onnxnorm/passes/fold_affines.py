@@ -7,7 +7,7 @@ reason. The algebra and its conditions are those of `onnxnorm.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
@@ -23,11 +23,15 @@ _NAME = "fold_affines"
 class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, after: Collection[str] = ()) -> None:
+        """`after`: run only if one of the passes of these names has changed something."""
         super().__init__()
         self._journal = journal
+        self._after = after
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        if self._after and not any(rewrite.pass_name in self._after for rewrite in self._journal.rewrites):
+            return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
         modified = False
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends.
