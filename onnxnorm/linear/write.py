@@ -153,17 +153,23 @@ def _joined(plan: Plan, name: str, constants: list[ir.Value], reader: Reader) ->
     current.shape = plan.merged[0].value.shape
     graph.insert_before(root, node)
     made = _become(node, plan.source, plan.convolution, constants, reader)
-    for index, term in enumerate(plan.left):
-        op_type = "Add" if term.sign > 0 else "Sub"
-        if index + 1 == len(plan.left):
+    added = [term.value for term in plan.left if term.sign > 0]
+    taken_away = [term.value for term in plan.left if term.sign < 0]
+    steps: list[tuple[str, list[ir.Value]]] = [("Add", [value]) for value in added]
+    # One Sum where there was one; before opset 8 it did not broadcast.
+    if len(added) > 1 and facts.opset(root) >= 8 and any(each.op_type == "Sum" for each in plan.sums):
+        steps = [("Sum", added)]
+    steps += [("Sub", [value]) for value in taken_away]
+    for index, (op_type, values) in enumerate(steps):
+        if index + 1 == len(steps):
             root.op_type = op_type
             root.attributes.clear()
-            set_inputs(root, [current, term.value])
+            set_inputs(root, [current, *values])
             break
-        adder = ir.node(op_type, [current, term.value], name=f"{root.name}_{index}")
+        adder = ir.node(op_type, [current, *values], name=f"{root.name}_{index}")
         total = adder.outputs[0]
         total.name, total.type = facts.fresh_name(f"{output.name}_{index}"), output.type
-        total.shape = current.shape if current.shape == term.value.shape else None
+        total.shape = current.shape if all(current.shape == value.shape for value in values) else None
         graph.insert_before(root, adder)
         current = total
     return made
