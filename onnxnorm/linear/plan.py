@@ -19,7 +19,7 @@ from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.cost import Cost, gathering
 from onnxnorm.linear.reader import Reader
 from onnxnorm.linear.step import FLOATS, Family
-from onnxnorm.linear.steps import is_sum
+from onnxnorm.linear.steps import is_sum, merely_scales
 
 __all__ = ["Plan", "Term", "plans_for"]
 
@@ -171,7 +171,9 @@ def _plan(
         return None
     gone = _gone(root, source, sums, merged, reader)
     steps = [reader.step(node.outputs[0]) for node in gone]
-    if not any(step is not None and step.weighs for step in steps) or len(gone) + len(sums) < 2:
+    # One operator with affines around it is the affine engine's business.
+    linear = sum(not merely_scales(node, reader.facts) for node in gone)
+    if not any(step is not None and step.weighs for step in steps) or linear + len(sums) < 2:
         return None
     before = Cost()
     for node in gone:

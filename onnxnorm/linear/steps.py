@@ -14,7 +14,7 @@ from onnxnorm.linear.selections import SELECTIONS
 from onnxnorm.linear.step import FLOATS, Extents, Family, Step, StepReader, channel_axis
 from onnxnorm.linear.windowed import WINDOWED
 
-__all__ = ["is_sum", "step_of"]
+__all__ = ["is_sum", "merely_scales", "step_of"]
 
 _SUMS = frozenset({"Add", "Sub", "Sum"})
 _TABLES: Mapping[Family, Mapping[str, StepReader]] = {
@@ -32,6 +32,11 @@ def is_sum(node: ir.Node, facts: Facts) -> bool:
         and all(value is not None and not facts.is_constant(value) for value in node.inputs)
         and facts.opset(node) >= 7
     )
+
+
+def merely_scales(node: ir.Node, facts: Facts) -> bool:
+    """Whether the node is an affine or an identity: something to take along, no reason to merge anything."""
+    return node.op_type in ("Identity", "Dropout") or (is_affine(node) and not is_sum(node, facts))
 
 
 def step_of(value: ir.Value, family: Family, facts: Facts) -> Step | None:
