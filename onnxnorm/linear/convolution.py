@@ -67,15 +67,26 @@ class Convolution:
     def of(cls, weight: npt.ArrayLike, bias: npt.ArrayLike | None, group: int, axes: Axes) -> Convolution:
         """From a weight of shape (outputs, inputs / group, taps...) and a bias (outputs,)."""
         kernel = np.asarray(weight)
-        outputs, width = kernel.shape[:2]
+        return cls.later(kernel.shape[:2], lambda: np.asarray(kernel, np.float64), bias, group, axes)
+
+    @classmethod
+    def later(
+        cls,
+        shape: tuple[int, ...],
+        make_weight: Callable[[], FloatArray],
+        bias: npt.ArrayLike | None,
+        group: int,
+        axes: Axes,
+    ) -> Convolution:
+        """`of`, from the first two extents of a weight that is made when somebody asks for it."""
+        outputs, width = shape
         shift = np.zeros(outputs) if bias is None else np.asarray(bias, np.float64)
-        starts = starts_of(width * group, outputs, group)
         return cls(
             width * group,
             axes,
             reach_of_groups(width * group, outputs, group),
             bool(np.any(shift != 0.0)),
-            lambda: (np.asarray(kernel, np.float64), starts),
+            lambda: (make_weight(), starts_of(width * group, outputs, group)),
             lambda: shift,
         )
 

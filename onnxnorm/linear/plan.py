@@ -173,7 +173,7 @@ def _plan(
     steps = [reader.step(node.outputs[0]) for node in gone]
     # One operator with affines around it is the affine engine's business.
     linear = sum(not merely_scales(node, reader.facts) for node in gone)
-    if not any(step is not None and step.weighs for step in steps) or linear + len(sums) < 2:
+    if not any(step is not None and step.weight is not None for step in steps) or linear + len(sums) < 2:
         return None
     before = Cost()
     for node in gone:

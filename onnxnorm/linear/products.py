@@ -9,56 +9,51 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm.linear.blocks import FloatArray
 from onnxnorm.linear.convolution import Convolution
-from onnxnorm.linear.step import FLOATS, Family, Step, StepReader, rank_of
+from onnxnorm.linear.step import Family, Step, StepReader, Weight, rank_of
 
 __all__ = ["PRODUCTS"]
 
 
-def _matrix(value: ir.Value | None, facts: Facts) -> tuple[np.ndarray, ir.DataType] | None:
-    """A constant matrix; axes of extent one before it are left out."""
-    array = facts.constant(value)
-    if value is None or array is None or array.ndim < 2 or array.size != array.shape[-1] * array.shape[-2]:
-        return None
-    dtype = value.dtype or ir.DataType.from_numpy(array.dtype)
-    if dtype not in FLOATS or not np.isfinite(array).all():
-        return None
-    return array.reshape(array.shape[-2:]), dtype
+def _matrix(value: ir.Value | None, facts: Facts) -> Weight | None:
+    """A constant matrix, perhaps with axes of extent one before it."""
+    weight = Weight.of(value, facts)
+    return None if weight is None or weight.size != weight.shape[-1] * weight.shape[-2] else weight
 
 
 def _matmul(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    x, found, weight = node.inputs[0], _matrix(node.inputs[1], facts), facts.constant(node.inputs[1])
-    if x is None or found is None or weight is None:
+    x, weight = node.inputs[0], _matrix(node.inputs[1], facts)
+    rank = None if x is None else rank_of(x, facts)
+    if x is None or weight is None or rank is None or rank < len(weight.shape):
         return None
-    rank = rank_of(x, facts)
-    if rank is None or rank < weight.ndim:
-        return None
-    matrix, dtype = found
-    own = Convolution.of(matrix.T, None, 1, ())
-    return _product(x, own, dtype)
+    shape = weight.shape[:-3:-1]
+    return _product(x, weight, Convolution.later(shape, lambda: weight.array().reshape(shape[::-1]).T, None, 1, ()))
 
 
 def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    x, found = node.inputs[0], _matrix(node.inputs[1], facts)
+    x, weight = node.inputs[0], _matrix(node.inputs[1], facts)
     attributes = node.attributes
-    if x is None or found is None or attributes.get_int("transA", 0) != 0:
+    if x is None or weight is None or len(weight.shape) != 2 or attributes.get_int("transA", 0) != 0:
         return None
-    matrix = np.asarray(found[0], np.float64)
-    if attributes.get_int("transB", 0) == 0:
-        matrix = matrix.T
+    is_transposed, alpha = attributes.get_int("transB", 0) != 0, attributes.get_float("alpha", 1.0)
+    outputs, inputs = weight.shape if is_transposed else weight.shape[::-1]
     shift, beta = node.inputs[2] if len(node.inputs) > 2 else None, attributes.get_float("beta", 1.0)
     bias = None
     if shift is not None and beta != 0.0:
         addend = facts.constant(shift)
-        if addend is None or addend.size not in (1, len(matrix)) or (addend.ndim and addend.shape[-1] != addend.size):
+        if addend is None or addend.size not in (1, outputs) or (addend.ndim and addend.shape[-1] != addend.size):
             return None
-        bias = beta * np.broadcast_to(np.asarray(addend, np.float64).ravel(), (len(matrix),))
-    own = Convolution.of(attributes.get_float("alpha", 1.0) * matrix, bias, 1, ())
-    return _product(x, own, found[1])
+        bias = beta * np.broadcast_to(np.asarray(addend, np.float64).ravel(), (outputs,))
+
+    def matrix() -> FloatArray:
+        return alpha * (weight.array() if is_transposed else weight.array().T)
+
+    return _product(x, weight, Convolution.later((outputs, inputs), matrix, bias, 1, ()))
 
 
-def _product(x: ir.Value, own: Convolution, dtype: ir.DataType) -> Step:
-    return Step((x,), lambda parts, extents: parts[0].then(own, extents), own.work, own.size, dtype=dtype)
+def _product(x: ir.Value, weight: Weight, own: Convolution) -> Step:
+    return Step((x,), lambda parts, extents: parts[0].then(own, extents), own.work, weight)
 
 
 PRODUCTS: Mapping[str, StepReader] = MappingProxyType({"Gemm": _gemm, "MatMul": _matmul})

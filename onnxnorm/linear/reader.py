@@ -139,7 +139,7 @@ class Reader:
             if node.op_type == "Identity":
                 continue
             read = sum(self.elements(operand, source) for operand in step.operands)
-            moved = elements + read + step.weights
+            moved = elements + read + (0 if step.weight is None else step.weight.size)
             if step.gathered:
                 made = self.express(value, source)
                 moved += 0.0 if made is None else gathering(step.gathered, self.positions(source, made))

@@ -8,16 +8,30 @@ windows behind it, products (MatMul, Gemm) along the last axis alone.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm.linear.blocks import FloatArray
 from onnxnorm.linear.convolution import Convolution
 
-__all__ = ["FLOATS", "Combine", "Extents", "Family", "Step", "StepReader", "channel_axis", "channels_of", "rank_of"]
+__all__ = [
+    "FLOATS",
+    "Combine",
+    "Extents",
+    "Family",
+    "Step",
+    "StepReader",
+    "Weight",
+    "channel_axis",
+    "channels_of",
+    "rank_of",
+]
 
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -31,6 +45,43 @@ class Family(enum.Enum):
 
 
 @dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant whose shape is known and whose elements are computed when they are needed: models have many."""
+
+    value: ir.Value
+    shape: tuple[int, ...]
+    dtype: ir.DataType
+    facts: Facts
+
+    @classmethod
+    def of(cls, value: ir.Value | None, facts: Facts) -> Weight | None:
+        """None where the value is no constant of a floating-point type, or of rank below two."""
+        if value is None or not facts.is_constant(value):
+            return None
+        shape, dtype = facts.shape(value), value.dtype
+        if dtype is None or shape is None or not all(isinstance(extent, int) for extent in shape):
+            array = facts.constant(value)
+            if array is None:
+                return None
+            shape, dtype = array.shape, ir.DataType.from_numpy(array.dtype) if dtype is None else dtype
+        known = tuple(extent for extent in shape if isinstance(extent, int))
+        return cls(value, known, dtype, facts) if dtype in FLOATS and len(known) >= 2 else None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the elements can be computed after all, and are as many as they are said to be."""
+        array = self.facts.constant(self.value)
+        return array is not None and array.shape == self.shape
+
+    def array(self) -> FloatArray:
+        return np.asarray(self.facts.constant(self.value), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """One node, seen from one of its outputs.
 
@@ -39,22 +90,15 @@ class Step:
         combine: the output as a convolution, given its operands as convolutions of one source and the spatial extents
             of that source (None: not known); None where it is none.
         work: multiply-adds for each element of the output.
-        weights: elements of the constants that are read at every inference.
+        weight: the constant it multiplies by, where it is a convolution or product.
         gathered: elements put together for each place of the output before they are multiplied.
-        dtype: the element type of the weights, where there are any.
     """
 
     operands: tuple[ir.Value, ...]
     combine: Combine
     work: float = 0.0
-    weights: int = 0
+    weight: Weight | None = None
     gathered: float = 0.0
-    dtype: ir.DataType | None = None
-
-    @property
-    def weighs(self) -> bool:
-        """Whether this is a convolution or product with weights, not something that merely goes along with one."""
-        return self.dtype is not None
 
 
 StepReader: TypeAlias = "Callable[[ir.Node, ir.Value, Family, Facts], Step | None]"
@@ -88,9 +132,9 @@ def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
     if family is Family.PRODUCT:
         for user in value.consumers():
             if user.op_type == "MatMul" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
-                matrix = facts.constant(user.inputs[1])
-                if matrix is not None and matrix.ndim >= 2:
-                    return int(matrix.shape[-2])
+                matrix = Weight.of(user.inputs[1], facts)
+                if matrix is not None:
+                    return matrix.shape[-2]
     return None
 
 
@@ -98,7 +142,7 @@ def _weight_of_reader(value: ir.Value, facts: Facts) -> tuple[tuple[int, ...], i
     """The shape of a convolution's weight that reads the value, and the number of channels it reads."""
     for user in value.consumers():
         if user.op_type == "Conv" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
-            weight = facts.constant(user.inputs[1])
+            weight = Weight.of(user.inputs[1], facts)
             if weight is not None:
-                return tuple(weight.shape), int(weight.shape[1]) * user.attributes.get_int("group", 1)
+                return weight.shape, weight.shape[1] * user.attributes.get_int("group", 1)
     return None

@@ -7,57 +7,59 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis
+from onnxnorm.linear.blocks import FloatArray
 from onnxnorm.linear.convolution import Convolution
-from onnxnorm.linear.step import FLOATS, Extents, Family, Step, StepReader, channels_of
+from onnxnorm.linear.step import Extents, Family, Step, StepReader, Weight, channels_of
 from onnxnorm.linear.windows import padding_of, transposed_window_of, window_of
 
 __all__ = ["WINDOWED"]
 
 
-def _type_of_weight(weight: np.ndarray, value: ir.Value | None) -> ir.DataType | None:
-    dtype = ir.DataType.from_numpy(weight.dtype) if value is None or value.dtype is None else value.dtype
-    return dtype if dtype in FLOATS else None
-
-
 def _conv(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    x, weight = node.inputs[0], facts.constant(node.inputs[1])
-    shift = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = facts.constant(shift)
-    if x is None or weight is None or weight.ndim < 3 or (shift is not None and bias is None):
+    found = _operands(node, facts)
+    if found is None:
         return None
+    x, weight, bias, group = found
     axes = window_of(node, weight.shape[2:], (facts.shape(x) or ())[2:])
-    group, dtype = node.attributes.get_int("group", 1), _type_of_weight(weight, node.inputs[1])
-    if axes is None or group < 1 or weight.shape[0] % group or dtype is None or not np.isfinite(weight).all():
+    if axes is None:
         return None
-    own = Convolution.of(weight, bias, group, axes)
-    return _weighted(x, own, weight.size, dtype)
+    return _weighted(x, weight, Convolution.later(weight.shape[:2], weight.array, bias, group, axes))
 
 
 def _conv_transpose(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    x, weight = node.inputs[0], facts.constant(node.inputs[1])
-    shift = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = facts.constant(shift)
-    if x is None or weight is None or weight.ndim < 3 or (shift is not None and bias is None):
+    found = _operands(node, facts)
+    if found is None:
         return None
+    x, weight, bias, group = found
     axes = transposed_window_of(node, weight.shape[2:], (facts.shape(x) or ())[2:])
-    group, dtype = node.attributes.get_int("group", 1), _type_of_weight(weight, node.inputs[1])
-    if axes is None or group < 1 or weight.shape[0] % group or dtype is None or not np.isfinite(weight).all():
+    if axes is None:
         return None
-    # (inputs, outputs / group, taps...) to (outputs, inputs / group, taps...), group by group.
-    grouped = weight.reshape(group, weight.shape[0] // group, *weight.shape[1:])
-    kernel = np.swapaxes(grouped, 1, 2).reshape(-1, weight.shape[0] // group, *weight.shape[2:])
-    own = Convolution.of(kernel, bias, group, axes)
-    return _weighted(x, own, weight.size, dtype)
+    inputs, columns, taps = weight.shape[0] // group, weight.shape[1], weight.shape[2:]
+
+    def kernel() -> FloatArray:
+        # (inputs, outputs / group, taps...) to (outputs, inputs / group, taps...), group by group.
+        return np.swapaxes(weight.array().reshape(group, inputs, columns, *taps), 1, 2).reshape(-1, inputs, *taps)
+
+    return _weighted(x, weight, Convolution.later((group * columns, inputs), kernel, bias, group, axes))
 
 
-def _weighted(x: ir.Value, own: Convolution, size: int, dtype: ir.DataType) -> Step:
-    return Step(
-        (x,), lambda parts, extents: parts[0].then(own, extents), own.work, size, gathered=own.gathered, dtype=dtype
-    )
+def _operands(node: ir.Node, facts: Facts) -> tuple[ir.Value, Weight, npt.NDArray[np.generic] | None, int] | None:
+    """Input, weight, bias and number of groups of a convolution of either direction."""
+    x, weight = node.inputs[0], Weight.of(node.inputs[1], facts)
+    shift = node.inputs[2] if len(node.inputs) > 2 else None
+    bias, group = facts.constant(shift), node.attributes.get_int("group", 1)
+    if x is None or weight is None or len(weight.shape) < 3 or (shift is not None and bias is None):
+        return None
+    return None if group < 1 or weight.shape[0] % group else (x, weight, bias, group)
+
+
+def _weighted(x: ir.Value, weight: Weight, own: Convolution) -> Step:
+    return Step((x,), lambda parts, extents: parts[0].then(own, extents), own.work, weight, own.gathered)
 
 
 def _average_pool(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:

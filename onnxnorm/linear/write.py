@@ -55,13 +55,16 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
 
 
 def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:
-    """That of the weights which go; None where they do not agree."""
-    found = set()
-    for node in (plan.root, *plan.gone):
-        step = reader.step(node.outputs[0])
-        if step is not None and step.dtype is not None:
-            found.add(step.dtype)
-    return found.pop() if len(found) == 1 else None
+    """That of the weights which are merged; None where they do not agree, or are not to be had after all."""
+    steps = [
+        reader.step(output)
+        for term in plan.merged
+        for node in reader.between(term.value, plan.source)
+        for output in node.outputs
+    ]
+    weights = [step.weight for step in steps if step is not None and step.weight is not None]
+    found = {weight.dtype for weight in weights}
+    return found.pop() if len(found) == 1 and all(weight.is_known for weight in weights) else None
 
 
 def _oriented(convolution: Convolution, family: Family) -> tuple[FloatArray, int | None]:
@@ -97,8 +100,9 @@ def _name(plan: Plan, reader: Reader) -> str:
     best, size = plan.root, -1
     for node in (plan.root, *plan.gone):
         step = reader.step(node.outputs[0])
-        if step is not None and step.weighs and step.weights > size and node.name:
-            best, size = node, step.weights
+        weight = None if step is None else step.weight
+        if weight is not None and weight.size > size and node.name:
+            best, size = node, weight.size
     return best.name or plan.root.name or reader.facts.fresh_name("merged")
 
 
