@@ -7,7 +7,7 @@ reason. The algebra and its conditions are those of `onnxnorm.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
@@ -24,12 +24,16 @@ _FOLDS_PER_AFFINE = 8
 class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, after: Collection[str] = ()) -> None:
+        """`after`: run only if one of the passes of these names has changed something."""
         super().__init__()
         self._journal = journal
+        self._after = after
         self._left = 0
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        if self._after and not any(rewrite.pass_name in self._after for rewrite in self._journal.rewrites):
+            return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
         modified = False
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
@@ -92,7 +96,8 @@ class FoldAffines(ir.passes.InPlacePass):
         if refused is not None:
             self._decline(node, refused)
             return Stuck(refused, 0)
-        self._journal.rewrite(_NAME, node, op_type, detail)
+        takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
+        self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return around
 
     def _decline(self, node: ir.Node, reason: str) -> None:
