@@ -220,7 +220,7 @@ def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:
 
 def _fate_of(rewrite: Rewrite) -> Fate:
     verb = rewrite.pass_name.partition("_")[0]
-    return {"raise": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
+    return {"recognize": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
 
 
 def _record(entry: _Found, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains: bool) -> NormRecord:

@@ -16,6 +16,7 @@ from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
+from onnxnorm.passes.recognize import Recognize
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
 
@@ -31,6 +32,7 @@ PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
 PASSES: Mapping[str, PassMaker] = {
     "infer_shapes": lambda journal, settings: InferShapes(),
+    "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
@@ -42,6 +44,7 @@ PASSES: Mapping[str, PassMaker] = {
 FOLDING: tuple[str, ...] = ("infer_shapes", "flatten_products", "fold_affines", "clean", "account")
 DEFAULT: tuple[str, ...] = (
     "infer_shapes",
+    "recognize",
     "flatten_products",
     "fold_affines",
     "fold_constants",

@@ -1,0 +1,167 @@
+"""Operators that lay a value out anew: which dimension of the result runs over which axes of X."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from onnxnorm._facts import Dim
+from onnxnorm.recognize.form import Form, Layout
+from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.site import ReadSite
+
+__all__ = ["READERS"]
+
+_FAR = 2**31 - 1
+
+
+def _laid(form: Form, layout: Layout) -> Form:
+    if form.is_padded:
+        raise Unreadable("a padded value that is laid out anew")
+    return Form.of(form.poly, layout)
+
+
+def _transpose(site: ReadSite) -> Form:
+    form = site.form()
+    order = site.ints("perm") or tuple(reversed(range(len(form.layout))))
+    layout = tuple(form.layout[axis] for axis in order)
+    return Form(form.poly, layout, tuple(form.padding[axis] for axis in order))
+
+
+def _unsqueeze(site: ReadSite) -> Form:
+    form, axes = site.form(), site.integers(1, "axes")
+    if axes is None:
+        raise Unreadable("new axes that are not constant")
+    rank = len(form.layout) + len(axes)
+    new = {axis % rank for axis in axes}
+    entries = iter(zip(form.layout, form.padding, strict=True))
+    pairs = [((), (0, 0)) if axis in new else next(entries) for axis in range(rank)]
+    return Form(form.poly, tuple(layout for layout, _ in pairs), tuple(pads for _, pads in pairs))
+
+
+def _squeeze(site: ReadSite) -> Form:
+    form, axes = site.form(), site.integers(1, "axes")
+    rank = len(form.layout)
+    if axes is None:
+        raise Unreadable("a Squeeze of whatever has extent 1")
+    gone = {axis % rank for axis in axes}
+    if any(form.layout[axis] and not _is_one(site, form.layout[axis]) for axis in gone):
+        raise Unreadable("a Squeeze of an axis of the input")
+    if any(form.padding[axis] != (0, 0) for axis in gone):
+        raise Unreadable("a padded value that is laid out anew")
+    kept = [axis for axis in range(rank) if axis not in gone]
+    return Form(form.poly, tuple(form.layout[a] for a in kept), tuple(form.padding[a] for a in kept))
+
+
+def _is_one(site: ReadSite, entry: tuple[int, ...]) -> bool:
+    return all(site.extents.get(axis) == 1 for axis in entry)
+
+
+def _reshape(site: ReadSite) -> Form:
+    """The dimensions of the result take the axes in order: as many as their extents multiply up to."""
+    form = site.form()
+    wanted = site.facts.shape(site.node.outputs[0])
+    request = site.facts.constant(site.value(1)) if site.value(1) is not None else None
+    if request is not None and (wanted is None or any(dim is None for dim in wanted)):
+        wanted = tuple(None if int(entry) < 0 else int(entry) for entry in request.ravel())
+        wanted = tuple(
+            _dim_of(form.layout[i], site) if dim == 0 and i < len(form.layout) else dim for i, dim in enumerate(wanted)
+        )
+    if wanted is None:
+        raise Unreadable("a Reshape to a shape that is not known")
+    return _laid(form, _grouped(form.layout, wanted, site))
+
+
+def _dim_of(entry: tuple[int, ...], site: ReadSite) -> Dim:
+    if len(entry) == 1:
+        return site.shape[entry[0]]
+    sizes = [site.extents.get(axis) for axis in entry]
+    product = 1
+    for size in sizes:
+        if size is None:
+            return None
+        product *= size
+    return product
+
+
+def _grouped(layout: Layout, wanted: tuple[Dim, ...], site: ReadSite) -> Layout:
+    axes = [axis for entry in layout for axis in entry]
+    if not axes:
+        if all(dim == 1 for dim in wanted):
+            return ((),) * len(wanted)
+        raise Unreadable("a Reshape that takes axes apart")
+    front, axes_left = _from_front(axes, wanted, site)
+    back, middle = _from_front(axes_left[::-1], wanted[len(front) :][::-1], site)
+    between = len(wanted) - len(front) - len(back)
+    back = [entry[::-1] for entry in back[::-1]]
+    middle = middle[::-1]
+    if between == 0 and not middle:
+        return tuple(front) + tuple(back)
+    # One dimension whose extent is not known takes all that is left.
+    if between == 1 and middle:
+        return (*front, tuple(middle), *back)
+    raise Unreadable("a Reshape that takes axes apart")
+
+
+def _from_front(axes: list[int], wanted: tuple[Dim, ...], site: ReadSite) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Dimensions whose axes are certain, read from one end, and the axes that are left."""
+    taken: list[tuple[int, ...]] = []
+    left = list(axes)
+    for dim in wanted:
+        if dim == 1 and not (left and site.extents.get(left[0]) == 1):
+            taken.append(())
+        elif left and dim is not None and site.shape[left[0]] == dim:
+            taken.append((left.pop(0),))
+        elif isinstance(dim, int):
+            product, count = 1, 0
+            while count < len(left) and product < dim and isinstance(site.shape[left[count]], int):
+                product *= site.extents[left[count]]
+                count += 1
+            if product != dim or count == 0:
+                break
+            taken.append(tuple(left[:count]))
+            del left[:count]
+        else:
+            break
+    return taken, left
+
+
+def _flatten(site: ReadSite) -> Form:
+    form = site.form()
+    axis = site.whole("axis", 1) % (len(form.layout) + 1)
+    head, tail = form.layout[:axis], form.layout[axis:]
+    return _laid(form, tuple(tuple(axis for entry in part for axis in entry) for part in (head, tail)))
+
+
+def _expand(site: ReadSite) -> Form:
+    """To the shape of X, and no other: dimensions of extent 1 then run over the axes of X that stand there."""
+    form = site.form()
+    request = site.value(1)
+    shape = site.facts.shape(site.node.outputs[0])
+    plain = tuple((axis,) for axis in range(form.poly.rank))
+    producer = None if request is None else request.producer()
+    whole = (
+        producer is not None
+        and producer.op_type == "Shape"
+        and not producer.attributes
+        and producer.inputs[0] is not None
+        and (source := site.forms.get(producer.inputs[0])) is not None
+        and source.is_plain
+    )
+    same = shape is not None and len(shape) == len(site.shape) and all(
+        dim is not None and dim == own for dim, own in zip(shape, site.shape, strict=True)
+    )  # fmt: skip
+    if not (whole or same) or len(form.layout) != len(plain):
+        raise Unreadable("an Expand to another shape than that of the input")
+    if any(entry and entry != own for entry, own in zip(form.layout, plain, strict=True)):
+        raise Unreadable("an Expand that moves axes")
+    return _laid(form, plain)
+
+
+READERS: Mapping[str, Callable[[ReadSite], Form]] = {
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}
