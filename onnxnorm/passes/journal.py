@@ -23,8 +23,8 @@ class Rewrite:
 class Decline:
     """One normalization left where it is, with the reason that a person can act on.
 
-    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape` is
-    that of the tensor it normalizes (None where the rank is not known).
+    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape`
+    is that of the tensor it normalizes (None where the rank is not known).
     """
 
     node: str
@@ -47,7 +47,7 @@ class Journal:
         self._declined.pop(node, None)
 
     def decline(self, node: ir.Node, reason: str, *, kind: str | None = None, value: ir.Value | None = None) -> None:
-        """Write down why `node` is left; for one that ends a written-out normalization `kind` and what it normalizes."""
+        """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""
         shape = None if value is None or value.shape is None else value.shape
         dims = None if shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
         self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims)

@@ -1,8 +1,8 @@
 """Normalizations that are spelled out in other operators become the one node that says what they are.
 
 Before: means, squares, roots and quotients in any of the spellings that exporters and people use.
-After: `LayerNormalization`, `RMSNormalization`, `GroupNormalization`, `InstanceNormalization`, `LRN`, `LpNormalization`,
-`MeanVarianceNormalization`, `BatchNormalization`, or an LRN of this project's domain, with its portable body.
+After: `LayerNormalization`, `RMSNormalization`, `GroupNormalization`, `InstanceNormalization`, `LRN`,
+`LpNormalization`, `MeanVarianceNormalization`, `BatchNormalization`, or an LRN of this project's domain, with its body.
 Conditions: the formula is the same over the real numbers; the operator exists at the model's opset; no statistic inside
 is read from outside; constants are constant; half precision overflows no earlier than before. What nearly matches is
 left, and the journal says in what it differs. The algebra is that of `onnxnorm.recognize`.
@@ -11,7 +11,7 @@ left, and the journal says in what it differs. The algebra is that of `onnxnorm.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +20,7 @@ from onnxnorm._facts import Facts
 from onnxnorm.passes.journal import Journal
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
+from onnxnorm.recognize.branches import branches
 from onnxnorm.recognize.families import Answer, Found, Named
 from onnxnorm.recognize.group_norm import raise_group_norms
 from onnxnorm.recognize.polynomial import Unreadable
@@ -44,33 +45,39 @@ class Recognize(ir.passes.InPlacePass):
         facts = Facts(model)
         modified = False
         for graph in _graphs(model):
+            holders = {branch: node for node in graph if node.op_type == "If" for branch in branches(node)}
             for x in list(candidates(graph)):
-                modified |= self._raise(x, graph, facts)
+                modified |= self._raise(x, graph, facts, holders)
             modified |= raise_group_norms(graph, facts, self._journal)
             modified |= raise_batch_norms(graph, facts, self._journal)
         attach_bodies_in(model)
         return ir.passes.PassResult(model, modified)
 
-    def _raise(self, x: ir.Value, graph: ir.Graph, facts: Facts) -> bool:
+    def _raise(self, x: ir.Value, graph: ir.Graph, facts: Facts, holders: Mapping[ir.Graph, ir.Node]) -> bool:
         producer = x.producer()
         if producer is not None and producer.graph is None:
             # It stood inside a normalization that has been raised.
             return False
         try:
-            reading = Reading(x, graph, facts)
+            reading = Reading(x, graph, facts, holders)
         except Unreadable as unread:
             self._decline_at(x, "a normalization", str(unread))
             return False
         answers: list[tuple[Found, Answer]] = []
+        kind = None
         for found in _roots(reading):
-            usable, answer = _answer(found)
-            if isinstance(answer, Proposal) and usable is None:
+            refused, answer = _answer(found)
+            if isinstance(answer, Proposal) and kind not in (None, answer.kind):
+                # Part of what has another name as a whole.
+                continue
+            if isinstance(answer, Proposal) and refused is None:
                 detail = f"{len(found.cone)} nodes that spell a {answer.kind} are one {answer.op_type}"
                 node = replace_region(found, answer, facts)
                 self._journal.rewrite(_NAME, node, answer.op_type, detail)
                 return True
             if isinstance(answer, Proposal):
-                answer = Named(answer.kind, usable or "")
+                kind = answer.kind
+                answer = Named(answer.kind, refused or "")
             answers.append((found, answer))
         self._explain(reading, answers)
         return False
@@ -82,7 +89,7 @@ class Recognize(ir.passes.InPlacePass):
                     assert isinstance(answer, (Named, Near))
                     text = answer.reason
                     if isinstance(answer, Near):
-                        text = f"looks like a {answer.kind}, but {answer.reason}"
+                        text = f"looks like {_with_article(answer.kind)}, but {answer.reason}"
                     node = found.root.producer()
                     assert node is not None
                     self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
@@ -91,13 +98,20 @@ class Recognize(ir.passes.InPlacePass):
         if near is not None:
             kind, stop = near
             self._journal.decline(
-                stop.node, f"looks like a {kind}, but {stop.reason}", kind=f"{kind} (written out)", value=reading.x
+                stop.node,
+                f"looks like {_with_article(kind)}, but {stop.reason}",
+                kind=f"{kind} (written out)",
+                value=reading.x,
             )
 
     def _decline_at(self, x: ir.Value, kind: str, reason: str) -> None:
         users = x.consumers()
         if users:
             self._journal.decline(users[0], f"looks like {kind}, but {reason}")
+
+
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind.startswith(('Inst', 'LRN', 'RMS')) else 'a'} {kind}"
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
@@ -136,6 +150,7 @@ def _answer(found: Found) -> tuple[str | None, Answer]:
 
 
 def _refused(found: Found, proposal: Proposal) -> str | None:
+    """Why the node may not take the place of what computes the root, if so."""
     if found.dtype is None:
         return "the element type of the tensor is not known"
     root_dtype = found.root.dtype

@@ -1,4 +1,4 @@
-"""Batch normalization at inference, written out: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, all constant.
+"""Batch normalization at inference, written out: y = (x - mean) / sqrt(variance + epsilon) * scale + bias.
 
 Before: a chain of Sub, Div, Mul, Add by constants for each channel, one of them computed from a root (or three or more
 of them, of which one subtracts and one divides or multiplies).
@@ -88,7 +88,7 @@ def _raise(first: ir.Node, graph: ir.Graph, facts: Facts, journal: Journal) -> b
 
 
 def _is_meant(chain: list[ir.Node], facts: Facts) -> bool:
-    """Whether it is a normalization, not a bias or a gate: a root among its constants, or mean, deviation and weight."""
+    """Whether it is a normalization, no bias or gate: a root among its constants, or mean, deviation and weight."""
     if any(_from_root(operand) for node in chain for operand in node.inputs if facts.is_constant(operand)):
         return True
     kinds = [node.op_type for node in chain]

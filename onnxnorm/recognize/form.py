@@ -80,7 +80,8 @@ def constant_like(array: npt.NDArray[np.generic], form: Form, extents: Mapping[i
     rank = max(values.ndim, len(form.layout))
     layout = ((),) * (rank - len(form.layout)) + form.layout
     values = values.reshape((1,) * (rank - values.ndim) + values.shape)
-    shape, order, own = [1] * form.poly.rank, [], []
+    shape, order = [1] * form.poly.rank, []
+    own: list[tuple[int, ...]] = []
     for entry, extent in zip(layout, values.shape, strict=True):
         if extent == 1:
             own.append(())

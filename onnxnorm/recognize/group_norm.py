@@ -2,7 +2,7 @@
 
 Before: Reshape (N, C, ...) to (N, G, ...), InstanceNormalization (or LayerNormalization over all that follows the
 groups) with one scale and bias for each group, Reshape back, and perhaps Mul and Add for each channel.
-After: GroupNormalization (opset 21), with G groups; where each group is one channel InstanceNormalization, at any opset.
+After: GroupNormalization (opset 21), with G groups; InstanceNormalization, at any opset, where a group is one channel.
 Conditions: batch and channels stay in their places, no weight varies along another axis than the channels.
 GroupNormalization-18 has a scale for each group, not for each channel, and is not used.
 """

@@ -10,8 +10,8 @@ A polynomial is a sum of coefficients times monomials; a monomial is a product o
 | `Base` | a polynomial that stands under a power |
 | `Magnitude`, `Floor` | the absolute value of a polynomial; its maximum with a number |
 
-Coefficients are float64 arrays with the axes of X, of extent 1 where they do not vary. Everything is an identity of real
-numbers; where an identity holds for some signs alone, the operation is refused (`Unreadable`).
+Coefficients are float64 arrays with the axes of X, of extent 1 where they do not vary. Everything is an identity of
+real numbers; where an identity holds for some signs alone, the operation is refused (`Unreadable`).
 """
 
 from __future__ import annotations

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import onnx_ir as ir
+
 from onnxnorm._facts import Dim
 from onnxnorm.recognize.form import Form, Layout
 from onnxnorm.recognize.polynomial import Unreadable
 from onnxnorm.recognize.site import ReadSite
 
 __all__ = ["READERS"]
-
-_FAR = 2**31 - 1
 
 
 def _laid(form: Form, layout: Layout) -> Form:
@@ -60,15 +60,40 @@ def _reshape(site: ReadSite) -> Form:
     """The dimensions of the result take the axes in order: as many as their extents multiply up to."""
     form = site.form()
     wanted = site.facts.shape(site.node.outputs[0])
-    request = site.facts.constant(site.value(1)) if site.value(1) is not None else None
-    if request is not None and (wanted is None or any(dim is None for dim in wanted)):
-        wanted = tuple(None if int(entry) < 0 else int(entry) for entry in request.ravel())
-        wanted = tuple(
-            _dim_of(form.layout[i], site) if dim == 0 and i < len(form.layout) else dim for i, dim in enumerate(wanted)
-        )
+    if wanted is None or any(dim is None for dim in wanted):
+        requested = _requested(site.value(1), form, site) if site.opset >= 5 else site.ints("shape")
+        wanted = wanted if requested is None else requested
     if wanted is None:
         raise Unreadable("a Reshape to a shape that is not known")
     return _laid(form, _grouped(form.layout, wanted, site))
+
+
+def _requested(value: ir.Value | None, form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
+    """The shape asked for, from a constant or from extents of X put together at run time; None where not known."""
+    constant = site.facts.constant(value)
+    if constant is not None:
+        dims = [int(entry) for entry in constant.ravel()]
+        kept = [_dim_of(form.layout[i], site) if i < len(form.layout) else None for i in range(len(dims))]
+        return tuple(None if dim < 0 else kept[i] if dim == 0 else dim for i, dim in enumerate(dims))
+    node = None if value is None else value.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return None
+    if node.op_type == "Shape" and not node.attributes:
+        source = None if node.inputs[0] is None else site.forms.get(node.inputs[0])
+        return None if source is None else tuple(_dim_of(entry, site) for entry in source.layout)
+    if node.op_type in ("Cast", "Unsqueeze") and node.inputs[0] is not None:
+        return _requested(node.inputs[0], form, site)
+    if node.op_type == "Gather":
+        dims_of = _requested(node.inputs[0], form, site)
+        place = site.facts.constant(node.inputs[1])
+        if dims_of is None or place is None or place.size != 1:
+            return None
+        index = int(place.reshape(()))
+        return (dims_of[index],) if -len(dims_of) <= index < len(dims_of) else None
+    if node.op_type == "Concat":
+        parts = [_requested(operand, form, site) for operand in node.inputs]
+        return None if None in parts else tuple(dim for part in parts if part is not None for dim in part)
+    return None
 
 
 def _dim_of(entry: tuple[int, ...], site: ReadSite) -> Dim:

@@ -1,20 +1,21 @@
-"""The nodes that compute from one tensor X alone: which tensors may be such an X, and the reading of what follows it."""
+"""The nodes that compute from one tensor X alone: which tensors may be such an X, and the reading of what follows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from onnxnorm._facts import Dim, Facts
+from onnxnorm.recognize.branches import branch_taken, branches, condition_nodes, decided
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.polynomial import Base, Input, Mean, Poly, Total, Unreadable, Window
 from onnxnorm.recognize.read import READERS, REDUCTIONS
 from onnxnorm.recognize.read_windows import WINDOWS
-from onnxnorm.recognize.site import ReadSite, extents_of
+from onnxnorm.recognize.site import ReadSite, extents_of, is_constant
 
-__all__ = ["Reading", "Stop", "candidates", "is_standard", "looks_like", "statistics_in"]
+__all__ = ["Reading", "Stop", "candidates", "captured", "is_standard", "looks_like", "statistics_in"]
 
 _MOST_NODES = 96
 _LONGEST_WAY_BACK = 12
@@ -136,6 +137,7 @@ class Reading:
     x: ir.Value
     graph: ir.Graph
     facts: Facts
+    holders: Mapping[ir.Graph, ir.Node] = field(default_factory=dict)
     shape: tuple[Dim, ...] = ()
     forms: dict[ir.Value, Form] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
@@ -156,9 +158,22 @@ class Reading:
         pending: dict[ir.Node, ir.Value] = {}
         while waiting and steps < _MOST_NODES:
             node = waiting.pop(0)
+            # A reader inside an If stands for the If.
+            node = self.holders.get(node.graph, node) if node.graph is not self.graph and node.graph else node
             if node in done or node.graph is not self.graph:
                 continue
             steps += 1
+            if node.op_type == "Shape" and is_standard(node):
+                continue
+            if node.op_type == "If" and is_standard(node):
+                done.add(node)
+                branch = self._branch(node, extents)
+                if branch is None or len(node.outputs) != 1:
+                    self.stops.append(Stop(node, f"{node.op_type} {node.name!r} is no part of it"))
+                else:
+                    self.forms[node.outputs[0]] = branch
+                    waiting.extend(node.outputs[0].consumers())
+                continue
             reader = READERS.get(node.op_type) if is_standard(node) else None
             if reader is None or len([output for output in node.outputs if output.uses()]) > 1:
                 done.add(node)
@@ -187,17 +202,36 @@ class Reading:
                 what = "is an input of the graph, no constant" if is_input else "is not computed from it"
                 self.stops.append(Stop(node, f"{value.name!r}, an operand of {node.op_type} {node.name!r}, {what}"))
 
+    def _branch(self, node: ir.Node, extents: Mapping[int, int]) -> Form | None:
+        """The form of what an If gives, if it is known which of its branches is taken."""
+        condition = decided(node.inputs[0], self.forms, extents, self.facts)
+        graph = None if condition is None else branch_taken(node, condition)
+        if graph is None or len(graph.outputs) != 1 or len(graph) > _LONGEST_WAY_BACK:
+            return None
+        for inner in graph:
+            reader = READERS.get(inner.op_type) if is_standard(inner) else None
+            if inner.op_type == "Constant":
+                continue
+            if reader is None or len(inner.outputs) != 1:
+                return None
+            try:
+                form = reader(ReadSite(inner, self.forms, self.facts, self.shape, extents))
+            except (Unreadable, ArithmeticError, IndexError, TypeError, ValueError):
+                return None
+            self.forms[inner.outputs[0]] = form
+        return self.forms.get(graph.outputs[0])
+
     def _awaited(self, site: ReadSite) -> ir.Value | None:
         """An operand that may still be found to be part of it: the node comes up again when it is."""
         for index, value in enumerate(site.node.inputs):
             if index and site.node.op_type in _SHAPE_BEHIND:
                 break
-            if value is not None and value not in self.forms and not self.facts.is_constant(value):
+            if value is not None and value not in self.forms and not is_constant(value, self.facts):
                 return value
         return None
 
     def cone(self, root: ir.Value) -> list[ir.Node]:
-        """The nodes between X and `root`, in no order."""
+        """The nodes between X and `root`, in no order; those of conditions that are decided among them."""
         found: dict[ir.Node, None] = {}
         stack = [root]
         while stack:
@@ -207,6 +241,9 @@ class Reading:
                 continue
             found[node] = None
             stack.extend(operand for operand in node.inputs if operand is not None)
+            if node.op_type == "If":
+                found.update(dict.fromkeys(condition_nodes(node)))
+                stack.extend(captured(node))
         return list(found)
 
     def escape(self, root: ir.Value, cone: list[ir.Node]) -> ir.Value | None:
@@ -217,11 +254,21 @@ class Reading:
         inside = set(cone)
         for node in cone:
             value = node.outputs[0]
-            if value is root or not statistics_in(self.forms[value].poly):
+            form = self.forms.get(value)
+            if value is root or form is None or node.graph is not self.graph or not statistics_in(form.poly):
                 continue
-            if value.is_graph_output() or any(user not in inside for user in value.consumers()):
+            readers = (self.holders.get(user.graph, user) if user.graph else user for user in value.consumers())
+            if value.is_graph_output() or any(user not in inside for user in readers):
                 return value
         return None
+
+
+def captured(node: ir.Node) -> Iterable[ir.Value]:
+    """The values from outside that the graphs of a node read."""
+    for graph in branches(node):
+        for inner in graph:
+            yield from (value for value in inner.inputs if value is not None)
+        yield from graph.outputs
 
 
 def statistics_in(poly: Poly) -> bool:

@@ -11,8 +11,10 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from onnxnorm._facts import Facts
 from onnxnorm._op_bodies import Precision, portable_body
 from onnxnorm._op_check import DOMAIN, OP_TYPES, VERSION
-from onnxnorm._surgery import add_constant, drop_if_unused
+from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs
+from onnxnorm.recognize.branches import branches
 from onnxnorm.recognize.families import Found, Proposal
+from onnxnorm.recognize.region import captured
 
 __all__ = ["attach_bodies_in", "put_in_place", "remove_unread", "replace_region"]
 
@@ -89,7 +91,11 @@ def remove_unread(nodes: Iterable[ir.Node], facts: Facts) -> None:
         graph = node.graph
         if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
             continue
-        operands = [value for value in node.inputs if value is not None]
+        operands = [value for value in (*node.inputs, *captured(node)) if value is not None]
+        for branch in branches(node):
+            # What is in it would go on reading values from outside.
+            for inner in branch:
+                set_inputs(inner, [None] * len(inner.inputs))
         graph.remove(node, safe=True)
         for value in operands:
             drop_if_unused(value, facts)

@@ -13,7 +13,7 @@ from onnxnorm._facts import Dim, Facts
 from onnxnorm.recognize.form import Form, constant_like
 from onnxnorm.recognize.polynomial import Unreadable
 
-__all__ = ["ReadSite", "extents_of"]
+__all__ = ["ReadSite", "constant_of", "extents_of", "is_constant"]
 
 _LARGEST_CONSTANT = 2**24
 
@@ -21,6 +21,28 @@ _LARGEST_CONSTANT = 2**24
 def extents_of(shape: tuple[Dim, ...]) -> dict[int, int]:
     """The axes of X whose extent is known."""
     return {axis: dim for axis, dim in enumerate(shape) if isinstance(dim, int)}
+
+
+def is_constant(value: ir.Value, facts: Facts) -> bool:
+    """Whether `constant_of` may give an array."""
+    return facts.is_constant(value) or facts.is_constant(_cast_like(value))
+
+
+def constant_of(value: ir.Value | None, facts: Facts) -> npt.NDArray[np.generic] | None:
+    """A constant, also where CastLike takes its type from a value that is none."""
+    array = facts.constant(value)
+    if array is None and value is not None:
+        source = facts.constant(_cast_like(value))
+        if source is not None and value.dtype is not None:
+            array = source.astype(value.dtype.numpy())
+    return array
+
+
+def _cast_like(value: ir.Value) -> ir.Value | None:
+    node = value.producer()
+    if node is None or node.op_type != "CastLike" or node.domain not in ("", "ai.onnx"):
+        return None
+    return node.inputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +87,7 @@ class ReadSite:
         value = self.value(index)
         if value is not None and self.facts.elements(value) > _LARGEST_CONSTANT:
             raise Unreadable("a constant too large for a scale or a bias")
-        array = self.facts.constant(value)
+        array = constant_of(value, self.facts)
         if array is None:
             assert value is not None
             if self.facts.overridable(value) or (value.is_graph_input() and not value.is_initializer()):

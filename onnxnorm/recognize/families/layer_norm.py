@@ -32,10 +32,9 @@ def layer_norm(found: Found) -> Answer:
         return None
     varying = along(quotient.scale) | along(quotient.shift)
     spatial = frozenset(range(2, found.rank))
-    if axes == spatial and found.extent(1) is not None and (varying == {1} or not varying):
-        # InstanceNormalization; a lone last axis without weights is told apart by nothing, and most often LayerNorm.
-        if varying or found.rank > 3 or found.opset < _SINCE:
-            return None
+    if axes == spatial and found.extent(1) is not None and (varying == {1} or (not varying and found.rank > 3)):
+        # InstanceNormalization; over a lone last axis without weights nothing tells the two apart.
+        return None
     if not varying <= axes:
         return None
     return normalized_last(found, _KIND, _SINCE, quotient.scale, quotient.shift)

@@ -7,6 +7,7 @@ as PyTorch has it, is ONNX's mirror image: it stands between two flips of the ch
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -74,7 +75,7 @@ def _window(poly: Poly) -> tuple[tuple[tuple[int, int, int], ...], float] | str:
         return "its sum is no window"
     (axis,) = axes
     spans = sorted((part[0][1], part[0][2]) if part else (0, 0) for part in parts)
-    if any(later[0] != earlier[1] + 1 for earlier, later in zip(spans, spans[1:], strict=False)):
+    if any(later[0] != earlier[1] + 1 for earlier, later in itertools.pairwise(spans)):
         return "its window has gaps or counts a position twice"
     return ((axis, spans[0][0], spans[-1][1]),), float(constant.reshape(()))
 

@@ -98,7 +98,9 @@ class Found:
     @cached_property
     def casts(self) -> bool:
         """Whether it is computed in another type than that of X."""
-        return any(node.op_type in ("Cast", "CastLike") for node in self.cone)
+        return any(
+            node.op_type in ("Cast", "CastLike") and node.outputs[0].dtype is not self.dtype for node in self.cone
+        )
 
     def extent(self, axis: int) -> int | None:
         dim = self.reading.shape[axis]
