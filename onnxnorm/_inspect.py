@@ -6,14 +6,14 @@ import enum
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from onnxnorm._model_io import load
-from onnxnorm._optimize import OptimizeResult, Rewrite, optimize
+from onnxnorm._optimize import Decline, OptimizeResult, Rewrite, optimize
 
 __all__ = ["Fate", "NormRecord", "account", "inspect"]
 
@@ -131,21 +131,58 @@ def account(
     after = result.model if isinstance(result.model, ir.Model) else ir.from_proto(result.model)
     rewrites = _by_node(result.rewrites)
     declined = {decline.node: decline.reason for decline in result.declined}
+    written_out = {decline.node: decline for decline in result.declined if decline.kind is not None}
     remaining = {node.name for node, _ in _nodes(after)}
+    becomes = {entry.node.name: entry for entry in _normalizations(after)}
     records = []
     for entry in found:
         name = entry.node.name or ""
-        records.append(_record(entry, rewrites.get(name, ()), declined, name in remaining))
+        record = _record(entry, rewrites.get(name, ()), declined, name in remaining)
+        # Part of one that has another name as a whole, such as the InstanceNormalization inside a GroupNorm.
+        whole = written_out.pop(name, None)
+        if whole is not None and record.fate is Fate.LEFT:
+            record = replace(record, kind=whole.kind or record.kind, shape=whole.shape)
+        if record.fate is Fate.RAISED and name in becomes:
+            new = becomes[name]
+            shape = _shape_of(new.node.inputs[0])
+            record = replace(record, kind=new.kind, op_type=new.node.op_type, domain=new.node.domain, shape=shape)
+        records.append(record)
     known = {entry.node.name for entry in found}
     for entry in _normalizations(after):
         name = entry.node.name or ""
         raised = [rewrite for rewrite in rewrites.get(name, ()) if _fate_of(rewrite) is Fate.RAISED]
         if name not in known and raised:
             records.append(_record(entry, raised, declined, True))
+    records += _raised_and_gone(rewrites, known, remaining)
+    records += [_written_out(decline) for name, decline in written_out.items() if name in remaining]
     for node in (*(node for node, _ in _nodes(model)), *(node for node, _ in _nodes(after))):
         if node.name in renamed:
             node.name = renamed[node.name]
     return result, tuple(records)
+
+
+def _raised_and_gone(
+    rewrites: Mapping[str, Sequence[Rewrite]], known: set[str | None], remaining: set[str | None]
+) -> Iterator[NormRecord]:
+    """Those that were written out, became one node, and then went into their neighbours."""
+    for name, steps in rewrites.items():
+        kind = _KINDS.get(("", steps[0].op_type))
+        if _fate_of(steps[0]) is Fate.RAISED and kind is not None and name not in known and name not in remaining:
+            reason = "; ".join(step.detail for step in steps)
+            yield NormRecord(kind, name, None, Fate.ABSORBED, reason, steps[0].op_type, "", "")
+
+
+def _written_out(decline: Decline) -> NormRecord:
+    return NormRecord(
+        kind=decline.kind or "",
+        node=decline.node,
+        shape=decline.shape,
+        fate=Fate.LEFT,
+        reason=decline.reason,
+        op_type=decline.op_type,
+        domain="",
+        path="",
+    )
 
 
 def kind_of(node: ir.Node) -> str | None:

@@ -82,12 +82,15 @@ def constant_like(array: npt.NDArray[np.generic], form: Form, extents: Mapping[i
     values = values.reshape((1,) * (rank - values.ndim) + values.shape)
     shape, order = [1] * form.poly.rank, []
     own: list[tuple[int, ...]] = []
-    for entry, extent in zip(layout, values.shape, strict=True):
+    for dimension, (entry, extent) in enumerate(zip(layout, values.shape, strict=True)):
         if extent == 1:
             own.append(())
             continue
-        if len(entry) != 1 or extents.get(entry[0]) != extent:
-            unknown = len(entry) == 1 and entry[0] not in extents
+        if not entry:
+            # A statistic that is scaled before it meets X: the constant lies as X does there.
+            entry = (form.poly.rank - rank + dimension,)
+        if len(entry) != 1 or extents.get(entry[0]) != extent or entry[0] in order:
+            unknown = len(entry) == 1 and 0 <= entry[0] < form.poly.rank and entry[0] not in extents
             raise Unreadable(
                 f"a constant of extent {extent} along an axis whose extent is not known"
                 if unknown

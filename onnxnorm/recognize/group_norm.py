@@ -145,7 +145,7 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
     if not one_each and facts.opset(core.node) < _SINCE:
         version = facts.opset(core.node)
         journal.decline(
-            last,
+            core.node,
             f"{_KIND} with weights for each channel needs opset {_SINCE}, the model has {version}; "
             f"with opset={_SINCE} it becomes one node",
             kind=f"{_KIND} (written out)",
@@ -153,7 +153,7 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
         )
         return False
     dtype = core.x.dtype or ir.DataType.FLOAT
-    name = last.name or facts.fresh_name(kind)
+    name = core.node.name or last.name or facts.fresh_name(kind)
     operands = [
         add_constant(graph, facts.fresh_name(f"{root.name}_{role}"), array.astype(dtype.numpy()), dtype, facts)
         for role, array in (("scale", group_scale * scale), ("bias", group_bias * scale + bias))

@@ -18,6 +18,7 @@ from onnxnorm.recognize.site import ReadSite, extents_of, is_constant
 __all__ = ["Reading", "Stop", "candidates", "captured", "is_standard", "looks_like", "statistics_in"]
 
 _MOST_NODES = 96
+_SQUARE = frozenset({(Input(), 2.0)})
 _LONGEST_WAY_BACK = 12
 _STEPS_BACK = frozenset(
     {"Abs", "Cast", "CastLike", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
@@ -291,6 +292,8 @@ def looks_like(reading: Reading) -> tuple[str, Stop] | None:
         for value in stop.node.inputs:
             form = None if value is None else reading.forms.get(value)
             kind = None if form is None else _meant(form.poly)
+            if form is not None and stop.node.op_type == "AveragePool" and set(form.poly.terms) == {_SQUARE}:
+                kind = "LRN"
             if kind is not None:
                 return kind, stop
     return None
@@ -315,4 +318,4 @@ def _meant(poly: Poly) -> str | None:
 
 
 def _is_square(atom: Mean) -> bool:
-    return atom.of == frozenset({(Input(), 2.0)})
+    return atom.of == _SQUARE

@@ -11,16 +11,20 @@ import math
 import numpy as np
 
 from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal, along
-from onnxnorm.recognize.polynomial import Array
+from onnxnorm.recognize.families.quotient import Quotient
+from onnxnorm.recognize.polynomial import Array, Base, Input, Mean
 
 __all__ = ["layer_norm", "normalized_last", "trailing"]
 
 _KIND = "LayerNormalization"
+_SQUARE = frozenset({(Input(), 2.0)})
 _SINCE = 17
 
 
 def layer_norm(found: Found) -> Answer:
     quotient, statistic = found.quotient, found.statistic
+    if quotient is not None and statistic is None:
+        return _misplaced(quotient)
     if quotient is None or statistic is None or statistic.centred is None:
         return None
     axes = statistic.axes
@@ -40,6 +44,25 @@ def layer_norm(found: Found) -> Answer:
     return normalized_last(found, _KIND, _SINCE, quotient.scale, quotient.shift)
 
 
+def _misplaced(quotient: Quotient) -> Answer:
+    """A mean is subtracted, and what it is divided by is made of squares, but is not the variance about that mean."""
+    atom, _ = quotient.root
+    if quotient.mean_axes is None or not isinstance(atom, Base):
+        return None
+    spreads = [
+        inner.axes
+        for monomial in atom.poly.terms
+        for inner, power in monomial
+        if isinstance(inner, Mean) and power == 1 and inner.of == _SQUARE
+    ]
+    if not spreads:
+        return None
+    if spreads[0] != quotient.mean_axes:
+        shown = sorted(quotient.mean_axes), sorted(spreads[0])
+        return Near(_KIND, f"the mean is over axes {shown[0]} and the variance over axes {shown[1]}")
+    return Near(_KIND, "what stands under the root is not the variance")
+
+
 def centred_mistake(found: Found) -> str | None:
     """What keeps a quotient with a variance from being (x - mean) / sqrt(variance + epsilon)."""
     quotient, statistic = found.quotient, found.statistic
@@ -48,7 +71,7 @@ def centred_mistake(found: Found) -> str | None:
         return "the mean is not subtracted before it is divided"
     if quotient.mean_axes != statistic.axes or statistic.centred != statistic.axes:
         shown = [sorted(axes) for axes in (quotient.mean_axes, statistic.centred or (), statistic.axes)]
-        return f"the means are over axes {shown[0]} and {shown[1]} and the variance over {shown[2]}"
+        return f"the mean is over axes {shown[0]} (under the root {shown[1]}) and the variance over axes {shown[2]}"
     if not quotient.whole:
         return "the mean that is subtracted is scaled in another way than the tensor"
     if quotient.others:
