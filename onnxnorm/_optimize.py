@@ -12,13 +12,15 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm import _model_io
+from onnxnorm._convert import convert_opset
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_io import ModelLike
+from onnxnorm._targets import TARGETS as _TARGETS
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
-TARGETS: tuple[str, ...] = ("portable", "onnxruntime")
+TARGETS: tuple[str, ...] = tuple(_TARGETS)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def optimize(
     target: str = "portable",
     verify: bool = False,
     freeze_inputs: bool = False,
+    opset: int | None = None,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -61,9 +64,12 @@ def optimize(
         target: what the result is to run on, one of `TARGETS`.
         verify: prove the result against the original with `onnxnorm.verify`.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
+        opset: convert the model to this opset first, by the converters of onnxscript and onnx, so that normalizations
+            become the nodes that it has: LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23.
 
     Raises:
-        OnnxNormError: the model cannot be read, a pass or target is unknown, or the result failed verification.
+        OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
+            verification.
     """
     names = tuple(DEFAULT if passes is None else passes)
     for name in names:
@@ -76,6 +82,8 @@ def optimize(
     work = _model_io.load(model)
     if freeze_inputs and (work.ir_version or 4) >= 4:
         RemoveInitializersFromInputsPass()(work)
+    if opset is not None:
+        convert_opset(work, opset, _model_io.name_of(model))
     for name in names:
         PASSES[name](journal, settings)(work)
     result = OptimizeResult(journal.rewrites, journal.declined, work, isinstance(model, ir.Model))

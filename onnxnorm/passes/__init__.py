@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from onnxnorm._targets import TARGETS
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
@@ -16,6 +17,7 @@ from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
+from onnxnorm.passes.lower import Lower
 from onnxnorm.passes.recognize import Recognize
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
@@ -37,6 +39,7 @@ PASSES: Mapping[str, PassMaker] = {
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=settings.target),
+    "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),
 }
@@ -49,6 +52,7 @@ DEFAULT: tuple[str, ...] = (
     "fold_affines",
     "fold_constants",
     "accelerate",
+    "lower",
     "clean",
     "account",
 )

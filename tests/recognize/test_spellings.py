@@ -66,7 +66,8 @@ def test_other_types(spelling: Spelling, dtype: Any) -> None:
     feeds = {"x": _feeds(spelling.shape)["x"].astype(dtype)}
     (got,), (want,) = (evaluate_float64(m, feeds).values() for m in (raised, model))
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
-    if dtype is np.float64:
+    # ONNX's definition of MeanVarianceNormalization is in float32.
+    if dtype is np.float64 and spelling.becomes != "MeanVarianceNormalization":
         # onnxruntime has no LRN in double: the operator with a body of its own takes its place.
         becomes = {"LRN": "InterChannelLRN"}.get(spelling.becomes, spelling.becomes)
         assert _ops(raised) == {becomes: 1, **spelling.beside}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxnorm.recognize.families.layer_norm import centred_mistake
 from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal
@@ -37,4 +38,6 @@ def mean_variance_norm(found: Found) -> Answer:
         )
     if found.casts or np.any(quotient.shift) or not np.all(quotient.scale == 1):
         return None
+    if found.dtype is not ir.DataType.FLOAT:
+        return Named(_KIND, "ONNX defines the operator in float32 alone")
     return Proposal(_KIND, _KIND, 9, {}, {"axes": tuple(sorted(statistic.axes))})
