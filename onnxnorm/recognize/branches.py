@@ -5,7 +5,7 @@ Its condition asks for an extent of the value that it squeezes, which the layout
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -13,9 +13,10 @@ import onnx_ir as ir
 from onnxnorm._facts import Facts
 from onnxnorm.recognize.form import Form
 
-__all__ = ["branch_taken", "branches", "condition_nodes", "decided"]
+__all__ = ["branch_taken", "branches", "decided", "helper_nodes"]
 
-_MOST_NODES = 8
+_MOST_NODES = 32
+_OF_SHAPES = frozenset({"Cast", "Concat", "Equal", "Gather", "Reshape", "Shape", "Squeeze", "Unsqueeze"})
 
 
 def branches(node: ir.Node) -> Iterator[ir.Graph]:
@@ -74,13 +75,14 @@ def _number(
     return extents[entry[0]] + before + after if len(entry) == 1 and entry[0] in extents else None
 
 
-def condition_nodes(node: ir.Node) -> list[ir.Node]:
-    """The few nodes that compute the condition of an If."""
+def helper_nodes(values: Iterable[ir.Value | None], forms: Mapping[ir.Value, Form]) -> list[ir.Node]:
+    """The few nodes that compute a condition or a shape from the shapes of values."""
     found: list[ir.Node] = []
-    stack = [value for value in node.inputs if value is not None]
+    stack = [value for value in values if value is not None]
     while stack and len(found) < _MOST_NODES:
-        producer = stack.pop().producer()
-        if producer is None or producer in found or producer.op_type not in ("Equal", "Gather", "Shape"):
+        value = stack.pop()
+        producer = value.producer()
+        if value in forms or producer is None or producer in found or producer.op_type not in _OF_SHAPES:
             continue
         found.append(producer)
         if producer.op_type != "Shape":

@@ -72,16 +72,20 @@ def _requested(value: ir.Value | None, form: Form, site: ReadSite) -> tuple[Dim,
     """The shape asked for, from a constant or from extents of X put together at run time; None where not known."""
     constant = site.facts.constant(value)
     if constant is not None:
-        dims = [int(entry) for entry in constant.ravel()]
-        kept = [_dim_of(form.layout[i], site) if i < len(form.layout) else None for i in range(len(dims))]
-        return tuple(None if dim < 0 else kept[i] if dim == 0 else dim for i, dim in enumerate(dims))
+        numbers = [int(entry) for entry in constant.ravel()]
+        kept = [_dim_of(form.layout[i], site) if i < len(form.layout) else None for i in range(len(numbers))]
+        return tuple(None if n < 0 else kept[i] if n == 0 else n for i, n in enumerate(numbers))
     node = None if value is None else value.producer()
     if node is None or node.domain not in ("", "ai.onnx"):
         return None
-    if node.op_type == "Shape" and not node.attributes:
+    if node.op_type == "Shape":
         source = None if node.inputs[0] is None else site.forms.get(node.inputs[0])
-        return None if source is None else tuple(_dim_of(entry, site) for entry in source.layout)
-    if node.op_type in ("Cast", "Unsqueeze") and node.inputs[0] is not None:
+        if source is None or source.is_padded:
+            return None
+        dims = tuple(_dim_of(entry, site) for entry in source.layout)
+        start, end = (node.attributes.get(name) for name in ("start", "end"))
+        return dims[None if start is None else start.as_int() : None if end is None else end.as_int()]
+    if node.op_type in ("Cast", "Reshape", "Squeeze", "Unsqueeze") and node.inputs[0] is not None:
         return _requested(node.inputs[0], form, site)
     if node.op_type == "Gather":
         dims_of = _requested(node.inputs[0], form, site)
@@ -158,28 +162,30 @@ def _flatten(site: ReadSite) -> Form:
 
 
 def _expand(site: ReadSite) -> Form:
-    """To the shape of X, and no other: dimensions of extent 1 then run over the axes of X that stand there."""
+    """To its own shape, or to that of X: dimensions of extent 1 then run over the axes of X that stand there."""
     form = site.form()
-    request = site.value(1)
+    wanted = _requested(site.value(1), form, site)
     shape = site.facts.shape(site.node.outputs[0])
-    plain = tuple((axis,) for axis in range(form.poly.rank))
-    producer = None if request is None else request.producer()
-    whole = (
-        producer is not None
-        and producer.op_type == "Shape"
-        and not producer.attributes
-        and producer.inputs[0] is not None
-        and (source := site.forms.get(producer.inputs[0])) is not None
-        and source.is_plain
-    )
-    same = shape is not None and len(shape) == len(site.shape) and all(
-        dim is not None and dim == own for dim, own in zip(shape, site.shape, strict=True)
-    )  # fmt: skip
-    if not (whole or same) or len(form.layout) != len(plain):
-        raise Unreadable("an Expand to another shape than that of the input")
-    if any(entry and entry != own for entry, own in zip(form.layout, plain, strict=True)):
-        raise Unreadable("an Expand that moves axes")
-    return _laid(form, plain)
+    if wanted is None or len(wanted) != len(form.layout) or None in wanted:
+        wanted = shape if wanted is None or (shape is not None and len(shape) >= len(wanted)) else wanted
+    if wanted is None or len(wanted) != len(form.layout) or form.is_padded:
+        raise Unreadable("an Expand to a shape that is not known")
+    source = site.value(1)
+    producer = None if source is None else source.producer()
+    whole = producer is not None and producer.op_type == "Shape" and not producer.attributes
+    like = site.forms.get(producer.inputs[0]) if whole and producer and producer.inputs[0] is not None else None
+    layout = []
+    for axis, (entry, dim) in enumerate(zip(form.layout, wanted, strict=True)):
+        own = (axis,) if len(form.layout) == form.poly.rank else ()
+        if dim == 1 or (entry and (dim == _dim_of(entry, site) or (like and like.layout[axis] == entry))):
+            layout.append(entry)
+        elif not entry and own and (
+            (dim is not None and dim == site.shape[axis]) or (like is not None and like.layout[axis] == own)
+        ):  # fmt: skip
+            layout.append(own)
+        else:
+            raise Unreadable("an Expand to another shape than that of the input")
+    return _laid(form, tuple(layout))
 
 
 READERS: Mapping[str, Callable[[ReadSite], Form]] = {

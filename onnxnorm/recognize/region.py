@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from onnxnorm._facts import Dim, Facts
-from onnxnorm.recognize.branches import branch_taken, branches, condition_nodes, decided
+from onnxnorm.recognize.branches import branch_taken, branches, decided, helper_nodes
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.polynomial import Base, Input, Mean, Poly, Total, Unreadable, Window
 from onnxnorm.recognize.read import READERS, REDUCTIONS
@@ -232,7 +232,7 @@ class Reading:
         return None
 
     def cone(self, root: ir.Value) -> list[ir.Node]:
-        """The nodes between X and `root`, in no order; those of conditions that are decided among them."""
+        """The nodes between X and `root`, in no order; those that compute conditions and shapes for them among them."""
         found: dict[ir.Node, None] = {}
         stack = [root]
         while stack:
@@ -243,8 +243,10 @@ class Reading:
             found[node] = None
             stack.extend(operand for operand in node.inputs if operand is not None)
             if node.op_type == "If":
-                found.update(dict.fromkeys(condition_nodes(node)))
+                found.update(dict.fromkeys(helper_nodes(node.inputs, self.forms)))
                 stack.extend(captured(node))
+            elif node.op_type in _SHAPE_BEHIND:
+                found.update(dict.fromkeys(helper_nodes(node.inputs[1:], self.forms)))
         return list(found)
 
     def escape(self, root: ir.Value, cone: list[ir.Node]) -> ir.Value | None:

@@ -28,6 +28,9 @@ def instance_norm(found: Found) -> Answer:
         )
     if statistic.axes != frozenset(range(2, found.rank)) or not along(quotient.scale) | along(quotient.shift) <= {1}:
         return None
+    if found.rank == 3 and not along(quotient.scale) | along(quotient.shift):
+        # Over a lone last axis without weights nothing tells it from LayerNorm, which it most often is.
+        return None
     channels = found.extent(1)
     if channels is None:
         return Named(_KIND, "the number of channels is not known, and with it the extent of its scale")

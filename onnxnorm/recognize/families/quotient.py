@@ -6,7 +6,7 @@ what it finds wrong with them, is its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -104,8 +104,11 @@ def statistic_of(root: tuple[Atom, float]) -> Statistic | None:
     atom, exponent = root
     if isinstance(atom, Floor):
         inner = _single(atom.poly)
-        found = None if inner is None else statistic_of((inner[0], inner[1] * exponent))
-        return None if found is None else _with(found, least=atom.least / inner[2])  # type: ignore[index]
+        if inner is None:
+            found = _under(atom.poly, -exponent)
+            return None if found is None else replace(found, least=atom.least)
+        found = statistic_of((inner[0], inner[1] * exponent))
+        return None if found is None else replace(found, least=atom.least / inner[2])
     if isinstance(atom, (Mean, Total)):
         return _plain(atom, -exponent, 0.0)
     if not isinstance(atom, Base):
@@ -130,7 +133,7 @@ def _under(poly: Poly, exponent: float) -> Statistic | None:
             return found if found is None or not terms else _centred(found, terms)
         if not terms and power == 0.5:
             found = _plain(atom, 0.5 * exponent, epsilon)
-            return None if found is None else _with(found, outside=epsilon != 0)
+            return None if found is None else replace(found, outside=epsilon != 0)
     if len(terms) == 1 and not spreads:
         ((monomial, coefficient),) = terms.items()
         if len(monomial) == 1 and np.allclose(coefficient, 1, rtol=1e-9):
@@ -138,7 +141,7 @@ def _under(poly: Poly, exponent: float) -> Statistic | None:
             if isinstance(atom, Base) and power == 0.5:
                 inner = _under(atom.poly, 0.5 * exponent)
                 if inner is not None and not inner.outside and inner.epsilon == 0:
-                    return _with(inner, epsilon=epsilon, outside=epsilon != 0)
+                    return replace(inner, epsilon=epsilon, outside=epsilon != 0)
     return None
 
 
@@ -177,7 +180,7 @@ def _centred(found: Statistic, terms: dict[Monomial, Array]) -> Statistic | None
     ((atom, power),) = monomial
     if not isinstance(atom, Mean) or atom.of != _X or power != 2:
         return None
-    return _with(found, centred=atom.axes)
+    return replace(found, centred=atom.axes)
 
 
 def _single(poly: Poly) -> tuple[Atom, float, float] | None:
@@ -189,9 +192,3 @@ def _single(poly: Poly) -> tuple[Atom, float, float] | None:
         return None
     ((atom, power),) = monomial
     return atom, power, float(coefficient.reshape(()))
-
-
-def _with(found: Statistic, **changes: object) -> Statistic:
-    from dataclasses import replace
-
-    return replace(found, **changes)  # type: ignore[arg-type]
