@@ -84,7 +84,8 @@ class Recognize(ir.passes.InPlacePass):
 
     def _explain(self, reading: Reading, answers: list[tuple[Found, Answer]]) -> None:
         for wanted in (Named, Near):
-            for found, answer in answers:
+            # Of what is named the smallest part: weights behind it may yet be folded into what follows.
+            for found, answer in reversed(answers) if wanted is Named else answers:
                 if isinstance(answer, wanted):
                     assert isinstance(answer, (Named, Near))
                     text = answer.reason

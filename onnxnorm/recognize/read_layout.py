@@ -59,13 +59,19 @@ def _is_one(site: ReadSite, entry: tuple[int, ...]) -> bool:
 def _reshape(site: ReadSite) -> Form:
     """The dimensions of the result take the axes in order: as many as their extents multiply up to."""
     form = site.form()
-    wanted = site.facts.shape(site.node.outputs[0])
-    if wanted is None or any(dim is None for dim in wanted):
-        requested = _requested(site.value(1), form, site) if site.opset >= 5 else site.ints("shape")
-        wanted = wanted if requested is None else requested
+    wanted = _wanted(form, site)
     if wanted is None:
         raise Unreadable("a Reshape to a shape that is not known")
     return _laid(form, _grouped(form.layout, wanted, site))
+
+
+def _wanted(form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
+    """The shape of the result: as it is asked for, and as it was inferred where the request does not tell."""
+    requested = _requested(site.value(1), form, site) if site.opset >= 5 else site.ints("shape")
+    inferred = site.facts.shape(site.node.outputs[0])
+    if requested is None or inferred is None or len(requested) != len(inferred):
+        return inferred if requested is None else requested
+    return tuple(own if dim is None else dim for dim, own in zip(requested, inferred, strict=True))
 
 
 def _requested(value: ir.Value | None, form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
@@ -164,10 +170,7 @@ def _flatten(site: ReadSite) -> Form:
 def _expand(site: ReadSite) -> Form:
     """To its own shape, or to that of X: dimensions of extent 1 then run over the axes of X that stand there."""
     form = site.form()
-    wanted = _requested(site.value(1), form, site)
-    shape = site.facts.shape(site.node.outputs[0])
-    if wanted is None or len(wanted) != len(form.layout) or None in wanted:
-        wanted = shape if wanted is None or (shape is not None and len(shape) >= len(wanted)) else wanted
+    wanted = _wanted(form, site)
     if wanted is None or len(wanted) != len(form.layout) or form.is_padded:
         raise Unreadable("an Expand to a shape that is not known")
     source = site.value(1)
