@@ -149,6 +149,12 @@ def _pad(
     return np.pad(kept, widths, mode=mode)  # type: ignore[call-overload,no-any-return]
 
 
+def _gather_elements(node: Node, x: Array, places: Array, *, axis: int = 0) -> Array:
+    """The reference refuses indices that are shorter than the data along another axis."""
+    near = tuple(slice(None) if a == axis % x.ndim else slice(n) for a, n in enumerate(places.shape))
+    return np.take_along_axis(x[near], places, axis)
+
+
 def _grid_sample(node: Node, x: Array, grid: Array, **rest: Any) -> Array:
     """Rounds places to float32 and walks every element in Python in the reference."""
     return grid_sample(x, grid, **rest)
@@ -289,6 +295,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ConvTranspose": _conv_transpose,
     "DequantizeLinear": _dequantize_linear,
     "Erf": _erf,
+    "GatherElements": _gather_elements,
     "GlobalLpPool": _global_lp_pool,
     "GlobalMaxPool": _global_max_pool,
     "GridSample": _grid_sample,

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._spool import spool_of
+
 __all__ = ["Dim", "Facts", "all_graphs"]
 
 Dim: TypeAlias = "int | str | None"
@@ -42,6 +44,29 @@ _GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", 
 _RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
 _RANK_OF_INPUT = frozenset(
     [
+        "Swish",
+        "Erf",
+        "Abs",
+        "Sqrt",
+        "Exp",
+        "PRelu",
+        "Mish",
+        "Gelu",
+        "Tanh",
+        "Softplus",
+        "Celu",
+        "Selu",
+        "Elu",
+        "HardSwish",
+        "HardSigmoid",
+        "LogSoftmax",
+        "Softmax",
+        "MeanVarianceNormalization",
+        "LpNormalization",
+        "RMSNormalization",
+        "LayerNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
         "AveragePool",
         "BatchNormalization",
         "Clip",
@@ -73,6 +98,7 @@ class Facts:
         self._bodies = {function.graph for function in model.functions.values()}
         self._names = {value.name for value in _all_values(model) if value.name}
         self._owners = _owners(model)
+        self._spool = spool_of(model)
 
     def opset(self, node: ir.Node) -> int:
         """The version of the operator set that defines `node`."""
@@ -104,6 +130,10 @@ class Facts:
         """Function bodies have no initializers: a constant there is a node."""
         return graph in self._bodies
 
+    def new_tensor(self, array: npt.NDArray[np.generic], dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
+        """The array as a tensor of the model: in memory, or in a file where memory holds much already."""
+        return self._spool.tensor(array, dtype, name)
+
     def forget(self, value: ir.Value) -> None:
         """The value was given another constant."""
         self._constants.pop(value, None)
@@ -122,9 +152,21 @@ class Facts:
             return None
         known = self._constants.get(value, _UNKNOWN)
         if known is _UNKNOWN:
-            known = self._compute(value)
+            # Nearly every constant is an initializer as it stands.
+            known = self._leaf(value) if value.is_initializer() else self._compute(value)
             self._constants[value] = known
         return known if isinstance(known, np.ndarray) else None
+
+    def dequantized(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
+        """As `constant`, and the result of a DequantizeLinear of constants."""
+        node = None if value is None else value.producer()
+        if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+            return self.constant(value)
+        arrays = [self.constant(operand) for operand in node.inputs]
+        if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
+            return None
+        result = self._evaluate(node, list(arrays))
+        return result if isinstance(result, np.ndarray) else None
 
     def overridable(self, value: ir.Value | None) -> bool:
         """Whether the value is an initializer that a caller may replace at run time."""
@@ -135,6 +177,10 @@ class Facts:
         if value.shape is not None:
             return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
         if (array := self._constants.get(value)) is not None and isinstance(array, np.ndarray):
+            return tuple(array.shape)
+        node = value.producer()
+        # Shape inference does not reach the bodies of functions, where constants are nodes.
+        if node is not None and node.op_type == "Constant" and (array := self.constant(value)) is not None:
             return tuple(array.shape)
         rank = self._rank(value)
         return None if rank is None else (None,) * rank
@@ -152,6 +198,8 @@ class Facts:
         for _ in range(64):
             if value.shape is not None:
                 return len(value.shape)
+            if isinstance(array := self._constants.get(value), np.ndarray):
+                return array.ndim
             node = value.producer()
             if node is None or node.domain not in ("", "ai.onnx") or not node.inputs or node.inputs[0] is None:
                 return None

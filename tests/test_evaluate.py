@@ -414,6 +414,12 @@ def test_grid_sample_is_as_torch_computes_it_in_float64(
     np.testing.assert_allclose(exact(model, feeds)[0], wanted.numpy(), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_gather_elements_of_fewer_places(axis: int) -> None:
+    places = np.array([[[1, -1], [0, 1]]], np.int64)
+    check("GatherElements", [normal(0, 2, 3, 4), places], roundings=0, axis=axis)
+
+
 def test_grid_sample_of_opset_16() -> None:
     x, grid = normal(0, 1, 2, 4, 5), np.tanh(normal(1, 1, 3, 3, 2))
     check("GridSample", [x, grid], roundings=64, opset=16, mode="bilinear")

@@ -64,12 +64,16 @@ class Insertion:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time."""
+    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time.
+
+    `reason` says why something is left over, where that is so.
+    """
 
     gauges: dict[ir.Value, Gauge]
     edits: dict[ir.Node, Edit]
     insertions: tuple[Insertion, ...]
     saves: int
+    reason: str = ""
 
 
 def maker_of(value: ir.Value, facts: Facts) -> Party:
@@ -109,27 +113,38 @@ def wires(node: ir.Node) -> Iterator[ir.Value]:
 class Growth:
     """A region as far as it has grown. `todo` are the nodes that have yet to answer for the gauges around them.
 
+    `backward`: the affine moves against the flow of data, so new values are made of old ones by what the model did to
+    them anyway; otherwise old values are, of new ones. The other direction undoes it.
+    `unknown` are the extents that are not known at the affine (see `unknown_extents`).
+    `by` holds, for a value, the one whose gauge led to its own by force.
+    `inserted` is the part of the cost that new nodes make.
     `obstacle` is the first reason for which a party was set aside.
     """
 
     facts: Facts
+    backward: bool
     unknown: tuple[str, ...] | None = ()
     gauges: dict[ir.Value, Gauge] = field(default_factory=dict)
     edits: dict[ir.Node, Edit] = field(default_factory=dict)
     aside: dict[ir.Value, frozenset[Party]] = field(default_factory=dict)
     todo: dict[ir.Node, None] = field(default_factory=dict)
+    by: dict[ir.Value, ir.Value] = field(default_factory=dict)
     cost: int = 0
+    inserted: int = 0
     obstacle: str | None = None
 
     def branch(self) -> Growth:
         return Growth(
             self.facts,
+            self.backward,
             self.unknown,
             dict(self.gauges),
             dict(self.edits),
             dict(self.aside),
             dict(self.todo),
+            dict(self.by),
             self.cost,
+            self.inserted,
             self.obstacle,
         )
 
@@ -148,8 +163,31 @@ class Growth:
         if edit is not None:
             self.edits[node] = edit
 
-    def add(self, value: ir.Value, gauge: Gauge) -> str | None:
-        """Gauge the value; parties outside of the model keep the old one. Returns why that cannot be."""
+    def chain(self, value: ir.Value) -> Iterator[ir.Value]:
+        """The value and those whose gauges led to its own by force."""
+        while True:
+            yield value
+            if value not in self.by:
+                return
+            value = self.by[value]
+
+    def border(self, value: ir.Value) -> str | None:
+        """Why the value cannot change for all of its parties, where the model ends there."""
+        if any(isinstance(taker, Outside) for taker in takers_of(value, self.facts)):
+            return f"{value.name!r} is an output of the graph"
+        if not isinstance(maker_of(value, self.facts), Outside) or self.facts.is_constant(value):
+            return None
+        if value.is_initializer():
+            return f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
+        return f"{value.name!r} is an input of the graph"
+
+    def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> str | None:
+        """Gauge the value; parties outside of the model keep the old one. Returns why that cannot be.
+
+        `by` is the value whose gauge leaves no other way than this one.
+        """
+        if by is not None:
+            self.by[value] = by
         maker, takers = maker_of(value, self.facts), takers_of(value, self.facts)
         self.gauges[value] = gauge
         self.todo.update((party, None) for party in (maker, *takers) if isinstance(party, ir.Node))
@@ -158,7 +196,7 @@ class Growth:
             # Only the node to whose subgraph it belongs takes the new constant; others have it as an operand.
             fixed = [maker, *value.consumers()]
         elif fixed:
-            self.obstacle = self.obstacle or _border(value, fixed[0] is not maker)
+            self.obstacle = self.obstacle or self.border(value)
         for party in dict.fromkeys(fixed):
             if (refused := self.set_aside(value, party)) is not None:
                 return refused
@@ -171,7 +209,9 @@ class Growth:
         after = self._insertion(value)
         if isinstance(before, str) or isinstance(after, str):
             return after if isinstance(after, str) else str(before)
-        self.cost += self._cost_of(after) - self._cost_of(before)
+        dearer = self._cost_of(after) - self._cost_of(before)
+        self.cost += dearer
+        self.inserted += dearer
         if isinstance(party, ir.Node):
             self.todo[party] = None
         return None
@@ -200,6 +240,8 @@ class Growth:
         affine = gauge.to_new if maker_keeps else gauge.to_old
         if affine is None:
             return f"{value.name!r} has other readers, which could not undo a scale of zero"
+        if affine.shifts and maker_keeps is not self.backward:
+            return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
         if self.facts.is_constant(value):
             return Insertion(value, affine, (), readers)
         if value.dtype not in _FLOATS or self.facts.shape(value) is None:
@@ -216,14 +258,6 @@ class Growth:
         elements = self.facts.elements(insertion.value)
         size = insertion.affine.scale.size
         return sum(node_cost(op_type, elements) + constant_cost(size) for op_type in insertion.op_types)
-
-
-def _border(value: ir.Value, is_output: bool) -> str:
-    if is_output:
-        return f"{value.name!r} is an output of the graph"
-    if value.is_initializer():
-        return f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
-    return f"{value.name!r} is an input of the graph"
 
 
 def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:

@@ -182,7 +182,7 @@ def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.gener
         and len(old.uses()) == 1
         and (not old.is_graph_input() or facts.initializers_are_inputs)
     ):
-        old.const_value = ir.Tensor(array, dtype=constant.dtype, name=old.name)
+        old.const_value = facts.new_tensor(array, constant.dtype, old.name)
         old.shape, old.dtype = ir.Shape(array.shape), constant.dtype
         facts.forget(old)
         return old

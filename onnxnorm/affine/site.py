@@ -7,6 +7,7 @@ that it demands on further wires. It looks at nothing but its node and changes n
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -18,7 +19,7 @@ import onnx_ir as ir
 from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 
-__all__ = ["Answer", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Settled", "Site"]
+__all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Settled", "Site"]
 
 Demands: TypeAlias = "tuple[tuple[ir.Value, Gauge], ...]"
 
@@ -66,11 +67,21 @@ class Choice:
     ways: tuple[Settled, ...]
 
 
+class Cause(enum.Enum):
+    """What about an affine stood in the way, where it is one thing alone, whatever the numbers."""
+
+    UNKNOWN = "unknown"
+    ANYTHING = "anything"
+    SHIFT = "shift"
+    NEGATIVE = "negative"
+
+
 @dataclass(frozen=True)
 class Declined:
     """The node cannot go along; `reason` continues the sentence "node X ..."."""
 
     reason: str
+    cause: Cause = Cause.UNKNOWN
 
 
 Answer: TypeAlias = "Settled | Choice | Declined"
@@ -105,6 +116,11 @@ class Site:
         array = self.constant(index)
         return None if array is None else np.asarray(array, np.float64)
 
+    def bias64(self, index: int) -> FloatArray | None:
+        """As `constant64`, behind a DequantizeLinear too."""
+        array = self.facts.dequantized(self.input(index))
+        return None if array is None else np.asarray(array, np.float64)
+
     def shape_in(self, index: int) -> tuple[Dim, ...] | None:
         value = self.input(index)
         return None if value is None else self.facts.shape(value)
@@ -119,6 +135,11 @@ class Site:
             return value.dtype
         assert array is not None
         return ir.DataType.from_numpy(array.dtype)
+
+    def value_dtype(self, index: int) -> ir.DataType:
+        """The element type of an input, constant or not."""
+        value = self.input(index)
+        return ir.DataType.FLOAT if value is None or value.dtype is None else value.dtype
 
     def integer(self, name: str, default: int) -> int:
         attribute = self.node.attributes.get(name)

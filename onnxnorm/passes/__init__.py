@@ -16,6 +16,7 @@ from onnxnorm.passes.flatten_products import FlattenProducts
 from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
+from onnxnorm.passes.inline_functions import InlineFunctions
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
 from onnxnorm.passes.lower import Lower
 from onnxnorm.passes.recognize import Recognize
@@ -33,6 +34,7 @@ class PassSettings:
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
 PASSES: Mapping[str, PassMaker] = {
+    "inline_functions": lambda journal, settings: InlineFunctions(journal),
     "infer_shapes": lambda journal, settings: InferShapes(),
     "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
@@ -44,8 +46,9 @@ PASSES: Mapping[str, PassMaker] = {
     "account": lambda journal, settings: Account(journal),
 }
 
-FOLDING: tuple[str, ...] = ("infer_shapes", "flatten_products", "fold_affines", "clean", "account")
+FOLDING: tuple[str, ...] = ("inline_functions", "infer_shapes", "flatten_products", "fold_affines", "clean", "account")
 DEFAULT: tuple[str, ...] = (
+    "inline_functions",
     "infer_shapes",
     "recognize",
     "flatten_products",

@@ -108,6 +108,84 @@ def _shape_reader(net: Surroundings, x: str) -> str:
     )
 
 
+def _of_positive(operator: str) -> Case:
+    """The operator on what is positive, or on anything: NaN and infinities then stand where they stood."""
+
+    def case(net: Surroundings, x: str) -> str:
+        if net.coin():
+            x = net.node("Exp", net.node("Tanh", x))
+            x = (
+                net.norm(x)
+                if net.coin() and len(net.shape(x)) >= 2
+                else net.node("Mul", x, net.constant(net.vector(1)))
+            )
+        return net.node(operator, x)
+
+    return case
+
+
+def _pow(net: Surroundings, x: str) -> str:
+    if net.coin():
+        x = net.node("Exp", net.node("Tanh", x))
+        x = net.norm(x) if net.coin() else x
+    exponent = net.pick(2.0, 3.0, 1.0, 0.0, 0.5, -1.0, -2.0, 1.5)
+    if net.coin():
+        return net.node("Pow", x, net.constant(np.full((net.shape(x)[-1],), exponent)))
+    return net.node("Pow", x, net.constant(np.array(int(exponent) if exponent % 1 == 0 and net.coin() else exponent)))
+
+
+def _extrema(operator: str) -> Case:
+    """Max or Min with a constant, of branches, of one value alone."""
+
+    def case(net: Surroundings, x: str) -> str:
+        shape = net.shape(x)
+        operands = [x]
+        for _ in range(net.pick(0, 1, 1, 1, 2)):
+            what = net.pick("constant", "scalar", "branch", "norm", "input")
+            if what == "constant":
+                extents = [extent if net.coin() else 1 for extent in shape]
+                operands.append(net.constant(net.normal(*extents)))
+            elif what == "scalar":
+                operands.append(net.constant(net.normal()))
+            elif what == "branch":
+                operands.append(net.arithmetic(x))
+            elif what == "norm":
+                operands.append(net.norm(x))
+            else:
+                operands.append(net.input(shape, name=f"other{len(operands)}"))
+        return net.node(operator, *net.draw(st.permutations(operands)))
+
+    return case
+
+
+def _where(net: Surroundings, x: str) -> str | list[str]:
+    shape = net.shape(x)
+    extents = [extent if net.coin() else 1 for extent in shape]
+    asked = (
+        net.input(extents, name="asked", element=TensorProto.BOOL)
+        if net.coin()
+        else net.constant(net.random.random(extents) < 0.5)
+    )
+    other = net.pick(
+        net.norm,
+        net.linear_like,
+        net.arithmetic,
+        lambda x: net.constant(net.normal(*shape)),
+        lambda x: net.constant(net.normal()),
+        lambda x: net.input(shape, name="other"),
+        lambda x: net.node("Greater", x, net.constant(np.array(0.0))),
+    )(x)
+    if net.nodes and net.nodes[-1].op_type == "Greater":
+        return net.node("Where", other, x, net.norm(x))
+    return net.node("Where", asked, *((x, other) if net.coin() else (other, x)))
+
+
+def _cumsum(net: Surroundings, x: str) -> str:
+    rank = len(net.shape(x))
+    axis = net.constant(np.array(net.draw(st.integers(-rank, rank - 1)), np.int64))
+    return net.node("CumSum", x, axis, exclusive=net.pick(0, 1), reverse=net.pick(0, 1))
+
+
 CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "Relu": (_plain("Relu"), (2, 3, 4)),
     "LeakyRelu": (_leaky, (2, 3, 4)),
@@ -125,6 +203,14 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "Sum": (_branches("Sum"), (2, 3, 4)),
     "a gate": (_gate, (3, 4)),
     "x times its sigmoid": (_swish, (2, 3, 4)),
+    "Abs": (_plain("Abs"), (2, 3, 4)),
+    "Sqrt": (_of_positive("Sqrt"), (2, 3)),
+    "Reciprocal": (_of_positive("Reciprocal"), (2, 3)),
+    "Pow": (_pow, (2, 3)),
+    "Max": (_extrema("Max"), (2, 3, 4)),
+    "Min": (_extrema("Min"), (2, 3, 4)),
+    "Where": (_where, (2, 3, 4)),
+    "CumSum": (_cumsum, (2, 3, 4)),
 }
 
 

@@ -201,6 +201,76 @@ def _space_to_depth(net: Surroundings, x: str) -> str:
     return net.node("SpaceToDepth", net.norm(y) if net.coin() else y, blocksize=2)
 
 
+def _tile(net: Surroundings, x: str) -> str:
+    return net.node("Tile", x, net.ints(*[net.pick(1, 1, 2) for _ in net.shape(x)]))
+
+
+def _places(net: Surroundings, extent: int, shape: list[int]) -> str:
+    """Indices below `extent`, given or constant."""
+    if net.coin():
+        return net.input(shape, name="places", element=7)
+    return net.constant(net.random.integers(-extent, extent, shape))
+
+
+def _gather_elements(net: Surroundings, x: str) -> str:
+    shape = list(net.shape(x))
+    axis = net.draw(st.integers(0, len(shape) - 1))
+    if shape[axis] < 2:
+        axis = int(np.argmax(shape))
+    extents = [net.pick(extent, extent, max(extent - 1, 1)) for extent in shape]
+    extents[axis] = net.pick(1, 2, shape[axis])
+    return net.node("GatherElements", x, _places(net, shape[axis], extents), axis=axis - net.pick(0, len(shape)))
+
+
+def _gather_nd(net: Surroundings, x: str) -> str:
+    shape = net.shape(x)
+    depth = net.draw(st.integers(1, len(shape) - 1))
+    batch = net.pick(0, 0, 1) if len(shape) > depth + 1 and net.opsets[""] >= 12 else 0
+    looked_up = shape[batch : batch + depth]
+    count = net.pick(1, 2, 3)
+    indices = np.stack([net.random.integers(0, extent, (*shape[:batch], count)) for extent in looked_up], axis=-1)
+    if all(extent >= 2 for extent in looked_up) and net.coin():
+        places = net.input(indices.shape, name="places", element=7)
+    else:
+        places = net.constant(indices)
+    return net.node("GatherND", x, places, batch_dims=batch)
+
+
+def _scatter_nd(net: Surroundings, x: str) -> str:
+    shape = net.shape(x)
+    depth = net.draw(st.integers(1, len(shape)))
+    flat = net.random.permutation(int(np.prod(shape[:depth])))[: net.pick(1, 2)]
+    places = np.stack(np.unravel_index(flat, shape[:depth]), axis=-1)
+    extents = (len(places), *shape[depth:])
+    what = net.pick("constant", "input", "part")
+    if what == "part":
+        updates = net.node("GatherND", net.norm(x), net.constant(places))
+    else:
+        updates = net.constant(net.normal(*extents)) if what == "constant" else net.input(extents, name="updates")
+    extra = {"reduction": net.pick("none", "add", "mul", "max")} if net.coin() else {}
+    return net.node("ScatterND", x, net.constant(places), updates, **extra)
+
+
+def _reverse_sequence(net: Surroundings, x: str) -> str:
+    shape = net.shape(x)
+    batch_axis = net.pick(0, 1)
+    lengths = net.random.integers(1, shape[1 - batch_axis] + 1, shape[batch_axis])
+    return net.node("ReverseSequence", x, net.constant(lengths), batch_axis=batch_axis, time_axis=1 - batch_axis)
+
+
+def _trilu(net: Surroundings, x: str) -> str:
+    offset = [net.constant(np.array(net.pick(-1, 0, 1), np.int64))] if net.coin() else []
+    return net.node("Trilu", x, *offset, upper=net.pick(0, 1))
+
+
+def _grid_sample(net: Surroundings, x: str) -> str:
+    grid = net.input((net.shape(x)[0], 2, 3, 2), name="grid")
+    grid = net.node("Tanh", grid) if net.coin() else grid
+    mode = net.pick("bilinear", "nearest", "bicubic")
+    padding = net.pick("zeros", "border", "reflection")
+    return net.node("GridSample", x, grid, mode=mode, padding_mode=padding, align_corners=net.pick(0, 1))
+
+
 CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "Transpose": (_transpose, (2, 3, 4)),
     "Reshape": (_reshape, (2, 3, 4)),
@@ -219,6 +289,13 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "Resize of channels": (_resized_channels, (3, 4)),
     "DepthToSpace": (_depth_to_space, (4,)),
     "SpaceToDepth": (_space_to_depth, (4,)),
+    "Tile": (_tile, (2, 3, 4)),
+    "GatherElements": (_gather_elements, (2, 3, 4)),
+    "GatherND": (_gather_nd, (2, 3, 4)),
+    "ScatterND": (_scatter_nd, (2, 3, 4)),
+    "ReverseSequence": (_reverse_sequence, (2, 3, 4)),
+    "Trilu": (_trilu, (2, 3, 4)),
+    "GridSample": (_grid_sample, (4,)),
 }
 
 

@@ -82,12 +82,94 @@ def _batched_matmul(net: Surroundings, x: str) -> str:
     return net.node("MatMul", x, net.constant(net.normal(net.pick(1, 2), *shape[:-2], shape[-1], 3)))
 
 
+def _attention(net: Surroundings, x: str) -> str:
+    """Queries and keys of the same value, scaled on any side."""
+    shape = net.shape(x)
+    rank = len(shape)
+    order = [*range(rank - 2), rank - 1, rank - 2]
+
+    def scaled(y: str) -> str:
+        return net.node("Mul", y, net.constant(net.vector(1, net.kind()))) if net.coin() else y
+
+    queries = scaled(net.node("MatMul", x, net.constant(net.normal(shape[-1], 3))) if net.coin() else x)
+    width = net.shape(queries)[-1]
+    keys = net.node("MatMul", x, net.constant(net.normal(shape[-1], width))) if net.coin() or width == 3 else x
+    scores = scaled(net.node("MatMul", queries, net.node("Transpose", scaled(keys), perm=order)))
+    return net.node("Softmax", scores) if net.coin() else scores
+
+
+def _gemm_from_the_left(net: Surroundings, x: str) -> str:
+    shape = net.shape(x)
+    trans_a, trans_b = net.pick(0, 1), net.pick(0, 0, 1)
+    inner, columns = shape[::-1] if trans_b else shape
+    first = net.constant(net.normal(*((inner, 4) if trans_a else (4, inner))))
+    added = net.pick(None, (columns,), (4, 1), (4, columns), ())
+    inputs = [first, x] + ([] if added is None else [net.constant(net.normal(*added))])
+    return net.node("Gemm", *inputs, transA=trans_a, transB=trans_b, alpha=net.pick(1.0, -0.5), beta=net.pick(1.0, 2.0))
+
+
+def _gemm_that_adds(net: Surroundings, x: str) -> str:
+    """C depends on the input as well."""
+    rows, inner = net.shape(x)
+    outputs = net.pick(2, 3)
+    added = net.node("MatMul", x, net.constant(net.normal(inner, outputs)))
+    added = net.pick(lambda y: y, net.norm, lambda y: net.node("Relu", y))(added)
+    if net.pick(0, 0, 1):
+        added = net.input(net.pick((outputs,), (rows, 1), (1, outputs)), name="added")
+    return net.node("Gemm", x, net.constant(net.normal(inner, outputs)), added, beta=net.pick(1.0, 0.5, 0.0))
+
+
+def _gemm_of_values(net: Surroundings, x: str) -> str:
+    rows, _ = net.shape(x)
+    return net.node("Gemm", x, net.norm(x), net.constant(net.normal(rows, 1)), transB=1, alpha=net.pick(1.0, 0.5))
+
+
+def _einsum(net: Surroundings, x: str) -> str:
+    shape = net.shape(x)
+    letters = "abcd"[: len(shape)]
+    kind = net.pick("last", "channel", "kept", "two", "itself")
+    if kind == "last":
+        return net.node(
+            "Einsum", x, net.constant(net.normal(shape[-1], 3)), equation=f"{letters},{letters[-1]}z->{letters[:-1]}z"
+        )
+    if kind == "channel":
+        result = letters.replace("b", "z")
+        return net.node("Einsum", net.constant(net.normal(3, shape[1])), x, equation=f"zb, {letters} -> {result}")
+    if kind == "kept":
+        return net.node("Einsum", x, net.constant(net.normal(shape[1])), equation=f"{letters},b->{letters}")
+    if kind == "two":
+        return net.node("Einsum", x, net.norm(x), equation=f"{letters},{letters[:-1]}z->{letters[:-2]}{letters[-1]}z")
+    return net.node("Einsum", x, equation=f"{letters}->{letters[::-1]}")
+
+
+def _recurrent(operator: str, gates: int) -> Case:
+    def case(net: Surroundings, x: str) -> str:
+        time, batch, width = net.shape(x)
+        directions = net.pick(1, 1, 2)
+        inputs = [x, *(net.constant(net.normal(directions, gates * 2, size)) for size in (width, 2))]
+        if net.coin():
+            inputs.append(net.constant(net.normal(directions, 2 * gates * 2)))
+        direction = "bidirectional" if directions == 2 else net.pick("forward", "reverse")
+        y = net.node(operator, *inputs, hidden_size=2, direction=direction)
+        return net.node("Reshape", y, net.ints(time, batch, 2 * directions)) if directions == 1 else y
+
+    return case
+
+
 CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "Conv": (_conv, (3, 4, 5)),
     "ConvTranspose": (_conv_transpose, (3, 4)),
     "Gemm": (_gemm, (2,)),
     "MatMul": (_matmul, (2, 3, 4)),
     "MatMul of a batch": (_batched_matmul, (2, 3)),
+    "MatMul of two values": (_attention, (2, 3)),
+    "Gemm from the left": (_gemm_from_the_left, (2,)),
+    "Gemm that adds a value": (_gemm_that_adds, (2,)),
+    "Gemm of values": (_gemm_of_values, (2,)),
+    "Einsum": (_einsum, (2, 3, 4)),
+    "LSTM": (_recurrent("LSTM", 4), (3,)),
+    "GRU": (_recurrent("GRU", 3), (3,)),
+    "RNN": (_recurrent("RNN", 1), (3,)),
 }
 
 

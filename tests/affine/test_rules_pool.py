@@ -59,13 +59,25 @@ def _reduction(operator: str) -> Case:
     return case
 
 
+def _lp_pool(net: Surroundings, x: str) -> str:
+    kernel = [min(2, n) for n in net.shape(x)[2:]]
+    pads = [net.pick(0, k - 1) for k in (*kernel, *kernel)]
+    return net.node("LpPool", x, kernel_shape=kernel, p=net.pick(1, 2, 3), pads=pads)
+
+
+def _global_lp_pool(net: Surroundings, x: str) -> str:
+    return net.node("GlobalLpPool", x, p=net.pick(1, 2, 3))
+
+
 CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "MaxPool": (_pool("MaxPool"), (3, 4)),
     "AveragePool": (_pool("AveragePool"), (3, 4)),
     "GlobalAveragePool": (_whole("GlobalAveragePool"), (3, 4, 5)),
     "GlobalMaxPool": (_whole("GlobalMaxPool"), (3, 4, 5)),
     **{operator: (_reduction(operator), (2, 3, 4)) for operator in
-       ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")},
+       ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")},
+    "LpPool": (_lp_pool, (3, 4)),
+    "GlobalLpPool": (_global_lp_pool, (3, 4)),
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Elementwise operators of values that depend on the input: which affines pass through them.
 
 Relu, LeakyRelu, PRelu     f(s x) = s f(x) for s >= 0; nothing for a shift
-Clip                       f(s x + t) with bounds (bound - t) / s, if s > 0 and one affine serves all channels
+Clip                       f(s x + t) with bounds (bound - t) / s, if s > 0 and one affine serves all channels;
+                           s of any channel where the bounds are zero or infinite
 Add, Sub, Sum              s a + s b + (t_a + t_b): one scale for all terms, shifts add up
 Mul, Div                   scales multiply (of a divisor: divide); nothing for a shift
 Identity, Dropout          everything, at inference
@@ -18,9 +19,21 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross, unchanged
 from onnxnorm.affine.rules.sources import source
-from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
-__all__ = ["add", "cast", "clip", "dropout", "identity", "multiply", "prelu", "rectifier", "shape"]
+__all__ = [
+    "add",
+    "cast",
+    "clip",
+    "dropout",
+    "identity",
+    "multiply",
+    "onto_operand",
+    "onto_result",
+    "prelu",
+    "rectifier",
+    "shape",
+]
 
 
 def identity(site: Site) -> Answer:
@@ -46,9 +59,9 @@ def dropout(site: Site) -> Answer:
 
 def _scaled_by_non_negative(gauge: Gauge) -> Gauge | Declined:
     if gauge.shifts:
-        return Declined("bends at zero, so no shift passes it")
+        return Declined("bends at zero, so no shift passes it", Cause.SHIFT)
     if not gauge.non_negative:
-        return Declined("bends at zero, so no negative scale passes it")
+        return Declined("bends at zero, so no negative scale passes it", Cause.NEGATIVE)
     return gauge
 
 
@@ -95,18 +108,22 @@ def prelu(site: Site) -> Answer:
 
 
 def cast(site: Site) -> Answer:
-    """Between float and double nothing is lost; other types have another range or other precision."""
+    """Between float and double nothing is lost, unless constants in double would have to be rounded to float."""
     value = site.input(0)
-    types = {None if value is None else value.dtype, ir.DataType(site.integer("to", 0))}
-    if types <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}:
-        return cross(site, unchanged, unchanged)
-    return Declined("changes to a type of other range or precision")
+    before, after = None if value is None else value.dtype, ir.DataType(site.integer("to", 0))
+    if site.gauge_in(0) is None and before is ir.DataType.FLOAT and after is ir.DataType.DOUBLE:
+        return Declined("widens the type, and before it the affine would be rounded")
+    if not {before, after} <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}:
+        return Declined("changes to a type of other range or precision")
+    return cross(site, unchanged, unchanged)
 
 
 def clip(site: Site) -> Answer:
     gauge = site.gauge_in(0) or site.gauge_out()
     if gauge is None:
         return Declined("has bounds that depend on the input")
+    if not gauge.shifts and gauge.positive and _bounds_are_rays(site):
+        return cross(site, unchanged, unchanged)
     if gauge.axes or not gauge.positive or gauge.to_new is None:
         return Declined("has one pair of bounds, so only one positive scale and shift for all channels passes it")
     value, output = site.input(0), site.output()
@@ -134,10 +151,26 @@ def clip(site: Site) -> Answer:
     return Settled(Edit(tuple(bounds), what="moves its bounds"), demands)
 
 
+def _bounds_are_rays(site: Site) -> bool:
+    """Whether every bound is zero, infinite or missing: a positive scale leaves it where it is."""
+    for index, name in ((1, "min"), (2, "max")):
+        if site.opset < 11:
+            bound = site.number(name, np.inf)
+        elif site.input(index) is None:
+            continue
+        else:
+            array = site.constant64(index)
+            bound = np.nan if array is None or array.size != 1 else array.item()
+        largest = np.finfo(np.float32).max if site.opset < 11 else np.inf
+        if bound != 0.0 and not abs(bound) >= largest:
+            return False
+    return True
+
+
 def add(site: Site) -> Answer:
     """Add, Sub and Sum; with one operand that is not constant they are sources."""
     dynamic = [index for index in range(len(site.node.inputs)) if site.constant(index) is None]
-    if site.node.op_type != "Sum" and len(dynamic) == 1:
+    if len(dynamic) == 1:
         return source(site)
     if len(dynamic) < len(site.node.inputs):
         return Declined("adds constants among several values")
@@ -152,7 +185,7 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
     if rank is None or any(shape is None for shape in shapes):
         return Declined("adds values whose rank is not known")
     gauge_out = site.gauge_out()
-    lifted = [_lifted(site.gauge_in(index), rank) for index in range(len(signs))]
+    lifted = [onto_result(site.gauge_in(index), rank) for index in range(len(signs))]
     known = [gauge for gauge in [gauge_out, *lifted] if gauge is not None]
     # Both directions of a gauge obey the same law, so any one that all of them have will do.
     backward = all(gauge.to_new is not None for gauge in known)
@@ -180,13 +213,12 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
         onward = _scaled_operands(site, free, only_scale, site.demand(output, gauge_of(scale, shift)))
         if isinstance(onward, Declined) or not np.any(shift):
             return onward
-        ways.append(onward)
     missing = (0.0 if gauge_out is None else side(gauge_out).shift) - shift
     if gauge_out is not None and not np.any(np.abs(missing) > 1e-13 * np.abs(side(gauge_out).shift)):
         return _scaled_operands(site, free, only_scale, ())
     for taker in free:
         # One other operand takes the whole difference, the rest carry the scale alone.
-        taken = _lowered(site, taker, gauge_of(scale, signs[taker] * missing))
+        taken = onto_operand(site, taker, gauge_of(scale, signs[taker] * missing))
         rest = _scaled_operands(site, [index for index in free if index != taker], only_scale, ())
         value = site.input(taker)
         if taken is not None and value is not None and isinstance(rest, Settled):
@@ -194,17 +226,19 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
             ways.append(
                 Settled(None, demands if gauge_out is not None else (*demands, *site.demand(output, only_scale)))
             )
+    if gauge_out is None and isinstance(onward, Settled):
+        ways.append(onward)
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the shift")
 
 
-def _lifted(gauge: Gauge | None, rank: int) -> Gauge | None:
+def onto_result(gauge: Gauge | None, rank: int) -> Gauge | None:
     """The gauge of an operand as one of the result, whose rank may be higher."""
     if gauge is None:
         return None
     return gauge.map(lambda array: array.reshape((1,) * (rank - array.ndim) + array.shape))
 
 
-def _lowered(site: Site, index: int, gauge: Gauge) -> Gauge | None:
+def onto_operand(site: Site, index: int, gauge: Gauge) -> Gauge | None:
     """The gauge of the result as one of operand `index`; None where it varies along what that broadcasts over."""
     shape = site.shape_in(index)
     assert shape is not None
@@ -222,12 +256,12 @@ def _lowered(site: Site, index: int, gauge: Gauge) -> Gauge | None:
 
 def _scaled_operands(site: Site, indices: Sequence[int], gauge: Gauge, demands: Demands) -> Settled | Declined:
     for index in indices:
-        lowered = _lowered(site, index, gauge)
-        if lowered is None:
+        own = onto_operand(site, index, gauge)
+        if own is None:
             return Declined("broadcasts an operand along the axis on which the affine varies")
         value = site.input(index)
         assert value is not None
-        demands += site.demand(value, lowered)
+        demands += site.demand(value, own)
     return Settled(None, demands)
 
 
@@ -242,7 +276,7 @@ def multiply(site: Site) -> Answer:
     if rank is None or any(shape is None for shape in shapes):
         return Declined("multiplies values whose rank is not known")
     gauge_out = site.gauge_out()
-    lifted = [_lifted(site.gauge_in(index), rank) for index in range(2)]
+    lifted = [onto_result(site.gauge_in(index), rank) for index in range(2)]
     if any(gauge.shifts for gauge in (gauge_out, *lifted) if gauge is not None):
         return Declined("multiplies by a value that depends on the input, so no shift passes it")
     power = (1.0, -1.0 if site.node.op_type == "Div" else 1.0)
@@ -272,7 +306,7 @@ def multiply(site: Site) -> Answer:
             wanted = gauge_out
         else:
             continue
-        lowered = _lowered(site, taker, wanted)
-        if lowered is not None and value is not None:
-            ways.append(Settled(None, site.demand(value, lowered)))
+        own = onto_operand(site, taker, wanted)
+        if own is not None and value is not None:
+            ways.append(Settled(None, site.demand(value, own)))
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the scale")

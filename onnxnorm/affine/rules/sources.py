@@ -17,12 +17,12 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
-from onnxnorm.affine.cost import LONE_ARITHMETIC, node_cost
+from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["AffineNode", "affine_of", "is_affine", "source"]
 
-_ELEMENTWISE = LONE_ARITHMETIC
+_ELEMENTWISE = ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
@@ -113,6 +113,8 @@ def _epsilon(value: ir.Value | None) -> float:
 
 
 def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    if facts.opset(node) < 7 and node.op_type in ("Mul", "Add", "Sub", "Div"):
+        return _elementwise_before_7(node, facts)
     operands = [facts.constant(value) for value in node.inputs]
     dynamic = [index for index, array in enumerate(operands) if array is None]
     if len(dynamic) != 1:
@@ -125,30 +127,62 @@ def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return Declined("has an input whose rank is not known")
     if value.dtype not in _FLOATS:
         return Declined("does not compute in floating point")
-    if facts.opset(node) < 7 and node.op_type != "Neg":
-        return Declined("broadcasts by the rules from before opset 7")
     if node.op_type == "Neg":
         return AffineNode(data, ChannelAffine.of(-1.0, 0.0, len(shape)))
-    constant = np.asarray(operands[1 - data], np.float64)
+    if node.op_type == "Sum":
+        constant = np.asarray(sum(np.asarray(array, np.float64) for array in operands if array is not None))
+    else:
+        constant = np.asarray(operands[1 - data], np.float64)
+    if node.op_type == "Sum" and len(operands) == 1:
+        return AffineNode(data, ChannelAffine.identity(len(shape)))
     if constant.ndim > len(shape):
         return Declined("has a constant that raises the rank of the result")
     for extent, dim in zip(reversed(constant.shape), reversed(shape), strict=False):
         if extent != 1 and extent != dim:
             return Declined("has a constant that enlarges the result, or may do so")
-    if node.op_type == "Div" and data == 1:
+    return _arithmetic(node.op_type, data, constant, len(shape))
+
+
+def _arithmetic(op_type: str, data: int, constant: FloatArray, rank: int) -> AffineNode | Declined:
+    """The operator with a constant that broadcasts to the rank."""
+    if op_type == "Div" and data == 1:
         return Declined("divides by a value that depends on the input")
     scale, shift = np.ones(()), np.zeros(())
-    if node.op_type == "Mul":
+    if op_type == "Mul":
         scale = constant
-    elif node.op_type == "Div":
+    elif op_type == "Div":
         scale = 1.0 / constant
-    elif node.op_type == "Add":
+    elif op_type in ("Add", "Sum"):
         shift = constant
     elif data == 0:
         shift = -constant
     else:
         scale, shift = -scale, constant
-    return AffineNode(data, ChannelAffine.of(scale, shift, len(shape)))
+    return AffineNode(data, ChannelAffine.of(scale, shift, rank))
+
+
+def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    """Before opset 7 the second operand was laid onto the axes of the first from `axis` on, if `broadcast` was set."""
+    value, constant = node.inputs[0], facts.constant(node.inputs[1])
+    shape = None if value is None else facts.shape(value)
+    if value is None or constant is None or facts.constant(value) is not None:
+        return Declined("does not have its constant as second operand")
+    if shape is None or value.dtype not in _FLOATS:
+        return Declined("has an input whose rank or type is not known")
+    array = np.asarray(constant, np.float64)
+    if "broadcast" in node.attributes and node.attributes["broadcast"].as_int():
+        start = node.attributes["axis"].as_int() if "axis" in node.attributes else len(shape) - array.ndim
+        start += len(shape) if start < 0 else 0
+        behind = len(shape) - start - array.ndim
+        if start < 0 or behind < 0:
+            return Declined("has a constant that does not lie on the axes of its input")
+        array = array.reshape(array.shape + (1,) * behind)
+    elif array.ndim != len(shape):
+        return Declined("has a constant of another rank than its input")
+    for extent, dim in zip(reversed(array.shape), reversed(shape), strict=False):
+        if extent != 1 and extent != dim:
+            return Declined("has a constant that enlarges the result, or may do so")
+    return _arithmetic(node.op_type, 0, array, len(shape))
 
 
 def source(site: Site) -> Answer:
@@ -209,9 +243,14 @@ def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None
         "shift" if kind == "Add" else "scale", partial(leading_axes_dropped, values), _dtype(site, found)
     )
     cost = _cost(site, kind) - before
-    attributes = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
+    attributes: dict[str, ir.Attr | None] = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
     if site.opset < 7:
-        return None
+        start = new.axes[0] if new.axes else 0
+        inner = values[(0,) * start].reshape(values.shape[start : max(new.axes, default=-1) + 1])
+        if any(extent == 1 for extent in inner.shape):
+            return None
+        constant = Constant(constant.role, partial(np.array, inner), constant.dtype)
+        attributes |= {"broadcast": ir.AttrInt64("broadcast", 1), "axis": ir.AttrInt64("axis", start)}
     return Edit((found.data, constant), op_type=kind, attributes=attributes, cost=cost, what="absorbs")
 
 
@@ -228,7 +267,7 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
     assert value is not None
     shape = site.facts.shape(value)
     per_activation = site.node.op_type == "BatchNormalization" and site.integer("spatial", 1) == 0 and site.opset < 9
-    if new.rank < 2 or any(axis != 1 for axis in new.axes) or site.opset < 7 or per_activation or shape is None:
+    if new.rank < 2 or any(axis != 1 for axis in new.axes) or per_activation or shape is None:
         return None
     channels = shape[1]
     if site.node.op_type == "BatchNormalization":
@@ -247,7 +286,11 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
         for index, (role, vector, dtype) in enumerate(zip(roles, values, dtypes, strict=True), start=1)
     )
     cost = _cost(site, "BatchNormalization") - _cost(site, site.node.op_type)
-    attributes = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
+    attributes: dict[str, ir.Attr | None] = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
+    if site.opset < 7:
+        attributes |= {"is_test": ir.AttrInt64("is_test", 1), "broadcast": None, "axis": None}
+        if site.opset < 6:
+            attributes["consumed_inputs"] = ir.AttrInt64s("consumed_inputs", [0, 0, 0, 1, 1])
     return Edit(
         (found.data, *constants), op_type="BatchNormalization", attributes=attributes, cost=cost, what="absorbs"
     )
