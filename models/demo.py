@@ -131,18 +131,20 @@ def measure(files: Files, *, seconds: float = 1.0) -> Outcome:
 def latencies(sessions: Sequence[onnxruntime.InferenceSession], feeds: Feeds, seconds: float) -> list[float]:
     """The median latency of each session in milliseconds.
 
-    The sessions take turns, so that whatever else slows the machine meets all of them alike. Three rounds warm up; at
-    least five are timed.
+    The sessions take turns, in one order and then in the other, so that whatever else slows the machine meets all of
+    them alike. Two rounds warm up; at least six are timed.
     """
     times: list[list[float]] = [[] for _ in sessions]
+    turns = list(zip(sessions, times, strict=True))
     end = time.perf_counter() + seconds
-    rounds = -3
-    while rounds < 5 or time.perf_counter() < end:
-        for session, own in zip(sessions, times, strict=True):
+    rounds = -2
+    while rounds < 6 or time.perf_counter() < end:
+        for session, own in turns:
             start = time.perf_counter()
             session.run(None, feeds)
             if rounds >= 0:
                 own.append(1e3 * (time.perf_counter() - start))
+        turns.reverse()
         rounds += 1
     return [statistics.median(own) for own in times]
 

@@ -19,6 +19,7 @@ from onnx.reference.ops.op_resize import Resize as ReferenceResize
 
 from onnxnorm import _evaluate_windows as windowed
 from onnxnorm._evaluate_norms import NORMALIZATIONS, Node
+from onnxnorm._evaluate_sampling import grid_sample
 
 __all__ = ["REPLACEMENTS", "is_real", "lift"]
 
@@ -121,6 +122,42 @@ def _cast(node: Node, x: Array, *, to: int, saturate: int = 1, round_mode: str =
 
 def _cast_like(node: Node, x: Array, like: Array, *, saturate: int = 1, round_mode: str = "up") -> Array:
     return _cast(node, x, to=onnx.helper.np_dtype_to_tensor_dtype(like.dtype), saturate=saturate, round_mode=round_mode)
+
+
+def _pad(
+    node: Node,
+    x: Array,
+    pads: Any = None,
+    fill: Any = None,
+    axes: Any = None,
+    *,
+    mode: str = "constant",
+    value: float = 0.0,
+    paddings: Any = None,
+) -> Array:
+    """The reference fails on negative pads, which cut; as in onnxruntime they cut before anything is added."""
+    amounts = np.ravel(paddings if pads is None else pads)
+    where = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in np.ravel(axes)]
+    widths, cuts = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
+    for axis, before, after in zip(where, amounts[: len(where)], amounts[len(where) :], strict=True):
+        widths[axis] = (max(int(before), 0), max(int(after), 0))
+        cuts[axis] = slice(max(-int(before), 0), x.shape[axis] - max(-int(after), 0))
+    kept = x[tuple(cuts)]
+    if mode == "constant":
+        filling = np.asarray(value if fill is None else fill, dtype=x.dtype).reshape(())
+        return np.pad(kept, widths, constant_values=filling)
+    return np.pad(kept, widths, mode=mode)  # type: ignore[call-overload,no-any-return]
+
+
+def _gather_elements(node: Node, x: Array, places: Array, *, axis: int = 0) -> Array:
+    """The reference refuses indices that are shorter than the data along another axis."""
+    near = tuple(slice(None) if a == axis % x.ndim else slice(n) for a, n in enumerate(places.shape))
+    return np.take_along_axis(x[near], places, axis)
+
+
+def _grid_sample(node: Node, x: Array, grid: Array, **rest: Any) -> Array:
+    """Rounds places to float32 and walks every element in Python in the reference."""
+    return grid_sample(x, grid, **rest)
 
 
 def _erf(node: Node, x: Array) -> Array:
@@ -258,17 +295,20 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ConvTranspose": _conv_transpose,
     "DequantizeLinear": _dequantize_linear,
     "Erf": _erf,
+    "GatherElements": _gather_elements,
     "GlobalLpPool": _global_lp_pool,
     "GlobalMaxPool": _global_max_pool,
+    "GridSample": _grid_sample,
     "Hardmax": _along(_hardmax),
     "LogSoftmax": _along(_log_softmax),
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
     "Mean": _mean,
+    "Pad": _pad,
     "Softmax": _along(_softmax),
     **{
         op: _refuse(_FLOAT32_INSIDE)
-        for op in ("AffineGrid", "CausalConvWithState", "GridSample", "LinearAttention", "MelWeightMatrix")
+        for op in ("AffineGrid", "CausalConvWithState", "LinearAttention", "MelWeightMatrix")
     },
     **{
         op: _refuse(_RANDOM)

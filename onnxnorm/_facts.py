@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-__all__ = ["Dim", "Facts"]
+from onnxnorm._spool import spool_of
+
+__all__ = ["Dim", "Facts", "all_graphs"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -72,14 +74,26 @@ class Facts:
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
         self._names = {value.name for value in _all_values(model) if value.name}
+        self._owners = _owners(model)
+        self._spool = spool_of(model)
 
     def opset(self, node: ir.Node) -> int:
         """The version of the operator set that defines `node`."""
-        graph = node.graph
-        imports = self._opsets
-        if graph is not None and graph.opset_imports.get(node.domain) is not None:
-            imports = graph.opset_imports
-        return node.version or imports.get(node.domain, 1)
+        return node.version or (self._opsets if node.graph is None else self._imports(node.graph)).get(node.domain, 1)
+
+    def opset_of(self, graph: ir.Graph) -> int:
+        """The version of the standard operator set that nodes of `graph` are defined by."""
+        return self._imports(graph).get("", 1)
+
+    def _imports(self, graph: ir.Graph) -> Mapping[str, int]:
+        # Only the main graph and the bodies of functions import operator sets; a subgraph has those around it.
+        while not graph.opset_imports and (owner := self._owners.get(graph)) is not None and owner.graph is not None:
+            graph = owner.graph
+        return graph.opset_imports or self._opsets
+
+    def owner(self, graph: ir.Graph) -> ir.Node | None:
+        """The node (If, Loop, Scan) whose subgraph this is; None for the main graph and the bodies of functions."""
+        return self._owners.get(graph)
 
     @property
     def initializers_are_inputs(self) -> bool:
@@ -92,6 +106,10 @@ class Facts:
     def is_function_body(self, graph: ir.Graph) -> bool:
         """Function bodies have no initializers: a constant there is a node."""
         return graph in self._bodies
+
+    def new_tensor(self, array: npt.NDArray[np.generic], dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
+        """The array as a tensor of the model: in memory, or in a file where memory holds much already."""
+        return self._spool.tensor(array, dtype, name)
 
     def forget(self, value: ir.Value) -> None:
         """The value was given another constant."""
@@ -111,9 +129,21 @@ class Facts:
             return None
         known = self._constants.get(value, _UNKNOWN)
         if known is _UNKNOWN:
-            known = self._compute(value)
+            # Nearly every constant is an initializer as it stands.
+            known = self._leaf(value) if value.is_initializer() else self._compute(value)
             self._constants[value] = known
         return known if isinstance(known, np.ndarray) else None
+
+    def dequantized(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
+        """As `constant`, and the result of a DequantizeLinear of constants."""
+        node = None if value is None else value.producer()
+        if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+            return self.constant(value)
+        arrays = [self.constant(operand) for operand in node.inputs]
+        if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
+            return None
+        result = self._evaluate(node, list(arrays))
+        return result if isinstance(result, np.ndarray) else None
 
     def overridable(self, value: ir.Value | None) -> bool:
         """Whether the value is an initializer that a caller may replace at run time."""
@@ -304,9 +334,27 @@ def _array_of_constant_node(node: ir.Node) -> object:
     return None
 
 
+def _owners(model: ir.Model) -> dict[ir.Graph, ir.Node]:
+    owners = {}
+    for graph in all_graphs(model):
+        for node in graph:
+            for attribute in node.attributes.values():
+                if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
+                    owners[attribute.as_graph()] = node
+                elif attribute.type is ir.AttributeType.GRAPHS and not attribute.is_ref():
+                    owners.update((body, node) for body in attribute.as_graphs())
+    return owners
+
+
+def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """The main graph, the bodies of functions, and the subgraphs of all of them."""
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        yield graph
+        yield from graph.subgraphs()
+
+
 def _all_values(model: ir.Model) -> Iterable[ir.Value]:
-    graphs: list[ir.Graph] = [*model.graphs(), *(function.graph for function in model.functions.values())]
-    for graph in graphs:
+    for graph in all_graphs(model):
         yield from graph.inputs
         yield from graph.initializers.values()
         for node in graph:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
-from onnxnorm._model_io import load
-from onnxnorm._optimize import OptimizeResult, Rewrite, optimize
+from onnxnorm._model_io import load, name_of
+from onnxnorm._optimize import OptimizeResult, Rewrite, transform
+from onnxnorm.passes.infer_shapes import infer_shapes
 
 __all__ = ["Fate", "NormRecord", "account", "inspect"]
 
@@ -90,9 +90,14 @@ _OWN_DOMAIN = "onnxnorm"
 
 @dataclass(frozen=True)
 class _Found:
+    """A normalization as it is before anything changes."""
+
     node: ir.Node
     kind: str
     path: str
+    op_type: str
+    domain: str
+    shape: tuple[int | str | None, ...] | None
 
 
 def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple[NormRecord, ...]:
@@ -109,7 +114,8 @@ def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple
     Raises:
         OnnxNormError: the model cannot be read.
     """
-    return account(load(model), optimize)[1]
+    name = name_of(model)
+    return account(load(model), lambda loaded: transform(loaded, name=name))[1]
 
 
 def account(
@@ -119,30 +125,30 @@ def account(
 
     Args:
         model: as `load` returns it; its shapes are inferred in place.
-        transform: is given the model and leaves it as it is.
+        transform: is given the model, which it may change.
 
     Returns:
         the result of `transform`, and the records as `inspect` returns them.
     """
+    infer_shapes(model)
     found = tuple(_normalizations(model))
     renamed = _name_apart(model, found)
+    names = [entry.node.name or "" for entry in found]
     result = transform(model)
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    after = result.model if isinstance(result.model, ir.Model) else ir.from_proto(result.model)
+    after = result._model
     rewrites = _by_node(result.rewrites)
     declined = {decline.node: decline.reason for decline in result.declined}
     remaining = {node.name for node, _ in _nodes(after)}
     records = []
-    for entry in found:
-        name = entry.node.name or ""
-        records.append(_record(entry, rewrites.get(name, ()), declined, name in remaining))
-    known = {entry.node.name for entry in found}
+    for entry, name in zip(found, names, strict=True):
+        records.append(_record(entry, name, rewrites.get(name, ()), declined, name in remaining))
+    known = set(names)
     for entry in _normalizations(after):
         name = entry.node.name or ""
         raised = [rewrite for rewrite in rewrites.get(name, ()) if _fate_of(rewrite) is Fate.RAISED]
         if name not in known and raised:
-            records.append(_record(entry, raised, declined, True))
-    for node in (*(node for node, _ in _nodes(model)), *(node for node, _ in _nodes(after))):
+            records.append(_record(entry, name, raised, declined, True))
+    for node in (*(entry.node for entry in found), *(node for node, _ in _nodes(after))):
         if node.name in renamed:
             node.name = renamed[node.name]
     return result, tuple(records)
@@ -188,7 +194,8 @@ def _normalizations(model: ir.Model) -> Iterator[_Found]:
     for node, path in _nodes(model):
         kind = kind_of(node)
         if kind is not None:
-            yield _Found(node, kind, path)
+            shape = _shape_of(node.inputs[0] if node.inputs else None)
+            yield _Found(node, kind, path, node.op_type, node.domain, shape)
 
 
 def _name_apart(model: ir.Model, found: Iterable[_Found]) -> dict[str, str]:
@@ -223,9 +230,9 @@ def _fate_of(rewrite: Rewrite) -> Fate:
     return {"raise": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
 
 
-def _record(entry: _Found, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains: bool) -> NormRecord:
-    node = entry.node
-    name = node.name or ""
+def _record(
+    entry: _Found, name: str, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains: bool
+) -> NormRecord:
     fate = _fate_of(rewrites[-1]) if rewrites else Fate.ABSORBED
     reason = "; ".join(rewrite.detail for rewrite in rewrites) or "nothing reads its result"
     if remains and fate is not Fate.RAISED:
@@ -234,11 +241,11 @@ def _record(entry: _Found, rewrites: Sequence[Rewrite], declined: Mapping[str, s
     return NormRecord(
         kind=entry.kind,
         node=name,
-        shape=_shape_of(node.inputs[0] if node.inputs else None),
+        shape=entry.shape,
         fate=fate,
         reason=reason,
-        op_type=node.op_type,
-        domain=node.domain,
+        op_type=entry.op_type,
+        domain=entry.domain,
         path=entry.path,
     )
 

@@ -12,8 +12,11 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm import _model_io
+from onnxnorm._collector import collector_paused
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_io import ModelLike
+from onnxnorm._pass_guard import run_pass
+from onnxnorm._spool import spool_of
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
@@ -40,9 +43,26 @@ class OptimizeResult:
         """The result: an `onnx_ir.Model` if that came in, a `ModelProto` otherwise."""
         return self._model if self._as_ir else _model_io.to_proto(self._model)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole result to `path`, or leave what is there untouched."""
-        _model_io.save(self._model, path)
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        external_data: bool | None = None,
+        shard_size: int | None = None,
+        share_data: bool = False,
+    ) -> None:
+        """Write the whole result to `path`, or leave what is there untouched.
+
+        Args:
+            path: the file to write; it may be the one that the original was read from.
+            external_data: weights in a second file, `path` with `.data` behind; by default where they exceed 2 GB.
+            shard_size: weights in several files of at most that many bytes.
+            share_data: weights that are as they were stay in the data files of the original, beside which `path` lies.
+
+        Raises:
+            OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
+        """
+        _model_io.save(self._model, path, external_data=external_data, shard_size=shard_size, share_data=share_data)
 
 
 def optimize(
@@ -52,6 +72,7 @@ def optimize(
     target: str = "portable",
     verify: bool = False,
     freeze_inputs: bool = False,
+    workspace: str | os.PathLike[str] | None = None,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -61,27 +82,51 @@ def optimize(
         target: what the result is to run on, one of `TARGETS`.
         verify: prove the result against the original with `onnxnorm.verify`.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
+        workspace: a folder for new weights that are too many for memory; by default that for temporary files.
 
     Raises:
         OnnxNormError: the model cannot be read, a pass or target is unknown, or the result failed verification.
     """
+    result = transform(
+        _model_io.load(model),
+        passes=passes,
+        target=target,
+        freeze_inputs=freeze_inputs,
+        workspace=workspace,
+        name=_model_io.name_of(model),
+        as_ir=isinstance(model, ir.Model),
+    )
+    if verify:
+        _prove(model, result)
+    return result
+
+
+@collector_paused
+def transform(
+    work: ir.Model,
+    *,
+    passes: Sequence[str] | None = None,
+    target: str = "portable",
+    freeze_inputs: bool = False,
+    workspace: str | os.PathLike[str] | None = None,
+    name: str = "the model",
+    as_ir: bool = False,
+) -> OptimizeResult:
+    """What `optimize` does, to the model itself; `work` is as `load` returns it, and `name` what errors call it."""
     names = tuple(DEFAULT if passes is None else passes)
-    for name in names:
-        if name not in PASSES:
-            raise OnnxNormError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+    for each in names:
+        if each not in PASSES:
+            raise OnnxNormError(f"there is no pass {each!r}; there are: {', '.join(PASSES)}")
     if target not in TARGETS:
         raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
     journal = Journal()
     settings = PassSettings(target=target)
-    work = _model_io.load(model)
+    spool_of(work, workspace)
     if freeze_inputs and (work.ir_version or 4) >= 4:
         RemoveInitializersFromInputsPass()(work)
-    for name in names:
-        PASSES[name](journal, settings)(work)
-    result = OptimizeResult(journal.rewrites, journal.declined, work, isinstance(model, ir.Model))
-    if verify:
-        _prove(model, result)
-    return result
+    for each in names:
+        run_pass(PASSES[each](journal, settings), each, work, name)
+    return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
 
 
 def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool = False) -> OptimizeResult:

@@ -28,6 +28,7 @@ __all__ = [
     "print_json",
     "print_table",
     "status",
+    "written_size",
 ]
 
 
@@ -172,6 +173,15 @@ def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
                 files.add(Path(value.const_value.path).resolve())
+    return sum(file.stat().st_size for file in files)
+
+
+def written_size(path: str | os.PathLike[str]) -> int:
+    """Bytes on disk of the model file at `path` with its external data files."""
+    from onnxnorm._model_read import data_locations
+
+    model = Path(path)
+    files = {model.resolve(), *(model.resolve().parent / name for name in data_locations(model))}
     return sum(file.stat().st_size for file in files)
 
 

@@ -20,7 +20,7 @@ def add_constant(
 
     Before IR version 4 it is listed among the inputs of the graph too, as every initializer there has to be.
     """
-    tensor = ir.Tensor(array, dtype=dtype, name=name)
+    tensor = facts.new_tensor(array, dtype, name)
     if facts.is_function_body(graph):
         holder = ir.node("Constant", [], attributes={"value": tensor})
         value = holder.outputs[0]

@@ -28,6 +28,10 @@ from onnxnorm._verify_signature import difference
 __all__ = ["OutputError", "VerifyReport", "verify"]
 
 
+# More than one protobuf message takes.
+_LARGEST = 2 * 10**9
+
+
 @dataclass(frozen=True)
 class OutputError:
     """The worst of one output over all samples and both runs.
@@ -165,7 +169,14 @@ def _proto(model: _model_io.ModelLike) -> onnx.ModelProto:
     """The model as it is: of a file the very bytes, since what is proved has to hold of the file."""
     if isinstance(model, onnx.ModelProto):
         return model
-    proto = _model_io.to_proto(_model_io.load(model))
+    loaded = _model_io.load(model)
+    size = _model_io.weight_bytes(loaded)
+    if size > _LARGEST:
+        raise OnnxNormError(
+            f"{_model_io.name_of(model)}: its weights have {size / 1e9:.1f} GB; verifying holds both models in memory, "
+            f"the original in float64 too, which would take {4 * size / 1e9:.0f} GB, and runs models below 2 GB only"
+        )
+    proto = _model_io.to_proto(loaded)
     return onnx.load(model) if isinstance(model, (str, os.PathLike)) else proto
 
 

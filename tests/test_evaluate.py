@@ -395,6 +395,53 @@ def test_erf_has_the_digits_of_float64() -> None:
     np.testing.assert_array_equal(exact(*single("Erf", [x]))[0], wanted)
 
 
+@pytest.mark.parametrize("align", [0, 1])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize(
+    ("mode", "space"), [("linear", (4, 5)), ("nearest", (4, 5)), ("cubic", (4, 5)), ("linear", (3, 4, 2))]
+)
+def test_grid_sample_is_as_torch_computes_it_in_float64(
+    mode: str, space: tuple[int, ...], padding: str, align: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(5)
+    x, grid = random.normal(size=(2, 3, *space)), random.uniform(-1.6, 1.6, (2, *(n + 1 for n in space), len(space)))
+    model, feeds = single("GridSample", [x, grid], mode=mode, padding_mode=padding, align_corners=align)
+    names = {"linear": "bilinear", "nearest": "nearest", "cubic": "bicubic"}
+    wanted = torch.nn.functional.grid_sample(
+        torch.from_numpy(x), torch.from_numpy(grid), names[mode], padding, bool(align)
+    )
+    np.testing.assert_allclose(exact(model, feeds)[0], wanted.numpy(), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_gather_elements_of_fewer_places(axis: int) -> None:
+    places = np.array([[[1, -1], [0, 1]]], np.int64)
+    check("GatherElements", [normal(0, 2, 3, 4), places], roundings=0, axis=axis)
+
+
+def test_grid_sample_of_opset_16() -> None:
+    x, grid = normal(0, 1, 2, 4, 5), np.tanh(normal(1, 1, 3, 3, 2))
+    check("GridSample", [x, grid], roundings=64, opset=16, mode="bilinear")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(["constant", "edge", "reflect", "wrap"]), st.sampled_from([2, 11, 18, 19]))
+def test_pad_adds_and_cuts(data: st.DataObject, mode: str, opset: int) -> None:
+    assume(mode != "wrap" or opset >= 19)
+    x = normal(3, 2, 5, 6)
+    amounts = data.draw(st.lists(st.integers(-1, 2), min_size=4, max_size=4))
+    pads = np.array([0, *amounts[:2], 0, *amounts[2:]], np.int64)
+    fill = data.draw(st.sampled_from([0.0, 1.5, -7.0])) if mode == "constant" else 0.0
+    if opset == 2:
+        check("Pad", [x], roundings=0, opset=opset, mode=mode, pads=pads.tolist(), value=fill)
+        return
+    arrays: list[Array | None] = [x, pads, np.array(fill, np.float32)]
+    if opset >= 18 and data.draw(st.booleans()):
+        arrays[1:] = [np.array(amounts, np.int64), arrays[2], np.array([1, -1], np.int64)]
+    check("Pad", arrays, roundings=0, opset=opset, mode=mode)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     seeds,
@@ -539,7 +586,7 @@ def test_a_loop_stacks_what_it_scans(rank: int) -> None:
 @pytest.mark.parametrize(
     ("op_type", "arrays", "attributes"),
     [
-        ("GridSample", [normal(0, 1, 1, 3, 3), normal(1, 1, 2, 2, 2)], {}),
+        ("AffineGrid", [normal(0, 1, 2, 3), np.array([1, 1, 2, 2], np.int64)], {}),
         ("RandomNormalLike", [normal(0, 2)], {}),
         ("FusedConv", [normal(0, 1, 1, 3, 3), normal(1, 1, 1, 2, 2)], {"domain": "com.microsoft"}),
     ],

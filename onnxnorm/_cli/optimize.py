@@ -6,14 +6,14 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
+from onnxnorm._cli.tensors import size
 from onnxnorm._errors import OnnxNormError
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxnorm._inspect import NormRecord
     from onnxnorm._optimize import OptimizeResult, Rewrite
     from onnxnorm._verify import VerifyReport
@@ -77,6 +77,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the values of initializers that are graph inputs too as fixed: such a model lets its caller replace "
         "them, so nothing may be folded into them otherwise",
     )
+    parser.add_argument(
+        "--external-data", action="store_true", help="write the weights to a second file, out.onnx.data"
+    )
+    parser.add_argument(
+        "--shard-size", type=size, metavar="SIZE", help="write the weights to files of at most this size, such as 2GB"
+    )
+    parser.add_argument(
+        "--share-data",
+        action="store_true",
+        help="leave weights that do not change in the data files of the original, beside which out.onnx has to lie",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
@@ -84,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
     from onnxnorm._inspect import account
     from onnxnorm._model_io import load
-    from onnxnorm._optimize import optimize
-    from onnxnorm._report import count_operators, model_size, print_json, status
+    from onnxnorm._optimize import transform
+    from onnxnorm._report import count_operators, model_size, print_json, status, written_size
     from onnxnorm.passes import FOLDING
 
     original = load(arguments.input)
@@ -95,20 +106,30 @@ def run(arguments: argparse.Namespace) -> int:
     with status(f"optimizing {arguments.input}"):
         result, records = account(
             original,
-            lambda model: optimize(
-                model, passes=passes, target=arguments.target, freeze_inputs=arguments.freeze_inputs
+            lambda model: transform(
+                model,
+                passes=passes,
+                target=arguments.target,
+                freeze_inputs=arguments.freeze_inputs,
+                workspace=Path(arguments.output).parent,
+                name=arguments.input,
             ),
         )
-    proof = _prove(original, result, arguments) if arguments.verify else None
-    result.save(arguments.output)
-    written = load(arguments.output)
+    proof = _prove(result, arguments) if arguments.verify else None
+    with status(f"writing {arguments.output}"):
+        result.save(
+            arguments.output,
+            external_data=arguments.external_data or None,
+            shard_size=arguments.shard_size,
+            share_data=arguments.share_data,
+        )
     outcome = _Outcome(
         input=arguments.input,
         output=arguments.output,
         operators_before=before,
-        operators_after=count_operators(written),
+        operators_after=count_operators(result._model),
         size_before=size_before,
-        size_after=model_size(arguments.output, written),
+        size_after=written_size(arguments.output),
         rewrites=result.rewrites,
         normalizations=records,
         verification=None if proof is None else proof.to_dict(),
@@ -140,13 +161,14 @@ def _chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in chosen if name not in skipped)
 
 
-def _prove(original: ir.Model, result: OptimizeResult, arguments: argparse.Namespace) -> VerifyReport:
+def _prove(result: OptimizeResult, arguments: argparse.Namespace) -> VerifyReport:
     from onnxnorm._report import status
     from onnxnorm._verify import verify
 
     try:
         with status("verifying the result against the original"):
-            report = verify(original, result.model)
+            # The original first: it says what is in the way where the models are too large.
+            report = verify(arguments.input, result._model)
     except OnnxNormError as error:
         raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
     if not report.passed:

@@ -23,6 +23,7 @@ __all__ = [
     "read_npz",
     "shape_option",
     "shapes_by_name",
+    "size",
     "split_name",
     "write_npz",
 ]
@@ -53,6 +54,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def size(text: str) -> int:
+    """A number of bytes, also as `500MB` or `2GB` (decimal)."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+    digits = text.rstrip("BKMGbkmg")
+    factor = units.get(text[len(digits) :].upper())
+    if factor is None or not digits.isdecimal() or int(digits) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 500MB or 2GB")
+    return int(digits) * factor
 
 
 def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dict[str, tuple[int, ...]]:

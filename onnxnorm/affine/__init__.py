@@ -1,10 +1,11 @@
 """Moving channel affines: the algebra, the table of rules, the solver."""
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.region import Region
 from onnxnorm.affine.rewrite import apply
 from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
 from onnxnorm.affine.site import Declined
-from onnxnorm.affine.solve import Region, Stuck, solve
+from onnxnorm.affine.solve import Stuck, solve
 
 __all__ = [
     "AffineNode",

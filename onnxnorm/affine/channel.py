@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ChannelAffine", "FloatArray", "Gauge"]
+__all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -22,6 +22,13 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 def _same(a: FloatArray, b: FloatArray | float) -> bool:
     # Two ways through a graph round differently in float64; far below what any model's type can tell apart.
     return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
+
+
+def leading_axes_dropped(array: FloatArray) -> FloatArray:
+    """The array without what broadcasting adds by itself."""
+    while array.ndim > 1 and array.shape[0] == 1:
+        array = array[0]
+    return array.reshape(()) if array.size == 1 else array
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +109,10 @@ class ChannelAffine:
         """Both arrays put through `change`, which may give them another rank."""
         scale, shift = change(self.scale), change(self.shift)
         return ChannelAffine.of(scale, shift, scale.ndim)
+
+    def scaling(self) -> ChannelAffine:
+        """The scale alone."""
+        return ChannelAffine.of(self.scale, 0.0, self.rank)
 
     def along_axis(self, axis: int, extent: int) -> tuple[FloatArray, FloatArray] | None:
         """Scale and shift as vectors of length `extent` along `axis`; None where they vary along another axis too."""

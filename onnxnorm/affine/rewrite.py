@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs, splice_out
+from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
+from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
 from onnxnorm.affine.site import Constant, Edit
-from onnxnorm.affine.solve import Region
 
 __all__ = ["apply"]
 
@@ -30,6 +33,14 @@ def apply(region: Region, facts: Facts) -> str | None:
                 if isinstance(rounded, str):
                     return f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
                 arrays[constant] = rounded
+    operands: list[list[npt.NDArray[np.generic]]] = []
+    for insertion in region.insertions:
+        rounded_operands = _operands(insertion, facts)
+        if isinstance(rounded_operands, str):
+            return f"what would be left at {insertion.value.name!r} {rounded_operands}"
+        operands.append(rounded_operands)
+    for insertion, own in zip(region.insertions, operands, strict=True):
+        _insert(insertion, own, facts)
     for node, edit in region.edits.items():
         if not edit.removed:
             _change(node, edit, arrays, facts)
@@ -39,6 +50,79 @@ def apply(region: Region, facts: Facts) -> str | None:
             assert isinstance(kept, int)
             splice_out(node, kept)
     return None
+
+
+def _operands(insertion: Insertion, facts: Facts) -> list[npt.NDArray[np.generic]] | str:
+    """The constants of the new nodes, or the one that takes the place of a constant value, rounded to their type."""
+    value, affine = insertion.value, insertion.affine
+    dtype = value.dtype
+    assert dtype is not None
+    constant = facts.constant(value)
+    if constant is not None:
+        exact = [np.asarray(constant, np.float64) * affine.scale + affine.shift]
+    elif insertion.op_types == ("BatchNormalization",):
+        shape = facts.shape(value)
+        assert shape is not None and isinstance(shape[1], int)
+        vectors = affine.along_axis(1, shape[1])
+        assert vectors is not None
+        exact = [*vectors, np.zeros(shape[1]), np.ones(shape[1])]
+    else:
+        parts: dict[str, FloatArray] = {"Mul": affine.scale, "Add": affine.shift}
+        exact = [leading_axes_dropped(parts[op_type]) for op_type in insertion.op_types]
+    result = []
+    for array, role in zip(exact, insertion.roles, strict=True):
+        rounded = _rounded(np.asarray(array, np.float64), Constant(role, partial(np.array, array), dtype), facts)
+        if isinstance(rounded, str):
+            return rounded
+        result.append(rounded)
+    return result
+
+
+def _insert(insertion: Insertion, operands: list[npt.NDArray[np.generic]], facts: Facts) -> None:
+    value, graph = insertion.value, insertion.value.graph
+    assert graph is not None and value.dtype is not None
+    # Whoever reads the graph's outputs finds the old value under the old name.
+    is_output = owner_of_output(value, facts) in insertion.readers
+    name = value.name or facts.fresh_name("value")
+    if facts.is_constant(value):
+        current = add_constant(graph, facts.fresh_name(f"{name}_folded"), operands[0], value.dtype, facts)
+    else:
+        current = _computed(insertion, operands, name, facts)
+    if is_output:
+        graph.outputs[:] = [current if output is value else output for output in graph.outputs]
+        if not facts.is_constant(value):
+            value.name = facts.fresh_name(f"{name}_folded")
+            current.name = name
+    for reader in insertion.readers:
+        if isinstance(reader, Outside):
+            continue
+        for index, operand in enumerate(reader.inputs):
+            if operand is value:
+                reader.replace_input_with(index, current)
+
+
+def _computed(insertion: Insertion, operands: list[npt.NDArray[np.generic]], name: str, facts: Facts) -> ir.Value:
+    """New nodes right behind the value."""
+    value, graph = insertion.value, insertion.value.graph
+    assert graph is not None and value.dtype is not None
+    constants = [
+        add_constant(graph, facts.fresh_name(f"{name}_{role}"), array, value.dtype, facts)
+        for role, array in zip(insertion.roles, operands, strict=True)
+    ]
+    # In the body of a function constants are nodes, put at its beginning in turn: the first of them stands last.
+    current, place = value, value.producer() or constants[0].producer()
+    for op_type in insertion.op_types:
+        own = constants if op_type == "BatchNormalization" else [constants.pop(0)]
+        attributes = {"epsilon": 0.0} if op_type == "BatchNormalization" else {}
+        node = ir.node(op_type, [current, *own], attributes=attributes, name=facts.fresh_name(f"{name}_{op_type}"))
+        made = node.outputs[0]
+        made.name, made.shape, made.type = facts.fresh_name(f"{name}_restored"), value.shape, value.type
+        if place is None:
+            graph.insert_before(graph[0], node)
+        else:
+            graph.insert_after(place, node)
+        current, place = made, node
+    return current
 
 
 def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
@@ -98,7 +182,7 @@ def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.gener
         and len(old.uses()) == 1
         and (not old.is_graph_input() or facts.initializers_are_inputs)
     ):
-        old.const_value = ir.Tensor(array, dtype=constant.dtype, name=old.name)
+        old.const_value = facts.new_tensor(array, constant.dtype, old.name)
         old.shape, old.dtype = ir.Shape(array.shape), constant.dtype
         facts.forget(old)
         return old

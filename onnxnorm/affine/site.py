@@ -105,6 +105,11 @@ class Site:
         array = self.constant(index)
         return None if array is None else np.asarray(array, np.float64)
 
+    def bias64(self, index: int) -> FloatArray | None:
+        """As `constant64`, behind a DequantizeLinear too."""
+        array = self.facts.dequantized(self.input(index))
+        return None if array is None else np.asarray(array, np.float64)
+
     def shape_in(self, index: int) -> tuple[Dim, ...] | None:
         value = self.input(index)
         return None if value is None else self.facts.shape(value)
@@ -119,6 +124,11 @@ class Site:
             return value.dtype
         assert array is not None
         return ir.DataType.from_numpy(array.dtype)
+
+    def value_dtype(self, index: int) -> ir.DataType:
+        """The element type of an input, constant or not."""
+        value = self.input(index)
+        return ir.DataType.FLOAT if value is None or value.dtype is None else value.dtype
 
     def integer(self, name: str, default: int) -> int:
         attribute = self.node.attributes.get(name)

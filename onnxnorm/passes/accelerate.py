@@ -11,7 +11,6 @@ import logging
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
-from onnxscript.version_converter import ConvertVersionPass
 
 from onnxnorm._op_bodies import Precision, portable_body
 from onnxnorm._op_check import DEFAULTS, DOMAIN, VERSION
@@ -62,6 +61,9 @@ def _lrn_nodes(model: ir.Model) -> list[ir.Node]:
 
 
 def _convert(model: ir.Model) -> bool:
+    # Imported when it is needed: it takes longer than optimizing most models.
+    from onnxscript.version_converter import ConvertVersionPass
+
     logger = logging.getLogger("onnxscript.version_converter")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -71,9 +71,11 @@ class FoldAffines(ir.passes.InPlacePass):
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
-    yield from model.graphs()
     # The portable bodies of our own operators are as they should be.
-    yield from (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
+    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
+    for graph in (model.graph, *bodies):
+        yield graph
+        yield from graph.subgraphs()
 
 
 def _told(node: ir.Node, region: Region) -> str:

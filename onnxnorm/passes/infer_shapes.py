@@ -1,19 +1,97 @@
 """Shapes and types for every value, as far as ONNX can infer them.
 
 Before: values may lack a shape. After: each has the shape that ONNX's own inference gives. No node changes.
+
+onnx-ir's pass for this takes time quadratic in the number of initializers and builds the whole model anew; here only
+the structure goes to ONNX's inference, and only shapes and types come back.
 """
 
 from __future__ import annotations
 
-import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
+from collections.abc import Iterable
 
-__all__ = ["InferShapes"]
+import onnx
+import onnx_ir as ir
+
+from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensors_of
+
+__all__ = ["InferShapes", "infer_shapes"]
+
+# Inference reads constants that are shapes, axes and the like; weights it does not.
+_LARGEST_READ = 1000
+_Dims = tuple["int | str | None", ...]
 
 
 class InferShapes(ir.passes.InPlacePass):
     """ONNX shape inference with data propagation; a model that it stumbles over keeps the shapes it came with."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        inference = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
-        return ir.passes.PassResult(model, inference(model).modified)
+        return ir.passes.PassResult(model, infer_shapes(model))
+
+
+def infer_shapes(model: ir.Model) -> bool:
+    """Give every value of the graphs its shape and type; tells whether any was new."""
+    if all(_is_known(value) for graph in graphs_of(model) for node in graph for value in node.outputs):
+        return False
+    places = {
+        id(holder.tensor): Place("weights", 0, 0)
+        for holder in tensors_of(model)
+        if bytes_of(holder.tensor) > _LARGEST_READ
+    }
+    try:
+        inferred = onnx.shape_inference.infer_shapes(structure(model, places), data_prop=True)
+    except Exception:
+        # ONNX cannot say more about this model than what it says of itself.
+        return False
+    return _merge(model.graph, inferred.graph)
+
+
+def _is_known(value: ir.Value) -> bool:
+    shape = value.shape
+    return value.name == "" or (shape is not None and value.dtype is not None and shape.is_static())
+
+
+def _merge(graph: ir.Graph, proto: onnx.GraphProto) -> bool:
+    modified = False
+    values = {value.name: value for node in graph for value in node.outputs}
+    for info in (*proto.value_info, *proto.output):
+        value = values.get(info.name)
+        if value is not None and info.type.HasField("tensor_type"):
+            modified |= _merge_value(value, info.type.tensor_type)
+    for node, node_proto in zip(graph, proto.node, strict=True):
+        for subgraph, subgraph_proto in zip(_subgraphs(node), _subgraph_protos(node_proto), strict=False):
+            modified |= _merge(subgraph, subgraph_proto)
+    return modified
+
+
+def _merge_value(value: ir.Value, tensor_type: onnx.TypeProto.Tensor) -> bool:
+    modified = False
+    if tensor_type.elem_type and (value.dtype is None or value.dtype.value != tensor_type.elem_type):
+        value.dtype = ir.DataType(tensor_type.elem_type)
+        modified = True
+    if tensor_type.HasField("shape"):
+        dims: _Dims = tuple(
+            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor_type.shape.dim
+        )
+        if value.shape is None or tuple(d if isinstance(d, int) else d.value for d in value.shape) != dims:
+            value.shape = ir.Shape(dims)
+            modified = True
+    return modified
+
+
+def _subgraphs(node: ir.Node) -> Iterable[ir.Graph]:
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        if attribute.type is ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def _subgraph_protos(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs

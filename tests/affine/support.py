@@ -107,6 +107,11 @@ class Builder:
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=label, **attributes))
         return output
 
+    def told(self, name: str, shape: Sequence[int | str | None]) -> str:
+        """`name`, with the shape that ONNX does not infer for it."""
+        self.value_info.append(helper.make_tensor_value_info(name, self.element, shape))
+        return name
+
     def nodes_out(self, op_type: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
         names = [self.fresh() for _ in range(outputs)]
         label = f"{self.prefix}{op_type}_{len(self.nodes)}"
@@ -146,6 +151,12 @@ class Builder:
         parameters = [self.constant(array) for array in self.statistics(channels, kind, shift=shift)]
         return self.node("BatchNormalization", x, *parameters, name=name, out=out, **{"epsilon": 1e-3, **attributes})
 
+    def affine(self, x: str, scale: Sequence[float], shift: Sequence[float] | None = None, **attributes: Any) -> str:
+        """A BatchNormalization that computes scale * x + shift."""
+        zeros, ones = np.zeros(len(scale)), np.ones(len(scale))
+        parameters = (np.array(scale, float), zeros if shift is None else np.array(shift, float), zeros, ones)
+        return self.node("BatchNormalization", x, *map(self.constant, parameters), **{"epsilon": 0.0, **attributes})
+
     def conv(
         self, x: str, channels: int, outputs: int, kernel: Sequence[int] = (1,), *, bias: bool = True, group: int = 1,
         name: str | None = None, out: str | None = None, **attributes: Any,
@@ -170,6 +181,8 @@ class Builder:
             functions=self.functions,
         )
         inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
+        # ONNX infers nothing for some operators: there the builder was told.
+        inferred.update((value.name, value) for value in self.value_info)
         for output in model.graph.output:
             if not output.type.tensor_type.HasField("shape"):
                 output.CopyFrom(inferred[output.name])

@@ -68,15 +68,15 @@ def test_results_that_do_not_verify_are_not_written(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path
 ) -> None:
     """An optimizer that spoils a weight stands in for the one that has no known errors."""
-    real = _optimize.optimize
+    real = _optimize.transform
 
     def spoiled(model: ir.Model, **options: Any) -> Any:
         result = real(model, **options)
-        weight = result.model.graph.initializers["w"]
+        weight = result._model.graph.initializers["w"]
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01), name="w")
         return result
 
-    monkeypatch.setattr(_optimize, "optimize", spoiled)
+    monkeypatch.setattr(_optimize, "transform", spoiled)
     output = tmp_path / "out.onnx"
     assert "nothing was written" in fails(capsys, 1, "optimize", model_path, output, "--skip", "fold_affines")
     assert not output.exists()

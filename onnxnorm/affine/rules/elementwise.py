@@ -20,7 +20,19 @@ from onnxnorm.affine.rules.crossing import cross, unchanged
 from onnxnorm.affine.rules.sources import source
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
-__all__ = ["add", "cast", "clip", "dropout", "identity", "multiply", "prelu", "rectifier", "shape"]
+__all__ = [
+    "add",
+    "cast",
+    "clip",
+    "dropout",
+    "identity",
+    "multiply",
+    "onto_operand",
+    "onto_result",
+    "prelu",
+    "rectifier",
+    "shape",
+]
 
 
 def identity(site: Site) -> Answer:
@@ -137,7 +149,7 @@ def clip(site: Site) -> Answer:
 def add(site: Site) -> Answer:
     """Add, Sub and Sum; with one operand that is not constant they are sources."""
     dynamic = [index for index in range(len(site.node.inputs)) if site.constant(index) is None]
-    if site.node.op_type != "Sum" and len(dynamic) == 1:
+    if len(dynamic) == 1:
         return source(site)
     if len(dynamic) < len(site.node.inputs):
         return Declined("adds constants among several values")
@@ -152,7 +164,7 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
     if rank is None or any(shape is None for shape in shapes):
         return Declined("adds values whose rank is not known")
     gauge_out = site.gauge_out()
-    lifted = [_lifted(site.gauge_in(index), rank) for index in range(len(signs))]
+    lifted = [onto_result(site.gauge_in(index), rank) for index in range(len(signs))]
     known = [gauge for gauge in [gauge_out, *lifted] if gauge is not None]
     # Both directions of a gauge obey the same law, so any one that all of them have will do.
     backward = all(gauge.to_new is not None for gauge in known)
@@ -186,7 +198,7 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
         return _scaled_operands(site, free, only_scale, ())
     for taker in free:
         # One other operand takes the whole difference, the rest carry the scale alone.
-        taken = _lowered(site, taker, gauge_of(scale, signs[taker] * missing))
+        taken = onto_operand(site, taker, gauge_of(scale, signs[taker] * missing))
         rest = _scaled_operands(site, [index for index in free if index != taker], only_scale, ())
         value = site.input(taker)
         if taken is not None and value is not None and isinstance(rest, Settled):
@@ -197,14 +209,14 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the shift")
 
 
-def _lifted(gauge: Gauge | None, rank: int) -> Gauge | None:
+def onto_result(gauge: Gauge | None, rank: int) -> Gauge | None:
     """The gauge of an operand as one of the result, whose rank may be higher."""
     if gauge is None:
         return None
     return gauge.map(lambda array: array.reshape((1,) * (rank - array.ndim) + array.shape))
 
 
-def _lowered(site: Site, index: int, gauge: Gauge) -> Gauge | None:
+def onto_operand(site: Site, index: int, gauge: Gauge) -> Gauge | None:
     """The gauge of the result as one of operand `index`; None where it varies along what that broadcasts over."""
     shape = site.shape_in(index)
     assert shape is not None
@@ -222,12 +234,12 @@ def _lowered(site: Site, index: int, gauge: Gauge) -> Gauge | None:
 
 def _scaled_operands(site: Site, indices: Sequence[int], gauge: Gauge, demands: Demands) -> Settled | Declined:
     for index in indices:
-        lowered = _lowered(site, index, gauge)
-        if lowered is None:
+        own = onto_operand(site, index, gauge)
+        if own is None:
             return Declined("broadcasts an operand along the axis on which the affine varies")
         value = site.input(index)
         assert value is not None
-        demands += site.demand(value, lowered)
+        demands += site.demand(value, own)
     return Settled(None, demands)
 
 
@@ -242,7 +254,7 @@ def multiply(site: Site) -> Answer:
     if rank is None or any(shape is None for shape in shapes):
         return Declined("multiplies values whose rank is not known")
     gauge_out = site.gauge_out()
-    lifted = [_lifted(site.gauge_in(index), rank) for index in range(2)]
+    lifted = [onto_result(site.gauge_in(index), rank) for index in range(2)]
     if any(gauge.shifts for gauge in (gauge_out, *lifted) if gauge is not None):
         return Declined("multiplies by a value that depends on the input, so no shift passes it")
     power = (1.0, -1.0 if site.node.op_type == "Div" else 1.0)
@@ -272,7 +284,7 @@ def multiply(site: Site) -> Answer:
             wanted = gauge_out
         else:
             continue
-        lowered = _lowered(site, taker, wanted)
-        if lowered is not None and value is not None:
-            ways.append(Settled(None, site.demand(value, lowered)))
+        own = onto_operand(site, taker, wanted)
+        if own is not None and value is not None:
+            ways.append(Settled(None, site.demand(value, own)))
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the scale")

@@ -1,12 +1,13 @@
 """Normalizations that compute their statistics from their input: they take an affine behind them, hardly one before.
 
 Each ends in scale * normalized + bias, so an affine after it goes into these two, if it varies along no other axis.
-Before it: InstanceNormalization subtracts the mean of every channel, so a shift per channel is gone after it. Softmax
+Before it: what subtracts a mean forgets a shift that is constant over all that the mean is taken of. Softmax
 is the same for x and x + t if t is constant along its axis. A scale before a normalization is felt through epsilon.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 import numpy as np
@@ -14,40 +15,57 @@ import numpy as np
 from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
 
-__all__ = ["group_norm", "instance_norm", "layer_norm", "rms_norm", "softmax"]
+__all__ = ["group_norm", "instance_norm", "layer_norm", "mean_variance_norm", "rms_norm", "softmax"]
 
 _BY_ITS_INPUT = "normalizes by statistics of its input, which an affine before it would change"
 
 
 def instance_norm(site: Site) -> Answer:
-    gauge_in = site.gauge_in(0)
-    if gauge_in is not None and (gauge_in.scales or any(axis > 1 for axis in gauge_in.axes)):
-        return Declined(_BY_ITS_INPUT)
-    return _scale_and_bias(site, 1, 2) if site.gauge_out() is not None else Settled()
+    rank = site.facts.rank(site.output())
+    return _normalization(site, None if rank is None else range(2, rank), 1, 2)
 
 
 def group_norm(site: Site) -> Answer:
-    if site.gauge_in(0) is not None:
-        return Declined(_BY_ITS_INPUT)
-    if site.opset < 21:
+    if site.gauge_out() is not None and site.opset < 21:
         return Declined("has one scale for each group, not for each channel (before opset 21)")
-    return _scale_and_bias(site, 1, 2)
+    rank = site.facts.rank(site.output())
+    return _normalization(site, None if rank is None else range(1, rank), 1, 2)
 
 
 def layer_norm(site: Site) -> Answer:
-    if site.gauge_in(0) is not None:
-        return Declined(_BY_ITS_INPUT)
     rank = site.facts.rank(site.output())
     if rank is None:
         return Declined("normalizes a value whose rank is not known")
-    return _scale_and_bias(site, site.integer("axis", -1) % rank, rank)
+    if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
+        return Declined("gives its statistics too")
+    first = site.integer("axis", -1) % rank
+    return _normalization(site, range(first, rank), first, rank)
 
 
 def rms_norm(site: Site) -> Answer:
     gauge = site.gauge_out()
     if gauge is not None and gauge.shifts:
         return Declined("has no bias that could take the shift")
-    return layer_norm(site)
+    # It subtracts no mean, so no shift before it disappears.
+    return Declined(_BY_ITS_INPUT) if site.gauge_in(0) is not None else layer_norm(site)
+
+
+def mean_variance_norm(site: Site) -> Answer:
+    gauge = site.gauge_in(0)
+    axes = site.integers("axes") or (0, 2, 3)
+    if gauge is None or site.gauge_out() is not None or gauge.scales:
+        return Declined(_BY_ITS_INPUT)
+    return Declined(_BY_ITS_INPUT) if {axis % gauge.any.rank for axis in axes} & set(gauge.axes) else Settled()
+
+
+def _normalization(site: Site, normalized: Collection[int] | None, first: int, end: int) -> Answer:
+    """Subtracts the mean along the axes `normalized`; scale and bias have the axes `first` to `end`."""
+    gauge = site.gauge_in(0)
+    if any(site.gauge_in(index) is not None for index in range(1, len(site.node.inputs))):
+        return Declined("takes it for a scale or a bias")
+    if gauge is not None and (gauge.scales or normalized is None or set(normalized) & set(gauge.axes)):
+        return Declined(_BY_ITS_INPUT)
+    return Settled() if site.gauge_out() is None else _scale_and_bias(site, first, end)
 
 
 def _scale_and_bias(site: Site, first: int, end: int) -> Answer:

@@ -13,22 +13,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
+from onnxnorm.affine.cost import LONE_ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["AffineNode", "affine_of", "is_affine", "source"]
 
-_ELEMENTWISE = frozenset({"Mul", "Add", "Sub", "Div", "Neg"})
-
-# Run time per element in onnxruntime, in twentieths of one BatchNormalization: bench/affine_cost.py measures 20 for an
-# Add or Mul, about 40 for both. A lone one counts a little less: a runtime may fuse it with what stands before it.
-# Whole numbers, so that a move to and fro saves exactly nothing.
-_LONE = 19
-_COST = {"BatchNormalization": 20, "Mul": _LONE, "Add": _LONE, "Sub": _LONE, "Div": _LONE, "Neg": _LONE}
+_ELEMENTWISE = LONE_ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
@@ -119,6 +113,8 @@ def _epsilon(value: ir.Value | None) -> float:
 
 
 def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    if facts.opset(node) < 7 and node.op_type in ("Mul", "Add", "Sub", "Div"):
+        return _elementwise_before_7(node, facts)
     operands = [facts.constant(value) for value in node.inputs]
     dynamic = [index for index, array in enumerate(operands) if array is None]
     if len(dynamic) != 1:
@@ -131,30 +127,62 @@ def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return Declined("has an input whose rank is not known")
     if value.dtype not in _FLOATS:
         return Declined("does not compute in floating point")
-    if facts.opset(node) < 7 and node.op_type != "Neg":
-        return Declined("broadcasts by the rules from before opset 7")
     if node.op_type == "Neg":
         return AffineNode(data, ChannelAffine.of(-1.0, 0.0, len(shape)))
-    constant = np.asarray(operands[1 - data], np.float64)
+    if node.op_type == "Sum":
+        constant = np.asarray(sum(np.asarray(array, np.float64) for array in operands if array is not None))
+    else:
+        constant = np.asarray(operands[1 - data], np.float64)
+    if node.op_type == "Sum" and len(operands) == 1:
+        return AffineNode(data, ChannelAffine.identity(len(shape)))
     if constant.ndim > len(shape):
         return Declined("has a constant that raises the rank of the result")
     for extent, dim in zip(reversed(constant.shape), reversed(shape), strict=False):
         if extent != 1 and extent != dim:
             return Declined("has a constant that enlarges the result, or may do so")
-    if node.op_type == "Div" and data == 1:
+    return _arithmetic(node.op_type, data, constant, len(shape))
+
+
+def _arithmetic(op_type: str, data: int, constant: FloatArray, rank: int) -> AffineNode | Declined:
+    """The operator with a constant that broadcasts to the rank."""
+    if op_type == "Div" and data == 1:
         return Declined("divides by a value that depends on the input")
     scale, shift = np.ones(()), np.zeros(())
-    if node.op_type == "Mul":
+    if op_type == "Mul":
         scale = constant
-    elif node.op_type == "Div":
+    elif op_type == "Div":
         scale = 1.0 / constant
-    elif node.op_type == "Add":
+    elif op_type in ("Add", "Sum"):
         shift = constant
     elif data == 0:
         shift = -constant
     else:
         scale, shift = -scale, constant
-    return AffineNode(data, ChannelAffine.of(scale, shift, len(shape)))
+    return AffineNode(data, ChannelAffine.of(scale, shift, rank))
+
+
+def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    """Before opset 7 the second operand was laid onto the axes of the first from `axis` on, if `broadcast` was set."""
+    value, constant = node.inputs[0], facts.constant(node.inputs[1])
+    shape = None if value is None else facts.shape(value)
+    if value is None or constant is None or facts.constant(value) is not None:
+        return Declined("does not have its constant as second operand")
+    if shape is None or value.dtype not in _FLOATS:
+        return Declined("has an input whose rank or type is not known")
+    array = np.asarray(constant, np.float64)
+    if "broadcast" in node.attributes and node.attributes["broadcast"].as_int():
+        start = node.attributes["axis"].as_int() if "axis" in node.attributes else len(shape) - array.ndim
+        start += len(shape) if start < 0 else 0
+        behind = len(shape) - start - array.ndim
+        if start < 0 or behind < 0:
+            return Declined("has a constant that does not lie on the axes of its input")
+        array = array.reshape(array.shape + (1,) * behind)
+    elif array.ndim != len(shape):
+        return Declined("has a constant of another rank than its input")
+    for extent, dim in zip(reversed(array.shape), reversed(shape), strict=False):
+        if extent != 1 and extent != dim:
+            return Declined("has a constant that enlarges the result, or may do so")
+    return _arithmetic(node.op_type, 0, array, len(shape))
 
 
 def source(site: Site) -> Answer:
@@ -195,32 +223,35 @@ def _conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge 
     return inner.then(after)
 
 
+def _cost(site: Site, op_type: str) -> int:
+    return node_cost(op_type, site.facts.elements(site.output()))
+
+
 def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
     """The node as it has to become, where one node of its kind or a cheaper one can say it."""
-    before = _COST[site.node.op_type] * site.facts.elements(site.output())
+    before = _cost(site, site.node.op_type)
     if new.is_identity:
         return Edit((found.data,), removed=True, cost=-before, what="is undone")
     if site.node.op_type == "Sub" and found.data == 1 and np.all(new.scale == -1.0):
-        constant = Constant("shift", partial(_leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
+        constant = Constant("shift", partial(leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
         return Edit((constant, found.data), what="absorbs")
     kind = "Add" if not new.scales else "Mul" if not new.shifts else None
     if kind is None:
         return _as_batch_norm(site, found, new) if site.node.op_type == "BatchNormalization" else None
     values = new.shift if kind == "Add" else new.scale
     constant = Constant(
-        "shift" if kind == "Add" else "scale", partial(_leading_axes_dropped, values), _dtype(site, found)
+        "shift" if kind == "Add" else "scale", partial(leading_axes_dropped, values), _dtype(site, found)
     )
-    cost = _COST[kind] * site.facts.elements(site.output()) - before
-    attributes = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
+    cost = _cost(site, kind) - before
+    attributes: dict[str, ir.Attr | None] = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
     if site.opset < 7:
-        return None
+        start = new.axes[0] if new.axes else 0
+        inner = values[(0,) * start].reshape(values.shape[start : max(new.axes, default=-1) + 1])
+        if any(extent == 1 for extent in inner.shape):
+            return None
+        constant = Constant(constant.role, partial(np.array, inner), constant.dtype)
+        attributes |= {"broadcast": ir.AttrInt64("broadcast", 1), "axis": ir.AttrInt64("axis", start)}
     return Edit((found.data, constant), op_type=kind, attributes=attributes, cost=cost, what="absorbs")
-
-
-def _leading_axes_dropped(array: FloatArray) -> npt.NDArray[np.generic]:
-    while array.ndim > 1 and array.shape[0] == 1:
-        array = array[0]
-    return array.reshape(()) if array.size == 1 else array
 
 
 def _dtype(site: Site, found: AffineNode) -> ir.DataType:
@@ -236,7 +267,7 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
     assert value is not None
     shape = site.facts.shape(value)
     per_activation = site.node.op_type == "BatchNormalization" and site.integer("spatial", 1) == 0 and site.opset < 9
-    if new.rank < 2 or any(axis != 1 for axis in new.axes) or site.opset < 7 or per_activation or shape is None:
+    if new.rank < 2 or any(axis != 1 for axis in new.axes) or per_activation or shape is None:
         return None
     channels = shape[1]
     if site.node.op_type == "BatchNormalization":
@@ -254,8 +285,12 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
         Constant(role, partial(np.array, vector), dtype, old=site.input(index) if own else None)
         for index, (role, vector, dtype) in enumerate(zip(roles, values, dtypes, strict=True), start=1)
     )
-    cost = (_COST["BatchNormalization"] - _COST[site.node.op_type]) * site.facts.elements(site.output())
-    attributes = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
+    cost = _cost(site, "BatchNormalization") - _cost(site, site.node.op_type)
+    attributes: dict[str, ir.Attr | None] = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
+    if site.opset < 7:
+        attributes |= {"is_test": ir.AttrInt64("is_test", 1), "broadcast": None, "axis": None}
+        if site.opset < 6:
+            attributes["consumed_inputs"] = ir.AttrInt64s("consumed_inputs", [0, 0, 0, 1, 1])
     return Edit(
         (found.data, *constants), op_type="BatchNormalization", attributes=attributes, cost=cost, what="absorbs"
     )
@@ -288,7 +323,7 @@ def _passed_on(
         else:
             part = Gauge.new(ChannelAffine.of(new.scale, zeros, new.rank))
         target = value
-    cost = -_COST[site.node.op_type] * site.facts.elements(output)
+    cost = -_cost(site, site.node.op_type)
     ways = [Settled(Edit((found.data,), removed=True, cost=cost, what="is passed on"), site.demand(target, whole))]
     if part is not None:
         ways.append(Settled(None, site.demand(target, part)))

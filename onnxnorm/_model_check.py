@@ -1,0 +1,199 @@
+"""What a model must not be, whoever made it: every later step takes for granted what is checked here.
+
+The message is checked before it becomes a graph (names, sizes of tensors, functions that call themselves), the graph
+after that (values that nothing makes, cycles). Each check takes time linear in the size of the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import onnx
+import onnx_ir as ir
+
+from onnxnorm._data_files import stored_bytes
+from onnxnorm._errors import OnnxNormError
+from onnxnorm._structure import graphs_of
+
+__all__ = ["check_message", "check_structure", "first_line"]
+
+_MAX_DEPTH = 64
+_OPERATORS = ("", "ai.onnx")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def check_message(proto: onnx.ModelProto, name: str) -> None:
+    """Refuse a message of which no graph can be made.
+
+    Raises:
+        OnnxNormError: names the node or the tensor at fault.
+    """
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph, or names no opset); export it again")
+    for entry in proto.opset_import:
+        if not 1 <= entry.version < 2**31:
+            raise OnnxNormError(f"{name}: opset {entry.version} of {entry.domain or 'ai.onnx'!r} cannot be")
+    try:
+        _check_graph(proto.graph, name, 0)
+        for function in proto.functions:
+            _check_nodes(function.node, name, 0, set(function.input), f"function {function.name!r}")
+    except UnicodeDecodeError as error:
+        raise OnnxNormError(f"{name}: a name in it is no UTF-8 text ({error}); export it again") from error
+    _check_calls(proto, name)
+
+
+def _check_graph(graph: onnx.GraphProto, name: str, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise OnnxNormError(f"{name}: its graphs are nested more than {_MAX_DEPTH} deep; export it again")
+    if graph.sparse_initializer:
+        raise OnnxNormError(
+            f"{name}: graph {graph.name!r} has sparse initializers, which are not supported; make them dense"
+        )
+    seen: set[str] = set()
+    for value in graph.input:
+        if value.name in seen:
+            raise OnnxNormError(f"{name}: two inputs of graph {graph.name!r} are called {value.name!r}; rename one")
+        seen.add(value.name)
+    initializers: set[str] = set()
+    for tensor in graph.initializer:
+        if tensor.name in initializers:
+            raise OnnxNormError(f"{name}: two initializers are called {tensor.name!r}; rename one")
+        initializers.add(tensor.name)
+        _check_tensor(tensor, name, f"initializer {tensor.name!r}")
+    _check_nodes(graph.node, name, depth, seen | initializers, f"graph {graph.name!r}")
+
+
+def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: set[str], where: str) -> None:
+    for node in nodes:
+        if not node.op_type:
+            raise OnnxNormError(f"{name}: node {node.name!r} of {where} names no operator; export the model again")
+        for output in node.output:
+            if output and output in made:
+                raise OnnxNormError(
+                    f"{name}: node {node.name!r} ({node.op_type}) makes {output!r}, which something else in {where} "
+                    "makes too; every value needs a name of its own"
+                )
+            made.add(output)
+        names = set()
+        for attribute in node.attribute:
+            if attribute.name in names or not attribute.name:
+                raise OnnxNormError(
+                    f"{name}: node {node.name!r} ({node.op_type}) has two attributes {attribute.name!r}, or one "
+                    "without a name; export the model again"
+                )
+            names.add(attribute.name)
+            if attribute.HasField("t"):
+                _check_tensor(attribute.t, name, f"attribute {attribute.name!r} of node {node.name!r}")
+            if attribute.HasField("g"):
+                _check_graph(attribute.g, name, depth + 1)
+            for graph in attribute.graphs:
+                _check_graph(graph, name, depth + 1)
+
+
+def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
+    try:
+        dtype = ir.DataType(tensor.data_type)
+    except ValueError:
+        raise OnnxNormError(f"{name}: {what} has the unknown element type {tensor.data_type}") from None
+    dims = tuple(tensor.dims)
+    if any(dim < 0 for dim in dims):
+        raise OnnxNormError(f"{name}: {what} has a negative dimension: {list(dims)}; export the model again")
+    if dtype is ir.DataType.UNDEFINED:
+        raise OnnxNormError(f"{name}: {what} says no element type; export the model again")
+    if dtype is ir.DataType.STRING or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return
+    if tensor.HasField("raw_data"):
+        found, wanted, unit = len(tensor.raw_data), stored_bytes(dtype, dims), "bytes"
+    elif dtype.bitwidth < 8:
+        return  # several elements share an entry; the one who reads it finds out whether they are enough
+    else:
+        found, wanted, unit = _typed(tensor), math.prod(dims), "elements"
+        if dtype in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128):
+            wanted *= 2
+    if found != wanted:
+        raise OnnxNormError(
+            f"{name}: {what} of shape {list(dims)} holds {found} {unit} where there should be {wanted}; "
+            "the file is damaged, export it again"
+        )
+
+
+def _typed(tensor: onnx.TensorProto) -> int:
+    fields = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+    return max(map(len, fields))
+
+
+def _check_calls(proto: onnx.ModelProto, name: str) -> None:
+    """Functions must not call themselves, not even by way of others: they are inlined."""
+    bodies = {(function.domain, function.name): function.node for function in proto.functions}
+    finished: set[tuple[str, str]] = set()
+    for start in bodies:
+        path = {start: _callees(bodies[start], bodies)}
+        while path:
+            top, callees = next(reversed(path.items()))
+            callee = next(callees, None)
+            if callee is None:
+                finished.add(top)
+                del path[top]
+            elif callee in path:
+                raise OnnxNormError(f"{name}: the function {callee[1]!r} calls itself; a runtime cannot inline that")
+            elif callee not in finished:
+                path[callee] = _callees(bodies[callee], bodies)
+
+
+def _callees(
+    nodes: Iterable[onnx.NodeProto], bodies: dict[tuple[str, str], Iterable[onnx.NodeProto]]
+) -> Iterator[tuple[str, str]]:
+    for node in nodes:
+        if (node.domain, node.op_type) in bodies:
+            yield node.domain, node.op_type
+        for attribute in node.attribute:
+            for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _callees(graph.node, bodies)
+
+
+def check_structure(model: ir.Model, name: str) -> None:
+    """Refuse values that nothing makes and nodes that wait for themselves; put nodes in order that are in none.
+
+    Raises:
+        OnnxNormError: names the node at fault.
+    """
+    for graph in graphs_of(model):
+        done: set[ir.Node] = set()
+        in_order = True
+        for node in graph:
+            for value in node.inputs:
+                if value is None:
+                    continue
+                producer = value.producer()
+                if producer is None:
+                    if value.is_graph_input() or value.is_initializer():
+                        continue
+                    raise OnnxNormError(
+                        f"{name}: node {node.name!r} ({node.op_type}) reads {value.name!r}, which nothing makes; "
+                        "the model is incomplete, export it again"
+                    )
+                in_order = in_order and (producer in done or producer.graph is not graph)
+            done.add(node)
+        if not in_order:
+            _sort(graph, name)
+        for value in graph.outputs:
+            if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
+                raise OnnxNormError(
+                    f"{name}: the output {value.name!r} of graph {graph.name!r} is made by nothing; "
+                    "the model is incomplete, export it again"
+                )
+
+
+def _sort(graph: ir.Graph, name: str) -> None:
+    try:
+        graph.sort()
+    except ValueError as error:
+        raise OnnxNormError(
+            f"{name}: the nodes of graph {graph.name!r} wait for each other in a circle; export the model again"
+        ) from error

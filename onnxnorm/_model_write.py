@@ -1,0 +1,211 @@
+"""Writes a model: its structure as one protobuf message, its weights copied from where they are.
+
+Three forms: one file (below 2 GB) with the weights inside; one data file beside the model; several of a given size.
+The weights are streamed in all three: what lies in a file is copied from there, what was computed is written as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxnorm._data_files import DataFile, FileTensor
+from onnxnorm._errors import OnnxNormError
+from onnxnorm._files import NewFile, copy_range, locked, sync_folder, write_all
+from onnxnorm._model_read import data_locations
+from onnxnorm._skim import varint
+from onnxnorm._spool import ALIGNMENT, Spool
+from onnxnorm._structure import Holder, Place, bytes_of, structure, tensors_of
+
+__all__ = ["write_in_one_file", "write_with_data"]
+
+_LEAST_STREAMED = 2**16
+_LEAST_OUTSIDE = 2**10
+_SMALL_ALIGNMENT = 64
+_GRAPH_TAG, _INITIALIZER_TAG, _RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"
+
+
+def write_in_one_file(model: ir.Model, target: Path) -> None:
+    """Everything into `target`; the caller knows that it is below 2 GB."""
+    large = {
+        holder.value.name: holder.tensor
+        for holder in tensors_of(model)
+        if holder.value is not None and holder.value.graph is model.graph and bytes_of(holder.tensor) >= _LEAST_STREAMED
+    }
+    proto = structure(model, {id(tensor): Place("", 0, 0) for tensor in large.values()}, only=set(large))
+    heads = []
+    kept = []
+    for initializer in proto.graph.initializer:
+        if initializer.name in large:
+            initializer.ClearField("external_data")
+            initializer.ClearField("data_location")
+            tensor = large[initializer.name]
+            length = bytes_of(tensor)
+            head = initializer.SerializeToString() + _RAW_DATA_TAG + varint(length)
+            heads.append((_INITIALIZER_TAG + varint(len(head) + length) + head, tensor, length))
+        else:
+            kept.append(initializer)
+    if heads:
+        remaining = [onnx.TensorProto.FromString(each.SerializeToString()) for each in kept]
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(remaining)
+    graph = proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    total = len(graph) + sum(len(head) + length for head, _, length in heads)
+    with NewFile(target.parent) as file:
+        write_all(file.fd, proto.SerializeToString() + _GRAPH_TAG + varint(total) + graph)
+        for head, tensor, length in heads:
+            write_all(file.fd, head)
+            _write_tensor(file.fd, tensor, length)
+        file.sync()
+        file.replace(target)
+    sync_folder(target.parent)
+
+
+@dataclass
+class _Part:
+    """One data file to be: `own` are the tensors to write and where."""
+
+    own: list[tuple[int, ir.TensorProtocol, int]] = field(default_factory=list)
+    end: int = 0
+    claimed: NewFile | None = None
+
+    def add(self, tensor: ir.TensorProtocol, length: int) -> int:
+        alignment = ALIGNMENT if length >= ALIGNMENT else _SMALL_ALIGNMENT
+        offset = -(-self.end // alignment) * alignment
+        self.own.append((offset, tensor, length))
+        self.end = offset + length
+        return offset
+
+
+def write_with_data(model: ir.Model, target: Path, *, shard_size: int | None, share: bool, spool: Spool | None) -> None:
+    """The structure into `target`, the weights into files beside it, all of them new; then the old ones go."""
+    folder = target.parent
+    holders = [holder for holder in tensors_of(model) if bytes_of(holder.tensor) >= _LEAST_OUTSIDE]
+    with contextlib.ExitStack() as stack:
+        parts, where, shared = _planned(holders, folder, shard_size, share, spool, stack)
+        files = [_written(part, folder, stack) for part in parts]
+        with locked(folder):
+            outdated = _data_of(target)
+            names = [_publish_data(file, target, number, len(files)) for number, file in enumerate(files)]
+            try:
+                places = {
+                    key: Place(names[part], offset, length) for key, (part, offset, length) in where.items()
+                } | shared
+                proto = structure(model, places)
+                with NewFile(folder) as file:
+                    write_all(file.fd, proto.SerializeToString())
+                    file.sync()
+                    file.replace(target)
+            except BaseException:
+                for name in names:
+                    (folder / name).unlink(missing_ok=True)
+                raise
+            sync_folder(folder)
+            for path in outdated - {folder / place.location for place in places.values()}:
+                path.unlink(missing_ok=True)
+
+
+def _planned(
+    holders: Iterable[Holder], folder: Path, shard_size: int | None, share: bool, spool: Spool | None,
+    stack: contextlib.ExitStack,
+) -> tuple[list[_Part], dict[int, tuple[int, int, int]], dict[int, Place]]:  # fmt: skip
+    """Where every tensor goes: into which part and where in it, or to which file that stays as it is."""
+    parts: list[_Part] = []
+    where: dict[int, tuple[int, int, int]] = {}
+    shared: dict[int, Place] = {}
+    ranges: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+    claimed: DataFile | None = None
+    if spool is not None and shard_size is None and (claim := spool.claim(folder)) is not None:
+        file, claimed, end = claim
+        stack.callback(file.close)
+        parts.append(_Part(end=end, claimed=file))
+    for holder in holders:
+        tensor = holder.tensor
+        length = bytes_of(tensor)
+        if id(tensor) in where or id(tensor) in shared:
+            continue
+        if isinstance(tensor, FileTensor):
+            if claimed is not None and tensor.data_file is claimed:
+                where[id(tensor)] = (0, tensor.start, length)
+                continue
+            if share and not tensor.data_file.is_model:
+                shared[id(tensor)] = _shared_place(tensor, folder, length)
+                continue
+            key = (id(tensor.data_file), tensor.start, length)
+            if key in ranges:
+                where[id(tensor)] = ranges[key]
+                continue
+        if not parts or (shard_size is not None and parts[-1].end and parts[-1].end + length > shard_size):
+            parts.append(_Part())
+        where[id(tensor)] = (len(parts) - 1, parts[-1].add(tensor, length), length)
+        if isinstance(tensor, FileTensor):
+            ranges[key] = where[id(tensor)]
+    return parts, where, shared
+
+
+def _shared_place(tensor: FileTensor, folder: Path, length: int) -> Place:
+    path = tensor.data_file.path
+    if not path.is_relative_to(folder.resolve()):
+        raise OnnxNormError(
+            f"{path}: cannot be shared with a model in {folder}, which may only name files below its own folder; "
+            "write the result beside the original"
+        )
+    return Place(path.relative_to(folder.resolve()).as_posix(), tensor.start, length)
+
+
+def _written(part: _Part, folder: Path, stack: contextlib.ExitStack) -> NewFile:
+    file = part.claimed
+    if file is None:
+        file = stack.enter_context(NewFile(folder))
+    if part.end:
+        os.ftruncate(file.fd, part.end)
+    for offset, tensor, length in part.own:
+        os.lseek(file.fd, offset, os.SEEK_SET)
+        _write_tensor(file.fd, tensor, length)
+    file.sync()
+    return file
+
+
+def _publish_data(file: NewFile, target: Path, number: int, count: int) -> str:
+    """Give a data file a name that nobody has: a model that is there keeps the data it needs until it is replaced."""
+    stem = f"{target.name}.data" if count == 1 else f"{target.name}.{number + 1:05d}-of-{count:05d}.data"
+    name = stem
+    while not file.publish(target.with_name(name)):
+        name = f"{stem.removesuffix('.data')}.{os.urandom(4).hex()}.data"
+    return name
+
+
+def _data_of(target: Path) -> set[Path]:
+    """The data files, by our naming, of the model that is about to be replaced: nothing will refer to them any more."""
+    try:
+        names = data_locations(target)
+    except (OSError, OnnxNormError):
+        # Whatever is there is no model of ours.
+        return set()
+    own = f"{target.name}."
+    return {
+        target.with_name(name) for name in names if name.startswith(own) and name.endswith(".data") and "/" not in name
+    }
+
+
+def _write_tensor(fd: int, tensor: ir.TensorProtocol, length: int) -> None:
+    if isinstance(tensor, FileTensor):
+        copy_range(tensor.data_file.fd, tensor.start, length, fd)
+        return
+    if isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:
+        array = np.ascontiguousarray(tensor.numpy())
+        if array.dtype.byteorder != ">" and array.nbytes == length:
+            write_all(fd, array.reshape(-1).view(np.uint8).data)
+            return
+    data = tensor.tobytes()
+    if len(data) != length:
+        raise OnnxNormError(f"the tensor {tensor.name!r} has {len(data)} bytes where its shape asks for {length}")
+    write_all(fd, data)

@@ -1,0 +1,251 @@
+"""A region: the values that become an affine of themselves, and the nodes and outsiders that deal with them.
+
+A gauged value has parties: the node that makes it, the nodes that read it, and, at the border of a graph, whoever feeds
+or reads the graph. A subgraph is fed and read by the node that it belongs to. Each party either goes along, that is, it
+makes or takes the new value, or it is set aside: it keeps the old one, and a new node between the two computes one from
+the other. What such a node costs is part of the cost of the region.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from onnxnorm._facts import Facts
+from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.cost import constant_cost, node_cost
+from onnxnorm.affine.site import Edit
+
+__all__ = [
+    "Growth",
+    "Insertion",
+    "Outside",
+    "Party",
+    "Region",
+    "maker_of",
+    "owner_of_output",
+    "takers_of",
+    "unknown_extents",
+    "wires",
+]
+
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+class Outside(enum.Enum):
+    """Whoever calls the graph: gives it its inputs and takes its outputs."""
+
+    CALLER = "caller"
+
+
+Party: TypeAlias = "ir.Node | Outside"
+
+
+@dataclass(frozen=True, eq=False)
+class Insertion:
+    """A node, or two, that compute `affine` of `value` for `readers`; all others read the value itself."""
+
+    value: ir.Value
+    affine: ChannelAffine
+    op_types: tuple[str, ...]
+    readers: frozenset[Party]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What the constants are called that belong to it, in their order."""
+        if self.op_types == ("BatchNormalization",):
+            return ("scale", "bias", "mean", "variance")
+        return tuple({"Mul": "scale", "Add": "shift"}[op_type] for op_type in self.op_types) or ("constant",)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time."""
+
+    gauges: dict[ir.Value, Gauge]
+    edits: dict[ir.Node, Edit]
+    insertions: tuple[Insertion, ...]
+    saves: int
+
+
+def maker_of(value: ir.Value, facts: Facts) -> Party:
+    node = value.producer()
+    if node is not None:
+        return node
+    owner = None if value.graph is None or not value.is_graph_input() else facts.owner(value.graph)
+    return owner or Outside.CALLER
+
+
+def owner_of_output(value: ir.Value, facts: Facts) -> Party | None:
+    """Who takes the value as an output of its graph: the caller, or the node that the subgraph belongs to."""
+    if not value.is_graph_output() or value.graph is None:
+        return None
+    return facts.owner(value.graph) or Outside.CALLER
+
+
+def takers_of(value: ir.Value, facts: Facts) -> tuple[Party, ...]:
+    owner = owner_of_output(value, facts)
+    consumers: tuple[Party, ...] = tuple(value.consumers())
+    return consumers if owner is None else (*consumers, owner)
+
+
+def wires(node: ir.Node) -> Iterator[ir.Value]:
+    """All values that the node answers for: inputs, outputs, and those of its subgraphs."""
+    for value in node.inputs:
+        if value is not None:
+            yield value
+    yield from node.outputs
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
+            yield from attribute.as_graph().inputs
+            yield from attribute.as_graph().outputs
+
+
+@dataclass(eq=False)
+class Growth:
+    """A region as far as it has grown. `todo` are the nodes that have yet to answer for the gauges around them.
+
+    `backward`: the affine moves against the flow of data, so new values are made of old ones by what the model did to
+    them anyway; otherwise old values are, of new ones. The other direction undoes it.
+    `unknown` are the extents that are not known at the affine (see `unknown_extents`).
+    `obstacle` is the first reason for which a party was set aside.
+    """
+
+    facts: Facts
+    backward: bool
+    unknown: tuple[str, ...] | None = ()
+    gauges: dict[ir.Value, Gauge] = field(default_factory=dict)
+    edits: dict[ir.Node, Edit] = field(default_factory=dict)
+    aside: dict[ir.Value, frozenset[Party]] = field(default_factory=dict)
+    todo: dict[ir.Node, None] = field(default_factory=dict)
+    cost: int = 0
+    obstacle: str | None = None
+
+    def branch(self) -> Growth:
+        return Growth(
+            self.facts,
+            self.backward,
+            self.unknown,
+            dict(self.gauges),
+            dict(self.edits),
+            dict(self.aside),
+            dict(self.todo),
+            self.cost,
+            self.obstacle,
+        )
+
+    def gauges_of(self, node: ir.Node) -> dict[ir.Value, Gauge]:
+        """The gauges that the node has to go along with."""
+        found = {}
+        for value in wires(node):
+            gauge = self.gauges.get(value)
+            if gauge is not None and node not in self.aside.get(value, ()):
+                found[value] = gauge
+        return found
+
+    def edit(self, node: ir.Node, edit: Edit | None) -> None:
+        old = self.edits.pop(node, None)
+        self.cost += (0 if edit is None else edit.cost) - (0 if old is None else old.cost)
+        if edit is not None:
+            self.edits[node] = edit
+
+    def add(self, value: ir.Value, gauge: Gauge) -> str | None:
+        """Gauge the value; parties outside of the model keep the old one. Returns why that cannot be."""
+        maker, takers = maker_of(value, self.facts), takers_of(value, self.facts)
+        self.gauges[value] = gauge
+        self.todo.update((party, None) for party in (maker, *takers) if isinstance(party, ir.Node))
+        fixed: list[Party] = [party for party in (maker, *takers) if isinstance(party, Outside)]
+        if self.facts.is_constant(value):
+            # Only the node to whose subgraph it belongs takes the new constant; others have it as an operand.
+            fixed = [maker, *value.consumers()]
+        elif fixed:
+            self.obstacle = self.obstacle or _border(value, fixed[0] is not maker)
+        for party in dict.fromkeys(fixed):
+            if (refused := self.set_aside(value, party)) is not None:
+                return refused
+        return None
+
+    def set_aside(self, value: ir.Value, party: Party) -> str | None:
+        """Let the party keep the old value. Returns why that cannot be, if so."""
+        before = self._insertion(value)
+        self.aside[value] = self.aside.get(value, frozenset()) | {party}
+        after = self._insertion(value)
+        if isinstance(before, str) or isinstance(after, str):
+            return after if isinstance(after, str) else str(before)
+        self.cost += self._cost_of(after) - self._cost_of(before)
+        if isinstance(party, ir.Node):
+            self.todo[party] = None
+        return None
+
+    def complete(self) -> Region:
+        insertions = [self._insertion(value) for value in self.aside]
+        return Region(
+            self.gauges,
+            self.edits,
+            tuple(insertion for insertion in insertions if isinstance(insertion, Insertion)),
+            -self.cost,
+        )
+
+    def _insertion(self, value: ir.Value) -> Insertion | str | None:
+        """The new node for those who are set aside, if there are any; or why there can be none."""
+        aside = self.aside.get(value)
+        if not aside:
+            return None
+        gauge = self.gauges[value]
+        takers = frozenset(takers_of(value, self.facts))
+        maker_keeps = maker_of(value, self.facts) in aside
+        # A node that makes a value and reads it too (a loop) cannot be on both sides of the new node.
+        readers = frozenset(takers - aside if maker_keeps else takers & aside)
+        if not readers:
+            return None
+        affine = gauge.to_new if maker_keeps else gauge.to_old
+        if affine is None:
+            return f"{value.name!r} has other readers, which could not undo a scale of zero"
+        if affine.shifts and maker_keeps is not self.backward:
+            return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
+        if self.facts.is_constant(value):
+            return Insertion(value, affine, (), readers)
+        if value.dtype not in _FLOATS or self.facts.shape(value) is None:
+            return f"{value.name!r} is of a type or rank that is not known"
+        if value.graph is None or self.facts.opset_of(value.graph) < 7:
+            return f"{value.name!r} would need arithmetic from before opset 7"
+        if self.unknown is None or unknown_extents(value, self.facts) != self.unknown:
+            return f"{value.name!r} has a size that is not known beforehand"
+        return Insertion(value, affine, _expressed_by(affine, value, self.facts), readers)
+
+    def _cost_of(self, insertion: Insertion | str | None) -> int:
+        if not isinstance(insertion, Insertion):
+            return 0
+        elements = self.facts.elements(insertion.value)
+        size = insertion.affine.scale.size
+        return sum(node_cost(op_type, elements) + constant_cost(size) for op_type in insertion.op_types)
+
+
+def _border(value: ir.Value, is_output: bool) -> str:
+    if is_output:
+        return f"{value.name!r} is an output of the graph"
+    if value.is_initializer():
+        return f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
+    return f"{value.name!r} is an input of the graph"
+
+
+def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:
+    """The names of the extents that are not known, by which sizes can still be compared; None where they have none."""
+    names = [dim for dim in facts.shape(value) or (None,) if not isinstance(dim, int)]
+    return None if any(name is None for name in names) else tuple(sorted(str(name) for name in names))
+
+
+def _expressed_by(affine: ChannelAffine, value: ir.Value, facts: Facts) -> tuple[str, ...]:
+    if affine.is_identity:
+        return ()
+    if not affine.scales:
+        return ("Add",)
+    if not affine.shifts:
+        return ("Mul",)
+    shape = facts.shape(value)
+    per_channel = affine.rank >= 2 and set(affine.axes) <= {1} and shape is not None and isinstance(shape[1], int)
+    return ("BatchNormalization",) if per_channel else ("Mul", "Add")

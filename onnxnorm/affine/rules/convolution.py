@@ -1,0 +1,221 @@
+"""Convolutions: an affine before or after them goes into their weight and bias.
+
+Before (b) and after (a) the node, W of shape (M, C/group, k...), every sum over one output channel m:
+    a(W * b(x) + B) = (a_s W b_s) * x + a_s (B + W * b_t) + a_t
+W * b_t is one number for each output channel where the whole window lies on the input. A zero from padding is not
+shifted, and the windows of ConvTranspose overlap between its strides: there W * b_t differs from place to place. Where
+the extents are known it is computed for every place and goes on as a shift of the output that varies over space.
+A weight or bias that is no constant (quantized, or computed) takes what it has to take as an affine of its own.
+All of this holds for every group, stride, dilation and padding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.rules.windows import Window, static_space, window_of
+from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Settled, Site
+
+__all__ = ["conv", "conv_transpose"]
+
+_NO_INVERSE = "would have to undo a scale of zero"
+_PADDED = "pads its input with zeros, and a shift before zero padding is not the same after it"
+_OVERLAPS = "adds up overlapping windows, so a shift before it is not one shift after it"
+# Multiply-adds that a shift for every place may take to compute.
+_MAX_WORK = 2**30
+
+
+def conv(site: Site) -> Answer:
+    return _convolution(site, transposed=False)
+
+
+def conv_transpose(site: Site) -> Answer:
+    return _convolution(site, transposed=True)
+
+
+def _convolution(site: Site, *, transposed: bool) -> Answer:
+    shape = site.shape_in(1)
+    if shape is None or len(shape) < 3 or not all(isinstance(extent, int) for extent in shape[:2]):
+        return Declined("has a weight whose shape is not known")
+    rank, group = len(shape), site.integer("group", 1)
+    first, second = int(shape[0] or 0), int(shape[1] or 0)
+    channels, outputs = (first, second * group) if transposed else (second * group, first)
+    before, after = site.before(0, rank), site.after(rank)
+    if before is None or after is None:
+        return Declined(_NO_INVERSE)
+    scales = [affine.along_axis(1, extent) for affine, extent in ((before.scaling(), channels), (after, outputs))]
+    if scales[0] is None:
+        return Declined(f"mixes channels (axis 1), the affine varies along axis {before.axes}")
+    spread = _shift_of_output(site, before, group, rank, transposed=transposed)
+    if isinstance(spread, Declined):
+        return spread
+    spread = spread if spread is not None else np.zeros((1,) * rank)
+    if site.gauge_out() is None and not _per_channel(spread):
+        # What differs from place to place goes on to the output, all else into the bias.
+        inner = spread[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in spread.shape[2:]))]
+        demanded = Gauge.old(ChannelAffine.of(1.0, spread - inner, rank))
+        edits = _edited(site, scales[0][0], np.ones(outputs), inner.reshape(-1), group, outputs, transposed=transposed)
+        if isinstance(edits, Declined):
+            return edits
+        return Settled(edits.edit, edits.demands + site.demand(site.output(), demanded))
+    left_over = ChannelAffine.of(after.scale, after.scale * spread + after.shift, rank)
+    vectors = left_over.along_axis(1, outputs)
+    if vectors is None:
+        if _per_channel(spread):
+            return Declined(f"mixes channels (axis 1), the affine varies along axis {after.axes}")
+        return Declined(_OVERLAPS if transposed else _PADDED)
+    # The part of the new bias that does not come from the old one: a_s (W * b_t) + a_t.
+    return _edited(site, scales[0][0], vectors[0], vectors[1], group, outputs, transposed=transposed)
+
+
+def _per_channel(array: FloatArray) -> bool:
+    return all(extent == 1 for axis, extent in enumerate(array.shape) if axis != 1)
+
+
+def _shift_of_output(
+    site: Site, before: ChannelAffine, group: int, rank: int, *, transposed: bool
+) -> FloatArray | Declined | None:
+    """W * b_t as an array of the output's rank; None where there is no shift."""
+    if not before.shifts:
+        return None
+    weight, window = site.constant64(1), window_of(site)
+    if weight is None:
+        return Declined("has a weight that is not constant, so no shift passes it")
+    if isinstance(window, Declined):
+        return window
+    refused = Declined(_OVERLAPS if transposed else _PADDED)
+    shift = before.shift
+    channels = weight.shape[0] if transposed else weight.shape[1] * group
+    shift = np.broadcast_to(shift, (shift.shape[0], channels, *shift.shape[2:]))
+    uniform = all(extent == 1 for extent in shift.shape[2:])
+    if math.prod(shift.shape) * max(1, weight.shape[0]) > _MAX_WORK:
+        return refused
+    if uniform and not transposed and not window.pads:
+        taps = weight.reshape(*weight.shape[:2], -1).sum(axis=2)
+        return _grouped(shift.reshape(shift.shape[0], channels), taps, group).reshape(
+            shift.shape[0], -1, *(1,) * (rank - 2)
+        )
+    extents, results = static_space(site.shape_in(0), rank), static_space(site.shape_out(), rank)
+    placed = None if extents is None or results is None else window.placed(extents, results, transposed=transposed)
+    if placed is None or math.prod(placed.results) * weight.size > _MAX_WORK:
+        return refused
+    if uniform:
+        return _uniform(shift, weight, group, placed, transposed=transposed)
+    if shift.shape[2:] != placed.extents:
+        shift = np.broadcast_to(shift, (*shift.shape[:2], *placed.extents))
+    return _everywhere(shift, weight, group, placed, transposed=transposed)
+
+
+def _grouped(shift: FloatArray, taps: FloatArray, group: int) -> FloatArray:
+    """(batch, C) times a matrix (M, C/group) in groups: (batch, M)."""
+    batch = shift.shape[0]
+    parts = shift.reshape(batch, group, -1)
+    rows = taps.reshape(group, -1, taps.shape[1])
+    result: FloatArray = np.einsum("bgc,gmc->bgm", parts, rows).reshape(batch, -1)
+    return result
+
+
+def _oriented(weight: FloatArray, group: int, *, transposed: bool) -> FloatArray:
+    """The weight as (M, C/group, k...)."""
+    if not transposed:
+        return weight
+    rows = weight.reshape(group, -1, *weight.shape[1:])
+    return np.swapaxes(rows, 1, 2).reshape(-1, rows.shape[1], *weight.shape[2:])
+
+
+def _at(weight: FloatArray, tap: tuple[int, ...]) -> FloatArray:
+    """The matrix (M, C/group) of one tap."""
+    place: tuple[Any, ...] = (..., *tap)
+    matrix: FloatArray = weight[place]
+    return matrix
+
+
+def _uniform(shift: FloatArray, weight: FloatArray, group: int, window: Window, *, transposed: bool) -> FloatArray:
+    """A shift that is the same all over the input: every tap counts where it lies on the input."""
+    oriented = _oriented(weight, group, transposed=transposed)
+    batch, taps = shift.shape[0], oriented.shape[2:]
+    flat = [
+        _grouped(shift.reshape(batch, -1), _at(oriented, tap), group) for tap in itertools.product(*map(range, taps))
+    ]
+    total = np.stack(flat, axis=-1).reshape(batch, -1, *taps)
+    for axis, (_, inside) in enumerate(window.sources):
+        total = np.moveaxis(np.tensordot(total, inside.astype(np.float64), axes=(2 + axis, 0)), -1, 2 + axis)
+    return total
+
+
+def _everywhere(shift: FloatArray, weight: FloatArray, group: int, window: Window, *, transposed: bool) -> FloatArray:
+    """A shift that varies over space: the convolution itself, tap by tap."""
+    oriented = _oriented(weight, group, transposed=transposed)
+    batch = shift.shape[0]
+    total = np.zeros((batch, oriented.shape[0], *window.results))
+    for tap in itertools.product(*map(range, oriented.shape[2:])):
+        moved = shift
+        for axis, (index, (places, inside)) in enumerate(zip(tap, window.sources, strict=True)):
+            there = inside[index].reshape((-1,) + (1,) * (len(tap) - 1 - axis))
+            moved = np.take(moved, places[index], axis=2 + axis) * there
+        matrix = _at(oriented, tap).reshape(group, -1, oriented.shape[1])
+        parts = moved.reshape(batch, group, oriented.shape[1], -1)
+        total += np.einsum("bgcs,gmc->bgms", parts, matrix).reshape(total.shape)
+    return total
+
+
+def _edited(
+    site: Site,
+    before: FloatArray,
+    after: FloatArray,
+    shift: FloatArray,
+    group: int,
+    outputs: int,
+    *,
+    transposed: bool,
+) -> Settled | Declined:
+    """The node with weight W * before * after and bias B * after + shift."""
+    rank = len(site.shape_in(1) or ())
+    # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
+    rows, columns = (before, after) if transposed else (after, before)
+    per_group = columns.reshape(group, 1, -1)
+    factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
+    factors = (factors * rows[:, None]).reshape(len(rows), -1, *(1,) * (rank - 2))
+    demands: Demands = ()
+    inputs: list[int | Constant | None] = [0, 1]
+    weight = site.constant(1)
+    scaled = Gauge.identity(rank) if np.all(factors == 1.0) else Gauge.new(ChannelAffine.of(factors, 0.0, rank))
+    if weight is None:
+        demands += _demanded(site, 1, scaled)
+    elif site.gauge_in(1) is not None:
+        return Declined("takes it for a weight")
+    elif not scaled.is_identity:
+
+        def new_weight() -> FloatArray:
+            return np.asarray(weight, np.float64) * factors
+
+        inputs[1] = Constant("weight", new_weight, site.dtype(1), None if transposed else 0, old=site.input(1))
+    # A quantized bias is small: it is written in full, since a shift would need other integers.
+    bias, has_bias = site.bias64(2), site.input(2) is not None
+    if has_bias and bias is None:
+        inputs.append(2)
+        demands += _demanded(site, 2, Gauge.new(ChannelAffine.of(after, shift, 1)))
+    elif np.any(shift) or (has_bias and not np.all(after == 1.0)):
+        total = (0.0 if bias is None else bias) * after + shift
+        dtype = site.value_dtype(2 if has_bias else 1)
+        inputs.append(Constant("bias", lambda: np.broadcast_to(total, (outputs,)), dtype, old=site.input(2)))
+    elif has_bias:
+        inputs.append(2)
+    for index in (1, 2):
+        if site.gauge_in(index) is not None and not any(value is site.input(index) for value, _ in demands):
+            own = site.gauge_in(index)
+            wanted = scaled if index == 1 else Gauge.new(ChannelAffine.of(after, shift, 1))
+            if own is None or not own.same_as(wanted):
+                return Declined("takes it for a weight")
+    return Settled(Edit(tuple(inputs), what="absorbs"), demands)
+
+
+def _demanded(site: Site, index: int, gauge: Gauge) -> Demands:
+    value = site.input(index)
+    assert value is not None
+    return site.demand(value, gauge)

@@ -1,0 +1,136 @@
+"""Powers and their kin: a scale passes as its power, a shift does not.
+
+    |s x| = |s| |x|     sqrt(s x) = sqrt(s) sqrt(x), s > 0     1 / (s x) = (1 / s) (1 / x)     (s x)^p = s^p x^p
+The power of a negative scale is real for whole p only. Sign and IsNaN's relatives are not here: they forget the scale.
+Exp turns a shift into a scale, Log a scale into a shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.affine.site import Answer, Declined, Site
+
+__all__ = ["abs_", "absolute", "exp", "log", "pow_", "reciprocal", "rooted", "sqrt", "squared"]
+
+_NO_SHIFT = "is no linear function, so no shift passes it"
+
+
+def absolute(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
+    """|s x| = |s| |x|; what comes out tells nothing of the sign that went in."""
+    if gauge.shifts:
+        return Declined(_NO_SHIFT)
+    if forward:
+        return gauge.map(np.abs)
+    return gauge if gauge.non_negative else Declined("gives nothing negative, so no negative scale passes it")
+
+
+def squared(gauge: Gauge) -> Gauge | Declined:
+    return Declined(_NO_SHIFT) if gauge.shifts else gauge.map(np.square)
+
+
+def rooted(gauge: Gauge) -> Gauge | Declined:
+    if gauge.shifts:
+        return Declined(_NO_SHIFT)
+    return gauge.map(np.sqrt) if gauge.non_negative else Declined("has no real root of a negative scale")
+
+
+def abs_(site: Site) -> Answer:
+    return cross(site, partial(absolute, forward=True), partial(absolute, forward=False))
+
+
+def sqrt(site: Site) -> Answer:
+    return cross(site, rooted, squared_if_positive)
+
+
+def squared_if_positive(gauge: Gauge) -> Gauge | Declined:
+    return squared(gauge) if gauge.non_negative else Declined("gives nothing negative, so no negative scale passes it")
+
+
+def reciprocal(site: Site) -> Answer:
+    def inverted(gauge: Gauge) -> Gauge | Declined:
+        if gauge.shifts:
+            return Declined(_NO_SHIFT)
+        if gauge.to_new is None or gauge.to_old is None:
+            return Declined("divides by it, so no scale of zero passes it")
+        return Gauge(_powered(gauge.to_new, np.reciprocal), _powered(gauge.to_old, np.reciprocal))
+
+    return cross(site, inverted, inverted)
+
+
+def _powered(affine: ChannelAffine, power: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
+    """Its scale put through `power`, without a shift."""
+    return ChannelAffine.of(power(affine.scale), 0.0, affine.rank)
+
+
+def pow_(site: Site) -> Answer:
+    exponent = site.constant64(1)
+    if exponent is None or exponent.size != 1:
+        return Declined("has an exponent that is not one constant")
+    p = exponent.item()
+    shape, out = site.shape_in(0), site.shape_out()
+    if shape is None or out is None or len(shape) != len(out) or p == 0.0 or not np.isfinite(p):
+        return Declined("raises to a power that no affine passes")
+    whole = p == int(p)
+
+    def powered(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
+        if gauge.shifts:
+            return Declined(_NO_SHIFT)
+        if gauge.to_new is None or gauge.to_old is None:
+            return Declined("would have to undo a scale of zero")
+        if not gauge.positive and not (forward and whole):
+            return Declined("has no real power of a negative scale")
+
+        def power(array: FloatArray) -> FloatArray:
+            result: FloatArray = np.power(array, p if forward else 1.0 / p)
+            return result
+
+        with np.errstate(all="ignore"):
+            result = Gauge(_powered(gauge.to_new, power), _powered(gauge.to_old, power))
+        finite = result.to_new is not None and result.to_new.is_finite
+        return result if finite else Declined("raises the scale beyond all bounds")
+
+    return cross(site, partial(powered, forward=True), partial(powered, forward=False))
+
+
+def exp(site: Site) -> Answer:
+    """exp(x + t) = e^t exp(x)."""
+
+    def forward(gauge: Gauge) -> Gauge | Declined:
+        if gauge.scales:
+            return Declined("takes exponentials, so only a shift passes it")
+        return _between(gauge, lambda affine: ChannelAffine.of(np.exp(affine.shift), 0.0, affine.rank))
+
+    return cross(site, forward, _logarithm)
+
+
+def log(site: Site) -> Answer:
+    """log(s x) = log(x) + log(s) for s > 0."""
+
+    def backward(gauge: Gauge) -> Gauge | Declined:
+        if gauge.scales:
+            return Declined("takes logarithms, so only a shift passes it")
+        return _between(gauge, lambda affine: ChannelAffine.of(np.exp(affine.shift), 0.0, affine.rank))
+
+    return cross(site, _logarithm, backward)
+
+
+def _logarithm(gauge: Gauge) -> Gauge | Declined:
+    if gauge.shifts or not gauge.positive:
+        return Declined("lets only a positive scale pass, as a shift")
+    return _between(gauge, lambda affine: ChannelAffine.of(1.0, np.log(affine.scale), affine.rank))
+
+
+def _between(gauge: Gauge, change: Callable[[ChannelAffine], ChannelAffine]) -> Gauge | Declined:
+    if gauge.to_new is None or gauge.to_old is None:
+        return Declined("would have to undo a scale of zero")
+    with np.errstate(all="ignore"):
+        to_new, to_old = change(gauge.to_new), change(gauge.to_old)
+    if not (to_new.is_finite and to_old.is_finite):
+        return Declined("raises the scale beyond all bounds")
+    return Gauge(to_new, to_old)

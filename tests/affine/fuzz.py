@@ -1,0 +1,228 @@
+"""Folds random networks and compares each with the original.
+
+    python -m tests.affine.fuzz --networks 20000 --jobs 2
+
+Most are in double precision and compared in float64; every tenth is in float32 or float16 and judged by `verify`.
+The exit code is 1 where a result was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir
+from onnx import TensorProto, numpy_helper
+from onnx_ir.passes.common import ShapeInferencePass
+
+import onnxnorm
+from onnxnorm._evaluate import evaluate_float64
+from onnxnorm._facts import Facts
+from onnxnorm._noise import shake, shaken_weights
+from onnxnorm.affine import AffineNode, affine_of, is_affine
+from tests.affine.networks import random_network
+
+__all__ = ["Outcome", "affines", "feeds_of", "in_precision", "nodes_for", "precision_for", "try_network"]
+
+TOLERANCE = 1e-9
+"""In double precision an exact rewriting differs by some 1e-13 of the largest element, a wrong one by about one."""
+
+_ELEMENTS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one network. `wrong` says what is, or is empty."""
+
+    seed: int
+    nodes: int
+    precision: str
+    affines_before: int
+    affines_after: int
+    seconds: float
+    wrong: str
+
+
+def nodes_for(seed: int) -> int:
+    """From 30 to 300 nodes, mostly few."""
+    return int(30 * 10.0 ** (np.random.default_rng([seed, 1]).random() ** 3))
+
+
+def precision_for(seed: int) -> str:
+    return {3: "float32", 7: "float16"}.get(seed % 20, "float64")
+
+
+def affines(model: onnx.ModelProto) -> int:
+    """Nodes that are an affine of one value: by constants, in the main graph, its subgraphs and the functions."""
+    typed = onnx_ir.from_proto(model)
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(typed)
+    facts = Facts(typed)
+    graphs = [*typed.graphs(), *(function.graph for function in typed.functions.values())]
+    nodes = [node for graph in graphs for node in graph if is_affine(node)]
+    return sum(isinstance(affine_of(node, facts), AffineNode) for node in nodes)
+
+
+def feeds_of(model: onnx.ModelProto, seed: int) -> dict[str, np.ndarray]:
+    """Normal values for every input; extents that are open stand in the doc string (see `networks`)."""
+    random = np.random.default_rng(seed)
+    feeds = {}
+    for value in model.graph.input:
+        opened = [int(extent) for extent in value.doc_string.split(",") if extent]
+        shape = opened or [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if value.type.tensor_type.elem_type == TensorProto.BOOL:
+            feeds[value.name] = np.asarray(random.random(shape) < 0.5)
+        else:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            feeds[value.name] = np.asarray(random.normal(size=shape).astype(dtype))
+    return feeds
+
+
+def in_precision(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+    """The network with everything that is double of another type."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    wanted = _ELEMENTS[precision]
+    for function in copy.functions:
+        for node in function.node:
+            _convert_node(node, wanted)
+    _convert_graph(copy.graph, wanted)
+    return copy
+
+
+def _convert_graph(graph: onnx.GraphProto, wanted: int) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
+            value.type.tensor_type.elem_type = wanted
+    for tensor in graph.initializer:
+        _convert_tensor(tensor, wanted)
+    for node in graph.node:
+        _convert_node(node, wanted)
+
+
+def _convert_node(node: onnx.NodeProto, wanted: int) -> None:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            _convert_graph(attribute.g, wanted)
+        elif attribute.type == onnx.AttributeProto.TENSOR:
+            _convert_tensor(attribute.t, wanted)
+        elif attribute.name == "to" and attribute.i == TensorProto.DOUBLE:
+            attribute.i = wanted
+
+
+def _convert_tensor(tensor: onnx.TensorProto, wanted: int) -> None:
+    if tensor.data_type == TensorProto.DOUBLE:
+        array = numpy_helper.to_array(tensor).astype(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def try_network(seed: int, nodes: int | None = None, precision: str = "float64") -> Outcome:
+    """Grow the network of this seed, fold it, compare."""
+    model = random_network(seed, nodes_for(seed) if nodes is None else nodes)
+    if precision != "float64":
+        model = in_precision(model, precision)
+    before = affines(model)
+    start = time.perf_counter()
+    try:
+        folded = onnxnorm.fold(model).model
+        seconds = time.perf_counter() - start
+        after = affines(folded)
+        wrong = _difference(model, folded, seed) if precision == "float64" else _unproved(model, folded, seed)
+    except Exception as error:
+        seconds, after = time.perf_counter() - start, before
+        wrong = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    return Outcome(seed, len(model.graph.node), precision, before, after, seconds, wrong)
+
+
+def _difference(model: onnx.ModelProto, folded: onnx.ModelProto, seed: int) -> str:
+    onnx.checker.check_model(folded, full_check=True)
+    feeds = feeds_of(model, seed)
+    expected, got = evaluate_float64(model, feeds), evaluate_float64(folded, feeds)
+    if list(expected) != list(got):
+        return f"outputs {list(got)} instead of {list(expected)}"
+    noise: dict[str, float] = {}
+    for name, wanted in expected.items():
+        error, size = _error(wanted, got[name])
+        if error <= TOLERANCE * size:
+            continue
+        # Rounding may be large where values cancel: as large as if every weight were rounded once more.
+        noise = noise or _noise(model, feeds, expected)
+        if error > 1e4 * noise[name]:
+            return f"{name}: off by {error:.3g} where the largest element is {size:.3g} (noise {noise[name]:.3g})"
+    return ""
+
+
+def _noise(model: onnx.ModelProto, feeds: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, float]:
+    names, random = shaken_weights(model), np.random.default_rng(0)
+    noise = dict.fromkeys(expected, 0.0)
+    for _ in range(3):
+        shaken = shake(model, names, random)
+        if shaken is not None:
+            for name, values in evaluate_float64(shaken, feeds).items():
+                noise[name] = max(noise[name], _error(expected[name], values)[0])
+    return noise
+
+
+def _error(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """The largest error, and the largest element; infinite where shapes, NaN or infinities differ."""
+    if wanted.shape != got.shape:
+        return np.inf, 0.0
+    finite = np.isfinite(wanted)
+    if not np.array_equal(wanted[~finite], got[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
+        return np.inf, float(np.abs(wanted[finite]).max(initial=0.0))
+    return (
+        float(np.abs(wanted[finite] - got[finite]).max(initial=0.0)),
+        float(np.abs(wanted[finite]).max(initial=0.0)),
+    )
+
+
+def _unproved(model: onnx.ModelProto, folded: onnx.ModelProto, seed: int) -> str:
+    report = onnxnorm.verify(model, folded, feeds_of(model, seed))
+    return "" if report.passed else str(report).replace("\n", " ")
+
+
+def _outcomes(seeds: range, jobs: int) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from map(_try, seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_try, seeds, chunksize=8)
+
+
+def _try(seed: int) -> Outcome:
+    return try_network(seed, precision=precision_for(seed))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.affine.fuzz", description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", type=int, default=300, help="how many (default: 300)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    before = after = nodes = wrong = tried = 0
+    slowest = Outcome(-1, 0, "", 0, 0, 0.0, "")
+    for outcome in _outcomes(range(arguments.first, arguments.first + arguments.networks), arguments.jobs):
+        tried, nodes = tried + 1, nodes + outcome.nodes
+        before, after = before + outcome.affines_before, after + outcome.affines_after
+        slowest = max(slowest, outcome, key=lambda each: each.seconds)
+        if outcome.wrong:
+            wrong += 1
+            print(f"seed {outcome.seed} ({outcome.nodes} nodes, {outcome.precision}): {outcome.wrong}", flush=True)
+        if tried % 1000 == 0:
+            print(f"... {tried} networks, {wrong} wrong, {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    removed = (before - after) / before if before else 0.0
+    print(
+        f"{tried} networks of {nodes} nodes: {wrong} wrong results; {before} affines before, {after} after "
+        f"({removed:.1%} removed); slowest fold {slowest.seconds:.2f} s (seed {slowest.seed}, {slowest.nodes} nodes)"
+    )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

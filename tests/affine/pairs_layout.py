@@ -1,0 +1,395 @@
+"""Pairs for operators that arrange, join, cut and look up."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from tests.affine.pairs import MIXED, POSITIVE, SHIFT, folds, linear, stays
+from tests.affine.support import Builder
+
+
+@folds("Transpose")
+def _(b: Builder) -> str:
+    x = b.node("Transpose", b.affine(b.input((2, 4)), MIXED, SHIFT))
+    y = b.node("MatMul", b.constant(b.normal(3, 4)), x)
+    return b.node(
+        "Sigmoid", b.node("Gemm", b.node("Transpose", y), b.constant(b.normal(3, 2)), b.constant(b.normal(2)))
+    )
+
+
+@stays("Transpose")
+def _(b: Builder) -> str:
+    return b.node("Sigmoid", b.node("Transpose", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)))
+
+
+@folds("Reshape")
+def _(b: Builder) -> str:
+    x = b.node("Reshape", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(0, -1))
+    return linear(b, x, 20, 2)
+
+
+@stays("Reshape that tears channels")
+def _(b: Builder) -> str:
+    x = b.node("Reshape", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2, 2, 10))
+    return linear(b, x, 2, 3)
+
+
+@folds("Flatten")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Flatten", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)), 20, 2)
+
+
+@stays("Flatten of channels into rows")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Flatten", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), axis=2), 5, 2)
+
+
+@folds("Squeeze")
+def _(b: Builder) -> str:
+    x = b.affine(b.node("GlobalMaxPool", b.input((2, 4, 5))), MIXED, SHIFT)
+    return linear(b, b.node("Squeeze", x, b.ints(2)), 4, 2)
+
+
+@stays("Squeeze")
+def _(b: Builder) -> str:
+    return b.node("Sigmoid", b.node("Squeeze", b.affine(b.input((2, 4, 1)), MIXED, SHIFT), b.ints(-1)))
+
+
+@folds("Unsqueeze")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Unsqueeze", b.affine(b.input((2, 4)), MIXED, SHIFT), b.ints(2, 3)), 4, 4)
+
+
+@stays("Unsqueeze that makes the channels space")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Unsqueeze", b.affine(b.input((2, 4)), MIXED, SHIFT), b.ints(1)), 1, 3)
+
+
+@folds("Expand")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Expand", b.affine(b.input((2, 4, 1)), MIXED, SHIFT), b.ints(2, 4, 5)), 4, 3)
+
+
+@stays("Expand of what varies in space")
+def _(b: Builder) -> str:
+    x = b.node("Mul", b.input((2, 1, 4)), b.constant(np.array(MIXED)))
+    return linear(b, b.node("Expand", x, b.ints(2, 3, 4)), 3, 3)
+
+
+@folds("Concat")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return linear(b, b.node("Concat", b.node("Relu", b.input((2, 2, 5), name="z")), x, axis=1), 6, 3)
+
+
+@stays("Concat along space")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return linear(b, b.node("Concat", b.node("Relu", b.input((2, 4, 2), name="z")), x, axis=2), 4, 3)
+
+
+@folds("Split")
+def _(b: Builder) -> list[str]:
+    parts = b.nodes_out("Split", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(1, 3), outputs=2, axis=1)
+    return [linear(b, part, count, 3) for part, count in zip(parts, (1, 3), strict=True)]
+
+
+@stays("Split")
+def _(b: Builder) -> list[str]:
+    first, second = b.nodes_out("Split", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(1, 3), outputs=2, axis=1)
+    return [linear(b, first, 1, 3), b.node("Sigmoid", second)]
+
+
+@folds("Slice")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return linear(b, b.node("Slice", x, b.ints(-1), b.ints(-4), b.ints(1), b.ints(-2)), 2, 3)
+
+
+@stays("Slice")
+def _(b: Builder) -> list[str]:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return [linear(b, b.node("Slice", x, b.ints(1), b.ints(3), b.ints(1)), 2, 3), b.node("Sigmoid", x)]
+
+
+@folds("Gather of channels")
+def _(b: Builder) -> str:
+    x = b.node("Gather", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(3, 1, 1), axis=1)
+    return linear(b, x, 3, 3)
+
+
+@stays("Gather of channels that are not known")
+def _(b: Builder) -> str:
+    places = b.input((3,), name="places", element=TensorProto.INT64)
+    return linear(b, b.node("Gather", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places, axis=1), 3, 3)
+
+
+@folds("Gather from a table")
+def _(b: Builder) -> str:
+    places = b.input((2, 3), name="places", element=TensorProto.INT64)
+    x = b.node("Gather", b.constant(b.normal(2, 4)), places)
+    return b.node("Sigmoid", b.node("Mul", x, b.constant(np.array(MIXED))))
+
+
+@stays("Gather from a table, an affine along the places")
+def _(b: Builder) -> str:
+    places = b.input((2, 4), name="places", element=TensorProto.INT64)
+    x = b.node("Gather", b.constant(b.normal(2, 5)), places)
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@folds("Pad")
+def _(b: Builder) -> str:
+    x = b.node("Pad", b.affine(b.input((2, 4, 5)), MIXED), b.ints(0, 0, 1, 0, 0, 1))
+    return linear(b, x, 4, 3)
+
+
+@stays("Pad")
+def _(b: Builder) -> str:
+    x = b.node("Pad", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(0, 0, 1, 0, 0, 1))
+    return linear(b, x, 4, 3)
+
+
+@folds("Resize")
+def _(b: Builder) -> str:
+    x = b.node("Resize", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), "", "", b.ints(2, 4, 7), mode="linear")
+    return linear(b, x, 4, 3)
+
+
+@stays("Resize of channels")
+def _(b: Builder) -> str:
+    x = b.node("Resize", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), "", "", b.ints(2, 6, 5), mode="linear")
+    return linear(b, x, 6, 3)
+
+
+@folds("Upsample", opset=9)
+def _(b: Builder) -> str:
+    scales = b.constant(np.array([1, 1, 2.0]), dtype=np.float32)
+    return linear(b, b.node("Upsample", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), scales), 4, 3)
+
+
+@stays("Upsample", opset=9)
+def _(b: Builder) -> str:
+    scales = b.constant(np.array([1, 1, 2.0]), dtype=np.float32)
+    return b.node("Sigmoid", b.node("Upsample", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), scales))
+
+
+@folds("DepthToSpace")
+def _(b: Builder) -> str:
+    x = b.node("DepthToSpace", b.conv(b.input((1, 3, 2, 2)), 3, 16, (1, 1)), blocksize=2)
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@stays("DepthToSpace of channels that differ")
+def _(b: Builder) -> str:
+    return linear(b, b.node("DepthToSpace", b.affine(b.input((1, 4, 2, 2)), MIXED, SHIFT), blocksize=2), 1, 4)
+
+
+@folds("SpaceToDepth")
+def _(b: Builder) -> str:
+    return linear(b, b.node("SpaceToDepth", b.affine(b.input((1, 4, 2, 4)), MIXED, SHIFT), blocksize=2), 16, 4)
+
+
+@stays("SpaceToDepth into channels that differ")
+def _(b: Builder) -> str:
+    x = b.node("SpaceToDepth", b.conv(b.input((1, 3, 2, 4)), 3, 1, (1, 1)), blocksize=2)
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@folds("Tile")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Tile", b.affine(b.input((2, 4, 1)), MIXED, SHIFT), b.ints(1, 2, 5)), 8, 3)
+
+
+@stays("Tile into channels that differ")
+def _(b: Builder) -> str:
+    x = b.node("Tile", b.conv(b.input((2, 4, 5)), 4, 2), b.ints(1, 2, 1))
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@folds("GatherElements along space")
+def _(b: Builder) -> str:
+    places = b.input((2, 4, 2), name="places", element=TensorProto.INT64)
+    return linear(b, b.node("GatherElements", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places, axis=2), 4, 3)
+
+
+@stays("GatherElements along the channels")
+def _(b: Builder) -> str:
+    places = b.input((2, 4, 5), name="places", element=TensorProto.INT64)
+    return linear(b, b.node("GatherElements", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places, axis=1), 4, 3)
+
+
+@folds("GatherND of rows")
+def _(b: Builder) -> str:
+    places = b.input((3, 1), name="places", element=TensorProto.INT64)
+    return linear(b, b.node("GatherND", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places), 4, 3)
+
+
+@stays("GatherND of channels")
+def _(b: Builder) -> str:
+    places = b.input((3, 2), name="places", element=TensorProto.INT64)
+    return linear(b, b.node("GatherND", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places), 5, 2)
+
+
+@folds("ScatterND of rows")
+def _(b: Builder) -> str:
+    x = b.input((2, 4, 5))
+    rows = b.conv(b.input((1, 4, 5), name="z"), 4, 4)
+    places = b.constant(np.array([[1]], np.int64))
+    return b.node("Sigmoid", b.affine(b.node("ScatterND", b.conv(x, 4, 4), places, rows), MIXED, SHIFT))
+
+
+@stays("ScatterND of rows")
+def _(b: Builder) -> str:
+    places = b.constant(np.array([[1]], np.int64))
+    x = b.node("ScatterND", b.conv(b.input((2, 4, 5)), 4, 4), places, b.input((1, 4, 5), name="z"))
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@folds("GridSample")
+def _(b: Builder) -> str:
+    grid = b.node("Tanh", b.input((1, 3, 3, 2), name="grid"))
+    x = b.node("GridSample", b.affine(b.input((1, 4, 5, 4)), MIXED), grid, mode="bilinear")
+    return linear(b, x, 4, 4)
+
+
+@stays("GridSample that pads with zeros")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((1, 4, 5, 4)), MIXED, SHIFT)
+    return linear(b, b.node("GridSample", x, b.input((1, 3, 3, 2), name="grid"), mode="bilinear"), 4, 4)
+
+
+@folds("ReverseSequence of the batch")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((5, 4)), MIXED, SHIFT)
+    x = b.node("Unsqueeze", x, b.ints(1))
+    x = b.node("ReverseSequence", x, b.ints(3), batch_axis=1, time_axis=0)
+    return linear(b, b.node("Squeeze", x, b.ints(1)), 4, 2)
+
+
+@stays("ReverseSequence of the channels")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    lengths = b.input((2,), name="lengths", element=TensorProto.INT64)
+    return linear(b, b.node("ReverseSequence", x, lengths, batch_axis=0, time_axis=1), 4, 3)
+
+
+@folds("Trilu")
+def _(b: Builder) -> str:
+    x = b.node("Trilu", b.affine(b.input((2, 4, 5, 5)), MIXED))
+    return linear(b, x, 4, 4)
+
+
+@stays("Trilu")
+def _(b: Builder) -> str:
+    return linear(b, b.node("Trilu", b.affine(b.input((2, 4, 5, 5)), MIXED, SHIFT)), 4, 4)
+
+
+@folds("MaxPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("MaxPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), kernel_shape=[2]), 4, 3)
+
+
+@stays("MaxPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("MaxPool", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), kernel_shape=[2]), 4, 3)
+
+
+@folds("AveragePool")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return linear(b, b.node("AveragePool", x, kernel_shape=[3], pads=[1, 1]), 4, 3)
+
+
+@stays("AveragePool that counts padding")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return linear(b, b.node("AveragePool", x, kernel_shape=[3], pads=[1, 1], count_include_pad=1), 4, 3)
+
+
+@folds("GlobalAveragePool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("GlobalAveragePool", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)), 4, 3)
+
+
+@stays("GlobalAveragePool of what varies in space")
+def _(b: Builder) -> str:
+    x = b.node("Mul", b.input((2, 4, 5)), b.constant(b.normal(5)))
+    return linear(b, b.node("GlobalAveragePool", x), 4, 3)
+
+
+@folds("GlobalMaxPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("GlobalMaxPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT)), 4, 3)
+
+
+@stays("GlobalMaxPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("GlobalMaxPool", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)), 4, 3)
+
+
+@folds("LpPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("LpPool", b.affine(b.input((2, 4, 5)), MIXED), kernel_shape=[2], p=2), 4, 3)
+
+
+@stays("LpPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("LpPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), kernel_shape=[2], p=2), 4, 3)
+
+
+@folds("GlobalLpPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("GlobalLpPool", b.affine(b.input((2, 4, 5)), MIXED), p=1), 4, 3)
+
+
+@stays("GlobalLpPool")
+def _(b: Builder) -> str:
+    return linear(b, b.node("GlobalLpPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), p=1), 4, 3)
+
+
+@folds("ReduceMean")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceMean", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2), keepdims=0), 4, 2)
+
+
+@stays("ReduceMean of the channels")
+def _(b: Builder) -> str:
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    return linear(b, b.node("ReduceMean", x, b.ints(1), keepdims=0), 5, 2)
+
+
+@folds("ReduceSum")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceSum", b.affine(b.input((2, 4, 5)), MIXED), b.ints(-1)), 4, 3)
+
+
+@stays("ReduceSum of the channels")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceSum", b.affine(b.input((2, 4, 5)), MIXED), b.ints(1), keepdims=0), 5, 2)
+
+
+@folds("ReduceMax")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), b.ints(2)), 4, 3)
+
+
+@folds("ReduceMax of a negative scale")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceMax", b.node("Neg", b.input((2, 4, 5))), b.ints(2)), 4, 3)
+
+
+@stays("ReduceMax")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceMax", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
+
+
+@folds("ReduceMin")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceMin", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), b.ints(2)), 4, 3)
+
+
+@stays("ReduceMin")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceMin", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
