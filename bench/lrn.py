@@ -34,6 +34,7 @@ ALPHA, BETA, BIAS = 1e-4, 0.75, 1.0
 TURNS = 6
 SECONDS_PER_TURN = 0.04
 FEWEST_CALLS = 2
+SLOW = 0.2  # seconds of a call, above which one turn has to do
 
 Call = Callable[[], object]
 
@@ -160,8 +161,10 @@ def calls_of(case: Case, threads: int) -> tuple[dict[str, Call], object]:
 def fastest(calls: dict[str, Call]) -> dict[str, float]:
     """The least seconds of each call, all of them in turns."""
     best = dict.fromkeys(calls, math.inf)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         for name, call in calls.items():
+            if turn > 0 and best[name] > SLOW:
+                continue
             time.sleep(0.002)  # until the threads of the one before have come to rest
             call()
             end = time.perf_counter() + SECONDS_PER_TURN

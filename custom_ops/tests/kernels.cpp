@@ -172,7 +172,7 @@ std::vector<Case> cases(bool quick) {
       all.push_back({false, {n, n}, {1, 2, 19, width}});
       all.push_back({true, {n}, {2, 19, width}});
     }
-  for (const float beta : {0.25f, 0.5f, 0.75f, 1.0f, 0.6f, 2.0f, -0.5f, 0.0f})
+  for (const float beta : quick ? std::vector<float>{0.25f, 0.75f, 0.6f} : std::vector<float>{0.25f, 0.5f, 0.75f, 1.0f, 0.6f, 2.0f, -0.5f, 0.0f})
     for (const float bias : {1.0f, 1e-30f}) {
       all.push_back({false, {3, 5}, {1, 3, 6, 21}, beta, bias});
       all.push_back({true, {5}, {1, 9, 21}, beta, bias});
@@ -181,8 +181,10 @@ std::vector<Case> cases(bool quick) {
   all.push_back({false, {3, 5, 3}, {1, 2, 6, 7, 20}});
   all.push_back({false, {9, 1, 2}, {1, 2, 20, 3, 2}});
   all.push_back({true, {4}, {3, 40}});
-  all.push_back({false, {31, 31}, {1, 1, 150, 600}});  // several blocks
-  all.push_back({false, {31}, {1, 1, 9001}});
+  // Several blocks.
+  all.push_back({false, {5}, {1, 1, 9001}});
+  if (quick) return all;
+  all.push_back({false, {31, 31}, {1, 1, 150, 600}});
   all.push_back({true, {5}, {1, 100, 1200}});
   return all;
 }
