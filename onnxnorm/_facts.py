@@ -44,6 +44,29 @@ _GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", 
 _RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
 _RANK_OF_INPUT = frozenset(
     [
+        "Swish",
+        "Erf",
+        "Abs",
+        "Sqrt",
+        "Exp",
+        "PRelu",
+        "Mish",
+        "Gelu",
+        "Tanh",
+        "Softplus",
+        "Celu",
+        "Selu",
+        "Elu",
+        "HardSwish",
+        "HardSigmoid",
+        "LogSoftmax",
+        "Softmax",
+        "MeanVarianceNormalization",
+        "LpNormalization",
+        "RMSNormalization",
+        "LayerNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
         "AveragePool",
         "BatchNormalization",
         "Clip",
@@ -155,6 +178,10 @@ class Facts:
             return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
         if (array := self._constants.get(value)) is not None and isinstance(array, np.ndarray):
             return tuple(array.shape)
+        node = value.producer()
+        # Shape inference does not reach the bodies of functions, where constants are nodes.
+        if node is not None and node.op_type == "Constant" and (array := self.constant(value)) is not None:
+            return tuple(array.shape)
         rank = self._rank(value)
         return None if rank is None else (None,) * rank
 
@@ -171,6 +198,8 @@ class Facts:
         for _ in range(64):
             if value.shape is not None:
                 return len(value.shape)
+            if isinstance(array := self._constants.get(value), np.ndarray):
+                return array.ndim
             node = value.producer()
             if node is None or node.domain not in ("", "ai.onnx") or not node.inputs or node.inputs[0] is None:
                 return None

@@ -138,16 +138,16 @@ def account(
     after = result._model
     rewrites = _by_node(result.rewrites)
     declined = {decline.node: decline.reason for decline in result.declined}
-    remaining = {node.name for node, _ in _nodes(after)}
+    remaining = {node.name: node.op_type for node, _ in _nodes(after)}
     records = []
     for entry, name in zip(found, names, strict=True):
-        records.append(_record(entry, name, rewrites.get(name, ()), declined, name in remaining))
+        records.append(_record(entry, name, rewrites.get(name, ()), declined, remaining.get(name)))
     known = set(names)
     for entry in _normalizations(after):
         name = entry.node.name or ""
         raised = [rewrite for rewrite in rewrites.get(name, ()) if _fate_of(rewrite) is Fate.RAISED]
         if name not in known and raised:
-            records.append(_record(entry, name, raised, declined, True))
+            records.append(_record(entry, name, raised, declined, entry.op_type))
     for node in (*(entry.node for entry in found), *(node for node, _ in _nodes(after))):
         if node.name in renamed:
             node.name = renamed[node.name]
@@ -231,13 +231,17 @@ def _fate_of(rewrite: Rewrite) -> Fate:
 
 
 def _record(
-    entry: _Found, name: str, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains: bool
+    entry: _Found, name: str, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains_as: str | None
 ) -> NormRecord:
     fate = _fate_of(rewrites[-1]) if rewrites else Fate.ABSORBED
     reason = "; ".join(rewrite.detail for rewrite in rewrites) or "nothing reads its result"
-    if remains and fate is not Fate.RAISED:
+    if remains_as is not None and fate is not Fate.RAISED:
         fate = Fate.LEFT
-        reason = declined.get(name) or "no pass that looks at it was run"
+        changed = f"is left as {remains_as}, since a neighbour was moved into it"
+        unchanged = "no pass that looks at it was run"
+        left = declined.get(name, "" if rewrites else changed if remains_as != entry.op_type else unchanged)
+        # Where a part of it went is told too: a cheaper node may be all that is left.
+        reason = "; ".join(text for text in (reason if rewrites else "", left) if text)
     return NormRecord(
         kind=entry.kind,
         node=name,

@@ -16,6 +16,7 @@ from onnxnorm._data_files import DataFile, FileTensor, find_data_file, stored_by
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import check_message, first_line
 from onnxnorm._skim import skim
+from onnxnorm._sparse import without_sparse_initializers
 from onnxnorm._structure import graphs_of
 
 __all__ = ["data_locations", "from_proto", "read_model"]
@@ -82,6 +83,7 @@ def from_proto(
     Raises:
         OnnxNormError: it is no model, or refers to data that are not there or not its own.
     """
+    proto = without_sparse_initializers(proto, name)
     check_message(proto, name)
     # What is wrong is said by our own errors, with the file and the node.
     logger = logging.getLogger("onnx_ir")

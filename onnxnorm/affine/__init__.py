@@ -1,6 +1,7 @@
 """Moving channel affines: the algebra, the table of rules, the solver."""
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.memory import Memory
 from onnxnorm.affine.region import Region
 from onnxnorm.affine.rewrite import apply
 from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
@@ -12,6 +13,7 @@ __all__ = [
     "ChannelAffine",
     "Declined",
     "Gauge",
+    "Memory",
     "Region",
     "Stuck",
     "affine_of",

@@ -19,6 +19,10 @@ __all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 
+# Some roundings of float64 in a row.
+_ROUNDING = 1e-14
+
+
 def _same(a: FloatArray, b: FloatArray | float) -> bool:
     # Two ways through a graph round differently in float64; far below what any model's type can tell apart.
     return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
@@ -91,8 +95,11 @@ class ChannelAffine:
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
     def then(self, outer: ChannelAffine) -> ChannelAffine:
-        """`outer` applied to the result of this one."""
-        return ChannelAffine.of(outer.scale * self.scale, outer.scale * self.shift + outer.shift, self.rank)
+        """`outer` applied to the result of this one; shifts that undo each other up to rounding are gone."""
+        inner = outer.scale * self.shift
+        shift = inner + outer.shift
+        shift = np.where(np.abs(shift) <= _ROUNDING * np.abs(outer.shift), 0.0, shift)
+        return ChannelAffine.of(outer.scale * self.scale, shift, self.rank)
 
     def inverse(self) -> ChannelAffine | None:
         """The affine that undoes this one, or None where a scale is zero."""

@@ -1,23 +1,26 @@
 """What an affine costs at run time, so that exact placements can be compared.
 
-The unit is a twentieth of what one BatchNormalization takes for one element in onnxruntime (bench/affine_cost.py
-measures 20 for an Add or a Mul, about 40 for both in a row). A lone Add or Mul counts a little less: a runtime may fuse
-it with what stands before it. Whole numbers, so that a move to and fro saves exactly nothing.
+The unit is a twentieth of what one BatchNormalization takes for one element in onnxruntime. bench/affine_cost.py
+measures 20 for an Add or a Mul, about 40 for both in a row. A lone Add counts a little less: runtimes fuse it, as a
+bias, with the product or convolution before it. Whole numbers, so that a move to and fro saves exactly nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BATCH_NORM", "LONE", "LONE_ARITHMETIC", "constant_cost", "node_cost"]
+__all__ = ["ARITHMETIC", "constant_cost", "node_cost"]
 
-BATCH_NORM = 20
-LONE = 19
-LONE_ARITHMETIC: frozenset[str] = frozenset({"Mul", "Add", "Sub", "Div", "Neg", "Sum"})
-_WEIGHTS: Mapping[str, int] = {"BatchNormalization": BATCH_NORM, **dict.fromkeys(LONE_ARITHMETIC, LONE)}
+_BATCH_NORM = 20
+_WEIGHTS: Mapping[str, int] = {
+    "BatchNormalization": _BATCH_NORM,
+    **dict.fromkeys(("Mul", "Div", "Neg"), _BATCH_NORM),
+    **dict.fromkeys(("Add", "Sub", "Sum"), _BATCH_NORM - 1),
+}
+ARITHMETIC: frozenset[str] = frozenset(_WEIGHTS) - {"BatchNormalization"}
 
 # To start a node at all takes a runtime as long as it takes BatchNormalization for about this many elements.
-_START = 1024 * BATCH_NORM
+_START = 1024 * _BATCH_NORM
 # A constant of the size of a whole tensor has to be read as well, and makes the file larger.
 _SMALL_CONSTANT = 2**12
 _READ = 5

@@ -64,12 +64,16 @@ class Insertion:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time."""
+    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time.
+
+    `reason` says why something is left over, where that is so.
+    """
 
     gauges: dict[ir.Value, Gauge]
     edits: dict[ir.Node, Edit]
     insertions: tuple[Insertion, ...]
     saves: int
+    reason: str = ""
 
 
 def maker_of(value: ir.Value, facts: Facts) -> Party:
@@ -112,6 +116,8 @@ class Growth:
     `backward`: the affine moves against the flow of data, so new values are made of old ones by what the model did to
     them anyway; otherwise old values are, of new ones. The other direction undoes it.
     `unknown` are the extents that are not known at the affine (see `unknown_extents`).
+    `by` holds, for a value, the one whose gauge led to its own by force.
+    `inserted` is the part of the cost that new nodes make.
     `obstacle` is the first reason for which a party was set aside.
     """
 
@@ -122,7 +128,9 @@ class Growth:
     edits: dict[ir.Node, Edit] = field(default_factory=dict)
     aside: dict[ir.Value, frozenset[Party]] = field(default_factory=dict)
     todo: dict[ir.Node, None] = field(default_factory=dict)
+    by: dict[ir.Value, ir.Value] = field(default_factory=dict)
     cost: int = 0
+    inserted: int = 0
     obstacle: str | None = None
 
     def branch(self) -> Growth:
@@ -134,7 +142,9 @@ class Growth:
             dict(self.edits),
             dict(self.aside),
             dict(self.todo),
+            dict(self.by),
             self.cost,
+            self.inserted,
             self.obstacle,
         )
 
@@ -153,8 +163,31 @@ class Growth:
         if edit is not None:
             self.edits[node] = edit
 
-    def add(self, value: ir.Value, gauge: Gauge) -> str | None:
-        """Gauge the value; parties outside of the model keep the old one. Returns why that cannot be."""
+    def chain(self, value: ir.Value) -> Iterator[ir.Value]:
+        """The value and those whose gauges led to its own by force."""
+        while True:
+            yield value
+            if value not in self.by:
+                return
+            value = self.by[value]
+
+    def border(self, value: ir.Value) -> str | None:
+        """Why the value cannot change for all of its parties, where the model ends there."""
+        if any(isinstance(taker, Outside) for taker in takers_of(value, self.facts)):
+            return f"{value.name!r} is an output of the graph"
+        if not isinstance(maker_of(value, self.facts), Outside) or self.facts.is_constant(value):
+            return None
+        if value.is_initializer():
+            return f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
+        return f"{value.name!r} is an input of the graph"
+
+    def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> str | None:
+        """Gauge the value; parties outside of the model keep the old one. Returns why that cannot be.
+
+        `by` is the value whose gauge leaves no other way than this one.
+        """
+        if by is not None:
+            self.by[value] = by
         maker, takers = maker_of(value, self.facts), takers_of(value, self.facts)
         self.gauges[value] = gauge
         self.todo.update((party, None) for party in (maker, *takers) if isinstance(party, ir.Node))
@@ -163,7 +196,7 @@ class Growth:
             # Only the node to whose subgraph it belongs takes the new constant; others have it as an operand.
             fixed = [maker, *value.consumers()]
         elif fixed:
-            self.obstacle = self.obstacle or _border(value, fixed[0] is not maker)
+            self.obstacle = self.obstacle or self.border(value)
         for party in dict.fromkeys(fixed):
             if (refused := self.set_aside(value, party)) is not None:
                 return refused
@@ -176,7 +209,9 @@ class Growth:
         after = self._insertion(value)
         if isinstance(before, str) or isinstance(after, str):
             return after if isinstance(after, str) else str(before)
-        self.cost += self._cost_of(after) - self._cost_of(before)
+        dearer = self._cost_of(after) - self._cost_of(before)
+        self.cost += dearer
+        self.inserted += dearer
         if isinstance(party, ir.Node):
             self.todo[party] = None
         return None
@@ -223,14 +258,6 @@ class Growth:
         elements = self.facts.elements(insertion.value)
         size = insertion.affine.scale.size
         return sum(node_cost(op_type, elements) + constant_cost(size) for op_type in insertion.op_types)
-
-
-def _border(value: ir.Value, is_output: bool) -> str:
-    if is_output:
-        return f"{value.name!r} is an output of the graph"
-    if value.is_initializer():
-        return f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
-    return f"{value.name!r} is an input of the graph"
 
 
 def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ that it demands on further wires. It looks at nothing but its node and changes n
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -18,7 +19,7 @@ import onnx_ir as ir
 from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 
-__all__ = ["Answer", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Settled", "Site"]
+__all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Settled", "Site"]
 
 Demands: TypeAlias = "tuple[tuple[ir.Value, Gauge], ...]"
 
@@ -66,11 +67,21 @@ class Choice:
     ways: tuple[Settled, ...]
 
 
+class Cause(enum.Enum):
+    """What about an affine stood in the way, where it is one thing alone, whatever the numbers."""
+
+    UNKNOWN = "unknown"
+    ANYTHING = "anything"
+    SHIFT = "shift"
+    NEGATIVE = "negative"
+
+
 @dataclass(frozen=True)
 class Declined:
     """The node cannot go along; `reason` continues the sentence "node X ..."."""
 
     reason: str
+    cause: Cause = Cause.UNKNOWN
 
 
 Answer: TypeAlias = "Settled | Choice | Declined"

@@ -18,24 +18,28 @@ The solver knows no operator: rules answer (see site.py).
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Dim, Facts
-from onnxnorm.affine.channel import ChannelAffine, Gauge
-from onnxnorm.affine.region import Growth, Region, owner_of_output, unknown_extents
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.cost import node_cost
+from onnxnorm.affine.memory import Memory, Obstacle
+from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode
-from onnxnorm.affine.site import Answer, Declined, Demands, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Declined, Demands, Settled, Site
 
 __all__ = ["Stuck", "solve"]
 
 # A region may span a whole network; beyond this many questions to rules it costs more than it can bring.
-_MAX_QUESTIONS = 4000
+_MAX_QUESTIONS = 1000
+_NEARBY = 24
 _MAX_BRANCHES = 64
 
 # How far a value that the original does not have may be scaled. Half precision has little room for it.
@@ -46,31 +50,62 @@ _MAX_CANCELLATION = 16.0
 
 @dataclass(frozen=True)
 class Stuck:
-    """Why no region could be completed: the sentence of the node that declined, and how far the affine had come."""
+    """Why no region could be completed.
+
+    Attributes:
+        reason: the sentence of the node that declined.
+        depth: how many values the affine had come to.
+        touched: the nodes that were asked. As long as they stay as they are, the answer will be the same.
+    """
 
     reason: str
     depth: int
+    touched: frozenset[ir.Node] = frozenset()
 
 
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """The node whose affine is to go, and what its rule found out about it."""
+@dataclass(eq=False)
+class _Search:
+    """The affine that is to go, and what is left of the budget for it."""
 
     node: ir.Node
     found: AffineNode
     facts: Facts
+    memory: Memory
+    questions: int = _MAX_QUESTIONS
+    branches: int = _MAX_BRANCHES
+    touched: set[ir.Node] = field(default_factory=set)
+
+    @property
+    def spent(self) -> bool:
+        return self.questions <= 0 or self.branches <= 0
+
+    @property
+    def worth(self) -> int:
+        """What the node itself costs: the most that an obstacle may cost to be paid off."""
+        return node_cost(self.node.op_type, self.facts.elements(self.node.outputs[0]))
 
 
-def solve(node: ir.Node, found: AffineNode, facts: Facts) -> Region | Stuck:
-    """The region that makes the affine of `node` cheapest, or removes it; else why there is none."""
+def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None = None) -> Region | Stuck:
+    """The region that makes the affine of `node` cheapest, or removes it; else why there is none.
+
+    Args:
+        node: what computes the affine.
+        found: the affine.
+        facts: what is known of the model.
+        memory: what earlier searches in the same model ran into.
+    """
     value = node.inputs[found.data]
     assert value is not None
-    source = _Source(node, found, facts)
-    budget = _Budget()
+    search = _Search(node, found, facts, memory or Memory())
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
-    for seeds in _placements(value, node.outputs[0], found.affine):
-        result = _grow(source, seeds, budget)
+    placements = list(_placements(value, node.outputs[0], found.affine))
+    # Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before
+    # shifts, since their ways are forced: what they run into spares others the way.
+    tries = [(seeds, _NEARBY) for seeds in placements] + [(seeds, _MAX_QUESTIONS) for seeds in placements[::-1]]
+    for seeds, questions in tries:
+        search.questions = questions
+        result = _grow(search, seeds)
         if isinstance(result, Region):
             if _is_perfect(result, node):
                 return result
@@ -79,7 +114,9 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts) -> Region | Stuck:
         else:
             # The placement that came farthest has the reason that is closest to the obstacle.
             farthest = max(farthest, result, key=lambda failure: failure.depth)
-    return best or farthest
+    if best is not None:
+        return replace(best, reason=farthest.reason)
+    return replace(farthest, touched=frozenset(search.touched))
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
@@ -112,71 +149,69 @@ def _is_perfect(region: Region, node: ir.Node) -> bool:
     return own is not None and own.removed and not region.insertions and all(e.cost <= 0 for e in region.edits.values())
 
 
-class _Budget:
-    def __init__(self) -> None:
-        self.questions = _MAX_QUESTIONS
-        self.branches = _MAX_BRANCHES
-
-    @property
-    def spent(self) -> bool:
-        return self.questions <= 0 or self.branches <= 0
-
-
-def _grow(source: _Source, seeds: dict[ir.Value, Gauge], budget: _Budget) -> Region | Stuck:
-    backward = source.node.outputs[0] not in seeds
-    start = Growth(source.facts, backward, unknown_extents(source.node.outputs[0], source.facts))
-    start.todo[source.node] = None
-    refused = _take(start, tuple(seeds.items()), source)
+def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
+    backward = search.node.outputs[0] not in seeds
+    start = Growth(search.facts, backward, unknown_extents(search.node.outputs[0], search.facts))
+    start.todo[search.node] = None
+    refused = _take(start, None, tuple(seeds.items()), search)
     if refused is not None:
         return Stuck(refused, 0)
-    # Depth first over the choices that are open.
-    open_branches = [start]
-    budget.branches = _MAX_BRANCHES
+    # The smallest region first: most affines find their place nearby.
+    number = itertools.count()
+    queue = [(0, next(number), start)]
+    search.branches = _MAX_BRANCHES
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
-    while open_branches and not budget.spent:
-        outcome = _settle(open_branches.pop(), source, budget)
+    while queue and not search.spent:
+        outcome = _settle(heapq.heappop(queue)[2], search)
         if isinstance(outcome, Stuck):
             farthest = max(farthest, outcome, key=lambda failure: failure.depth)
         elif isinstance(outcome, list):
-            budget.branches -= len(outcome) - 1
-            open_branches.extend(reversed(outcome))
+            search.branches -= len(outcome) - 1
+            for branch in outcome:
+                heapq.heappush(queue, (len(branch.gauges), next(number), branch))
         elif best is None or outcome.saves > best.saves:
             best = outcome
-            if _is_perfect(best, source.node):
+            if _is_perfect(best, search.node):
                 break
-    if best is None and budget.spent:
+    if best is None and search.spent:
         return Stuck("the region that would have to change with it is too large", farthest.depth)
     return best or farthest
 
 
-def _settle(growth: Growth, source: _Source, budget: _Budget) -> Region | Stuck | list[Growth]:
+def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
     """Ask nodes until all agree, one cannot go along, or one leaves a choice."""
     while growth.todo:
         node = next(iter(growth.todo))
         del growth.todo[node]
         gauges = growth.gauges_of(node)
-        if not gauges and node is not source.node:
+        if not gauges and node is not search.node:
             growth.edit(node, None)
             continue
-        budget.questions -= 1
-        if budget.spent:
+        search.questions -= 1
+        search.touched.add(node)
+        if search.spent:
             return Stuck("the region that would have to change with it is too large", len(growth.gauges))
-        answer = _ask(node, gauges, source.facts)
+        answer = _ask(node, gauges, search)
         if isinstance(answer, Declined):
-            return _set_aside(growth, node, gauges, f"{_called(node)} {answer.reason}", source)
+            reason = f"{_called(node)} {answer.reason}"
+            if len(gauges) == 1:
+                _remember(growth, next(iter(gauges)), answer.cause, reason, search)
+            return _set_aside(growth, node, gauges, reason, search)
         ways = (answer,) if isinstance(answer, Settled) else answer.ways
-        refusals = [_refusal(growth, node, way.demands, source) for way in ways]
+        refusals = [_refusal(growth, node, way.demands, search) for way in ways]
         live = [way for way, refused in zip(ways, refusals, strict=True) if refused is None]
         if not live:
             reason = next(refused for refused in refusals if refused is not None)
-            return _set_aside(growth, node, gauges, reason, source)
+            return _set_aside(growth, node, gauges, reason, search)
         if len(live) > 1:
             branches = [growth.branch() for _ in live]
-            refusals = [_follow(branch, node, way, source) for branch, way in zip(branches, live, strict=True)]
+            refusals = [_follow(branch, node, None, way, search) for branch, way in zip(branches, live, strict=True)]
             open_ = [branch for branch, refused in zip(branches, refusals, strict=True) if refused is None]
             return open_ or Stuck(next(refused for refused in refusals if refused), len(growth.gauges))
-        refused = _follow(growth, node, live[0], source)
+        # What an only gauge demands by the only way it leaves is forced.
+        only = next(iter(gauges)) if len(gauges) == 1 and len(ways) == 1 else None
+        refused = _follow(growth, node, only, live[0], search)
         if refused is not None:
             return Stuck(refused, len(growth.gauges))
         if growth.cost >= 0:
@@ -186,21 +221,29 @@ def _settle(growth: Growth, source: _Source, budget: _Budget) -> Region | Stuck 
     return growth.complete()
 
 
-def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], facts: Facts) -> Answer:
+def _remember(growth: Growth, value: ir.Value, cause: Cause, reason: str, search: _Search) -> None:
+    if cause is not Cause.UNKNOWN:
+        # At the least: the cheapest node that could restore the old value here.
+        toll = node_cost("Mul" if growth.gauges[value].scales else "Add", search.facts.elements(value))
+        chain = [(each, growth.gauges[each]) for each in growth.chain(value)]
+        search.memory.note(chain, cause, Obstacle(reason, value, toll))
+
+
+def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], search: _Search) -> Answer:
     rule = rule_for(node)
     if rule is None:
-        return Declined("lets no affine pass")
+        return Declined("lets no affine pass", Cause.ANYTHING)
     if any(attribute.is_ref() for attribute in node.attributes.values()):
-        return Declined("takes an attribute from the function around it")
-    return rule(Site(node, gauges, facts))
+        return Declined("takes an attribute from the function around it", Cause.ANYTHING)
+    return rule(Site(node, gauges, search.facts))
 
 
 def _set_aside(
-    growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], reason: str, source: _Source
+    growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], reason: str, search: _Search
 ) -> Stuck | list[Growth]:
     """The node cannot go along with all of its gauges: it keeps one of the old values, or all of them, if that pays."""
     stuck = Stuck(growth.obstacle or reason, len(growth.gauges))
-    if node is source.node:
+    if node is search.node:
         return stuck
     values = list(gauges)
     choices = [(value,) for value in values] + ([tuple(values)] if len(values) > 1 else [])
@@ -213,24 +256,26 @@ def _set_aside(
     return branches or stuck
 
 
-def _follow(growth: Growth, node: ir.Node, way: Settled, source: _Source) -> str | None:
-    """Take the way: the node's edit, and gauges on the values it demands them of."""
+def _follow(growth: Growth, node: ir.Node, only: ir.Value | None, way: Settled, search: _Search) -> str | None:
+    """Take the way: the node's edit, and gauges on the values it demands them of, by force of the value `only`."""
     growth.edit(node, way.edit)
-    return _take(growth, way.demands, source)
+    return _take(growth, only, way.demands, search)
 
 
-def _take(growth: Growth, demands: Demands, source: _Source) -> str | None:
+def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: _Search) -> str | None:
     """Gauge the demanded values, or say why that cannot be."""
     for value, gauge in demands:
-        refused = _refusal(growth, None, ((value, gauge),), source)
+        refused = _refusal(growth, None, ((value, gauge),), search)
         if refused is None and value not in growth.gauges:
-            refused = growth.add(value, gauge)
+            refused = growth.add(value, gauge, by)
+            if (border := growth.border(value)) is not None:
+                _remember(growth, value, Cause.ANYTHING, border, search)
         if refused is not None:
             return growth.obstacle or refused
     return None
 
 
-def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, source: _Source) -> str | None:
+def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Search) -> str | None:
     """Why one of the demands of `node` cannot be met, as far as can be told from the value alone."""
     for value, gauge in demands:
         present = growth.gauges.get(value)
@@ -241,8 +286,15 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, source: _So
             return f"{value.name!r} is a constant"
         elif not _fits(gauge, growth.facts.shape(value)):
             return f"{value.name!r} has another shape than the affine that it would carry"
-        elif (refused := _inexact(value, gauge, source)) is not None:
+        elif (refused := _inexact(value, gauge, growth, search)) is not None:
             return refused
+        elif (obstacle := search.memory.obstacle(value, gauge)) is not None:
+            # What is restored there must cost less than all that is saved.
+            saved = search.worth - sum(edit.cost for node, edit in growth.edits.items() if node is not search.node)
+            if obstacle.toll + growth.inserted >= saved:
+                maker = obstacle.value.producer()
+                search.touched.update((*obstacle.value.consumers(), *(() if maker is None else (maker,))))
+                return obstacle.reason
     for (value, gauge), (other, another) in itertools.combinations(demands, 2):
         if value is other and not gauge.same_as(another):
             return f"two ways demand different affines of {value.name!r}"
@@ -259,11 +311,14 @@ def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
     )
 
 
-def _inexact(value: ir.Value, gauge: Gauge, source: _Source) -> str | None:
+def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
-    if value is source.node.inputs[source.found.data]:
-        return _cancels(value, gauge, source.found) if len(value.uses()) > 1 and gauge.shifts else None
-    if value is source.node.outputs[0]:
+    own = value is search.node.inputs[search.found.data]
+    if growth.backward and gauge.shifts and len(takers_of(value, search.facts)) > 1:
+        refused = _cancels(value, gauge, search.found.spread if own else None)
+        if refused is not None:
+            return refused
+    if own or value is search.node.outputs[0]:
         return None
     limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
     size = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
@@ -272,14 +327,16 @@ def _inexact(value: ir.Value, gauge: Gauge, source: _Source) -> str | None:
     return None
 
 
-def _cancels(value: ir.Value, gauge: Gauge, found: AffineNode) -> str | None:
-    """Other readers of x must get it back from s x + t, which loses bits where t / s is much larger than x."""
+def _cancels(value: ir.Value, gauge: Gauge, spread: FloatArray | None) -> str | None:
+    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger.
+
+    `spread` is about how large x is, per channel; where nothing is known, 1 is assumed.
+    """
     affine = gauge.to_old
     if affine is None:
         return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    typical = 1.0 if found.spread is None else found.spread
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.abs(affine.shift) / typical
+        ratio = np.abs(affine.shift) / (1.0 if spread is None else spread)
     if not np.all(ratio <= _MAX_CANCELLATION):
         return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
     return None

@@ -15,6 +15,7 @@ from onnxnorm.passes.flatten_products import FlattenProducts
 from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
+from onnxnorm.passes.inline_functions import InlineFunctions
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
@@ -30,6 +31,7 @@ class PassSettings:
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
 PASSES: Mapping[str, PassMaker] = {
+    "inline_functions": lambda journal, settings: InlineFunctions(journal),
     "infer_shapes": lambda journal, settings: InferShapes(),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
@@ -39,8 +41,9 @@ PASSES: Mapping[str, PassMaker] = {
     "account": lambda journal, settings: Account(journal),
 }
 
-FOLDING: tuple[str, ...] = ("infer_shapes", "flatten_products", "fold_affines", "clean", "account")
+FOLDING: tuple[str, ...] = ("inline_functions", "infer_shapes", "flatten_products", "fold_affines", "clean", "account")
 DEFAULT: tuple[str, ...] = (
+    "inline_functions",
     "infer_shapes",
     "flatten_products",
     "fold_affines",

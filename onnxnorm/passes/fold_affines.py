@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.affine import Declined, Region, affine_of, apply, is_affine, solve
+from onnxnorm.affine import Declined, Memory, Region, Stuck, affine_of, apply, is_affine, solve
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["FoldAffines"]
@@ -31,38 +31,61 @@ class FoldAffines(ir.passes.InPlacePass):
         facts = Facts(model)
         modified = False
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends.
-        while self._sweep(model, facts):
-            modified = True
+        stuck: dict[ir.Node, frozenset[ir.Node]] = {}
+        changed: set[ir.Node] | None = None
+        while changed is None or changed:
+            changed = self._sweep(model, facts, stuck, changed)
+            modified |= bool(changed)
         return ir.passes.PassResult(model, modified)
 
-    def _sweep(self, model: ir.Model, facts: Facts) -> bool:
-        # The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
-        # the one that costs most at run time gets it.
+    def _sweep(
+        self,
+        model: ir.Model,
+        facts: Facts,
+        stuck: dict[ir.Node, frozenset[ir.Node]],
+        last: set[ir.Node] | None,
+    ) -> set[ir.Node]:
+        """Try every affine that was not tried, or whose search met a node that has changed. Returns those changed now.
+
+        The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
+        the one that costs most at run time gets it.
+        """
         nodes = [node for graph in _graphs(model) for node in graph if is_affine(node)]
         nodes.sort(key=lambda node: -facts.elements(node.outputs[0]))
-        folded = False
+        changed: set[ir.Node] = set()
+        memory = Memory()
         for node in nodes:
-            if node.graph is not None and is_affine(node):
-                folded |= self._fold(node, facts)
-        return folded
+            if node.graph is None or not is_affine(node):
+                continue
+            if last is not None and node in stuck and not (stuck[node] & last or stuck[node] & changed):
+                continue
+            stuck.pop(node, None)
+            outcome = self._fold(node, facts, memory)
+            if isinstance(outcome, Stuck):
+                stuck[node] = outcome.touched | {node}
+            else:
+                changed |= outcome
+        return changed
 
-    def _fold(self, node: ir.Node, facts: Facts) -> bool:
+    def _fold(self, node: ir.Node, facts: Facts, memory: Memory) -> set[ir.Node] | Stuck:
+        """The nodes that were changed, or why the affine stays."""
         op_type = node.op_type
         found = affine_of(node, facts)
         if isinstance(found, Declined):
             self._decline(node, found.reason)
-            return False
-        region = solve(node, found, facts)
+            return Stuck(found.reason, 0)
+        region = solve(node, found, facts, memory)
         if not isinstance(region, Region):
             self._decline(node, region.reason)
-            return False
+            return region
         detail = _told(node, region)
+        around = _around(region)
         refused = apply(region, facts)
         if refused is not None:
             self._decline(node, refused)
-            return False
+            return Stuck(refused, 0)
         self._journal.rewrite(_NAME, node, op_type, detail)
-        return True
+        return around
 
     def _decline(self, node: ir.Node, reason: str) -> None:
         # An Add or a Mul is a bias or a gate more often than a normalization; nobody asks why it is there.
@@ -78,6 +101,19 @@ def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
         yield from graph.subgraphs()
 
 
+def _around(region: Region) -> set[ir.Node]:
+    """The nodes of a region and their neighbours: whose wires it changes."""
+    nodes = set(region.edits)
+    for value in region.gauges:
+        nodes.update(value.consumers())
+        if (maker := value.producer()) is not None:
+            nodes.add(maker)
+    for node in region.edits:
+        for output in node.outputs:
+            nodes.update(output.consumers())
+    return nodes
+
+
 def _told(node: ir.Node, region: Region) -> str:
     """In words: where the affine went, and through which nodes."""
     own = region.edits.get(node)
@@ -87,14 +123,19 @@ def _told(node: ir.Node, region: Region) -> str:
     path = sorted(
         {f"{other.op_type} {other.name!r}" for other in through if other is not node and other not in region.edits}
     )
-    if not takers:
-        text = "is the identity" if own is not None and own.removed else "rewritten"
-    else:
+    left = [op_type for insertion in region.insertions for op_type in insertion.op_types]
+    if own is not None and not own.removed:
+        left.insert(0, own.op_type or node.op_type)
+    where = "".join(f" at {insertion.value.name!r}" for insertion in region.insertions[:1])
+    if takers:
         into = ", ".join(f"{other.op_type} {other.name!r}" for other in takers[:4])
         more = f" and {len(takers) - 4} more" if len(takers) > 4 else ""
         text = f"absorbed into {into}{more}"
-        if own is not None and not own.removed:
-            text = f"partly {text}; {own.op_type or node.op_type} is left"
+    else:
+        text = "becomes something cheaper" if left else "is the identity"
+    if left:
+        text = f"{'partly ' if takers else ''}{text}; {' and '.join(left)} is left{where}"
+        text += f", since {region.reason}" if region.reason else ""
     if path:
         text += f" through {', '.join(path[:4])}" + (f" and {len(path) - 4} more" if len(path) > 4 else "")
     return text

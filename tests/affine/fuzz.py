@@ -51,7 +51,7 @@ class Outcome:
 
 def nodes_for(seed: int) -> int:
     """From 30 to 300 nodes, mostly few."""
-    return int(30 * 10.0 ** (np.random.default_rng([seed, 1]).random() ** 3))
+    return int(30 * 10.0 ** (np.random.default_rng([seed, 1]).random() ** 8))
 
 
 def precision_for(seed: int) -> str:
@@ -123,7 +123,7 @@ def _convert_tensor(tensor: onnx.TensorProto, wanted: int) -> None:
 
 def try_network(seed: int, nodes: int | None = None, precision: str = "float64") -> Outcome:
     """Grow the network of this seed, fold it, compare."""
-    model = random_network(seed, nodes_for(seed) if nodes is None else nodes)
+    model = random_network(seed, nodes_for(seed) if nodes is None else nodes, quantized=precision != "float64")
     if precision != "float64":
         model = in_precision(model, precision)
     before = affines(model)

@@ -15,7 +15,7 @@ __all__ = ["GROWERS"]
 def _weight(net: Network, *shape: int, inner: int) -> str:
     """A weight, now and then a quantized one."""
     values = net.normal(*shape) / np.sqrt(inner)
-    if net.opset < 13 or net.coin(0.95):
+    if not net.quantized or net.opset < 13 or net.coin(0.8):
         return net.constant(values)
     axis = net.between(0, 1)
     scales = np.full(shape[axis], 0.02, np.float32) * net.random.uniform(0.5, 2.0, shape[axis]).astype(np.float32)
@@ -90,7 +90,7 @@ def _gemm(net: Network) -> None:
         # The constant comes first.
         weight = net.normal(shape[0], outputs) if transposed else net.normal(outputs, shape[0])
         inputs = [net.constant(weight / np.sqrt(shape[0])), x]
-        if net.coin():
+        if net.coin() or net.opset < 11:
             inputs.append(net.constant(net.normal(outputs, 1)))
         net.node("Gemm", inputs, (outputs, shape[1]), transA=int(transposed), alpha=alpha)
         return

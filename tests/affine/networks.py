@@ -26,6 +26,7 @@ class Network:
     def __init__(self, seed: int | np.random.Generator, *, opset: int = 18, outside: Network | None = None) -> None:
         self.random = np.random.default_rng(seed)
         self.opset = opset
+        self.quantized = outside is not None and outside.quantized
         self.outside = outside
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -170,13 +171,18 @@ def grow(net: Network, nodes: int, growers: Sequence[tuple[Grower, float]]) -> N
 _INPUTS = ((2, 4, 6, 6), (2, 6, 5), (2, 3, 4, 4, 3), (2, 5, 6), (3, 8), (2, 4, 4, 4), (1, 2, 3, 3), (4, 4, 4))
 
 
-def random_network(seed: int, nodes: int) -> onnx.ModelProto:
-    """A valid network of about `nodes` nodes, the same for the same seed; its outputs are what nobody else reads."""
+def random_network(seed: int, nodes: int, *, quantized: bool = False) -> onnx.ModelProto:
+    """A valid network of about `nodes` nodes, the same for the same seed; its outputs are what nobody else reads.
+
+    `quantized`: some weights are integers with scales. ONNX has no scales in double precision, so such networks are
+    for narrower types.
+    """
     from tests.affine import network_elementwise, network_layout, network_linear, network_scopes
 
     random = np.random.default_rng(seed)
     opset = int(random.choice([8, 13, 18, 21, 23], p=[0.1, 0.15, 0.5, 0.15, 0.1]))
     net = Network(random, opset=opset)
+    net.quantized = quantized
     first = net.pick(
         [(2, 4, 6, 6), (2, 6, 5), (2, 3, 4, 4, 3), (2, 5, 6), (3, 8), (2, 4, 4, 4), (1, 2, 3, 3), (4, 4, 4)]
     )

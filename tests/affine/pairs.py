@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.affine.support import Builder
 
-__all__ = ["CASES", "MIXED", "POSITIVE", "SHIFT", "Pair", "folds", "linear", "scalar", "stays"]
+__all__ = ["MIXED", "POSITIVE", "SHIFT", "Pair", "cases", "folds", "linear", "scalar", "stays"]
 
 POSITIVE = (0.5, 2.0, 1.5, 0.25)
 MIXED = (0.5, -2.0, 1.5, -0.25)
@@ -47,14 +47,21 @@ class Pair:
     tolerance: float = 1e-9
 
 
-CASES: list[Pair] = []
+_CASES: list[Pair] = []
+
+
+def cases() -> list[Pair]:
+    """All of them, from the modules `pairs_*`."""
+    from tests.affine import pairs_elementwise, pairs_layout, pairs_linear, pairs_scopes  # noqa: F401
+
+    return list(_CASES)
 
 
 def folds(
     operator: str, *, left: int = 0, check: bool = True, tolerance: float = 1e-9, **options: Any
 ) -> Callable[[Build], Build]:
     def register(build: Build) -> Build:
-        CASES.append(Pair(operator, build, True, left, options, check, tolerance))
+        _CASES.append(Pair(operator, build, True, left, options, check, tolerance))
         return build
 
     return register
@@ -62,7 +69,7 @@ def folds(
 
 def stays(operator: str, *, check: bool = True, **options: Any) -> Callable[[Build], Build]:
     def register(build: Build) -> Build:
-        CASES.append(Pair(operator, build, False, 0, options, check))
+        _CASES.append(Pair(operator, build, False, 0, options, check))
         return build
 
     return register

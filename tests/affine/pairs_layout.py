@@ -393,3 +393,68 @@ def _(b: Builder) -> str:
 @stays("ReduceMin")
 def _(b: Builder) -> str:
     return linear(b, b.node("ReduceMin", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
+
+
+@folds("ReduceL1")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceL1", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
+
+
+@stays("ReduceL1")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceL1", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
+
+
+@folds("ReduceL2")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceL2", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
+
+
+@stays("ReduceL2 of the channels")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceL2", b.affine(b.input((2, 4, 5)), MIXED), b.ints(1), keepdims=0), 5, 2)
+
+
+@folds("ReduceSumSquare")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceSumSquare", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
+
+
+@stays("ReduceSumSquare")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceSumSquare", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
+
+
+@folds("ReduceLogSumExp")
+def _(b: Builder) -> str:
+    x = b.node("Add", b.input((2, 4, 5)), b.constant(np.array(SHIFT).reshape(4, 1)))
+    return linear(b, b.node("ReduceLogSumExp", x, b.ints(2)), 4, 3)
+
+
+@stays("ReduceLogSumExp")
+def _(b: Builder) -> str:
+    return linear(b, b.node("ReduceLogSumExp", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
+
+
+@folds("ArgMax along space")
+def _(b: Builder) -> str:
+    x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=2)
+    return b.node("Cast", x, to=TensorProto.DOUBLE)
+
+
+@stays("ArgMax of the channels")
+def _(b: Builder) -> str:
+    x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=1)
+    return b.node("Cast", x, to=TensorProto.DOUBLE)
+
+
+@folds("ArgMin along space")
+def _(b: Builder) -> str:
+    x = b.node("ArgMin", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=2)
+    return b.node("Cast", x, to=TensorProto.DOUBLE)
+
+
+@stays("ArgMin of scales of both signs")
+def _(b: Builder) -> str:
+    x = b.node("ArgMin", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), axis=2)
+    return b.node("Cast", x, to=TensorProto.DOUBLE)

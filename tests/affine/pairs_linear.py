@@ -269,3 +269,25 @@ def _(b: Builder) -> str:
 @stays("LogSoftmax")
 def _(b: Builder) -> str:
     return b.node("LogSoftmax", b.node("Mul", b.input((2, 4)), scalar(b, 0.7)), axis=1)
+
+
+@folds("LpNormalization along space")
+def _(b: Builder) -> str:
+    return b.node("LpNormalization", b.affine(b.input((2, 4, 5)), POSITIVE), axis=2)
+
+
+@stays("LpNormalization of the channels")
+def _(b: Builder) -> str:
+    return b.node("LpNormalization", b.affine(b.input((2, 4, 5)), POSITIVE), axis=1)
+
+
+@folds("MeanVarianceNormalization", tolerance=1e-5, dtype=np.float32, opset=9)
+def _(b: Builder) -> str:
+    x = b.node("Add", b.input((2, 4, 5, 3)), b.constant(np.array(SHIFT).reshape(4, 1, 1)))
+    return b.told(b.node("MeanVarianceNormalization", x), (2, 4, 5, 3))
+
+
+@stays("MeanVarianceNormalization of what varies in space", dtype=np.float32, opset=9)
+def _(b: Builder) -> str:
+    x = b.node("Add", b.input((2, 3, 5, 4)), b.constant(np.array(SHIFT)))
+    return b.told(b.node("MeanVarianceNormalization", x), (2, 3, 5, 4))

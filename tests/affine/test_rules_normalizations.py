@@ -61,9 +61,6 @@ def _softmax(operator: str) -> Case:
     return case
 
 
-# The engine asks for these as if their scale were constant; remove the mark with the mend.
-_PENDING = pytest.mark.skip(reason="a scale that depends on an input: the engine is not yet right there")
-
 CASES: dict[str, tuple[Case, tuple[int, ...], int]] = {
     "InstanceNormalization": (_instance_norm, (3, 4), 18),
     "GroupNormalization": (_group_norm, (3, 4), 18),
@@ -80,7 +77,7 @@ CASES: dict[str, tuple[Case, tuple[int, ...], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=_PENDING) if n.endswith("gain") else n for n in CASES])
+@pytest.mark.parametrize("name", CASES)
 @QUICK
 @given(data=st.data())
 def test_around(name: str, data: st.DataObject) -> None:

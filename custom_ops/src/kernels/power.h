@@ -105,19 +105,20 @@ __attribute__((noinline)) inline void divide_any(V<float>& x, const V<float>& ba
     case Power::kGeneral: break;
   }
   constexpr int half = kLanes<double>;
-  float from[2 * half], to[2 * half];
-  store_raw(from, x);
-  store_raw(to, base);
+  float quotients[2 * half], bases[2 * half];
+  store_raw(quotients, x);
+  store_raw(bases, base);
   for (int i = 0; i < 2 * half; i += half) {
-    const V<double> power =
-        power_for_float(__builtin_convertvector(load_raw<float, half>(to + i), V<double>), -constants.beta);
-    const V<double> quotient = __builtin_convertvector(load_raw<float, half>(from + i), V<double>) * power;
-    store_raw(from + i, __builtin_convertvector(quotient, Floats<half>));
+    const V<double> wide = __builtin_convertvector(load_raw<float, half>(bases + i), V<double>);
+    const V<double> power = power_for_float(wide, -constants.beta);
+    const V<double> quotient = __builtin_convertvector(load_raw<float, half>(quotients + i), V<double>) * power;
+    store_raw(quotients + i, __builtin_convertvector(quotient, Floats<half>));
   }
-  x = load_raw<float, 2 * half>(from);
+  x = load_raw<float, 2 * half>(quotients);
 }
 
-__attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& base, const Constants<double>& constants) {
+__attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& base,
+                                                 const Constants<double>& constants) {
   switch (constants.power) {
     case Power::kOne: x = x / base; return;
     case Power::kHalf: x = x / square_root(base); return;
@@ -142,7 +143,8 @@ inline V<C> divided(V<C> x, V<C> base, const Constants<C>& constants) {
   }
 }
 
-// Divides by the power of sums, and notes whether a base lay outside of the range. P: kGeneral for what the constants say.
+// Divides by the power of sums, and notes whether a base lay outside of the range. P is kGeneral where the constants are
+// asked which power.
 template <class C, Power P>
 struct Divider {
   Constants<C> constants;

@@ -1,7 +1,8 @@
 """Elementwise operators of values that depend on the input: which affines pass through them.
 
 Relu, LeakyRelu, PRelu     f(s x) = s f(x) for s >= 0; nothing for a shift
-Clip                       f(s x + t) with bounds (bound - t) / s, if s > 0 and one affine serves all channels
+Clip                       f(s x + t) with bounds (bound - t) / s, if s > 0 and one affine serves all channels;
+                           s of any channel where the bounds are zero or infinite
 Add, Sub, Sum              s a + s b + (t_a + t_b): one scale for all terms, shifts add up
 Mul, Div                   scales multiply (of a divisor: divide); nothing for a shift
 Identity, Dropout          everything, at inference
@@ -18,7 +19,7 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross, unchanged
 from onnxnorm.affine.rules.sources import source
-from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
 __all__ = [
     "add",
@@ -58,9 +59,9 @@ def dropout(site: Site) -> Answer:
 
 def _scaled_by_non_negative(gauge: Gauge) -> Gauge | Declined:
     if gauge.shifts:
-        return Declined("bends at zero, so no shift passes it")
+        return Declined("bends at zero, so no shift passes it", Cause.SHIFT)
     if not gauge.non_negative:
-        return Declined("bends at zero, so no negative scale passes it")
+        return Declined("bends at zero, so no negative scale passes it", Cause.NEGATIVE)
     return gauge
 
 
@@ -107,18 +108,22 @@ def prelu(site: Site) -> Answer:
 
 
 def cast(site: Site) -> Answer:
-    """Between float and double nothing is lost; other types have another range or other precision."""
+    """Between float and double nothing is lost, unless constants in double would have to be rounded to float."""
     value = site.input(0)
-    types = {None if value is None else value.dtype, ir.DataType(site.integer("to", 0))}
-    if types <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}:
-        return cross(site, unchanged, unchanged)
-    return Declined("changes to a type of other range or precision")
+    before, after = None if value is None else value.dtype, ir.DataType(site.integer("to", 0))
+    if site.gauge_in(0) is None and before is ir.DataType.FLOAT and after is ir.DataType.DOUBLE:
+        return Declined("widens the type, and before it the affine would be rounded")
+    if not {before, after} <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}:
+        return Declined("changes to a type of other range or precision")
+    return cross(site, unchanged, unchanged)
 
 
 def clip(site: Site) -> Answer:
     gauge = site.gauge_in(0) or site.gauge_out()
     if gauge is None:
         return Declined("has bounds that depend on the input")
+    if not gauge.shifts and gauge.positive and _bounds_are_rays(site):
+        return cross(site, unchanged, unchanged)
     if gauge.axes or not gauge.positive or gauge.to_new is None:
         return Declined("has one pair of bounds, so only one positive scale and shift for all channels passes it")
     value, output = site.input(0), site.output()
@@ -144,6 +149,22 @@ def clip(site: Site) -> Answer:
             compute = partial(np.array, bound * scale + shift)
             bounds.append(Constant(role, compute, site.dtype(index), old=site.input(index)))
     return Settled(Edit(tuple(bounds), what="moves its bounds"), demands)
+
+
+def _bounds_are_rays(site: Site) -> bool:
+    """Whether every bound is zero, infinite or missing: a positive scale leaves it where it is."""
+    for index, name in ((1, "min"), (2, "max")):
+        if site.opset < 11:
+            bound = site.number(name, np.inf)
+        elif site.input(index) is None:
+            continue
+        else:
+            array = site.constant64(index)
+            bound = np.nan if array is None or array.size != 1 else array.item()
+        largest = np.finfo(np.float32).max if site.opset < 11 else np.inf
+        if bound != 0.0 and not abs(bound) >= largest:
+            return False
+    return True
 
 
 def add(site: Site) -> Answer:
@@ -192,7 +213,6 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
         onward = _scaled_operands(site, free, only_scale, site.demand(output, gauge_of(scale, shift)))
         if isinstance(onward, Declined) or not np.any(shift):
             return onward
-        ways.append(onward)
     missing = (0.0 if gauge_out is None else side(gauge_out).shift) - shift
     if gauge_out is not None and not np.any(np.abs(missing) > 1e-13 * np.abs(side(gauge_out).shift)):
         return _scaled_operands(site, free, only_scale, ())
@@ -206,6 +226,8 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
             ways.append(
                 Settled(None, demands if gauge_out is not None else (*demands, *site.demand(output, only_scale)))
             )
+    if gauge_out is None and isinstance(onward, Settled):
+        ways.append(onward)
     return Choice(tuple(ways)) if ways else Declined("has no operand that could take the shift")
 
 

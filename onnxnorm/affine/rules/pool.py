@@ -18,7 +18,7 @@ from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.rules.powers import absolute, rooted, squared
 from onnxnorm.affine.rules.windows import static_space, window_of
-from onnxnorm.affine.site import Answer, Declined, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Declined, Edit, Settled, Site
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "lp_pool", "max_pool", "reduction"]
 
@@ -32,7 +32,7 @@ def _constant_in_space(gauge: Gauge) -> bool:
 
 def _maximum(gauge: Gauge) -> Gauge | Declined:
     if not gauge.non_negative:
-        return Declined("takes maxima, so no negative scale passes it")
+        return Declined("takes maxima, so no negative scale passes it", Cause.NEGATIVE)
     return gauge if _constant_in_space(gauge) else Declined(_VARIES)
 
 

@@ -17,12 +17,12 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
-from onnxnorm.affine.cost import LONE_ARITHMETIC, node_cost
+from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["AffineNode", "affine_of", "is_affine", "source"]
 
-_ELEMENTWISE = LONE_ARITHMETIC
+_ELEMENTWISE = ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 

@@ -1,0 +1,54 @@
+"""Model-local functions that normalize are put in place of their calls.
+
+Before: a call of a function whose body, or that of a function called there, holds a BatchNormalization.
+After: the body, with the names, weights and attributes of that call.
+A function may be called with other weights each time, and what stands around a call may absorb what is inside: only in
+place can each call be folded on its own. Functions of the domain `onnxnorm` stay: they are the portable bodies of our
+operators. Functions without a BatchNormalization stay too, since a runtime may have kernels for them.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from onnxnorm.passes.journal import Journal
+
+__all__ = ["InlineFunctions"]
+
+_NAME = "inline_functions"
+
+
+class InlineFunctions(ir.passes.InPlacePass):
+    """onnx-ir's inlining, for the functions that it pays for."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        normalizing = _normalizing(model)
+        if not normalizing:
+            return ir.passes.PassResult(model, modified=False)
+        for graph in model.graphs():
+            for node in graph:
+                if node.op_identifier() in normalizing:
+                    self._journal.rewrite(_NAME, node, node.op_type, "put in place of its call, to fold what it holds")
+        InlinePass(criteria=lambda function: function.identifier() in normalizing)(model)
+        return ir.passes.PassResult(model, modified=True)
+
+
+def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
+    """The functions that hold a BatchNormalization, at first or second hand."""
+    found: set[ir.OperatorIdentifier] = set()
+    calls: dict[ir.OperatorIdentifier, set[ir.OperatorIdentifier]] = {}
+    for identifier, function in model.functions.items():
+        if function.domain == "onnxnorm":
+            continue
+        nodes = list(function.graph.all_nodes())
+        calls[identifier] = {node.op_identifier() for node in nodes}
+        if any(node.op_type == "BatchNormalization" and node.domain in ("", "ai.onnx") for node in nodes):
+            found.add(identifier)
+    while new := {identifier for identifier, called in calls.items() if identifier not in found and called & found}:
+        found |= new
+    return found
