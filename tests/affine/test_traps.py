@@ -545,3 +545,21 @@ def test_a_value_that_a_loop_reads_from_outside() -> None:
     trips, go = b.constant(np.array(2, np.int64)), b.constant(np.array(True))
     y = b.node("Loop", trips, go, b.input((2, 4, 5), name="start"), body=body.graph())
     assert affines(folded(b.model(b.told(y, (2, 4, 5)))).model) == 1
+
+
+@pytest.mark.parametrize("normed", [0, 1])
+def test_one_constant_starts_two_states(normed: int) -> None:
+    """The norm behind one of the final states changes how that state starts, not how the other does."""
+    b = Builder()
+    body = Builder(seed=5, prefix="s_")
+    states = [body.input((2, 4), name=name) for name in ("s_one", "s_two")]
+    element = body.input((2, 4), name="s_element")
+    body.output(
+        *(body.node("Add", s, body.node("Gemm", element, body.constant(body.normal(4, 4)))) for s in states),
+        shape=(2, 4),
+    )
+    zero = b.constant(np.zeros((2, 4)))
+    graph = body.graph("body")
+    finals = b.nodes_out("Scan", zero, zero, b.input((3, 2, 4)), outputs=2, body=graph, num_scan_inputs=1)
+    finals[normed] = b.affine(finals[normed], MIXED, SHIFT)
+    assert affines(folded(b.model(*(b.told(b.node("Sigmoid", y), (2, 4)) for y in finals))).model) == 2
