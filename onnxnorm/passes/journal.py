@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -21,11 +22,17 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Decline:
-    """One normalization left where it is, with the reason that a person can act on."""
+    """One normalization left where it is, with the reason that a person can act on.
+
+    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape`
+    is that of the tensor it normalizes (None where the rank is not known).
+    """
 
     node: str
     op_type: str
     reason: str
+    kind: str | None = None
+    shape: tuple[int | str | None, ...] | None = None
 
 
 class Journal:
@@ -34,15 +41,26 @@ class Journal:
     def __init__(self) -> None:
         self._rewrites: list[Rewrite] = []
         self._declined: dict[ir.Node, Decline] = {}
+        self._inside: dict[ir.Node, dict[ir.Node, str]] = {}
 
-    def rewrite(self, pass_name: str, node: ir.Node, op_type: str, detail: str) -> None:
-        """Write down that the pass changed `node`, which was of type `op_type` before."""
+    def rewrite(
+        self, pass_name: str, node: ir.Node, op_type: str, detail: str, *, into: Iterable[ir.Node] = ()
+    ) -> None:
+        """Write down that the pass changed `node`, which was of type `op_type` before, and which nodes took it up."""
         self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail))
         self._declined.pop(node, None)
+        for taker in into:
+            self._inside.setdefault(taker, {})[node] = op_type
 
-    def decline(self, node: ir.Node, reason: str) -> None:
-        """Write down why `node` is left."""
-        self._declined[node] = Decline(node.name or "", node.op_type, reason)
+    def inside(self, node: ir.Node) -> tuple[tuple[ir.Node, str], ...]:
+        """The nodes that `node` took up, and of which type they were."""
+        return tuple(self._inside.get(node, {}).items())
+
+    def decline(self, node: ir.Node, reason: str, *, kind: str | None = None, value: ir.Value | None = None) -> None:
+        """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""
+        shape = None if value is None or value.shape is None else value.shape
+        dims = None if shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
+        self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims)
 
     def explains(self, node: ir.Node) -> bool:
         """Whether there is a reason why `node` is left."""
@@ -54,4 +72,7 @@ class Journal:
 
     @property
     def declined(self) -> tuple[Decline, ...]:
-        return tuple(self._declined.values())
+        # What was written out may have gone since, when something else took its nodes.
+        return tuple(
+            decline for node, decline in self._declined.items() if decline.kind is None or node.graph is not None
+        )
