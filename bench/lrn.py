@@ -34,7 +34,7 @@ ALPHA, BETA, BIAS = 1e-4, 0.75, 1.0
 TURNS = 6
 SECONDS_PER_TURN = 0.04
 FEWEST_CALLS = 2
-SLOW = 0.2  # seconds of a call, above which one turn has to do
+SLOW = 0.05  # seconds of a call, above which one turn has to do
 
 Call = Callable[[], object]
 

@@ -41,6 +41,7 @@ class ColumnSums {
   // The buffer of the rows to sum, zero at first: length + n - 1 columns each, and room for reads past them.
   C* rows() const { return rows_; }
   int64_t stride() const { return stride_; }
+  int64_t length() const { return length_; }
   int64_t most_rows() const { return most_rows_; }  // a multiple of kGroup
 
   // Hands on, for the first `count` rows, row[i] + ... + row[i + n - 1]: calls begin(row) and then put(column, sums).

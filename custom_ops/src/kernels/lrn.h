@@ -107,7 +107,9 @@ class Block {
     }
     void flush() {
       const int64_t stride = block.p_.size[2];
-      DivideRows<T, C, P> sink{{block.constants_, {}}, x, y, stride};
+      constexpr int64_t bytes = sizeof(T);
+      const int64_t ahead = (2 * columns.most_rows() + block.p_.reach[1].ahead) * stride * bytes;
+      DivideRows<T, C, P> sink{{block.constants_, {}}, x, y, stride, columns.length() * bytes, ahead};
       columns.sum(held, sink);
       block.outside_ |= sink.divider.outside();
       x += held * stride;

@@ -187,9 +187,15 @@ struct DivideRows {
   const T* x;
   T* y;
   int64_t stride;
+  int64_t row_bytes;
+  int64_t ahead;  // bytes to the row of x that will be summed next: fetched while this one is computed
   int64_t at = 0;
 
-  void begin(int64_t row) { at = row * stride; }
+  void begin(int64_t row) {
+    at = row * stride;
+    const char* const next = reinterpret_cast<const char*>(x + at) + ahead;
+    for (int64_t byte = 0; byte < row_bytes; byte += 64) __builtin_prefetch(next + byte);
+  }
   ONNXNORM_INLINE void put(int64_t column, V<C> sums) {
     store<C>(y + at + column, divider.divide(load<C>(x + at + column), sums));
   }
