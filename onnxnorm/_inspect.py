@@ -5,14 +5,14 @@ from __future__ import annotations
 import enum
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import onnx
 import onnx_ir as ir
 
 from onnxnorm._model_io import load, name_of
-from onnxnorm._optimize import OptimizeResult, Rewrite, transform
+from onnxnorm._optimize import Decline, OptimizeResult, Rewrite, transform
 from onnxnorm.passes.infer_shapes import infer_shapes
 
 __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
@@ -145,20 +145,56 @@ def account(
     after = result._model
     rewrites = _by_node(result.rewrites)
     declined = {decline.node: decline.reason for decline in result.declined}
+    written_out = {decline.node: decline for decline in result.declined if decline.kind is not None}
+    becomes = {entry.node.name: entry for entry in _normalizations(after)}
     remaining = {node.name: node.op_type for node, _ in _nodes(after)}
     records = []
     for entry, name in zip(found, names, strict=True):
-        records.append(_record(entry, name, rewrites.get(name, ()), declined, remaining.get(name)))
+        record = _record(entry, name, rewrites.get(name, ()), declined, remaining.get(name))
+        # Part of one that has another name as a whole, such as the InstanceNormalization inside a GroupNorm.
+        whole = written_out.pop(name, None)
+        if whole is not None and record.fate is Fate.LEFT:
+            record = replace(record, kind=whole.kind or record.kind, shape=whole.shape)
+        new = becomes.get(name)
+        if record.fate is Fate.RAISED and new is not None:
+            record = replace(record, kind=new.kind, op_type=new.op_type, domain=new.domain, shape=new.shape)
+        records.append(record)
     known = set(names)
     for entry in _normalizations(after):
         name = entry.node.name or ""
         raised = [rewrite for rewrite in rewrites.get(name, ()) if _fate_of(rewrite) is Fate.RAISED]
         if name not in known and raised:
             records.append(_record(entry, name, raised, declined, entry.op_type))
+    records += _raised_and_gone(rewrites, known, remaining)
+    records += [_written_out(decline) for name, decline in written_out.items() if name in remaining]
     for node in (*(entry.node for entry in found), *(node for node, _ in _nodes(after))):
         if node.name in renamed:
             node.name = renamed[node.name]
     return result, tuple(records)
+
+
+def _raised_and_gone(
+    rewrites: Mapping[str, Sequence[Rewrite]], known: Container[str], remaining: Container[str | None]
+) -> Iterator[NormRecord]:
+    """Those that were written out, became one node, and then went into their neighbours."""
+    for name, steps in rewrites.items():
+        kind = _KINDS.get(("", steps[0].op_type))
+        if _fate_of(steps[0]) is Fate.RAISED and kind is not None and name not in known and name not in remaining:
+            reason = "; ".join(step.detail for step in steps)
+            yield NormRecord(kind, name, None, Fate.ABSORBED, reason, steps[0].op_type, "", "")
+
+
+def _written_out(decline: Decline) -> NormRecord:
+    return NormRecord(
+        kind=decline.kind or "",
+        node=decline.node,
+        shape=decline.shape,
+        fate=Fate.LEFT,
+        reason=decline.reason,
+        op_type=decline.op_type,
+        domain="",
+        path="",
+    )
 
 
 def kind_of(node: ir.Node) -> str | None:
@@ -234,7 +270,7 @@ def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:
 
 def _fate_of(rewrite: Rewrite) -> Fate:
     verb = rewrite.pass_name.partition("_")[0]
-    return {"raise": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
+    return {"recognize": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
 
 
 def _record(

@@ -13,15 +13,17 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm import _model_io
 from onnxnorm._collector import collector_paused
+from onnxnorm._convert import convert_opset
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_io import ModelLike
 from onnxnorm._pass_guard import run_pass
 from onnxnorm._spool import spool_of
+from onnxnorm._targets import TARGETS as _TARGETS
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
-TARGETS: tuple[str, ...] = ("portable", "onnxruntime")
+TARGETS: tuple[str, ...] = tuple(_TARGETS)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def optimize(
     verify: bool = False,
     freeze_inputs: bool = False,
     workspace: str | os.PathLike[str] | None = None,
+    opset: int | None = None,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -83,9 +86,12 @@ def optimize(
         verify: prove the result against the original with `onnxnorm.verify`.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
+        opset: convert the model to this opset first, by the converters of onnxscript and onnx, so that normalizations
+            become the nodes that it has: LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23.
 
     Raises:
-        OnnxNormError: the model cannot be read, a pass or target is unknown, or the result failed verification.
+        OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
+            verification.
     """
     result = transform(
         _model_io.load(model),
@@ -93,6 +99,7 @@ def optimize(
         target=target,
         freeze_inputs=freeze_inputs,
         workspace=workspace,
+        opset=opset,
         name=_model_io.name_of(model),
         as_ir=isinstance(model, ir.Model),
     )
@@ -109,6 +116,7 @@ def transform(
     target: str = "portable",
     freeze_inputs: bool = False,
     workspace: str | os.PathLike[str] | None = None,
+    opset: int | None = None,
     name: str = "the model",
     as_ir: bool = False,
 ) -> OptimizeResult:
@@ -124,6 +132,8 @@ def transform(
     spool_of(work, workspace)
     if freeze_inputs and (work.ir_version or 4) >= 4:
         RemoveInitializersFromInputsPass()(work)
+    if opset is not None:
+        convert_opset(work, opset, name)
     for each in names:
         run_pass(PASSES[each](journal, settings), each, work, name)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)

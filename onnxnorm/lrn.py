@@ -9,6 +9,8 @@ constructor takes them from another convention and a `to_` method gives them bac
 | ONNX, PyTorch, Caffe ACROSS_CHANNELS | size | alpha / size | bias or k |
 | Caffe WITHIN_CHANNEL | size x size | alpha / size**2 | 1, whatever k says |
 | TensorFlow | 2 * depth_radius + 1 | alpha | bias |
+| MXNet | nsize, odd | alpha / nsize | knorm |
+| OpenVINO | size along each of axes | alpha / size**len(axes) | bias |
 
 An even size reaches further ahead in ONNX and further back in PyTorch.
 """
@@ -21,13 +23,13 @@ import numbers
 import operator
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from onnxnorm._errors import OnnxNormError, OnnxNormWarning
 
-__all__ = ["LRNParameters", "LongerSide", "Region"]
+__all__ = ["SOURCES", "LRNParameters", "LongerSide", "Region", "convert"]
 
 _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
@@ -210,6 +212,38 @@ class LRNParameters:
         """From `torch.nn.LocalResponseNorm`, whose even window is the mirror image of ONNX's."""
         return cls(kernel_shape=(size,), alpha=alpha, beta=beta, bias=_constant(k, "k"), longer_side=LongerSide.BACK)
 
+    @classmethod
+    def from_mxnet(cls, nsize: int, alpha: float = 1e-4, beta: float = 0.75, knorm: float = 2.0) -> LRNParameters:
+        """From MXNet's `LRN`, x / (knorm + alpha / nsize * S) ** beta; nsize is odd.
+
+        Source: apache/mxnet, src/operator/nn/lrn-inl.h.
+        """
+        size = _size(nsize, "nsize")
+        if size % 2 == 0:
+            raise OnnxNormError(f"nsize is {size}: MXNet's LRN takes odd sizes only")
+        return cls(kernel_shape=(size,), alpha=alpha, beta=beta, bias=_constant(knorm, "knorm"))
+
+    @classmethod
+    def from_openvino(
+        cls, size: int, alpha: float, beta: float, bias: float, axes: Iterable[int] = (1,)
+    ) -> LRNParameters:
+        """From OpenVINO's `LRN-1`, x / (bias + alpha / size ** len(axes) * S) ** beta, S along all of `axes`.
+
+        `axes` are (1,) for windows across channels, or all spatial axes (2, ...). Its documentation reaches size / 2 to
+        both sides, so that an even size has no window of that many: it is refused. Source: OpenVINO operation
+        specification, LRN-1.
+        """
+        width = _size(size, "size")
+        if width % 2 == 0:
+            raise OnnxNormError(
+                f"size is {width}: OpenVINO's LRN reaches as far to both sides, so the size must be odd"
+            )
+        along = tuple(sorted(operator.index(axis) for axis in axes))
+        if along != (1,) and along != tuple(range(2, 2 + len(along))):
+            raise OnnxNormError(f"axes must be (1,) or all spatial axes, (2, 3) for pictures, not {along}")
+        region = Region.INTER_CHANNEL if along == (1,) else Region.INTRA_CHANNEL
+        return cls(kernel_shape=(width,) * len(along), alpha=alpha, beta=beta, bias=bias, region=region)
+
     def to_alexnet(self) -> dict[str, int | float]:
         """n, k, alpha and beta of AlexNet's formula; only for a window that reaches equally far everywhere."""
         width = self._odd_width("AlexNet's formula")
@@ -247,6 +281,18 @@ class LRNParameters:
             )
         return {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.bias}
 
+    def to_mxnet(self) -> dict[str, int | float]:
+        """The parameters of MXNet's `LRN`, for an odd inter-channel window."""
+        size = self.size
+        self._odd_width("MXNet")
+        return {"nsize": size, "alpha": self.alpha, "beta": self.beta, "knorm": self.bias}
+
+    def to_openvino(self) -> dict[str, int | float | tuple[int, ...]]:
+        """The attributes and axes of OpenVINO's `LRN-1`, for one odd size along all axes."""
+        width = self._odd_width("OpenVINO")
+        axes = (1,) if self.region is Region.INTER_CHANNEL else tuple(range(2, 2 + len(self.kernel_shape)))
+        return {"size": width, "alpha": self.alpha, "beta": self.beta, "bias": self.bias, "axes": axes}
+
     @property
     def _count(self) -> int:
         return math.prod(self.kernel_shape)
@@ -256,6 +302,38 @@ class LRNParameters:
         if width % 2 == 0 or len(set(self.kernel_shape)) != 1:
             raise OnnxNormError(f"{target} has no window of {self.kernel_shape}: it takes one odd size for all axes")
         return width
+
+
+SOURCES: tuple[str, ...] = ("alexnet", "caffe", "mxnet", "onnx", "openvino", "tensorflow", "torch")
+"""The conventions that `convert` knows."""
+
+
+def convert(params: Mapping[str, Any], source: str, to: str) -> dict[str, Any]:
+    """The constants of one framework as those of another.
+
+    Args:
+        params: by the names that `source` gives them, such as {"depth_radius": 2, "bias": 1.0, "alpha": 1e-4,
+            "beta": 0.75}; what is left out has that framework's default.
+        source, to: names in `SOURCES`.
+
+    Returns:
+        what `to` means by the same formula, by its own names.
+
+    Raises:
+        OnnxNormError: a name is unknown, a constant is no valid one, or `to` has no such window: an even one of PyTorch
+            reaches further back, one of ONNX further ahead, and all others take odd ones alone.
+    """
+    for name in (source, to):
+        if name not in SOURCES:
+            raise OnnxNormError(f"there is no convention {name!r}; there are: {', '.join(SOURCES)}")
+    try:
+        read = getattr(LRNParameters, f"from_{source}")(**params)
+    except TypeError as error:
+        raise OnnxNormError(f"{source} has no such constants: {error}") from None
+    if to != "caffe" and to not in ("alexnet", "openvino") and read.region is Region.INTRA_CHANNEL:
+        raise OnnxNormError(f"{to} has no normalization over a window within a channel")
+    result: dict[str, Any] = getattr(read, f"to_{to}")()
+    return result
 
 
 def _warn(message: str) -> None:

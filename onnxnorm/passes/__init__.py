@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from onnxnorm._targets import TARGETS
 from onnxnorm.linear import Family
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
@@ -18,7 +19,9 @@ from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.inline_functions import InlineFunctions
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
+from onnxnorm.passes.lower import Lower
 from onnxnorm.passes.merge_branches import MergeBranches
+from onnxnorm.passes.recognize import Recognize
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
 
@@ -37,6 +40,7 @@ _MERGING = ("merge_convolutions", "merge_products")
 PASSES: Mapping[str, PassMaker] = {
     "inline_functions": lambda journal, settings: InlineFunctions(journal),
     "infer_shapes": lambda journal, settings: InferShapes(),
+    "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
@@ -45,6 +49,7 @@ PASSES: Mapping[str, PassMaker] = {
     "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=settings.target),
+    "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),
 }
@@ -53,6 +58,7 @@ FOLDING: tuple[str, ...] = ("inline_functions", "infer_shapes", "flatten_product
 DEFAULT: tuple[str, ...] = (
     "inline_functions",
     "infer_shapes",
+    "recognize",
     "flatten_products",
     "fold_affines",
     "fold_constants",
@@ -60,6 +66,7 @@ DEFAULT: tuple[str, ...] = (
     "merge_products",
     "fold_affines_again",
     "accelerate",
+    "lower",
     "clean",
     "account",
 )

@@ -22,11 +22,17 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Decline:
-    """One normalization left where it is, with the reason that a person can act on."""
+    """One normalization left where it is, with the reason that a person can act on.
+
+    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape`
+    is that of the tensor it normalizes (None where the rank is not known).
+    """
 
     node: str
     op_type: str
     reason: str
+    kind: str | None = None
+    shape: tuple[int | str | None, ...] | None = None
 
 
 class Journal:
@@ -50,9 +56,11 @@ class Journal:
         """The nodes that `node` took up, and of which type they were."""
         return tuple(self._inside.get(node, {}).items())
 
-    def decline(self, node: ir.Node, reason: str) -> None:
-        """Write down why `node` is left."""
-        self._declined[node] = Decline(node.name or "", node.op_type, reason)
+    def decline(self, node: ir.Node, reason: str, *, kind: str | None = None, value: ir.Value | None = None) -> None:
+        """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""
+        shape = None if value is None or value.shape is None else value.shape
+        dims = None if shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
+        self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims)
 
     def explains(self, node: ir.Node) -> bool:
         """Whether there is a reason why `node` is left."""
@@ -64,4 +72,7 @@ class Journal:
 
     @property
     def declined(self) -> tuple[Decline, ...]:
-        return tuple(self._declined.values())
+        # What was written out may have gone since, when something else took its nodes.
+        return tuple(
+            decline for node, decline in self._declined.items() if decline.kind is None or node.graph is not None
+        )

@@ -1,0 +1,124 @@
+"""For each target that runs here: each normalization as one node against what it is made of, and which is chosen.
+
+    python bench/targets.py [--seconds 0.3]
+
+The table behind `onnxnorm._targets`: one thread, float32, medians of interleaved runs; a ratio above 1 says that the
+written-out form takes longer. OpenVINO is measured where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxnorm import _targets
+from onnxnorm.passes import Journal
+from onnxnorm.passes.lower import Lower
+
+CASES: dict[str, tuple[tuple[int, ...], dict[str, Any], tuple[tuple[int, ...], ...], int]] = {
+    "GroupNormalization": ((1, 64, 56, 56), {"num_groups": 8}, ((64,), (64,)), 21),
+    "LayerNormalization": ((8, 196, 384), {"axis": -1}, ((384,), (384,)), 17),
+    "LpNormalization": ((8, 196, 384), {"axis": 2, "p": 2}, (), 18),
+    "MeanVarianceNormalization": ((1, 64, 56, 56), {"axes": [2, 3]}, (), 18),
+    "RMSNormalization": ((8, 196, 384), {"axis": -1}, ((384,),), 23),
+}
+# A form that is this much faster is worth more nodes.
+WORTH = 1.15
+
+
+def one_node(op_type: str) -> onnx.ModelProto:
+    shape, attributes, weights, opset = CASES[op_type]
+    random = np.random.default_rng(0)
+    constants = [
+        numpy_helper.from_array(random.uniform(0.5, 2, extents).astype(np.float32), f"w{index}")
+        for index, extents in enumerate(weights)
+    ]
+    node = helper.make_node(op_type, ["x", *(constant.name for constant in constants)], ["y"], name="n", **attributes)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    graph = helper.make_graph([node], "one", values[:1], values[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def written_out(model: onnx.ModelProto, op_type: str) -> onnx.ModelProto:
+    everything = _targets.Target("all", "", {op_type: "is measured"})
+    copy = ir.from_proto(model)
+    Lower(Journal(), target=everything)(copy)
+    return ir.to_proto(copy)
+
+
+def in_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> Callable[[], Any]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x})
+
+
+def in_openvino(model: onnx.ModelProto, x: np.ndarray) -> Callable[[], Any]:
+    import io
+
+    import openvino
+
+    core = openvino.Core()
+    read = core.read_model(io.BytesIO(model.SerializeToString()))
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(read, "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: x})
+
+
+RUNTIMES: Mapping[str, Callable[[onnx.ModelProto, np.ndarray], Callable[[], Any]]] = {
+    "onnxruntime": in_onnxruntime,
+    "openvino": in_openvino,
+}
+
+
+def medians(runs: list[Callable[[], Any]], seconds: float) -> list[float]:
+    times: list[list[float]] = [[] for _ in runs]
+    for run in runs:
+        run()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 5:
+        for run, own in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            run()
+            own.append(time.perf_counter() - start)
+    return [statistics.median(own) for own in times]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each pair of forms")
+    seconds = parser.parse_args().seconds
+    print(f"{'target':12} {'operator':28} {'one node':>12} {'written out':>12} {'ratio':>7}  choice         table")
+    for name, bind in RUNTIMES.items():
+        for op_type, (shape, *_) in CASES.items():
+            x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+            model = one_node(op_type)
+            try:
+                out = bind(written_out(model, op_type), x)
+            except ModuleNotFoundError:
+                print(f"{name:12} is not installed")
+                break
+            try:
+                node = bind(model, x)
+            except Exception as error:
+                print(f"{name:12} {op_type:28} refuses the one node: {str(error).splitlines()[0][:60]}")
+                continue
+            times = medians([node, out], seconds)
+            ratio = times[1] / times[0]
+            choice = "one node" if ratio * WORTH > 1 else "written out"
+            table = "written out" if op_type in _targets.TARGETS[name].lowered else "one node"
+            figures = f"{times[0] * 1e6:>9.0f} us {times[1] * 1e6:>9.0f} us {ratio:>7.2f}"
+            print(f"{name:12} {op_type:28} {figures}  {choice:14} {table}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""A model at another opset, by the libraries that convert: onnxscript's converter, and onnx's where that knows more."""
+
+from __future__ import annotations
+
+import logging
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
+from onnxscript.version_converter import ConvertVersionPass
+
+from onnxnorm._errors import OnnxNormError
+
+__all__ = ["convert_opset"]
+
+# The IR version that came with an opset, or the next one after it; a newer opset in an older file fails the checker.
+_IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
+
+
+def convert_opset(model: ir.Model, opset: int, name: str) -> None:
+    """Converts in place.
+
+    Raises:
+        OnnxNormError: the opset is out of range, or no converter knows the way; `model` is then of no use.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    if isinstance(opset, bool) or not isinstance(opset, int) or not 7 <= opset <= newest:
+        raise OnnxNormError(f"opset must be a whole number from 7 to {newest}, not {opset!r}")
+    present = model.opset_imports.get("", 0)
+    if present == opset:
+        return
+    if (model.ir_version or 0) < 4 and opset >= 9:
+        # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
+        RemoveInitializersFromInputsPass()(model)
+        model.ir_version = 4
+    logger = logging.getLogger("onnxscript.version_converter")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        ConvertVersionPass(opset, fallback=True)(model)
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {reason}") from error
+    finally:
+        logger.setLevel(level)
+    if model.opset_imports.get("", 0) != opset:
+        raise OnnxNormError(
+            f"{name} cannot be converted from opset {present} to {opset}: no converter knows all of its operators"
+        )
+    model.ir_version = max(model.ir_version or 0, _IR_VERSIONS.get(opset, 10))

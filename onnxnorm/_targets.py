@@ -1,0 +1,72 @@
+"""What a model is optimized for: which normalization nodes a runtime runs well, and what the others become.
+
+`lowered` names the operators that are written out for the target, each with the reason. Where a runtime runs here the
+choice is that of `bench/targets.py`, which measures both forms; where it does not, that of its documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+__all__ = ["TARGETS", "Target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One runtime.
+
+    Attributes:
+        name: as `optimize(target=...)` takes it.
+        source: where the table comes from.
+        lowered: operators of ONNX's own domain that are written out, with the reason to continue "the target ...".
+        knows_functions: whether it runs a model that carries functions, as bodies of custom operators.
+        prefers_standard_lrn: whether `LRN` is better for it than this project's operator.
+    """
+
+    name: str
+    source: str
+    lowered: Mapping[str, str] = field(default_factory=dict)
+    knows_functions: bool = True
+    prefers_standard_lrn: bool = False
+
+
+_ALL = (
+    Target("portable", "any runtime at the model's opset"),
+    Target(
+        "onnxruntime",
+        "bench/targets.py, onnxruntime 1.32 on a CPU with AVX2",
+        {"GroupNormalization": "takes nearly twice as long for GroupNormalization as for what it is made of"},
+    ),
+    Target(
+        "openvino",
+        "bench/targets.py, OpenVINO 2026.4 on a CPU with AVX2",
+        {"LpNormalization": "takes nearly twice as long for LpNormalization as for what it is made of"},
+        knows_functions=False,
+        prefers_standard_lrn=True,
+    ),
+    Target(
+        "tensorrt",
+        "onnx-tensorrt, docs/operators.md",
+        {
+            "MeanVarianceNormalization": "has no MeanVarianceNormalization",
+            "RMSNormalization": "is not documented to have RMSNormalization",
+        },
+        knows_functions=False,
+        prefers_standard_lrn=True,
+    ),
+    Target(
+        "web",
+        "onnxruntime, js/web/docs/webgpu-operators.md",
+        {
+            "GroupNormalization": "has no kernel for GroupNormalization",
+            "LpNormalization": "has no kernel for LpNormalization on the GPU",
+            "MeanVarianceNormalization": "has no kernel for MeanVarianceNormalization on the GPU",
+            "RMSNormalization": "has no kernel for RMSNormalization",
+        },
+        knows_functions=False,
+    ),
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _ALL})

@@ -1,0 +1,198 @@
+"""Normalizations that are spelled out in other operators become the one node that says what they are.
+
+Before: means, squares, roots and quotients in any of the spellings that exporters and people use.
+After: `LayerNormalization`, `RMSNormalization`, `GroupNormalization`, `InstanceNormalization`, `LRN`,
+`LpNormalization`, `MeanVarianceNormalization`, `BatchNormalization`, or an LRN of this project's domain, with its body.
+Conditions: the formula is the same over the real numbers; the operator exists at the model's opset; no statistic inside
+is read from outside; constants are constant; half precision overflows no earlier than before. What nearly matches is
+left, and the journal says in what it differs. The algebra is that of `onnxnorm.recognize`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm._facts import Facts
+from onnxnorm.passes.journal import Journal
+from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
+from onnxnorm.recognize.batch_norm import raise_batch_norms
+from onnxnorm.recognize.branches import branches
+from onnxnorm.recognize.families import Answer, Found, Named
+from onnxnorm.recognize.group_norm import raise_group_norms
+from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.region import looks_like
+from onnxnorm.recognize.replace import attach_bodies_in, replace_region
+
+__all__ = ["Recognize"]
+
+_NAME = "recognize"
+_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+_LARGEST_HALF = 65504.0
+
+
+class Recognize(ir.passes.InPlacePass):
+    """Raises every spelled-out normalization of the model's graphs and subgraphs."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        facts = Facts(model)
+        modified = False
+        for graph in _graphs(model):
+            holders = {branch: node for node in graph if node.op_type == "If" for branch in branches(node)}
+            for x in list(candidates(graph)):
+                modified |= self._raise(x, graph, facts, holders)
+            modified |= raise_group_norms(graph, facts, self._journal)
+            modified |= raise_batch_norms(graph, facts, self._journal)
+        attach_bodies_in(model)
+        return ir.passes.PassResult(model, modified)
+
+    def _raise(self, x: ir.Value, graph: ir.Graph, facts: Facts, holders: Mapping[ir.Graph, ir.Node]) -> bool:
+        producer = x.producer()
+        if producer is not None and producer.graph is None:
+            # It stood inside a normalization that has been raised.
+            return False
+        try:
+            reading = Reading(x, graph, facts, holders)
+        except Unreadable as unread:
+            self._decline_at(x, "a normalization", str(unread))
+            return False
+        answers: list[tuple[Found, Answer]] = []
+        kind = None
+        for found in _roots(reading):
+            refused, answer = _answer(found)
+            if isinstance(answer, Proposal) and kind not in (None, answer.kind):
+                # Part of what has another name as a whole.
+                continue
+            if isinstance(answer, Proposal) and refused is None:
+                detail = f"{len(found.cone)} nodes that spell a {answer.kind} are one {answer.op_type}"
+                node = replace_region(found, answer, facts)
+                self._journal.rewrite(_NAME, node, answer.op_type, detail)
+                return True
+            if isinstance(answer, Proposal):
+                kind = answer.kind
+                answer = Named(answer.kind, refused or "")
+            answers.append((found, answer))
+        self._explain(reading, answers)
+        return False
+
+    def _explain(self, reading: Reading, answers: list[tuple[Found, Answer]]) -> None:
+        for wanted in (Named, Near):
+            # Of what is named the smallest part: weights behind it may yet be folded into what follows.
+            for found, answer in reversed(answers) if wanted is Named else answers:
+                if isinstance(answer, wanted):
+                    assert isinstance(answer, (Named, Near))
+                    text = answer.reason
+                    if isinstance(answer, Near):
+                        text = f"looks like {_with_article(answer.kind)}, but {answer.reason}"
+                    node = found.root.producer()
+                    assert node is not None
+                    self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
+                    return
+        near = looks_like(reading)
+        if near is not None:
+            kind, stop = near
+            self._journal.decline(
+                stop.node,
+                f"looks like {_with_article(kind)}, but {stop.reason}",
+                kind=f"{kind} (written out)",
+                value=reading.x,
+            )
+
+    def _decline_at(self, x: ir.Value, kind: str, reason: str) -> None:
+        users = x.consumers()
+        if users:
+            self._journal.decline(users[0], f"looks like {kind}, but {reason}")
+
+
+def _with_article(kind: str) -> str:
+    return f"{'an' if kind.startswith(('Inst', 'LRN', 'RMS')) else 'a'} {kind}"
+
+
+def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
+    yield from model.graphs()
+    yield from (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
+
+
+def _roots(reading: Reading) -> Iterable[Found]:
+    """What may be the result of a normalization, with the most nodes first."""
+    found = [
+        Found(reading, value, form.poly)
+        for value, form in reading.forms.items()
+        if value is not reading.x and form.is_plain and len(form.poly.terms) <= 4
+    ]
+    found = [each for each in found if each.quotient is not None or len(each.poly.terms) > 1]
+    return sorted(found, key=lambda each: -len(each.cone))
+
+
+def _answer(found: Found) -> tuple[str | None, Answer]:
+    """The answer of the families to a root; for a proposal also why it cannot be taken, if so."""
+    answers = [family(found) for family in FAMILIES]
+    blocked: tuple[str | None, Answer] | None = None
+    for answer in answers:
+        if isinstance(answer, Proposal):
+            refused = _refused(found, answer)
+            if refused is None:
+                return None, answer
+            blocked = blocked or (refused, answer)
+    if blocked is not None:
+        return blocked
+    for kind in (Named, Near):
+        for answer in answers:
+            if isinstance(answer, kind):
+                return None, answer
+    return None, None
+
+
+def _refused(found: Found, proposal: Proposal) -> str | None:
+    """Why the node may not take the place of what computes the root, if so."""
+    if found.dtype is None:
+        return "the element type of the tensor is not known"
+    root_dtype = found.root.dtype
+    if root_dtype is not None and root_dtype is not found.dtype:
+        return f"its result is of type {root_dtype.name}, the tensor of type {found.dtype.name}"
+    if found.casts and (
+        found.dtype not in _HALF
+        or any(
+            node.outputs[0].dtype not in (found.dtype, ir.DataType.FLOAT)
+            for node in found.cone
+            if node.op_type in ("Cast", "CastLike")
+        )
+    ):
+        return "it is computed in another type than that of the tensor"
+    if found.dtype in _HALF and not _fits_half(found, proposal):
+        return f"its scale or bias is not exact in {found.dtype.name}"
+    if found.opset < proposal.since:
+        return (
+            f"{proposal.op_type} needs opset {proposal.since}, the model has {found.opset}; "
+            f"with opset={proposal.since} it becomes one node"
+        )
+    if proposal.domain == "onnxnorm" and found.reading.facts.is_function_body(found.reading.graph):
+        return "it stands in a function, which cannot use the operators of this project"
+    escape = found.reading.escape(found.root, found.cone)
+    if escape is not None:
+        return f"{escape.name!r} inside it is read elsewhere too"
+    return None
+
+
+def _fits_half(found: Found, proposal: Proposal) -> bool:
+    quotient = found.quotient
+    if not proposal.constants or quotient is None:
+        return True
+    for values in (quotient.scale, quotient.shift):
+        if not np.array_equal(found.in_type(values).astype(np.float64), values):
+            return False
+    if not found.casts or found.statistic is None:
+        return True
+    # Normalized values are at most the root of their number; scaled they are rounded to the half type.
+    extents = [found.extent(axis) for axis in found.statistic.axes]
+    if None in extents:
+        return False
+    most = math.sqrt(math.prod(extent for extent in extents if extent is not None))
+    return bool(np.abs(quotient.scale).max() * most < _LARGEST_HALF)

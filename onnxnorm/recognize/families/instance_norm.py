@@ -1,0 +1,41 @@
+"""InstanceNorm: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, over the positions of each channel.
+
+Becomes `InstanceNormalization`, which every opset has. The operator has no type of its own for the statistics: what is
+computed in float32 between casts stays between them. Source: ONNX InstanceNormalization-6.
+"""
+
+from __future__ import annotations
+
+from onnxnorm.recognize.families.layer_norm import centred_mistake
+from onnxnorm.recognize.families.parts import Answer, Found, Named, Proposal, along, along_axis
+
+__all__ = ["instance_norm"]
+
+_KIND = "InstanceNormalization"
+
+
+def instance_norm(found: Found) -> Answer:
+    quotient, statistic = found.quotient, found.statistic
+    if quotient is None or statistic is None or statistic.centred is None or statistic.outside:
+        return None
+    if centred_mistake(found) is not None or found.casts:
+        return None
+    batch = frozenset({0, *range(2, found.rank)})
+    if statistic.axes == batch and found.rank > 2 and along(quotient.scale) | along(quotient.shift) <= {1}:
+        return Named(
+            "BatchNormalization (statistics of the batch)",
+            "it normalizes each batch by its own statistics, which no operator does at inference",
+        )
+    if statistic.axes != frozenset(range(2, found.rank)) or not along(quotient.scale) | along(quotient.shift) <= {1}:
+        return None
+    if found.rank == 3 and not along(quotient.scale) | along(quotient.shift):
+        # Over a lone last axis without weights nothing tells it from LayerNorm, which it most often is.
+        return None
+    channels = found.extent(1)
+    if channels is None:
+        return Named(_KIND, "the number of channels is not known, and with it the extent of its scale")
+    constants = {
+        role: found.in_type(along_axis(values, 1, channels))
+        for role, values in (("scale", quotient.scale), ("bias", quotient.shift))
+    }
+    return Proposal(_KIND, _KIND, 6, constants, {"epsilon": statistic.epsilon})

@@ -1,0 +1,198 @@
+"""GroupNorm, written as a normalization of a reshaped tensor.
+
+Before: Reshape (N, C, ...) to (N, G, ...), InstanceNormalization (or LayerNormalization over all that follows the
+groups) with one scale and bias for each group, Reshape back, and perhaps Mul and Add for each channel.
+After: GroupNormalization (opset 21), with G groups; InstanceNormalization, at any opset, where a group is one channel.
+Conditions: batch and channels stay in their places, no weight varies along another axis than the channels.
+GroupNormalization-18 has a scale for each group, not for each channel, and is not used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm._facts import Facts
+from onnxnorm._surgery import add_constant
+from onnxnorm.passes.journal import Journal
+from onnxnorm.recognize.families.parts import along, along_axis
+from onnxnorm.recognize.polynomial import Array, Input, Unreadable
+from onnxnorm.recognize.region import Reading, is_standard
+from onnxnorm.recognize.replace import put_in_place, remove_unread
+
+__all__ = ["raise_group_norms"]
+
+_NAME = "recognize"
+_KIND = "GroupNormalization"
+_SINCE = 21
+
+
+@dataclass(frozen=True, eq=False)
+class _Core:
+    """The normalization between the two Reshapes; scale and bias are one for each group."""
+
+    x: ir.Value
+    node: ir.Node
+    back: ir.Node
+    groups: int
+    channels: int
+    epsilon: float
+    scale: Array
+    bias: Array
+
+
+def raise_group_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
+    """Raises those of one graph; True where there was one."""
+    modified = False
+    for node in list(graph):
+        core = _core(node, graph, facts) if node.graph is graph else None
+        if core is not None:
+            modified |= _raise(core, graph, facts, journal)
+    return modified
+
+
+def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
+    if not is_standard(node) or node.op_type not in ("InstanceNormalization", "LayerNormalization"):
+        return None
+    value, output = node.inputs[0], node.outputs[0]
+    before = None if value is None else value.producer()
+    users = output.consumers()
+    if (
+        before is None
+        or value is None
+        or before.graph is not graph
+        or not _is_reshape(before)
+        or output.is_graph_output()
+        or len(users) != 1
+        or users[0].graph is not graph
+        or not _is_reshape(users[0])
+        or users[0].inputs[0] is not output
+        or any(other.uses() for other in node.outputs[1:])
+    ):
+        return None
+    x, back = before.inputs[0], users[0]
+    assert x is not None
+    shape, grouped = facts.shape(x), facts.shape(value)
+    if shape is None or grouped is None or len(shape) < 3 or len(grouped) < 3:
+        return None
+    groups, channels = grouped[1], shape[1]
+    if not isinstance(groups, int) or not isinstance(channels, int) or groups < 1 or channels % groups:
+        return None
+    if not _keeps_batch(before, shape[0], grouped[0], facts) or not _is_whole_shape(back, x, facts):
+        return None
+    if node.op_type == "LayerNormalization" and _whole(node, "axis", -1) % len(grouped) != 2:
+        return None
+    weights = [facts.constant(each) for each in (*node.inputs[1:3],)]
+    if any(each is None for each in weights) and not (len(node.inputs) == 2 and weights[0] is not None):
+        return None
+    scale, bias = (np.asarray(0.0 if each is None else each, np.float64).ravel() for each in (*weights, None)[:2])
+    if node.op_type == "LayerNormalization":
+        if np.any(scale != scale[0]) or np.any(bias != bias[0]):
+            return None
+        scale, bias = scale[:1], bias[:1]
+    attribute = node.attributes.get("epsilon")
+    epsilon = 1e-5 if attribute is None else attribute.as_float()
+    spread = [np.broadcast_to(each, (groups,)) for each in (scale, bias)]
+    return _Core(x, node, back, groups, channels, epsilon, spread[0], spread[1])
+
+
+def _is_reshape(node: ir.Node) -> bool:
+    return is_standard(node) and node.op_type == "Reshape" and len(node.inputs) == 2
+
+
+def _whole(node: ir.Node, name: str, default: int) -> int:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_int()
+
+
+def _keeps_batch(reshape: ir.Node, batch: object, first: object, facts: Facts) -> bool:
+    if batch is not None and batch == first:
+        return True
+    request = facts.constant(reshape.inputs[1])
+    return request is not None and int(request.ravel()[0]) == 0 and not _whole(reshape, "allowzero", 0)
+
+
+def _is_whole_shape(reshape: ir.Node, x: ir.Value, facts: Facts) -> bool:
+    """Whether a Reshape gives the shape of `x` back."""
+    request = reshape.inputs[1]
+    producer = None if request is None else request.producer()
+    if producer is not None and producer.op_type == "Shape" and producer.inputs[0] is x and not producer.attributes:
+        return True
+    own, wanted = facts.shape(x), facts.shape(reshape.outputs[0])
+    if own is None or wanted is None or len(own) != len(wanted):
+        return False
+    # Of one extent that is not known by name all others tell: a Reshape keeps the number of elements.
+    unknown = [dim for dim, other in zip(own, wanted, strict=True) if dim is None or dim != other]
+    return len(unknown) == 0 or (len(unknown) == 1 and None in unknown and _others_known(own, wanted))
+
+
+def _others_known(own: tuple[object, ...], wanted: tuple[object, ...]) -> bool:
+    pairs = [(a, b) for a, b in zip(own, wanted, strict=True) if a is not None and a == b]
+    return len(pairs) == len(own) - 1 and all(isinstance(a, int) and a > 0 for a, _ in pairs)
+
+
+def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
+    start = core.back.outputs[0]
+    root, scale, bias = _weights(core, start, graph, facts)
+    per_group = core.channels // core.groups
+    group_scale, group_bias = np.repeat(core.scale, per_group), np.repeat(core.bias, per_group)
+    one_each = per_group == 1
+    kind = "InstanceNormalization" if one_each else _KIND
+    last = root.producer()
+    assert last is not None
+    if not one_each and facts.opset(core.node) < _SINCE:
+        version = facts.opset(core.node)
+        journal.decline(
+            core.node,
+            f"{_KIND} with weights for each channel needs opset {_SINCE}, the model has {version}; "
+            f"with opset={_SINCE} it becomes one node",
+            kind=f"{_KIND} (written out)",
+            value=core.x,
+        )
+        return False
+    dtype = core.x.dtype or ir.DataType.FLOAT
+    name = core.node.name or last.name or facts.fresh_name(kind)
+    operands = [
+        add_constant(graph, facts.fresh_name(f"{root.name}_{role}"), array.astype(dtype.numpy()), dtype, facts)
+        for role, array in (("scale", group_scale * scale), ("bias", group_bias * scale + bias))
+    ]
+    attributes: dict[str, int | float] = {"epsilon": core.epsilon}
+    if not one_each:
+        stash = ir.DataType.DOUBLE if dtype is ir.DataType.DOUBLE else ir.DataType.FLOAT
+        attributes |= {"num_groups": core.groups, "stash_type": int(stash)}
+    node = ir.node(kind, [core.x, *operands], attributes=attributes, name=name)
+    node.outputs[0].type = core.x.type
+    put_in_place(last, [node], node.outputs[0])
+    remove_unread([last, core.back], facts)
+    groups = f"{core.groups} groups" if core.groups > 1 else "1 group"
+    what = "a group for each channel" if one_each else groups
+    journal.rewrite(_NAME, node, kind, f"{core.node.op_type} of the reshaped tensor ({what}) is one {kind}")
+    return True
+
+
+def _weights(core: _Core, start: ir.Value, graph: ir.Graph, facts: Facts) -> tuple[ir.Value, Array, Array]:
+    """The last value that is still the normalized tensor times a scale plus a shift for each channel, and these two."""
+    best, scale, bias = start, np.ones(core.channels), np.zeros(core.channels)
+    try:
+        reading = Reading(start, graph, facts)
+    except Unreadable:
+        return best, scale, bias
+    value = start
+    while len(value.consumers()) == 1 and not value.is_graph_output():
+        user = value.consumers()[0]
+        value = user.outputs[0]
+        form = reading.forms.get(value)
+        if form is None or not form.is_plain or value.dtype is not start.dtype or user.op_type not in _AFFINES:
+            break
+        linear = dict(form.poly.terms)
+        factor = linear.pop(frozenset({(Input(), 1.0)}), None)
+        shift = linear.pop(frozenset(), np.zeros((1,) * form.poly.rank))
+        if linear or factor is None or not along(factor) | along(shift) <= {1}:
+            break
+        best, scale, bias = value, along_axis(factor, 1, core.channels), along_axis(shift, 1, core.channels)
+    return best, scale, bias
+
+
+_AFFINES = frozenset({"Add", "Div", "Mul", "Neg", "Sub"})

@@ -1,0 +1,335 @@
+"""Formulas in one tensor X as polynomials: two spellings of one formula become the same polynomial.
+
+A polynomial is a sum of coefficients times monomials; a monomial is a product of atoms with real exponents. The atoms:
+
+| atom | stands for |
+|---|---|
+| `Input` | X itself |
+| `Mean`, `Total` | the mean, or the sum where the extent is not known, of a monomial over axes of X |
+| `Window` | the sum of a monomial over a window along axes of X, zero outside |
+| `Base` | a polynomial that stands under a power |
+| `Magnitude`, `Floor` | the absolute value of a polynomial; its maximum with a number |
+
+Coefficients are float64 arrays with the axes of X, of extent 1 where they do not vary. Everything is an identity of
+real numbers; where an identity holds for some signs alone, the operation is refused (`Unreadable`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Array",
+    "Atom",
+    "Base",
+    "Floor",
+    "Input",
+    "Magnitude",
+    "Mean",
+    "Monomial",
+    "Poly",
+    "Total",
+    "Unreadable",
+    "Window",
+]
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+_MOST_TERMS = 12
+_DIGITS = 11
+
+
+class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
+    """A node computes something that is no such polynomial; the text says what, to continue "... , but"."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """X."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    axes: frozenset[int]
+    of: Monomial
+
+
+@dataclass(frozen=True)
+class Total:
+    axes: frozenset[int]
+    of: Monomial
+
+
+@dataclass(frozen=True)
+class Window:
+    """The sum of `of` over the positions `first` to `last` (relative, inclusive) along each axis of `reach`."""
+
+    reach: tuple[tuple[int, int, int], ...]
+    of: Monomial
+
+
+@dataclass(frozen=True)
+class Base:
+    poly: Poly
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    poly: Poly
+
+
+@dataclass(frozen=True)
+class Floor:
+    poly: Poly
+    least: float
+
+
+Atom: TypeAlias = "Input | Mean | Total | Window | Base | Magnitude | Floor"
+Monomial: TypeAlias = "frozenset[tuple[Atom, float]]"
+
+_ONE: Monomial = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Poly:
+    """Coefficient by monomial, and the rank of X. Equal where the coefficients agree to eleven digits."""
+
+    terms: Mapping[Monomial, Array]
+    rank: int
+
+    @classmethod
+    def input(cls, rank: int) -> Poly:
+        return cls({frozenset({(Input(), 1.0)}): np.ones((1,) * rank)}, rank)
+
+    @classmethod
+    def constant(cls, array: Array, rank: int) -> Poly:
+        return cls({_ONE: array} if np.any(array) else {}, rank)
+
+    @cached_property
+    def key(self) -> frozenset[tuple[Monomial, tuple[int, ...], bytes]]:
+        return frozenset((m, c.shape, _rounded(c).tobytes()) for m, c in self.terms.items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Poly) and self.rank == other.rank and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __add__(self, other: Poly) -> Poly:
+        terms = dict(self.terms)
+        for monomial, coefficient in other.terms.items():
+            known = terms.get(monomial)
+            total = coefficient if known is None else known + coefficient
+            # What cancels but for rounding is gone: a mean that is subtracted and added again leaves no trace.
+            if known is not None and np.all(np.abs(total) <= 1e-13 * (np.abs(known) + np.abs(coefficient))):
+                del terms[monomial]
+            else:
+                terms[monomial] = total
+        return _checked(terms, self.rank)
+
+    def __neg__(self) -> Poly:
+        return Poly({m: -c for m, c in self.terms.items()}, self.rank)
+
+    def __sub__(self, other: Poly) -> Poly:
+        return self + -other
+
+    def __mul__(self, other: Poly) -> Poly:
+        result = Poly({}, self.rank)
+        for m1, c1 in self.terms.items():
+            for m2, c2 in other.terms.items():
+                result = result + Poly({_product(m1, m2): _trimmed(c1 * c2)}, self.rank)
+        return result
+
+    def scaled(self, factor: float | Array) -> Poly:
+        return Poly({m: c * factor for m, c in self.terms.items()}, self.rank)
+
+    @property
+    def number(self) -> float | None:
+        """The value where the polynomial is one number."""
+        if not self.terms:
+            return 0.0
+        coefficient = self.terms.get(_ONE)
+        if len(self.terms) > 1 or coefficient is None or coefficient.size != 1:
+            return None
+        return float(coefficient.reshape(()))
+
+    @property
+    def varies(self) -> frozenset[int]:
+        """The axes along which the value may vary."""
+        found: set[int] = set()
+        for monomial, coefficient in self.terms.items():
+            found |= _varies(monomial, self.rank) | _axes_of(coefficient)
+        return frozenset(found)
+
+    @property
+    def is_constant(self) -> bool:
+        return set(self.terms) <= {_ONE}
+
+    def power(self, exponent: float) -> Poly:
+        if exponent == 1:
+            return self
+        if exponent == 2:
+            return self * self
+        if not self.terms:
+            raise Unreadable("a power of zero")
+        if len(self.terms) == 1:
+            ((monomial, coefficient),) = self.terms.items()
+            return Poly(_power_of_term(monomial, coefficient, exponent, self.rank), self.rank)
+        base, factor = self._leading_one()
+        monomial = frozenset({(Base(base), float(exponent))})
+        return Poly({monomial: np.full((1,) * self.rank, factor**exponent)}, self.rank)
+
+    def magnitude(self) -> Poly:
+        return self._wrapped(Magnitude(self))
+
+    def floor(self, least: float) -> Poly:
+        return self._wrapped(Floor(self, least))
+
+    def _wrapped(self, atom: Atom) -> Poly:
+        return Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
+
+    def reduced(self, axes: frozenset[int], extents: Mapping[int, int] | None) -> Poly:
+        """The mean over `axes`; where `extents` are given the sum, and these the extents as far as they are known."""
+        result = Poly({}, self.rank)
+        for monomial, coefficient in self.terms.items():
+            if _axes_of(coefficient) & axes:
+                raise Unreadable("weights along the axes over which it averages")
+            constant = frozenset(f for f in monomial if not _varies(frozenset({f}), self.rank) & axes)
+            varying = monomial - constant
+            count = None if extents is None else _count(axes, extents)
+            if extents is not None and count is None:
+                if not varying:
+                    raise Unreadable("a sum over an axis of unknown extent")
+                inner: Monomial = frozenset({(Total(axes, varying), 1.0)})
+            else:
+                inner = _mean(axes, varying) if varying else _ONE
+                coefficient = coefficient * (1 if count is None else count)
+            result = result + Poly({_product(constant, inner): coefficient}, self.rank)
+        return result
+
+    def windowed(self, reach: tuple[tuple[int, int, int], ...]) -> Poly:
+        axes = frozenset(axis for axis, _, _ in reach)
+        result = Poly({}, self.rank)
+        for monomial, coefficient in self.terms.items():
+            if not monomial or _axes_of(coefficient) & axes:
+                raise Unreadable("a window over something else than squares of the input")
+            result = result + Poly({frozenset({(Window(reach, monomial), 1.0)}): coefficient}, self.rank)
+        return result
+
+    def _leading_one(self) -> tuple[Poly, float]:
+        """The polynomial divided by its leading coefficient, if that is one positive number, and that number."""
+        candidates = [
+            (repr(sorted(map(repr, monomial))), coefficient)
+            for monomial, coefficient in self.terms.items()
+            if coefficient.size == 1 and coefficient.item() > 0 and _is_even(monomial)
+        ]
+        if not candidates:
+            return self, 1.0
+        factor = float(min(candidates, key=lambda pair: pair[0])[1].reshape(()))
+        return self.scaled(1 / factor), factor
+
+
+def _checked(terms: dict[Monomial, Array], rank: int) -> Poly:
+    if len(terms) > _MOST_TERMS:
+        raise Unreadable("arithmetic beyond that of a normalization")
+    return Poly(terms, rank)
+
+
+def _rounded(array: Array) -> Array:
+    with np.errstate(all="ignore"):
+        digits = _DIGITS - 1 - np.floor(np.log10(np.where(array == 0, 1, np.abs(array))))
+        factor = 10.0 ** np.clip(digits, -300, 300)
+        return np.asarray(np.round(array * factor) / factor + 0.0)
+
+
+def _trimmed(array: Array) -> Array:
+    """With extent 1 along axes on which nothing varies."""
+    for axis in range(array.ndim):
+        if array.shape[axis] > 1:
+            first = array.take([0], axis)
+            if np.array_equal(np.broadcast_to(first, array.shape), array):
+                array = first
+    return array
+
+
+def _axes_of(coefficient: Array) -> frozenset[int]:
+    return frozenset(axis for axis, extent in enumerate(coefficient.shape) if extent > 1)
+
+
+def _count(axes: Iterable[int], extents: Mapping[int, int]) -> int | None:
+    known = [extents.get(axis) for axis in axes]
+    return None if None in known else math.prod(extent for extent in known if extent is not None)
+
+
+def _product(first: Monomial, second: Monomial) -> Monomial:
+    exponents = dict(first)
+    for atom, exponent in second:
+        known = exponents.get(atom, 0.0)
+        if known * exponent < 0:
+            # x / x is not 1 where x is zero.
+            raise Unreadable("a quotient of equal parts")
+        exponents[atom] = known + exponent
+    return frozenset(exponents.items())
+
+
+def _mean(axes: frozenset[int], monomial: Monomial) -> Monomial:
+    if len(monomial) == 1:
+        ((atom, exponent),) = monomial
+        if isinstance(atom, Mean) and exponent == 1 and not atom.axes & axes:
+            return frozenset({(Mean(atom.axes | axes, atom.of), 1.0)})
+    return frozenset({(Mean(axes, monomial), 1.0)})
+
+
+def _varies(monomial: Monomial, rank: int) -> frozenset[int]:
+    found: frozenset[int] = frozenset()
+    every = frozenset(range(rank))
+    for atom, _ in monomial:
+        if isinstance(atom, Input):
+            return every
+        if isinstance(atom, (Mean, Total)):
+            found |= _varies(atom.of, rank) - atom.axes
+        elif isinstance(atom, Window):
+            found |= _varies(atom.of, rank)
+        else:
+            found |= atom.poly.varies
+    return found
+
+
+def _is_even(monomial: Monomial) -> bool:
+    """Whether the monomial is never negative, whatever X is."""
+    return bool(monomial) and all(_never_negative(atom, exponent) for atom, exponent in monomial)
+
+
+def _never_negative(atom: Atom, exponent: float) -> bool:
+    if isinstance(exponent, float) and exponent % 2 == 0:
+        return True
+    if isinstance(atom, (Mean, Total, Window)):
+        return _is_even(atom.of)
+    # A fractional power is not negative: it is no number where its base is.
+    return isinstance(atom, Magnitude) or exponent % 1 != 0 or (isinstance(atom, Floor) and atom.least >= 0)
+
+
+def _power_of_term(monomial: Monomial, coefficient: Array, exponent: float, rank: int) -> dict[Monomial, Array]:
+    whole = exponent % 1 == 0
+    if exponent < 0 and np.any(coefficient == 0):
+        raise Unreadable("a division by a constant with zeros")
+    if not whole and np.any(coefficient < 0):
+        raise Unreadable("a root of a negative constant")
+    result: dict[Atom, float] = {}
+    for atom, inner in monomial:
+        if not whole and isinstance(atom, Input):
+            if inner % 2:
+                raise Unreadable("a root of the input")
+            atom = Magnitude(Poly.input(rank))
+        elif not whole and not _never_negative(atom, inner) and not (isinstance(atom, Base) and abs(inner) == 1):
+            raise Unreadable("a root of something that may be negative")
+        result[atom] = inner * exponent
+    with np.errstate(all="ignore"):
+        return {frozenset(result.items()): np.asarray(coefficient**exponent)}

@@ -1,0 +1,138 @@
+"""One node while a region is read: the forms of its operands, its constants, its attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxnorm._facts import Dim, Facts
+from onnxnorm.recognize.form import Form, constant_like
+from onnxnorm.recognize.polynomial import Unreadable
+
+__all__ = ["ReadSite", "constant_of", "extents_of", "is_constant"]
+
+_LARGEST_CONSTANT = 2**24
+
+
+def extents_of(shape: tuple[Dim, ...]) -> dict[int, int]:
+    """The axes of X whose extent is known."""
+    return {axis: dim for axis, dim in enumerate(shape) if isinstance(dim, int)}
+
+
+def is_constant(value: ir.Value, facts: Facts) -> bool:
+    """Whether `constant_of` may give an array."""
+    return facts.is_constant(value) or facts.is_constant(_cast_like(value))
+
+
+def constant_of(value: ir.Value | None, facts: Facts) -> npt.NDArray[np.generic] | None:
+    """A constant, also where CastLike takes its type from a value that is none."""
+    array = facts.constant(value)
+    if array is None and value is not None:
+        source = facts.constant(_cast_like(value))
+        if source is not None and value.dtype is not None:
+            array = source.astype(value.dtype.numpy())
+    return array
+
+
+def _cast_like(value: ir.Value) -> ir.Value | None:
+    node = value.producer()
+    if node is None or node.op_type != "CastLike" or node.domain not in ("", "ai.onnx"):
+        return None
+    return node.inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadSite:
+    """A node, what is known of the values before it, and the shape of X."""
+
+    node: ir.Node
+    forms: Mapping[ir.Value, Form]
+    facts: Facts
+    shape: tuple[Dim, ...]
+    extents: Mapping[int, int]
+
+    def value(self, index: int) -> ir.Value | None:
+        return self.node.inputs[index] if index < len(self.node.inputs) else None
+
+    def form(self, index: int = 0) -> Form:
+        """The operand as a formula in X."""
+        value = self.value(index)
+        found = None if value is None else self.forms.get(value)
+        if found is None:
+            raise Unreadable("an operand that is no part of it")
+        return found
+
+    def forms_of_all(self) -> list[Form]:
+        """The forms of all operands, constants among them."""
+        known = [None if value is None else self.forms.get(value) for value in self.node.inputs]
+        first = next((form for form in known if form is not None), None)
+        if first is None:
+            raise Unreadable("no operand that is part of it")
+        # A constant is laid out along the operand of the highest rank.
+        widest = max((form for form in known if form is not None), key=lambda form: len(form.layout))
+        return [
+            form if form is not None else constant_like(self._needed(index), widest, self.extents)
+            for index, form in enumerate(known)
+        ]
+
+    def constant(self, index: int) -> npt.NDArray[np.generic] | None:
+        """A constant operand, None where it is left out."""
+        return None if self.value(index) is None else self._needed(index)
+
+    def _needed(self, index: int) -> npt.NDArray[np.generic]:
+        value = self.value(index)
+        if value is not None and self.facts.elements(value) > _LARGEST_CONSTANT:
+            raise Unreadable("a constant too large for a scale or a bias")
+        array = constant_of(value, self.facts)
+        if array is None:
+            assert value is not None
+            if self.facts.overridable(value) or (value.is_graph_input() and not value.is_initializer()):
+                raise Unreadable(f"{value.name!r} is an input of the graph, no constant")
+            raise Unreadable(f"{value.name!r} is not constant")
+        return array
+
+    def number(self, index: int) -> float:
+        array = self.constant(index)
+        if array is None or array.size != 1 or array.ndim > 1:
+            raise Unreadable("a constant that is no single number")
+        return float(np.asarray(array, np.float64).reshape(()))
+
+    def integers(self, index: int, name: str) -> tuple[int, ...] | None:
+        """Whole numbers from an operand, or from the attribute that came before it."""
+        if self.value(index) is not None:
+            array = self.constant(index)
+            return None if array is None else tuple(int(entry) for entry in np.ravel(array))
+        return self.ints(name)
+
+    def ints(self, name: str) -> tuple[int, ...] | None:
+        attribute = self._attribute(name)
+        return None if attribute is None else tuple(attribute.as_ints())
+
+    def whole(self, name: str, default: int) -> int:
+        attribute = self._attribute(name)
+        return default if attribute is None else attribute.as_int()
+
+    def real(self, name: str, default: float) -> float:
+        attribute = self._attribute(name)
+        return default if attribute is None else attribute.as_float()
+
+    def text(self, name: str, default: str) -> str:
+        attribute = self._attribute(name)
+        return default if attribute is None else attribute.as_string()
+
+    def has(self, name: str) -> bool:
+        return name in self.node.attributes
+
+    def _attribute(self, name: str) -> ir.Attr | None:
+        attribute = self.node.attributes.get(name)
+        if attribute is not None and attribute.is_ref():
+            raise Unreadable("an attribute that a function's caller gives")
+        return attribute
+
+    @property
+    def opset(self) -> int:
+        return self.facts.opset(self.node)

@@ -1,0 +1,106 @@
+"""Each spelling becomes exactly one node that computes its formula; its twin with a mistake stays, with the reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxnorm
+from onnxnorm._evaluate import evaluate_float64
+from onnxnorm._inspect import Fate
+from tests.recognize.spellings import SPELLINGS, Net, Spelling
+
+PASSES = ("infer_shapes", "recognize", "clean")
+NORMALIZATIONS = {
+    "BatchNormalization", "GroupNormalization", "InstanceNormalization", "InterChannelLRN", "IntraChannelLRN", "LRN",
+    "LayerNormalization", "LpNormalization", "MeanVarianceNormalization", "RMSNormalization",
+}  # fmt: skip
+CASES = [(spelling, opset) for spelling in SPELLINGS for opset in spelling.opsets]
+
+
+def _model(write: Any, shape: tuple[Any, ...], opset: int, dtype: Any = np.float32) -> onnx.ModelProto:
+    net = Net(opset=opset, dtype=dtype, ir_version=10)
+    y = write(net, net.input(shape))
+    net.output(y, shape=shape)
+    model = net.model()
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    result = onnxnorm.optimize(model, passes=PASSES).model
+    assert isinstance(result, onnx.ModelProto)
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def _ops(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def _feeds(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    return {"x": np.random.default_rng(3).normal(0.4, 1.3, shape).astype(np.float32)}
+
+
+@pytest.mark.parametrize(("spelling", "opset"), CASES, ids=lambda value: getattr(value, "name", value))
+def test_a_spelling_becomes_one_node(spelling: Spelling, opset: int) -> None:
+    raised = _raised(_model(spelling.write, spelling.shape, opset))
+    assert _ops(raised) == {spelling.becomes: 1, **spelling.beside}
+    feeds = _feeds(spelling.shape)
+    (got,) = evaluate_float64(raised, feeds).values()
+    want = spelling.formula(feeds["x"])
+    # Constants and attributes are float32.
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_other_types(spelling: Spelling, dtype: Any) -> None:
+    """Everything is in one type: what is raised computes the same formula, with constants of that type."""
+    model = _model(spelling.write, spelling.shape, spelling.opsets[-1], dtype)
+    raised = _raised(model)
+    feeds = {"x": _feeds(spelling.shape)["x"].astype(dtype)}
+    (got,), (want,) = (evaluate_float64(m, feeds).values() for m in (raised, model))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+    # ONNX's definition of MeanVarianceNormalization is in float32.
+    if dtype is np.float64 and spelling.becomes != "MeanVarianceNormalization":
+        # onnxruntime has no LRN in double: the operator with a body of its own takes its place.
+        becomes = {"LRN": "InterChannelLRN"}.get(spelling.becomes, spelling.becomes)
+        assert _ops(raised) == {becomes: 1, **spelling.beside}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
+def test_the_batch_may_be_open(spelling: Spelling) -> None:
+    if "MeanVariance" in spelling.name or "by hand" in spelling.name or "AveragePool" in spelling.name:
+        pytest.skip("the graph has the batch as a constant")
+    raised = _raised(_model(spelling.write, ("batch", *spelling.shape[1:]), spelling.opsets[-1]))
+    if "GroupNorm" not in spelling.name and "LRN" not in spelling.name:
+        assert _ops(raised) == {spelling.becomes: 1, **spelling.beside}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
+def test_its_twin_with_a_mistake_stays(spelling: Spelling) -> None:
+    model = _model(spelling.mistake, spelling.shape, spelling.opsets[-1])
+    result = onnxnorm.optimize(model, passes=PASSES)
+    after = result.model
+    assert isinstance(after, onnx.ModelProto)
+    # It may be another normalization, or part of one: what counts is that it computes what it did.
+    feeds = _feeds(spelling.shape)
+    (got,), (want,) = (evaluate_float64(m, feeds).values() for m in (after, model))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+    before = _ops(model)
+    assert _ops(after)[spelling.becomes] == before[spelling.becomes] or len(after.graph.node) > 1
+    if spelling.says:
+        reasons = [decline.reason for decline in result.declined if decline.kind]
+        assert any(spelling.says in reason for reason in reasons), reasons
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
+def test_inspect_names_it(spelling: Spelling) -> None:
+    records = onnxnorm.inspect(_model(spelling.write, spelling.shape, spelling.opsets[-1]))
+    assert [record.op_type for record in records] == [spelling.becomes]
+    assert records[0].fate is Fate.RAISED
