@@ -83,11 +83,14 @@ def measure(name: str, seconds: float) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=NETWORKS, choices=NETWORKS, metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NETWORKS))
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each model is timed")
     arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NETWORKS)
+    if unknown:
+        parser.error(f"there is no network {', '.join(sorted(unknown))}; there are: {', '.join(NETWORKS)}")
     print(f"{'model':>10}  {'form':<9} {'nodes':>5} {'ms':>9} {'speed-up':>8} {'error':>9}")
-    failed = [name for name in arguments.names if not measure(name, arguments.seconds)]
+    failed = [name for name in arguments.names or NETWORKS if not measure(name, arguments.seconds)]
     if failed:
         print(f"error: less than what the papers reach: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -23,8 +23,9 @@ from onnxnorm.linear.steps import is_sum, merely_scales
 
 __all__ = ["Plan", "Term", "plans_for"]
 
-# More terms than any network sums up; the search is quadratic in them.
-_MAX_TERMS = 64
+# More terms than any network sums up; the search is cubic in those of different geometry.
+_MAX_TERMS = 256
+_MAX_CLUSTERS = 16
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,14 @@ def _plans(
     whole = plan(linear)
     if whole is not None:
         yield whole
-    if len(linear) < 3:
+    # Where all together cost too much, or do not fit together: those of one geometry first, then whatever saves most.
+    clusters = _of_one_geometry(linear, source, reader)
+    if len(linear) < 3 or len(clusters) > _MAX_CLUSTERS:
         return
-    # Where all together cost too much, or do not fit together: pairs first, then whatever saves more beside them.
-    clusters = [[term] for term in linear]
+    for cluster in clusters:
+        own = plan(cluster) if len(cluster) > 1 else None
+        if own is not None:
+            yield own
     while True:
         best: tuple[Plan, int, int] | None = None
         for i in range(len(clusters)):
@@ -146,6 +151,15 @@ def _plans(
             return
         yield best[0]
         clusters[best[1]] += clusters.pop(best[2])
+
+
+def _of_one_geometry(terms: Sequence[Term], source: ir.Value, reader: Reader) -> list[list[Term]]:
+    groups: dict[object, list[Term]] = {}
+    for term in terms:
+        part = reader.express(term.value, source)
+        assert part is not None
+        groups.setdefault((part.axes, part.group), []).append(term)
+    return list(groups.values())
 
 
 def _plan(
@@ -167,7 +181,7 @@ def _plan(
             total = total.plus(part, term.sign, reader.extents(source))
         if total is None:
             return None
-    if total is None or not is_writable(total, reader):
+    if total is None or not _is_writable(total):
         return None
     gone = _gone(root, source, sums, merged, reader)
     steps = [reader.step(node.outputs[0]) for node in gone]
@@ -229,12 +243,12 @@ def _unread(output: ir.Value, gone: dict[ir.Node, None], adders: set[ir.Node], t
     return by_sums == taken.get(output, 0)
 
 
-def is_writable(convolution: Convolution, reader: Reader) -> bool:
+def _is_writable(convolution: Convolution) -> bool:
     """Whether one node of ONNX says it: no paddings that leave inputs out, no more output padding than is allowed."""
     return all(
         axis.begin >= 0
         and axis.end >= 0
-        and (not isinstance(axis, TransposedAxis) or axis.extra < max(axis.stride, axis.dilation, 1) or not axis.extra)
+        and (not isinstance(axis, TransposedAxis) or axis.extra < max(axis.stride, axis.dilation))
         for axis in convolution.axes
     )
 
