@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from models._collapse import centered, conv_norm, convolution, fused, identity, scaled
 from models._weights import randomize
-
-
-def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class RepVGGBlock(nn.Module):
@@ -16,7 +13,8 @@ class RepVGGBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([_conv_norm(inputs, outputs, 3, stride), _conv_norm(inputs, outputs, 1, stride)])
+        self.stride = stride
+        self.branches = nn.ModuleList([conv_norm(inputs, outputs, 3, stride, 1), conv_norm(inputs, outputs, 1, stride)])
         if stride == 1 and inputs == outputs:
             self.branches.append(nn.BatchNorm2d(outputs))
         self.relu = nn.ReLU()
@@ -27,6 +25,13 @@ class RepVGGBlock(nn.Module):
         for branch in others:
             total = total + branch(x)
         return self.relu(total)
+
+    def collapsed(self) -> nn.Module:
+        kernels = [
+            scaled(identity(len(branch.weight), 1), branch) if isinstance(branch, nn.BatchNorm2d) else fused(branch)
+            for branch in self.branches
+        ]
+        return nn.Sequential(convolution([centered(each, 3) for each in kernels], self.stride, 1, 1), nn.ReLU())
 
 
 def repvgg(

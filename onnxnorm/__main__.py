@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from onnxnorm._cli import main
+from onnxnorm._cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._constant_budget import ConstantBudget
 from onnxnorm._spool import spool_of
 
 __all__ = ["Dim", "Facts", "all_graphs"]
@@ -94,11 +95,14 @@ class Facts:
         self._opsets: Mapping[str, int] = dict(model.graph.opset_imports)
         self._constants: dict[ir.Value, object] = {}
         self._is_constant: dict[ir.Value, bool] = {}
+        self.memo: dict[ir.Node, object] = {}
+        """What passes found out about nodes, for as long as they stay as they are."""
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
         self._names = {value.name for value in _all_values(model) if value.name}
-        self._owners = _owners(model)
         self._spool = spool_of(model)
+        self._budget = ConstantBudget()
+        self._owners = _owners(model)
 
     def opset(self, node: ir.Node) -> int:
         """The version of the operator set that defines `node`."""
@@ -326,6 +330,8 @@ class Facts:
         version = min(self.opset(node), onnx.defs.onnx_opset_version())
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
         feeds = {name: array for name, array in named if name}
+        if not self._budget.allows(model, feeds):
+            return None
         # The evaluator of the package onnx has some operators wrong; those are computed as `verify` computes them.
         lifted = node.op_type in {replacement.__name__ for replacement in REPLACEMENTS}
         try:
@@ -340,6 +346,7 @@ class Facts:
             return None
         if not isinstance(result, (np.ndarray, np.generic)):
             return None
+        self._budget.spend(np.asarray(result))
         dtype = node.outputs[0].dtype
         if dtype is None:
             return None if lifted else np.asarray(result)

@@ -15,7 +15,7 @@ from onnxnorm._model_io import load, name_of
 from onnxnorm._optimize import Decline, OptimizeResult, Rewrite, transform
 from onnxnorm.passes.infer_shapes import infer_shapes
 
-__all__ = ["Fate", "NormRecord", "account", "inspect"]
+__all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 
 
 class Fate(str, enum.Enum):
@@ -114,8 +114,15 @@ def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple
     Raises:
         OnnxNormError: the model cannot be read.
     """
+    return examine(model)[1]
+
+
+def examine(
+    model: str | os.PathLike[str] | onnx.ModelProto | ir.Model,
+) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+    """What `optimize` makes of the model, and the records of `inspect`."""
     name = name_of(model)
-    return account(load(model), lambda loaded: transform(loaded, name=name))[1]
+    return account(load(model), lambda loaded: transform(loaded, name=name))
 
 
 def account(

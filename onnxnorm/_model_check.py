@@ -16,16 +16,32 @@ from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._structure import graphs_of
 
-__all__ = ["check_message", "check_structure", "first_line"]
+__all__ = ["cause_of", "check_message", "check_structure", "first_line"]
 
 _MAX_DEPTH = 64
-_OPERATORS = ("", "ai.onnx")
+# onnx.proto says which field of TensorProto holds elements of which type; what is not named here is in int32_data.
+_FIELDS = {
+    ir.DataType.FLOAT: "float_data",
+    ir.DataType.COMPLEX64: "float_data",
+    ir.DataType.DOUBLE: "double_data",
+    ir.DataType.COMPLEX128: "double_data",
+    ir.DataType.INT64: "int64_data",
+    ir.DataType.UINT32: "uint64_data",
+    ir.DataType.UINT64: "uint64_data",
+}
 
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def cause_of(error: BaseException) -> str:
+    """What onnx-ir stumbled over, without its trail of where it did."""
+    while isinstance(error, ir.serde.SerdeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def check_message(proto: onnx.ModelProto, name: str) -> None:
@@ -39,12 +55,9 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
     for entry in proto.opset_import:
         if not 1 <= entry.version < 2**31:
             raise OnnxNormError(f"{name}: opset {entry.version} of {entry.domain or 'ai.onnx'!r} cannot be")
-    try:
-        _check_graph(proto.graph, name, 0)
-        for function in proto.functions:
-            _check_nodes(function.node, name, 0, set(function.input), f"function {function.name!r}")
-    except UnicodeDecodeError as error:
-        raise OnnxNormError(f"{name}: a name in it is no UTF-8 text ({error}); export it again") from error
+    _check_graph(proto.graph, name, 0)
+    for function in proto.functions:
+        _check_nodes(function.node, name, 0, set(function.input), f"function {function.name!r}")
     _check_calls(proto, name)
 
 
@@ -57,11 +70,13 @@ def _check_graph(graph: onnx.GraphProto, name: str, depth: int) -> None:
         )
     seen: set[str] = set()
     for value in graph.input:
+        _check_text((value.name,), name, f"an input of graph {graph.name!r}")
         if value.name in seen:
             raise OnnxNormError(f"{name}: two inputs of graph {graph.name!r} are called {value.name!r}; rename one")
         seen.add(value.name)
     initializers: set[str] = set()
     for tensor in graph.initializer:
+        _check_text((tensor.name,), name, "an initializer")
         if tensor.name in initializers:
             raise OnnxNormError(f"{name}: two initializers are called {tensor.name!r}; rename one")
         initializers.add(tensor.name)
@@ -71,6 +86,8 @@ def _check_graph(graph: onnx.GraphProto, name: str, depth: int) -> None:
 
 def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: set[str], where: str) -> None:
     for node in nodes:
+        texts = (node.name, node.op_type, node.domain, *node.input, *node.output)
+        _check_text(texts, name, f"something in node {node.name!r} ({node.op_type})")
         if not node.op_type:
             raise OnnxNormError(f"{name}: node {node.name!r} of {where} names no operator; export the model again")
         for output in node.output:
@@ -96,6 +113,12 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: s
                 _check_graph(graph, name, depth + 1)
 
 
+def _check_text(texts: Iterable[object], name: str, what: str) -> None:
+    # protobuf gives bytes where a text is not UTF-8.
+    if bytes in map(type, texts):
+        raise OnnxNormError(f"{name}: {what} has a name that is no UTF-8 text; export the model again")
+
+
 def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
     try:
         dtype = ir.DataType(tensor.data_type)
@@ -106,14 +129,22 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
         raise OnnxNormError(f"{name}: {what} has a negative dimension: {list(dims)}; export the model again")
     if dtype is ir.DataType.UNDEFINED:
         raise OnnxNormError(f"{name}: {what} says no element type; export the model again")
-    if dtype is ir.DataType.STRING or tensor.data_location == onnx.TensorProto.EXTERNAL:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        for entry in tensor.external_data:
+            if entry.key in ("offset", "length") and not (entry.value.isascii() and entry.value.isdecimal()):
+                raise OnnxNormError(
+                    f"{name}: {what} lies in a file at {entry.key} {entry.value[:40]!r}, which is no number of bytes; "
+                    "export the model again"
+                )
+        return
+    if dtype is ir.DataType.STRING:
         return
     if tensor.HasField("raw_data"):
         found, wanted, unit = len(tensor.raw_data), stored_bytes(dtype, dims), "bytes"
     elif dtype.bitwidth < 8:
         return  # several elements share an entry; the one who reads it finds out whether they are enough
     else:
-        found, wanted, unit = _typed(tensor), math.prod(dims), "elements"
+        found, wanted, unit = _typed(tensor, dtype), math.prod(dims), "elements"
         if dtype in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128):
             wanted *= 2
     if found != wanted:
@@ -123,9 +154,9 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
         )
 
 
-def _typed(tensor: onnx.TensorProto) -> int:
-    fields = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
-    return max(map(len, fields))
+def _typed(tensor: onnx.TensorProto, dtype: ir.DataType) -> int:
+    """How many entries the field has in which a tensor of this type keeps its elements."""
+    return len(getattr(tensor, _FIELDS.get(dtype, "int32_data")))
 
 
 def _check_calls(proto: onnx.ModelProto, name: str) -> None:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxnorm._collector import collector_paused
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._model_check import check_structure, first_line
+from onnxnorm._model_check import cause_of, check_structure
 from onnxnorm._model_read import from_proto, read_model
 from onnxnorm._model_write import write_in_one_file, write_with_data
 from onnxnorm._spool import spool_of
@@ -73,8 +73,8 @@ def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
         )
     try:
         return structure(model, {})
-    except (OSError, ValueError) as error:
-        raise OnnxNormError(f"{name_of(model)}: its weights cannot be read ({first_line(error)})") from error
+    except (OSError, ValueError, ir.serde.SerdeError) as error:
+        raise OnnxNormError(f"{name_of(model)}: cannot be written ({cause_of(error)})") from error
 
 
 @collector_paused
@@ -117,6 +117,8 @@ def save(
             write_in_one_file(work, target)
     except OSError as error:
         raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}") from error
+    except (ValueError, ir.serde.SerdeError) as error:
+        raise OnnxNormError(f"{target}: cannot write the model: {cause_of(error)}") from error
 
 
 def _name_nodes(model: ir.Model) -> None:

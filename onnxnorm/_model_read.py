@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import DataFile, FileTensor, find_data_file, stored_bytes
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._model_check import check_message, first_line
+from onnxnorm._model_check import cause_of, check_message, first_line
 from onnxnorm._skim import skim
 from onnxnorm._sparse import without_sparse_initializers
 from onnxnorm._structure import graphs_of
@@ -95,7 +95,7 @@ def from_proto(
         raise OnnxNormError(f"{name}: its graphs are nested too deeply; export it again") from error
     except Exception as error:
         raise OnnxNormError(
-            f"{name}: the model is malformed ({first_line(error)}); check it with onnx.checker"
+            f"{name}: the model is malformed ({cause_of(error)}); check it with onnx.checker"
         ) from error
     finally:
         logger.setLevel(level)

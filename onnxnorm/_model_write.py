@@ -65,8 +65,12 @@ def write_in_one_file(model: ir.Model, target: Path) -> None:
             write_all(file.fd, head)
             _write_tensor(file.fd, tensor, length)
         file.sync()
-        file.replace(target)
-    sync_folder(target.parent)
+        with locked(target.parent):
+            outdated = _data_of(target)
+            file.replace(target)
+            sync_folder(target.parent)
+            for path in outdated:
+                path.unlink(missing_ok=True)
 
 
 @dataclass

@@ -63,7 +63,7 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
             Bias = CastLike(BiasFloat, {like})
             Scaled = Mul(Alpha, Mean)
             Base = Add(Bias, Scaled)
-            Divisor = Pow(Base, Beta)
+            {_POWER}
             Quotient = Div(Value, Divisor)
             Y = CastLike(Quotient, X)
         }}"""
@@ -71,6 +71,23 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
     function.doc_string = f"{op_type} of domain {DOMAIN}, version {VERSION}, by standard operators."
     return function
 
+
+# Roots where beta is 3/4 and no base is negative: onnxruntime and others see that the condition is a constant and keep
+# the one branch, and a power takes them several times as long as two roots.
+_POWER = """
+            ThreeQuarters = Constant <value_float = 0.75> ()
+            Nothing = Constant <value_float = 0.0> ()
+            IsThreeQuarters = Equal(BetaFloat, ThreeQuarters)
+            IsPositive = GreaterOrEqual(AlphaFloat, Nothing)
+            HasRoots = And(IsThreeQuarters, IsPositive)
+            Divisor = If (HasRoots) <
+                then_branch = roots () => (RootCubed) {
+                    Root = Sqrt(Base)
+                    FourthRoot = Sqrt(Root)
+                    RootCubed = Mul(Root, FourthRoot)
+                },
+                else_branch = power () => (Power) { Power = Pow(Base, Beta) }
+            >"""
 
 # SAME_UPPER puts the odd position of an even window behind; counted padding makes the divisor the whole window.
 _INTRA_MEAN = """

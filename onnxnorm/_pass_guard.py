@@ -40,8 +40,10 @@ def run_pass(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model
 def _diagnosis(model: ir.Model, pass_name: str, error: BaseException) -> str:
     found = f"{type(error).__name__}: {first_line(error)}"
     try:
-        onnx.checker.check_model(_without_weights(model))
-    except onnx.checker.ValidationError as fault:
+        proto = _without_weights(model)
+        onnx.checker.check_model(proto)
+        onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         return f"the model is malformed ({' '.join(str(fault).split())[:300]}); export it again"
     except Exception as fault:
         return f"the model is malformed ({first_line(fault)}); check it with onnx.checker"

@@ -267,6 +267,43 @@ def test_agrees_with_pytorch() -> None:
     np.testing.assert_allclose(y, wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "window"), [("inter", 5), ("inter", 1), ("intra", 3), ("intra", 9)])
+def test_agrees_with_openvino(kind: str, window: int) -> None:
+    """On odd windows the definitions agree."""
+    ov = pytest.importorskip("openvino")
+    opset = pytest.importorskip("openvino.opset13")
+    x = normal((2, 24, 13, 17))
+    alpha = float(np.float32(0.3))
+    data = opset.parameter(list(x.shape), np.float32)
+    node = opset.lrn(data, [1] if kind == "inter" else [2, 3], alpha, 0.75, 2.0, window)
+    compiled = ov.compile_model(ov.Model([node], [data]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    wanted = compiled([x])[0]
+    attributes = {"size": window} if kind == "inter" else {"kernel_shape": [window, window]}
+    op = "InterChannelLRN" if kind == "inter" else "IntraChannelLRN"
+    y = run(make(op, 4, alpha=alpha, beta=0.75, bias=2.0, **attributes), x)
+    np.testing.assert_allclose(y, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "op"), [((0, 2**31, 2**31, 4), "IntraChannelLRN"), ((2**32, 0, 2**31), "InterChannelLRN")]
+)
+def test_sizes_beyond_every_memory_are_refused_or_empty(shape: tuple[int, ...], op: str) -> None:
+    """Whoever refuses first, nothing wraps and nothing is written."""
+    attributes = {"kernel_shape": [3, 3]} if op == "IntraChannelLRN" else {"size": 3}
+    runner = session(make(op, len(shape), **attributes))
+    binding = runner.io_binding()
+    nothing = np.full(1, 7, np.float32)
+    try:
+        binding.bind_input("X", "cpu", 0, 1, shape, nothing.ctypes.data)
+        binding.bind_output("Y", "cpu")
+        runner.run_with_iobinding(binding)
+    except Exception as error:
+        assert str(error)
+    else:
+        assert binding.copy_outputs_to_cpu()[0].size == 0
+    assert nothing[0] == 7
+
+
 def test_the_runtime_knows_the_shape_of_the_result() -> None:
     model = make("IntraChannelLRN", 4, kernel_shape=[3, 3])
     del model.graph.output[0].type.tensor_type.shape.dim[:]

@@ -244,7 +244,8 @@ def _left(model: onnx.ModelProto, **options: Any) -> dict[str, str]:
 def test_every_normalization_that_is_left_has_its_reason() -> None:
     net = Builder(dtype=np.float32)
     x = net.input((2, 4, 5, 5))
-    y = net.node("LRN", x, size=3, name="lrn")
+    y = net.node("Unsqueeze", x, net.ints(2))
+    y = net.node("Squeeze", net.node("LRN", y, size=3, name="lrn"), net.ints(2))
     y = net.node("InstanceNormalization", y, net.constant(np.ones(4)), net.constant(np.zeros(4)), name="instance")
     y = net.node("LpNormalization", y, name="lp")
     y = net.batch_norm(y, 4, name="bn")

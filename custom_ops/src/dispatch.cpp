@@ -3,30 +3,25 @@
 #include <cstdlib>
 #include <cstring>
 
-#if defined(__x86_64__)
-#define ONNXNORM_X86 1
-#endif
-
 namespace onnxnorm {
 
-namespace baseline { extern const Target target; }
-#if defined(ONNXNORM_X86)
-namespace avx2 { extern const Target target; }
+#if defined(__x86_64__) && !defined(ONNXNORM_BASELINE_ONLY)
+#define ONNXNORM_AVX 1
 namespace avx512 { extern const Target target; }
+namespace avx2 { extern const Target target; }
+#endif
 #if defined(ONNXNORM_EMULATE_AVX512)
 namespace emulated512 { extern const Target target; }
 #endif
+#if defined(__aarch64__)
+namespace neon { extern const Target target; }
+#else
+namespace baseline { extern const Target target; }
 #endif
 
 namespace {
 
-struct Candidate {
-  const Target* target;
-  bool runs_here;
-  bool automatic;
-};
-
-#if defined(ONNXNORM_X86)
+#if defined(ONNXNORM_AVX)
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
@@ -38,24 +33,31 @@ bool has_avx512() {
 
 }  // namespace
 
-const Target* choose_target(std::string& wrong) {
-  const Candidate candidates[] = {
-#if defined(ONNXNORM_X86)
-      {&avx512::target, has_avx512(), true},
-      {&avx2::target, has_avx2(), true},
+std::vector<const Target*> targets_here() {
+  std::vector<const Target*> targets;
+#if defined(ONNXNORM_AVX)
+  if (has_avx512()) targets.push_back(&avx512::target);
+  if (has_avx2()) targets.push_back(&avx2::target);
+#endif
 #if defined(ONNXNORM_EMULATE_AVX512)
-      {&emulated512::target, has_avx2(), false},
+  if (has_avx2()) targets.push_back(&emulated512::target);  // behind avx2: never the best
 #endif
+#if defined(__aarch64__)
+  targets.push_back(&neon::target);
+#else
+  targets.push_back(&baseline::target);
 #endif
-      {&baseline::target, true, true},
-  };
+  return targets;
+}
+
+const Target* choose_target(std::string& wrong) {
+  const std::vector<const Target*> targets = targets_here();
   const char* asked = std::getenv("ONNXNORM_ISA");
-  const bool free = asked == nullptr || *asked == '\0';
+  if (asked == nullptr || *asked == '\0') return targets.front();
   std::string names;
-  for (const Candidate& candidate : candidates) {
-    if (candidate.runs_here && (free ? candidate.automatic : std::strcmp(asked, candidate.target->name) == 0))
-      return candidate.target;
-    if (candidate.runs_here) names += std::string(names.empty() ? "" : ", ") + candidate.target->name;
+  for (const Target* target : targets) {
+    if (std::strcmp(asked, target->name) == 0) return target;
+    names += std::string(names.empty() ? "" : ", ") + target->name;
   }
   wrong = std::string("ONNXNORM_ISA is '") + asked + "'; this processor and build have: " + names;
   return nullptr;

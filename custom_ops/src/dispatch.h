@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "lrn_problem.h"
 
@@ -15,6 +16,9 @@ struct Target {
   const char* name;
   LrnKernel lrn[kElements];
 };
+
+// All that this build has and this processor runs, the best first.
+std::vector<const Target*> targets_here();
 
 // The kernels to use; null with `wrong` set where ONNXNORM_ISA asks for what this build or processor lacks.
 const Target* choose_target(std::string& wrong);

@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 the job failed, or a verification did not pass; 2 wrong us
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -18,7 +19,7 @@ from onnxnorm._cli import doctor, export, inspect, optimize, run, verify
 from onnxnorm._cli.outcome import JobError, UsageError
 from onnxnorm._errors import OnnxNormError
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]
 
 _COMMANDS = {
     "export": export,
@@ -88,6 +89,18 @@ def _one_line(message: object) -> str:
 def _fail(error: Exception, code: int) -> int:
     print(f"onnxnorm: error: {_one_line(error)}", file=sys.stderr)
     return code
+
+
+def entry() -> NoReturn:
+    """The program: `main` for the arguments of the process, then its end."""
+    code = main()
+    if code == 130:
+        # Python ends by the signal itself where the interrupt came at an awkward moment, such as during an import.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxnorm._inspect import NormRecord
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
@@ -18,17 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from onnxnorm._inspect import inspect
-    from onnxnorm._report import Table, format_shape, print_json, print_table, status
+    from onnxnorm._inspect import examine
+    from onnxnorm._report import print_json, status
 
     with status(f"optimizing a copy of {arguments.model}"):
-        records = inspect(arguments.model)
+        result, records = examine(arguments.model)
+    merges = list(dict.fromkeys(r.detail for r in result.rewrites if r.pass_name.startswith("merge_")))
     if arguments.json:
-        print_json({"model": arguments.model, "normalizations": records})
+        print_json({"model": arguments.model, "normalizations": records, "merges": merges})
         return 0
-    if not records:
+    if records:
+        _print_normalizations(records)
+    else:
         print(f"{arguments.model}: no normalization found")
-        return 0
+    for merge in merges:
+        print(merge)
+    return 0
+
+
+def _print_normalizations(records: Sequence[NormRecord]) -> None:
+    from onnxnorm._report import Table, format_shape, print_table
 
     rows = [
         (record.where, record.kind, format_shape(record.shape), record.fate.value, record.reason) for record in records
@@ -37,4 +51,3 @@ def run(arguments: argparse.Namespace) -> int:
     fates = Counter(record.fate.value for record in records)
     noun = "normalization" if len(records) == 1 else "normalizations"
     print(f"{len(records)} {noun}: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))
-    return 0

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from onnxnorm._cli.batch import is_batch, run_batch
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
-from onnxnorm._cli.tensors import size
+from onnxnorm._cli.tensors import positive, size
 from onnxnorm._errors import OnnxNormError
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class _ListPasses(argparse.Action):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     is_fold = parser.prog.endswith(" fold")
-    parser.add_argument("input", metavar="in.onnx")
-    parser.add_argument("output", metavar="out.onnx")
+    parser.add_argument("input", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
+    parser.add_argument("output", metavar="out.onnx", help="the result; for many models the folder for the results")
     if is_fold:
         parser.set_defaults(passes=None, skip=[], target="portable", opset=None)
     else:
@@ -97,10 +98,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave weights that do not change in the data files of the original, beside which out.onnx has to lie",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document instead of tables; for many models one a line"
+    )
+    if is_fold:
+        parser.set_defaults(jobs=None, scheduler=None)
+    else:
+        parser.add_argument("--jobs", type=positive, metavar="N", help="how many of many models at once")
+        parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that works through many models")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if is_batch(arguments.input):
+        if arguments.command == "fold":
+            raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
+        return run_batch(arguments, _options(arguments))
+    (arguments.input,) = arguments.input
     check_output(arguments.output)
     from onnxnorm._inspect import account
     from onnxnorm._model_io import load
@@ -149,6 +162,24 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(outcome, proof)
     return 0
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """The options again, for the process of each model."""
+    options = ["--target", arguments.target]
+    if arguments.passes is not None:
+        options += ["--passes", arguments.passes]
+    for name in arguments.skip:
+        options += ["--skip", name]
+    if arguments.shard_size is not None:
+        options += ["--shard-size", str(arguments.shard_size)]
+    flags = {
+        "--no-verify": not arguments.verify,
+        "--freeze-inputs": arguments.freeze_inputs,
+        "--external-data": arguments.external_data,
+        "--share-data": arguments.share_data,
+    }
+    return options + [flag for flag, given in flags.items() if given]
 
 
 def _known_passes() -> dict[str, str]:

@@ -25,7 +25,16 @@ _ROUNDING = 1e-14
 
 def _same(a: FloatArray, b: FloatArray | float) -> bool:
     # Two ways through a graph round differently in float64; far below what any model's type can tell apart.
+    if a is b:
+        return True
     return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
+
+
+def _varies(array: FloatArray, axis: int) -> bool:
+    first, second = (0,) * array.ndim, (*(0,) * axis, 1, *(0,) * (array.ndim - axis - 1))
+    if array[first] != array[second]:
+        return True
+    return bool(np.any(array != array[(slice(None),) * axis + (slice(0, 1),)]))
 
 
 def leading_axes_dropped(array: FloatArray) -> FloatArray:
@@ -45,18 +54,18 @@ class ChannelAffine:
     @classmethod
     def of(cls, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
         """From arrays that broadcast to rank `rank` as NumPy has it (trailing axes aligned)."""
-        scale, shift = np.broadcast_arrays(np.asarray(scale, np.float64), np.asarray(shift, np.float64))
+        scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
+        if scale.shape != shift.shape:
+            scale, shift = np.broadcast_arrays(scale, shift)
         if scale.ndim > rank:
             raise ValueError(f"a constant of rank {scale.ndim} would raise the rank {rank} of the value")
-        missing = (1,) * (rank - scale.ndim)
-        scale, shift = scale.reshape(missing + scale.shape), shift.reshape(missing + shift.shape)
+        if scale.ndim < rank:
+            missing = (1,) * (rank - scale.ndim)
+            scale, shift = scale.reshape(missing + scale.shape), shift.reshape(missing + shift.shape)
         for axis in range(rank):
-            if scale.shape[axis] > 1:
-                head = tuple(slice(0, 1) if i == axis else slice(None) for i in range(rank))
-                if np.array_equal(scale, np.broadcast_to(scale[head], scale.shape)) and np.array_equal(
-                    shift, np.broadcast_to(shift[head], shift.shape)
-                ):
-                    scale, shift = scale[head], shift[head]
+            if scale.shape[axis] > 1 and not _varies(scale, axis) and not _varies(shift, axis):
+                head = (slice(None),) * axis + (slice(0, 1),)
+                scale, shift = scale[head], shift[head]
         return cls(scale, shift)
 
     @classmethod

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._blocks import scaled
 from onnxnorm._facts import Facts
 from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs, splice_out
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
-from onnxnorm.affine.site import Constant, Edit
+from onnxnorm.affine.site import Constant, Edit, Scaling
 
 __all__ = ["apply"]
 
@@ -27,9 +28,7 @@ def apply(region: Region, facts: Facts) -> str | None:
     for node, edit in region.edits.items():
         for constant in edit.inputs:
             if isinstance(constant, Constant):
-                with np.errstate(all="ignore"):
-                    exact = np.asarray(constant.compute(), np.float64)
-                rounded = _rounded(exact, constant, facts)
+                rounded = _computed_and_rounded(constant, facts)
                 if isinstance(rounded, str):
                     return f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
                 arrays[constant] = rounded
@@ -39,6 +38,8 @@ def apply(region: Region, facts: Facts) -> str | None:
         if isinstance(rounded_operands, str):
             return f"what would be left at {insertion.value.name!r} {rounded_operands}"
         operands.append(rounded_operands)
+    for node in region.edits:
+        facts.memo.pop(node, None)
     for insertion, own in zip(region.insertions, operands, strict=True):
         _insert(insertion, own, facts)
     for node, edit in region.edits.items():
@@ -125,19 +126,37 @@ def _computed(insertion: Insertion, operands: list[npt.NDArray[np.generic]], nam
     return current
 
 
+def _computed_and_rounded(constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
+    with np.errstate(all="ignore"):
+        exact = constant.compute()
+    if not isinstance(exact, Scaling):
+        return _rounded(np.asarray(exact, np.float64), constant, facts)
+    product = scaled(exact.array, [exact.factors], constant.dtype.numpy(), constant.channel_axis)
+    return _judged(product.array, product.finite, product.largest, constant, facts)
+
+
 def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
     """The float64 array in its type, or why that loses what the original had."""
     with np.errstate(all="ignore"):
         rounded = exact.astype(constant.dtype.numpy())
-        back = rounded.astype(np.float64)
-    old = facts.constant(constant.old)
-    was_finite = old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())
-    if was_finite and not np.isfinite(back).all():
+        finite = bool(np.isfinite(rounded.astype(np.float64)).all())
+    axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
+    return _judged(rounded, finite, np.abs(exact).max(axis=axes, initial=0.0), constant, facts)
+
+
+def _judged(
+    rounded: npt.NDArray[np.generic],
+    finite: bool,
+    largest: npt.NDArray[np.float64],
+    constant: Constant,
+    facts: Facts,
+) -> npt.NDArray[np.generic] | str:
+    """The array, or why it loses what the original had. `largest` are magnitudes before rounding, for each channel."""
+    old = None if finite else facts.constant(constant.old)
+    if not finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
         return f"overflows {constant.dtype.name.lower()}"
     if constant.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT):
         smallest = _smallest_normal(constant.dtype)
-        axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
-        largest = np.abs(exact).max(axis=axes, initial=0.0)
         if constant.role in ("weight", "scale") and np.any((largest > 0.0) & (largest < smallest)):
             return f"underflows {constant.dtype.name.lower()}"
     return rounded

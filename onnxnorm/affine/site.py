@@ -19,9 +19,17 @@ import onnx_ir as ir
 from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 
-__all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Settled", "Site"]
+__all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Scaling", "Settled", "Site"]
 
 Demands: TypeAlias = "tuple[tuple[ir.Value, Gauge], ...]"
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """An array times a float64 array that broadcasts to it."""
+
+    array: npt.NDArray[np.generic]
+    factors: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +37,13 @@ class Constant:
     """A new constant operand.
 
     `compute` gives it in float64 and is called once the whole region is settled; it is rounded once, to `dtype`.
+    For a large weight that is only scaled it may give a `Scaling`, which is computed block by block.
     `channel_axis` is the axis whose slices must each keep their accuracy (None: the tensor as a whole).
     `old` is the value it takes the place of, whose name it inherits where nobody else reads that.
     """
 
     role: str
-    compute: Callable[[], npt.NDArray[np.generic]]
+    compute: Callable[[], npt.NDArray[np.generic] | Scaling]
     dtype: ir.DataType
     channel_axis: int | None = None
     old: ir.Value | None = None

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -33,7 +34,7 @@ from onnxnorm.affine.memory import Memory, Obstacle
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode
-from onnxnorm.affine.site import Answer, Cause, Declined, Demands, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
 
 __all__ = ["Stuck", "solve"]
 
@@ -46,6 +47,10 @@ _MAX_BRANCHES = 64
 _MAX_SCALE = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**32, ir.DataType.FLOAT: 2.0**32}
 # Undoing a shift costs as many bits as the shift is larger than the values: at most four.
 _MAX_CANCELLATION = 16.0
+
+
+# A copy of a shared weight must be worth its bytes: for every unit that is saved at run time, so many elements.
+_MAX_COPIED = 16
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,7 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     search = _Search(node, found, facts, memory or Memory())
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
-    placements = list(_placements(value, node.outputs[0], found.affine))
-    # Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before
-    # shifts, since their ways are forced: what they run into spares others the way.
-    tries = [(seeds, _NEARBY) for seeds in placements] + [(seeds, _MAX_QUESTIONS) for seeds in placements[::-1]]
-    for seeds, questions in tries:
+    for seeds, questions in _tries(value, node.outputs[0], found.affine):
         search.questions = questions
         result = _grow(search, seeds)
         if isinstance(result, Region):
@@ -117,6 +118,19 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     if best is not None:
         return replace(best, reason=farthest.reason)
     return replace(farthest, touched=frozenset(search.touched))
+
+
+def _tries(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[tuple[dict[ir.Value, Gauge], int]]:
+    """Placements, each with the number of questions that may be asked for it.
+
+    Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before shifts,
+    since their ways are forced: what they run into spares others the way.
+    """
+    placements = []
+    for seeds in _placements(x, y, affine):
+        placements.append(seeds)
+        yield seeds, _NEARBY
+    yield from ((seeds, _MAX_QUESTIONS) for seeds in reversed(placements))
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
@@ -218,7 +232,24 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
             break
     if growth.cost >= 0:
         return Stuck(growth.obstacle or "moving it would cost as much as it saves", len(growth.gauges))
-    return growth.complete()
+    region = growth.complete()
+    copied = _copied(region)
+    if copied > _MAX_COPIED * region.saves:
+        return Stuck(f"it would copy {copied} elements of weights that other nodes share", len(growth.gauges))
+    return region
+
+
+def _copied(region: Region) -> int:
+    """How many elements of constants become two, since nodes outside of the region read them too."""
+    shared = {
+        constant.old
+        for edit in region.edits.values()
+        for constant in edit.inputs
+        if isinstance(constant, Constant)
+        and constant.old is not None
+        and any(user not in region.edits for user in constant.old.consumers())
+    }
+    return sum(math.prod(dim for dim in value.shape if isinstance(dim, int)) for value in shared if value.shape)
 
 
 def _remember(growth: Growth, value: ir.Value, cause: Cause, reason: str, search: _Search) -> None:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from onnxnorm._targets import TARGETS
+from onnxnorm.linear import Family
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
@@ -19,6 +20,7 @@ from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.inline_functions import InlineFunctions
 from onnxnorm.passes.journal import Decline, Journal, Rewrite
 from onnxnorm.passes.lower import Lower
+from onnxnorm.passes.merge_branches import MergeBranches
 from onnxnorm.passes.recognize import Recognize
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
@@ -33,12 +35,18 @@ class PassSettings:
 
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
 
+_MERGING = ("merge_convolutions", "merge_products")
+
 PASSES: Mapping[str, PassMaker] = {
     "inline_functions": lambda journal, settings: InlineFunctions(journal),
     "infer_shapes": lambda journal, settings: InferShapes(),
     "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
+    # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
+    "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING),
+    "merge_convolutions": lambda journal, settings: MergeBranches(journal, Family.CONVOLUTION),
+    "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=settings.target),
     "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
@@ -54,6 +62,9 @@ DEFAULT: tuple[str, ...] = (
     "flatten_products",
     "fold_affines",
     "fold_constants",
+    "merge_convolutions",
+    "merge_products",
+    "fold_affines_again",
     "accelerate",
     "lower",
     "clean",

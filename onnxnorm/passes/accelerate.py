@@ -1,7 +1,9 @@
-"""For onnxruntime: inter-channel LRN by the native kernel, with nothing lost where the kernel is not installed.
+"""Inter-channel LRN in the form that is fastest where the model is to run.
 
 Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even sizes nor other ranks than 4.
-After: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function.
+After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function,
+so that nothing is lost where the native kernel is not installed.
+After, for portable: the operators of `lrn_forms`.
 Conditions: the body needs opset 15; older models are converted by the library that does this, or keep their LRN.
 """
 
@@ -12,8 +14,10 @@ import logging
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
+from onnxnorm._facts import Facts
 from onnxnorm._op_bodies import Precision, portable_body
 from onnxnorm._op_check import DEFAULTS, DOMAIN, VERSION
+from onnxnorm.passes import lrn_forms
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["Accelerate"]
@@ -26,7 +30,7 @@ _OP_TYPE = "InterChannelLRN"
 
 
 class Accelerate(ir.passes.InPlacePass):
-    """Gives LRN nodes to the native kernel, if the target is onnxruntime."""
+    """Gives LRN nodes to the native kernel for target onnxruntime, and writes them out for target portable."""
 
     def __init__(self, journal: Journal, *, target: str) -> None:
         super().__init__()
@@ -34,8 +38,10 @@ class Accelerate(ir.passes.InPlacePass):
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        if self._target != "onnxruntime" or not _lrn_nodes(model):
+        if not _lrn_nodes(model):
             return ir.passes.PassResult(model, modified=False)
+        if self._target == "portable":
+            return ir.passes.PassResult(model, self._write_out(model))
         modified = False
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES and not model.functions:
             modified = _convert(model)
@@ -52,6 +58,19 @@ class Accelerate(ir.passes.InPlacePass):
             self._journal.rewrite(_NAME, node, "LRN", "runs in the native kernel where that is installed")
         _attach_body(model, nodes)
         return ir.passes.PassResult(model, modified=True)
+
+    def _write_out(self, model: ir.Model) -> bool:
+        facts, modified = Facts(model), False
+        opset = model.graph.opset_imports.get("", 0)
+        for node in _lrn_nodes(model):
+            reason = lrn_forms.why_not(node, facts, opset)
+            if reason is not None:
+                self._journal.decline(node, reason)
+                continue
+            self._journal.rewrite(_NAME, node, "LRN", "written out in standard operators that run faster")
+            lrn_forms.write_out(node, facts, opset)
+            modified = True
+        return modified
 
 
 def _lrn_nodes(model: ir.Model) -> list[ir.Node]:

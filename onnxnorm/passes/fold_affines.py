@@ -7,7 +7,7 @@ reason. The algebra and its conditions are those of `onnxnorm.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
@@ -18,19 +18,28 @@ from onnxnorm.passes.journal import Journal
 __all__ = ["FoldAffines"]
 
 _NAME = "fold_affines"
+_FOLDS_PER_AFFINE = 8
 
 
 class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, after: Collection[str] = ()) -> None:
+        """`after`: run only if one of the passes of these names has changed something."""
         super().__init__()
         self._journal = journal
+        self._after = after
+        self._left = 0
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        if self._after and not any(rewrite.pass_name in self._after for rewrite in self._journal.rewrites):
+            return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
         modified = False
-        # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends.
+        # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
+        # an estimate, though, and a model can be made to fool it: there is a limit besides.
+        affines = sum(is_affine(node) for graph in _graphs(model) for node in graph)
+        self._left = _FOLDS_PER_AFFINE * affines
         stuck: dict[ir.Node, frozenset[ir.Node]] = {}
         changed: set[ir.Node] | None = None
         while changed is None or changed:
@@ -59,11 +68,14 @@ class FoldAffines(ir.passes.InPlacePass):
                 continue
             if last is not None and node in stuck and not (stuck[node] & last or stuck[node] & changed):
                 continue
+            if self._left <= 0:
+                return set()
             stuck.pop(node, None)
             outcome = self._fold(node, facts, memory)
             if isinstance(outcome, Stuck):
                 stuck[node] = outcome.touched | {node}
             else:
+                self._left -= 1
                 changed |= outcome
         return changed
 
@@ -84,7 +96,8 @@ class FoldAffines(ir.passes.InPlacePass):
         if refused is not None:
             self._decline(node, refused)
             return Stuck(refused, 0)
-        self._journal.rewrite(_NAME, node, op_type, detail)
+        takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
+        self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return around
 
     def _decline(self, node: ir.Node, reason: str) -> None:
@@ -126,7 +139,8 @@ def _told(node: ir.Node, region: Region) -> str:
     left = [op_type for insertion in region.insertions for op_type in insertion.op_types]
     if own is not None and not own.removed:
         left.insert(0, own.op_type or node.op_type)
-    where = "".join(f" at {insertion.value.name!r}" for insertion in region.insertions[:1])
+    makers = [maker for insertion in region.insertions if (maker := insertion.value.producer()) is not None]
+    where = "".join(f" behind {maker.op_type} {maker.name!r}" for maker in makers[:1])
     if takers:
         into = ", ".join(f"{other.op_type} {other.name!r}" for other in takers[:4])
         more = f" and {len(takers) - 4} more" if len(takers) > 4 else ""

@@ -19,6 +19,10 @@ __all__ = ["InferShapes", "infer_shapes"]
 
 # Inference reads constants that are shapes, axes and the like; weights it does not.
 _LARGEST_READ = 1000
+_LARGEST_DATA = 10**7
+_FOLLOWED = frozenset(
+    {"Add", "Cast", "Concat", "Gather", "Identity", "Mul", "Reshape", "Slice", "Squeeze", "Sub", "Unsqueeze"}
+)
 _Dims = tuple["int | str | None", ...]
 
 
@@ -39,11 +43,44 @@ def infer_shapes(model: ir.Model) -> bool:
         if bytes_of(holder.tensor) > _LARGEST_READ
     }
     try:
-        inferred = onnx.shape_inference.infer_shapes(structure(model, places), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(structure(model, places), data_prop=_data_stay_small(model))
     except Exception:
         # ONNX cannot say more about this model than what it says of itself.
         return False
     return _merge(model.graph, inferred.graph)
+
+
+def _data_stay_small(model: ir.Model) -> bool:
+    """Whether ONNX can follow the values of shapes through the model, which it does without any limit of its own.
+
+    Joining a value with itself sixty times over makes 2^60 of one; no other operator that it follows makes more.
+    """
+    known: dict[ir.Value, int] = {}
+    total = 0
+    for graph in graphs_of(model):
+        for node in graph:
+            if node.op_type not in _FOLLOWED:
+                continue
+            counts = [known.get(value, _own_data(value)) for value in node.inputs if value is not None]
+            count = sum(counts) if node.op_type == "Concat" else max(counts, default=0)
+            for value in node.outputs:
+                known[value] = count
+            total += count
+            if total > _LARGEST_DATA:
+                return False
+    return True
+
+
+def _own_data(value: ir.Value) -> int:
+    """About how many numbers ONNX may know of a value that no operator computes."""
+    if value.const_value is not None:
+        return min(bytes_of(value.const_value), _LARGEST_READ)
+    node = value.producer()
+    if node is not None and node.op_type == "Constant":
+        return max(
+            (len(each.value) for each in node.attributes.values() if each.type is ir.AttributeType.INTS), default=1
+        )
+    return 1 if node is not None and node.op_type == "Shape" else 0
 
 
 def _is_known(value: ir.Value) -> bool:

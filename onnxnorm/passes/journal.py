@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -40,11 +41,20 @@ class Journal:
     def __init__(self) -> None:
         self._rewrites: list[Rewrite] = []
         self._declined: dict[ir.Node, Decline] = {}
+        self._inside: dict[ir.Node, dict[ir.Node, str]] = {}
 
-    def rewrite(self, pass_name: str, node: ir.Node, op_type: str, detail: str) -> None:
-        """Write down that the pass changed `node`, which was of type `op_type` before."""
+    def rewrite(
+        self, pass_name: str, node: ir.Node, op_type: str, detail: str, *, into: Iterable[ir.Node] = ()
+    ) -> None:
+        """Write down that the pass changed `node`, which was of type `op_type` before, and which nodes took it up."""
         self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail))
         self._declined.pop(node, None)
+        for taker in into:
+            self._inside.setdefault(taker, {})[node] = op_type
+
+    def inside(self, node: ir.Node) -> tuple[tuple[ir.Node, str], ...]:
+        """The nodes that `node` took up, and of which type they were."""
+        return tuple(self._inside.get(node, {}).items())
 
     def decline(self, node: ir.Node, reason: str, *, kind: str | None = None, value: ir.Value | None = None) -> None:
         """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""

@@ -202,6 +202,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.affine.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=300, help="how many (default: 300)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--minutes", type=float, help="stop after so long, and report what was tried by then")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     arguments = parser.parse_args()
     start = time.perf_counter()
@@ -214,6 +215,8 @@ def main() -> int:
         if outcome.wrong:
             wrong += 1
             print(f"seed {outcome.seed} ({outcome.nodes} nodes, {outcome.precision}): {outcome.wrong}", flush=True)
+        if arguments.minutes is not None and time.perf_counter() - start > 60.0 * arguments.minutes:
+            break
         if tried % 1000 == 0:
             print(f"... {tried} networks, {wrong} wrong, {time.perf_counter() - start:.0f} s", file=sys.stderr)
     removed = (before - after) / before if before else 0.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
+from onnx import TensorProto
 
 from tests.affine.fuzz import in_precision, nodes_for, precision_for, try_network
 from tests.affine.networks import random_network
@@ -21,6 +23,12 @@ def test_a_seed_is_one_network() -> None:
     assert all(30 <= nodes_for(seed) <= 300 for seed in range(300))
 
 
-def test_a_network_in_half_precision_has_no_double_left() -> None:
-    assert b"DOUBLE" not in str(in_precision(random_network(7, 120), "float16")).encode()
-    assert all(tensor.data_type != 11 for tensor in in_precision(random_network(7, 120), "float16").graph.initializer)
+@pytest.mark.parametrize("seed", [7, 27, 47])
+def test_a_network_in_half_precision_is_valid_and_has_no_double_left(seed: int) -> None:
+    model = in_precision(random_network(seed, 120, quantized=True), "float16")
+    onnx.checker.check_model(model, full_check=True)
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    elements = {value.type.tensor_type.elem_type for value in (*typed.value_info, *typed.input, *typed.output)}
+    assert TensorProto.FLOAT16 in elements
+    assert TensorProto.DOUBLE not in elements
+    assert all(tensor.data_type != TensorProto.DOUBLE for tensor in model.graph.initializer)

@@ -35,3 +35,19 @@ def test_inspect_of_a_model_without_any(capsys: Captured, tmp_path: Path) -> Non
     onnx.save(onnx.parser.parse_model(text), path)
     assert _cli.main(["inspect", str(path)]) == 0
     assert "no normalization" in capsys.readouterr().out
+
+
+def test_inspect_says_what_is_merged(capsys: Captured, tmp_path: Path) -> None:
+    path = tmp_path / "branches.onnx"
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)
+    <float[2, 2, 1, 1] w = {1, 2, 3, 4}> {
+        [a] a = Conv (x, w)
+        [b] b = Conv (x, w)
+        c = Add (a, b)
+        y = Add (c, x)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    assert _cli.main(["inspect", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["3 branches merged into Conv 'a'"]
+    assert _cli.main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["merges"] == ["3 branches merged into Conv 'a'"]

@@ -1,5 +1,8 @@
-// Sums along a row over a sliding window of n columns, without a subtraction: sums of 4, 16, 64 ... columns by doubling
+// Sums along rows over a sliding window of n columns, without a subtraction: sums of 4, 16, 64 ... columns by doubling
 // twice at a time, and of each as many as the digits of n to the base 4 say.
+//
+// Several rows are taken at once, each step over all of them: what one step has stored has left the store buffer when the
+// next one loads it at other offsets (a load that spans two stores in flight waits for both).
 #pragma once
 
 namespace onnxnorm::ONNXNORM_TARGET {
@@ -7,50 +10,61 @@ namespace onnxnorm::ONNXNORM_TARGET {
 template <class C>
 class ColumnSums {
  public:
-  // For `length` sums over n columns each, of rows that hold length + n - 1 columns.
-  ColumnSums(int64_t length, int64_t n, Scratch& scratch) : length_(length), n_(n), stride_(row(length, n)) {
-    const int levels = level_count(n);
-    C* const buffers = scratch.take_zeros<C>(levels * stride_);
-    int64_t span = 1;
-    for (; level_ < levels; ++level_, span *= 4) buffers_[level_] = buffers + level_ * stride_;
+  // For up to `most_length` sums over n columns each.
+  ColumnSums(int64_t most_length, int64_t n, Scratch& scratch) : n_(n), level_(level_count(n)) {
+    bytes_ = ColumnSums::scratch(most_length, n);
+    rows_ = reinterpret_cast<C*>(scratch.take<char>(static_cast<int64_t>(bytes_)));
+    buffer_ = buffer_elements(most_length, n);
+    int level = level_;
+    int64_t span = int64_t{1} << (2 * level);
     for (int64_t start = 0; start < n; start += span) {
-      while (span > n - start) span /= 4, --level_;
-      from_[terms_] = level_;
+      while (span > n - start) span /= 4, --level;
+      from_[terms_] = level;
       start_[terms_++] = start;
     }
-    level_ = levels;
   }
 
-  // How long a buffer must be whose row is summed: reads go past the end of the row.
-  static int64_t row(int64_t length, int64_t n) { return padded(length + n + 2 * kLanes<float>); }
-  static size_t scratch(int64_t length, int64_t n) { return Scratch::bytes<C>(level_count(n) * row(length, n)); }
+  // For sums at these columns, at least one vector of them, of rows whose columns outside of the tensor are zero.
+  void prepare(Span columns) {
+    if (columns.begin == columns_.begin && columns.end == columns_.end) return;
+    columns_ = columns;
+    length_ = columns.size();
+    stride_ = stride(length_, n_);
+    most_rows_ = larger(buffer_ / stride_ / kGroup, 1) * kGroup;
+    __builtin_memset(rows_, 0, bytes_);
+  }
 
-  // out[i] = row[i] + ... + row[i + n - 1]; rounds the length up to whole vectors.
-  void sum(const C* row, C* out) const {
+  static size_t scratch(int64_t length, int64_t n) {
+    return static_cast<size_t>(1 + level_count(n)) * Scratch::bytes<C>(buffer_elements(length, n));
+  }
+
+  // The buffer of the rows to sum, zero at first: length + n - 1 columns each, and room for reads past them.
+  C* rows() const { return rows_; }
+  int64_t stride() const { return stride_; }
+  int64_t most_rows() const { return most_rows_; }  // a multiple of kGroup
+
+  // Hands on, for the first `count` rows, row[i] + ... + row[i + n - 1]: calls begin(row) and then put(column, sums).
+  template <class Sink>
+  void sum(int64_t count, Sink& sink) const {
     int64_t span = 1;
-    const C* narrower = row;
-    for (int l = 0; l < level_; ++l, span *= 4) {
-      quadruple(narrower, span, buffers_[l]);
-      narrower = buffers_[l];
-    }
-    const C* terms[kMostTerms];
-    for (int t = 0; t < terms_; ++t) terms[t] = (from_[t] == 0 ? row : buffers_[from_[t] - 1]) + start_[t];
+    for (int l = 0; l < level_; ++l, span *= 4) quadruple(level(l), span, count, level(l + 1));
     switch (terms_) {
-      case 2: return add<2>(terms, out);
-      case 3: return add<3>(terms, out);
-      case 4: return add<4>(terms, out);
-      case 5: return add<5>(terms, out);
-      case 6: return add<6>(terms, out);
-      case 7: return add<7>(terms, out);
-      default: return add<0>(terms, out);
+      case 3: return add<3>(count, sink);
+      case 5: return add<5>(count, sink);
+      case 7: return add<7>(count, sink);
+      default: return add<0>(count, sink);
     }
   }
 
  private:
   static constexpr int64_t kDirectColumns = 7;  // the widest window that is summed term by term
   static constexpr int kMostTerms = 3 * 32;
-  static constexpr int kMostLevels = 31;
+  static constexpr int64_t kBufferBytes = 4096;
 
+  static int64_t stride(int64_t length, int64_t n) { return padded(length + n + 2 * kLanes<float>); }
+  static int64_t buffer_elements(int64_t length, int64_t n) {
+    return larger(kBufferBytes / static_cast<int64_t>(sizeof(C)), kGroup * stride(length, n));
+  }
   static int level_count(int64_t n) {
     int levels = 0;
     if (n > kDirectColumns)
@@ -58,38 +72,60 @@ class ColumnSums {
     return levels;
   }
 
-  void quadruple(const C* from, int64_t span, C* to) const {
+  // The rows themselves, or the sums over 4^l of their columns.
+  C* level(int l) const { return rows_ + l * buffer_; }
+
+  void quadruple(const C* from, int64_t span, int64_t rows, C* to) const {
     const int64_t count = length_ + n_ - 4 * span;
-    for (int64_t i = 0; i < count; i += kLanes<C>) {
-      const V<C> first = load<C>(from + i) + load<C>(from + i + span);
-      const V<C> last = load<C>(from + i + 2 * span) + load<C>(from + i + 3 * span);
-      store<C>(to + i, first + last);
-    }
-  }
-
-  template <int kTerms>
-  void add(const C* const* terms, C* out) const {
-    const int count = kTerms > 0 ? kTerms : terms_;
-    for (int64_t i = 0; i < length_; i += kLanes<C>) {
-      // In two chains and from the narrowest sums on, for less rounding.
-      V<C> even = load<C>(terms[count - 1] + i);
-      V<C> odd = load<C>(terms[count - 2] + i);
-      for (int t = count - 3; t > 0; t -= 2) {
-        even += load<C>(terms[t] + i);
-        odd += load<C>(terms[t - 1] + i);
+    for (int64_t row = 0; row < rows; ++row, from += stride_, to += stride_) {
+      for (int64_t i = 0; i < count; i += kLanes<C>) {
+        const V<C> first = load<C>(from + i) + load<C>(from + i + span);
+        const V<C> last = load<C>(from + i + 2 * span) + load<C>(from + i + 3 * span);
+        store<C>(to + i, first + last);
       }
-      if (count % 2 != 0) even += load<C>(terms[0] + i);
-      store<C>(out + i, even + odd);
     }
   }
 
-  int64_t length_;
+  template <int kTerms, class Sink>
+  void add(int64_t rows, Sink& out) const {
+    const int count = kTerms > 0 ? kTerms : terms_;
+    const C* terms[kTerms > 0 ? kTerms : kMostTerms];
+    for (int t = 0; t < count; ++t) terms[t] = level(from_[t]) + start_[t];
+    const int64_t length = length_;
+    const int64_t stride = stride_;
+    Sink sink = out;
+    constexpr int64_t step = kLanes<C>;
+    for (int64_t row = 0; row < rows; ++row) {
+      sink.begin(row);
+      for (int64_t column = 0; column < length; column += step) {
+        // The last vector of a row overlaps the one before it.
+        const int64_t x = column + step <= length ? column : length - step;
+        const int64_t i = row * stride + x;
+        // In two chains and from the narrowest sums on, for less rounding.
+        V<C> even = load<C>(terms[count - 1] + i);
+        V<C> odd = load<C>(terms[count - 2] + i);
+        for (int t = count - 3; t > 0; t -= 2) {
+          even += load<C>(terms[t] + i);
+          odd += load<C>(terms[t - 1] + i);
+        }
+        if (count % 2 != 0) even += load<C>(terms[0] + i);
+        sink.put(x, even + odd);
+      }
+    }
+    out = sink;
+  }
+
   int64_t n_;
-  int64_t stride_;
-  int level_ = 0;
+  int level_;
+  size_t bytes_;
+  int64_t buffer_;
+  C* rows_;
+  Span columns_{0, 0};
+  int64_t length_ = 0;
+  int64_t stride_ = 0;
+  int64_t most_rows_ = 0;
   int terms_ = 0;
-  C* buffers_[kMostLevels];
-  int from_[kMostTerms];        // 0: the row itself; l: the sums of 4^l
+  int from_[kMostTerms];
   int64_t start_[kMostTerms];
 };
 

@@ -5,11 +5,11 @@
 namespace onnxnorm::ONNXNORM_TARGET {
 
 // One block of one volume, storage type T, computed in C.
-template <class T, class C>
+template <class T, class C, Power P>
 class Block {
  public:
   Block(const LrnProblem& p, Scratch& scratch)
-      : p_(p), scratch_(scratch), divide_(divide_row_for<T, C>(p.power)), constants_(constants_of(p)) {
+      : p_(p), scratch_(scratch), constants_(constants_of(p)), column_sums_(p.block[2], p.reach[2].width(), scratch) {
     zeros_ = scratch.take_zeros<T>(padded(slab(p)));
     if (!p.reach[0].trivial()) zero_sums_ = scratch.take_zeros<C>(padded(p.size[2]));
   }
@@ -21,7 +21,6 @@ class Block {
       bytes += Scratch::bytes<C>(padded(p.size[2])) + Scratch::bytes<C>(kGroup * padded(slab(p)));
       bytes += window_scratch<C>(n[0], p.block[0], slab(p));
     }
-    bytes += 2 * Scratch::bytes<C>(kGroup * ColumnSums<C>::row(p.block[2], n[2]));
     bytes += ColumnSums<C>::scratch(p.block[2], n[2]);
     return bytes + window_scratch<C>(n[1], p.block[1], p.block[2] + n[2]);
   }
@@ -43,7 +42,7 @@ class Block {
     const Rows<T> slices{x + met.begin * p_.size[2], slice, 0, p_.size[0], zeros_};
     char* const mark = scratch_.mark();
     const int64_t stride = padded(length);
-    SliceReceiver receiver(*this, scratch_.take<C>(kGroup * stride), stride, x, y, z, met, rows, columns);
+    SliceReceiver receiver{*this, scratch_.take<C>(kGroup * stride), stride, x, y, z, met, rows, columns};
     sum_windows<C, true>(slices, p_.reach[0].width(), z.begin - p_.reach[0].back, z.size(), length, scratch_, receiver);
     scratch_.release(mark);
     return !outside_;
@@ -51,77 +50,76 @@ class Block {
 
  private:
   // Sums over slices, which then are summed over rows and columns.
-  class SliceReceiver final : public Receiver<C> {
-   public:
-    SliceReceiver(Block& block, C* sums, int64_t stride, const T* x, T* y, Span z, Span met, Span rows, Span columns)
-        : block_(block), sums_(sums), stride_(stride), x_(x), y_(y), z_(z), met_(met), rows_(rows), columns_(columns) {}
-    C* place(int64_t) override { return sums_; }
-    int64_t stride() const override { return stride_; }
-    void take(int64_t first, int count) override {
-      const int64_t width = block_.p_.size[2];
+  struct SliceReceiver {
+    static constexpr bool kOnlyAsked = false;
+    Block& block;
+    C* sums;
+    int64_t stride;
+    const T* x;
+    T* y;
+    Span z, met, rows, columns;
+
+    StoreSums<C> sink(int64_t, int) const { return {sums, stride}; }
+    void done(int64_t first, int count, const StoreSums<C>&) const {
+      const int64_t width = block.p_.size[2];
       for (int j = 0; j < count; ++j) {
-        const C* const sums = sums_ + j * stride_ - met_.begin * width;
-        const int64_t at = (z_.begin + first + j) * block_.p_.size[1] * width;
-        block_.template run_slice<false>(Rows<C>{sums, width, met_.begin, met_.end, block_.zero_sums_}, x_ + at, y_ + at,
-                                         rows_, columns_);
+        const C* const slice = sums + j * stride - met.begin * width;
+        const int64_t at = (z.begin + first + j) * block.p_.size[1] * width;
+        block.template run_slice<false>(Rows<C>{slice, width, met.begin, met.end, block.zero_sums_}, x + at, y + at,
+                                        rows, columns);
       }
     }
-
-   private:
-    Block& block_;
-    C* sums_;
-    int64_t stride_;
-    const T* x_;
-    T* y_;
-    Span z_, met_, rows_, columns_;
   };
 
-  // Sums over rows, which then are summed over columns where the window has columns, and divided by.
-  class RowReceiver final : public Receiver<C> {
-   public:
-    RowReceiver(Block& block, const T* x, T* y, Span rows, Span columns)
-        : block_(block),
-          x_(x + rows.begin * block.p_.size[2] + columns.begin),
-          y_(y + rows.begin * block.p_.size[2] + columns.begin),
-          length_(columns.size()),
-          n_(block.p_.reach[2].width()),
-          stride_(ColumnSums<C>::row(length_, n_)),
-          columns_(length_, n_, block.scratch_),
-          sums_(block.scratch_.template take_zeros<C>(kGroup * stride_)),
-          out_(block.scratch_.template take<C>(stride_)),
-          // Columns outside of the tensor stay zero.
-          offset_(larger(block.p_.reach[2].back - columns.begin, 0)) {}
-    C* place(int64_t) override { return sums_ + offset_; }
-    int64_t stride() const override { return stride_; }
-    void take(int64_t first, int count) override {
-      for (int j = 0; j < count; ++j) {
-        const int64_t at = (first + j) * block_.p_.size[2];
-        const C* sums = sums_ + j * stride_;
-        if (n_ > 1) {
-          columns_.sum(sums, out_);
-          sums = out_;
-        }
-        block_.outside_ |= block_.divide_(x_ + at, y_ + at, sums, length_, block_.constants_);
-      }
-    }
+  // Sums over rows that are all there is to sum: divided by at once.
+  struct RowDivider {
+    static constexpr bool kOnlyAsked = true;
+    Block& block;
+    const T* x;
+    T* y;
 
-   private:
-    Block& block_;
-    const T* x_;
-    T* y_;
-    int64_t length_;
-    int64_t n_;
-    int64_t stride_;
-    ColumnSums<C> columns_;
-    C* sums_;
-    C* out_;
-    int64_t offset_;
+    DivideGroup<T, C, P> sink(int64_t first, int count) const {
+      DivideGroup<T, C, P> sink{{block.constants_, {}}, {}, {}};
+      const int64_t stride = block.p_.size[2];
+      for (int j = 0; j < count; ++j) {
+        sink.x[j] = x + (first + j) * stride;
+        sink.y[j] = y + (first + j) * stride;
+      }
+      return sink;
+    }
+    void done(int64_t, int, const DivideGroup<T, C, P>& sink) const { block.outside_ |= sink.divider.outside(); }
+  };
+
+  // Sums over rows, which then, some rows at a time, are summed over columns and divided by.
+  struct RowReceiver {
+    static constexpr bool kOnlyAsked = false;
+    Block& block;
+    const ColumnSums<C>& columns;
+    const T* x;
+    T* y;
+    int64_t offset;  // columns outside of the tensor stay zero
+    int64_t held = 0;
+
+    StoreSums<C> sink(int64_t, int) const { return {columns.rows() + held * columns.stride() + offset, columns.stride()}; }
+    void done(int64_t, int count, const StoreSums<C>&) {
+      held += count;
+      if (held == columns.most_rows()) flush();
+    }
+    void flush() {
+      const int64_t stride = block.p_.size[2];
+      DivideRows<T, C, P> sink{{block.constants_, {}}, x, y, stride};
+      columns.sum(held, sink);
+      block.outside_ |= sink.divider.outside();
+      x += held * stride;
+      y += held * stride;
+      held = 0;
+    }
   };
 
   static Constants<C> constants_of(const LrnProblem& p) {
     double positions = 1;
     for (const Reach& reach : p.reach) positions *= static_cast<double>(reach.width());
-    return {static_cast<C>(p.scale), static_cast<C>(p.bias), p.beta, float_range(p.scale * positions)};
+    return {static_cast<C>(p.scale), static_cast<C>(p.bias), p.beta, p.power, float_range(p.scale * positions)};
   }
 
   // The longest row that is summed: one of the tensor, or all that a block meets in a slice.
@@ -135,16 +133,25 @@ class Block {
     char* const mark = scratch_.mark();
     const Span met{larger(columns.begin - p_.reach[2].back, 0), smaller(columns.end + p_.reach[2].ahead, p_.size[2])};
     source.base += met.begin;
-    RowReceiver receiver(*this, x, y, rows, columns);
-    sum_windows<C, kSquare>(source, p_.reach[1].width(), rows.begin - p_.reach[1].back, rows.size(), met.size(), scratch_,
-                            receiver);
+    const int64_t first = rows.begin - p_.reach[1].back;
+    const int64_t at = rows.begin * p_.size[2] + columns.begin;
+    const int64_t n = p_.reach[2].width();
+    if (n == 1) {
+      RowDivider receiver{*this, x + at, y + at};
+      sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
+    } else {
+      column_sums_.prepare(columns);
+      RowReceiver receiver{*this, column_sums_, x + at, y + at, larger(p_.reach[2].back - columns.begin, 0)};
+      sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
+      if (receiver.held > 0) receiver.flush();
+    }
     scratch_.release(mark);
   }
 
   const LrnProblem& p_;
   Scratch& scratch_;
-  DivideRow<T, C> divide_;
   Constants<C> constants_;
+  ColumnSums<C> column_sums_;
   bool outside_ = false;
   const T* zeros_ = nullptr;
   const C* zero_sums_ = nullptr;
@@ -168,17 +175,18 @@ inline Unit unit_at(const LrnProblem& p, int64_t index) {
 // The unit in double, for bases that float has no room for.
 template <class T>
 bool run_wide(const LrnProblem& p, const T* x, T* y, const Unit& unit) {
-  Scratch scratch(Block<T, double>::scratch(p));
+  using Wide = Block<T, double, Power::kGeneral>;
+  Scratch scratch(Wide::scratch(p));
   if (!scratch.ok()) return false;
-  Block<T, double>(p, scratch).run(x, y, unit.z, unit.rows, unit.columns);
+  Wide(p, scratch).run(x, y, unit.z, unit.rows, unit.columns);
   return true;
 }
 
-template <class T, class C>
+template <class T, class C, Power P>
 bool run_units(const LrnProblem& p, const T* x, T* y, int64_t begin, int64_t end) {
-  Scratch scratch(Block<T, C>::scratch(p));
+  Scratch scratch(Block<T, C, P>::scratch(p));
   if (!scratch.ok()) return false;
-  Block<T, C> block(p, scratch);
+  Block<T, C, P> block(p, scratch);
   for (int64_t i = begin; i < end; ++i) {
     const Unit unit = unit_at(p, i);
     const int64_t at = unit.volume * p.size[0] * p.size[1] * p.size[2];
@@ -191,7 +199,7 @@ bool run_units(const LrnProblem& p, const T* x, T* y, int64_t begin, int64_t end
 
 // Rows shorter than one vector: the unit is copied to rows of one vector, whose further columns are zero like all that
 // lies outside of the tensor.
-template <class T, class C>
+template <class T, class C, Power P>
 bool run_narrow_units(const LrnProblem& p, const T* x, T* y, int64_t begin, int64_t end) {
   constexpr int64_t width = kLanes<float>;
   LrnProblem wider = p;
@@ -219,10 +227,10 @@ bool run_narrow_units(const LrnProblem& p, const T* x, T* y, int64_t begin, int6
                      {unit.z.begin - met_z.begin, unit.z.end - met_z.begin},
                      {unit.rows.begin - met.begin, unit.rows.end - met.begin},
                      {0, width}};
-    Scratch work(Block<T, C>::scratch(wider));
+    Scratch work(Block<T, C, P>::scratch(wider));
     if (!work.ok()) return false;
     const bool inside = (!p.wide || sizeof(C) == sizeof(double)) &&
-                        Block<T, C>(wider, work).run(from, to, inner.z, inner.rows, inner.columns);
+                        Block<T, C, P>(wider, work).run(from, to, inner.z, inner.rows, inner.columns);
     if (!inside && !run_wide(wider, from, to, inner)) return false;
     for (int64_t z = unit.z.begin; z < unit.z.end; ++z)
       for (int64_t row = unit.rows.begin; row < unit.rows.end; ++row)
@@ -232,10 +240,20 @@ bool run_narrow_units(const LrnProblem& p, const T* x, T* y, int64_t begin, int6
   return true;
 }
 
+template <class T, class C, Power P>
+bool run(const LrnProblem& p, const T* x, T* y, int64_t begin, int64_t end) {
+  return p.size[2] < kLanes<float> ? run_narrow_units<T, C, P>(p, x, y, begin, end)
+                                   : run_units<T, C, P>(p, x, y, begin, end);
+}
+
 template <class T, class C>
-bool lrn(const LrnProblem& p, const void* x, void* y, int64_t begin, int64_t end) {
-  const auto run = p.size[2] < kLanes<float> ? run_narrow_units<T, C> : run_units<T, C>;
-  return run(p, static_cast<const T*>(x), static_cast<T*>(y), begin, end);
+bool lrn(const LrnProblem& p, const void* from, void* to, int64_t begin, int64_t end) {
+  const T* const x = static_cast<const T*>(from);
+  T* const y = static_cast<T*>(to);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (p.power == Power::kThreeQuarters) return run<T, C, Power::kThreeQuarters>(p, x, y, begin, end);
+  }
+  return run<T, C, Power::kGeneral>(p, x, y, begin, end);
 }
 
 }  // namespace onnxnorm::ONNXNORM_TARGET

@@ -30,6 +30,7 @@ struct Constants {
   C scale;
   C bias;
   double beta;
+  Power power;
   Range range;
 };
 
@@ -38,83 +39,160 @@ inline V<float> corrected(V<float> root, V<float> e, float first, float second) 
   return root + root * (e * (first + second * e));
 }
 
-template <Power P>
-inline V<float> divided(V<float> x, V<float> base, const Constants<float>& constants) {
-  if constexpr (P == Power::kOne) {
-    return x / base;
-  } else if constexpr (P == Power::kHalf) {
-    const V<float> r = rough_reciprocal_root(base);
-    return x * corrected(r, 1.0f - r * (r * base), 0.5f, 0.375f);
-  } else if constexpr (P == Power::kQuarter) {
-    const V<float> r = rough_reciprocal_root(base);
-    const V<float> y = r * rough_reciprocal_root(r);
-    const V<float> square = y * y;
-    return x * corrected(y, 1.0f - square * (square * base), 0.25f, 0.15625f);
-  } else if constexpr (P == Power::kThreeQuarters) {
-    const V<float> r = rough_reciprocal_root(base);
-    const V<float> y = r * rough_reciprocal_root(r) * r;
-    // y^4 base^3, in an order whose factors stay far from the ends of the range.
-    const V<float> up = y * base;
-    return x * corrected(y, 1.0f - (up * up) * (y * up), 0.25f, 0.15625f);
+inline V<float> divided_by_root4(V<float> x, V<float> base) {
+  const V<float> r = rough_reciprocal_root(base);
+  const V<float> y = r * rough_reciprocal_root(r);
+  const V<float> square = y * y;
+  return x * corrected(y, 1.0f - square * (square * base), 0.25f, 0.15625f);
+}
+
+inline V<float> divided_by_root2(V<float> x, V<float> base) {
+  const V<float> r = rough_reciprocal_root(base);
+  return x * corrected(r, 1.0f - r * (r * base), 0.5f, 0.375f);
+}
+
+inline V<float> divided_by_root4_cubed(V<float> x, V<float> base) {
+  const V<float> r = rough_reciprocal_root(base);
+  const V<float> y = r * rough_reciprocal_root(r) * r;
+  // y^4 base^3, in an order whose factors stay far from the ends of the range.
+  const V<float> up = y * base;
+  return x * corrected(y, 1.0f - (up * up) * (y * up), 0.25f, 0.15625f);
+}
+
+using Longs = Vector<int64_t, kLanes<double>>;
+
+// base^exponent for normal positive bases, with a relative error below 2^-30: 2^(exponent * log2(base)) in double.
+inline V<double> power_for_float(V<double> base, double exponent) {
+  constexpr double kShift = 0x1.8p52;  // added to a number, leaves it rounded to an integer in the low bits
+  // base = 2^e * m, with m from sqrt(1/2) to sqrt(2).
+  const Longs bits = (Longs)base - 0x3fe6a09e667f3bcd;
+  const Longs e = bits >> 52;
+  const V<double> m = (V<double>)((bits & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
+  // log2(m) by the series of the inverse hyperbolic tangent.
+  const V<double> s = (m - 1.0) / (m + 1.0);
+  const V<double> q = s * s;
+  V<double> series = 1.0 / 13 + q * (1.0 / 15);
+  series = 1.0 / 11 + q * series;
+  series = 1.0 / 9 + q * series;
+  series = 1.0 / 7 + q * series;
+  series = 1.0 / 5 + q * series;
+  series = 1.0 / 3 + q * series;
+  const V<double> log2_m = s * (1.0 + q * series) * 2.885390081777926815;
+  const V<double> log2_base = ((V<double>)(e + (Longs)broadcast<double>(kShift)) - kShift) + log2_m;
+  // Beyond 2^-1000 .. 2^1000 the result leaves the range of float either way.
+  V<double> t = exponent * log2_base;
+  t = t < 1000.0 ? t : broadcast<double>(1000.0);
+  t = t > -1000.0 ? t : broadcast<double>(-1000.0);
+  const V<double> shifted = t + kShift;
+  const V<double> f = (t - (shifted - kShift)) * 0.69314718055994530942;
+  V<double> exp = 1.0 / 5040 + f * (1.0 / 40320);
+  exp = 1.0 / 720 + f * exp;
+  exp = 1.0 / 120 + f * exp;
+  exp = 1.0 / 24 + f * exp;
+  exp = 1.0 / 6 + f * exp;
+  exp = 0.5 + f * exp;
+  exp = 1.0 + f * (1.0 + f * exp);
+  return exp * (V<double>)(((Longs)shifted << 52) + 0x3ff0000000000000);
+}
+
+// For any beta, also those that need roots alone; out of line, because the kernels would grow by it.
+__attribute__((noinline)) inline void divide_any(V<float>& x, const V<float>& base, const Constants<float>& constants) {
+  switch (constants.power) {
+    case Power::kOne: x = x / base; return;
+    case Power::kHalf: x = divided_by_root2(x, base); return;
+    case Power::kQuarter: x = divided_by_root4(x, base); return;
+    case Power::kThreeQuarters: x = divided_by_root4_cubed(x, base); return;
+    case Power::kGeneral: break;
+  }
+  constexpr int half = kLanes<double>;
+  float quotients[2 * half], bases[2 * half];
+  store_raw(quotients, x);
+  store_raw(bases, base);
+  for (int i = 0; i < 2 * half; i += half) {
+    const V<double> wide = __builtin_convertvector(load_raw<float, half>(bases + i), V<double>);
+    const V<double> power = power_for_float(wide, -constants.beta);
+    const V<double> quotient = __builtin_convertvector(load_raw<float, half>(quotients + i), V<double>) * power;
+    store_raw(quotients + i, __builtin_convertvector(quotient, Floats<half>));
+  }
+  x = load_raw<float, 2 * half>(quotients);
+}
+
+__attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& base,
+                                                 const Constants<double>& constants) {
+  switch (constants.power) {
+    case Power::kOne: x = x / base; return;
+    case Power::kHalf: x = x / square_root(base); return;
+    case Power::kQuarter: x = x / square_root(square_root(base)); return;
+    case Power::kThreeQuarters: {
+      const V<double> root = square_root(base);
+      x = x / (root * square_root(root));
+      return;
+    }
+    case Power::kGeneral: break;
+  }
+  for (int i = 0; i < kLanes<double>; ++i) x[i] /= __builtin_pow(base[i], constants.beta);
+}
+
+template <Power P, class C>
+inline V<C> divided(V<C> x, V<C> base, const Constants<C>& constants) {
+  if constexpr (P == Power::kThreeQuarters) {
+    return divided_by_root4_cubed(x, base);
   } else {
-    for (int i = 0; i < kLanes<float>; ++i)
-      x[i] = static_cast<float>(x[i] / __builtin_pow(static_cast<double>(base[i]), constants.beta));
+    divide_any(x, base, constants);
     return x;
   }
 }
 
-template <Power P>
-inline V<double> divided(V<double> x, V<double> base, const Constants<double>& constants) {
-  if constexpr (P == Power::kOne) {
-    return x / base;
-  } else if constexpr (P == Power::kHalf) {
-    return x / square_root(base);
-  } else if constexpr (P == Power::kQuarter) {
-    return x / square_root(square_root(base));
-  } else if constexpr (P == Power::kThreeQuarters) {
-    const V<double> root = square_root(base);
-    return x / (root * square_root(root));
-  } else {
-    for (int i = 0; i < kLanes<double>; ++i) x[i] /= __builtin_pow(base[i], constants.beta);
-    return x;
-  }
-}
+// Divides by the power of sums, and notes whether a base lay outside of the range. P is kGeneral where the constants are
+// asked which power.
+template <class C, Power P>
+struct Divider {
+  Constants<C> constants;
+  Vector<uint32_t, kLanes<float>> furthest;
 
-// Divides one row of at least one vector; true where a base lay outside of the range.
-template <class T, class C, Power P>
-bool divide_row(const T* x, T* y, const C* sums, int64_t length, const Constants<C>& given) {
-  const Constants<C> constants = given;
-  constexpr int64_t step = kLanes<C>;
-  Vector<uint32_t, kLanes<float>> furthest{};
-  for (int64_t column = 0; column < length; column += step) {
-    const int64_t i = column + step <= length ? column : length - step;
-    const V<C> base = constants.scale * load<C>(sums + i) + constants.bias;
+  ONNXNORM_INLINE V<C> divide(V<C> x, V<C> sums) {
+    const V<C> base = constants.scale * sums + constants.bias;
     if constexpr (sizeof(C) == sizeof(float)) {
       const auto past = (Vector<uint32_t, kLanes<float>>)base - constants.range.least_bits;
       furthest = past > furthest ? past : furthest;
     }
-    store<C>(y + i, divided<P>(load<C>(x + i), base, constants));
+    return divided<P, C>(x, base, constants);
   }
-  if constexpr (sizeof(C) == sizeof(float)) {
-    for (int lane = 0; lane < kLanes<float>; ++lane)
-      if (furthest[lane] > constants.range.width) return true;
-  }
-  return false;
-}
 
-template <class T, class C>
-using DivideRow = bool (*)(const T* x, T* y, const C* sums, int64_t length, const Constants<C>& constants);
-
-template <class T, class C>
-DivideRow<T, C> divide_row_for(Power power) {
-  switch (power) {
-    case Power::kQuarter: return divide_row<T, C, Power::kQuarter>;
-    case Power::kHalf: return divide_row<T, C, Power::kHalf>;
-    case Power::kThreeQuarters: return divide_row<T, C, Power::kThreeQuarters>;
-    case Power::kOne: return divide_row<T, C, Power::kOne>;
-    case Power::kGeneral: break;
+  bool outside() const {
+    if constexpr (sizeof(C) == sizeof(float)) {
+      for (int lane = 0; lane < kLanes<float>; ++lane)
+        if (furthest[lane] > constants.range.width) return true;
+    }
+    return false;
   }
-  return divide_row<T, C, Power::kGeneral>;
-}
+};
+
+// Divides the elements of the four rows of a group.
+template <class T, class C, Power P>
+struct DivideGroup {
+  Divider<C, P> divider;
+  const T* x[4];
+  T* y[4];
+
+  ONNXNORM_INLINE void put(int j, int64_t column, V<C> sums) {
+    store<C>(y[j] + column, divider.divide(load<C>(x[j] + column), sums));
+  }
+};
+
+// Divides the elements of one row after another.
+template <class T, class C, Power P>
+struct DivideRows {
+  Divider<C, P> divider;
+  const T* x;
+  T* y;
+  int64_t stride;
+  int64_t at = 0;
+
+  void begin(int64_t row) { at = row * stride; }
+  ONNXNORM_INLINE void put(int64_t column, V<C> sums) {
+    store<C>(y + at + column, divider.divide(load<C>(x + at + column), sums));
+  }
+};
 
 }  // namespace onnxnorm::ONNXNORM_TARGET

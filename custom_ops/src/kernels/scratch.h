@@ -14,6 +14,7 @@ class Scratch {
  public:
   explicit Scratch(size_t bytes) : raw_(static_cast<char*>(::malloc(bytes + 64))) {
     free_ = raw_ + (64 - reinterpret_cast<uintptr_t>(raw_) % 64);
+    end_ = free_ + bytes;
   }
   ~Scratch() { ::free(raw_); }
   Scratch(const Scratch&) = delete;
@@ -24,6 +25,7 @@ class Scratch {
   E* take(int64_t count) {
     E* const result = reinterpret_cast<E*>(free_);
     free_ += bytes<E>(count);
+    if (free_ > end_) __builtin_trap();  // the size was reckoned wrongly
     return result;
   }
   template <class E>
@@ -43,6 +45,7 @@ class Scratch {
  private:
   char* raw_;
   char* free_;
+  char* end_;
 };
 
 }  // namespace onnxnorm::ONNXNORM_TARGET

@@ -3,6 +3,8 @@
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
+#define ONNXNORM_INLINE __attribute__((always_inline)) inline
+
 inline constexpr int kBytes = ONNXNORM_VECTOR_BYTES;
 
 template <class E, int N>

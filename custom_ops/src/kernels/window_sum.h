@@ -26,31 +26,25 @@ struct Rows {
   const T* operator()(int64_t i) const { return i >= begin && i < end ? base + i * stride : zeros; }
 };
 
-// Takes the sums, kGroup rows at a time.
-template <class C>
-class Receiver {
- public:
-  // Where rows first .. first + 3 go.
-  virtual C* place(int64_t first) = 0;
-  virtual int64_t stride() const = 0;
-  // They are there.
-  virtual void take(int64_t first, int count) = 0;
+// A receiver takes the sums, kGroup rows at a time: `sink(first, count)` is where vectors of the rows first .. first + 3
+// go, of which `count` are asked for (and no other may be put where kOnlyAsked says so), and `done(first, count, sink)` is told when they are all there. A sink is a value
+// that lives in registers meanwhile; its `put(j, column, sums)` takes one vector of row first + j.
 
- protected:
-  ~Receiver() = default;
+// Stores the sums as rows.
+template <class C>
+struct StoreSums {
+  C* rows;
+  int64_t stride;
+  ONNXNORM_INLINE void put(int j, int64_t column, V<C> sums) { store<C>(rows + j * stride + column, sums); }
 };
 
 template <class C>
-class Collector final : public Receiver<C> {
- public:
-  Collector(C* rows, int64_t stride) : rows_(rows), stride_(stride) {}
-  C* place(int64_t first) override { return rows_ + first * stride_; }
-  int64_t stride() const override { return stride_; }
-  void take(int64_t, int) override {}
-
- private:
-  C* rows_;
-  int64_t stride_;
+struct Collector {
+  static constexpr bool kOnlyAsked = false;
+  C* rows;
+  int64_t stride;
+  StoreSums<C> sink(int64_t first, int) const { return {rows + first * stride, stride}; }
+  void done(int64_t, int, const StoreSums<C>&) const {}
 };
 
 template <class C, bool kSquare, class T>
@@ -77,8 +71,10 @@ struct GroupRows {
   const C* common = nullptr;
 };
 
-template <class C, bool kSquare, int kShared, class T>
-void sum_group(const GroupRows<C, T>& rows, int64_t length, C* out, int64_t stride) {
+template <class C, bool kSquare, int kShared, class T, class Sink>
+void sum_group(const GroupRows<C, T>& given, int64_t length, Sink& out) {
+  const GroupRows<C, T> rows = given;
+  Sink sink = out;
   const int shared_count = kShared >= 0 ? kShared : rows.shared_count;
   constexpr int64_t step = kLanes<C>;
   for (int64_t column = 0; column < length; column += step) {
@@ -103,12 +99,24 @@ void sum_group(const GroupRows<C, T>& rows, int64_t length, C* out, int64_t stri
     const V<C> right0 = term<C, kSquare>(rows.right[0] + x);
     const V<C> right1 = plus<C, kSquare>(right0, rows.right[1] + x);
     const V<C> right2 = plus<C, kSquare>(right1, rows.right[2] + x);
-    store<C>(out + x, left0 + shared);
-    store<C>(out + stride + x, (left1 + shared) + right0);
-    store<C>(out + 2 * stride + x, (left2 + shared) + right1);
-    store<C>(out + 3 * stride + x, shared + right2);
+    sink.put(0, x, left0 + shared);
+    sink.put(1, x, (left1 + shared) + right0);
+    sink.put(2, x, (left2 + shared) + right1);
+    sink.put(3, x, shared + right2);
   }
+  out = sink;
 }
+
+// Of a group's rows only the first `count`.
+template <class Sink>
+struct FirstRows {
+  Sink sink;
+  int count;
+  template <class Vec>
+  ONNXNORM_INLINE void put(int j, int64_t column, Vec sums) {
+    if (j < count) sink.put(j, column, sums);
+  }
+};
 
 template <class C, bool kSquare, class T>
 void sum_four(const T* const (&rows)[kGroup], int64_t length, C* out) {
@@ -122,15 +130,17 @@ void sum_four(const T* const (&rows)[kGroup], int64_t length, C* out) {
 }
 
 // Windows of one or two rows.
-template <class C, bool kSquare, class T>
-void sum_narrow(const T* first, const T* second, int64_t length, C* out) {
+template <class C, bool kSquare, class T, class Sink>
+void sum_narrow(int j, const T* first, const T* second, int64_t length, Sink& out) {
+  Sink sink = out;
   constexpr int64_t step = kLanes<C>;
   for (int64_t column = 0; column < length; column += step) {
     const int64_t x = column + step <= length ? column : length - step;
     V<C> sum = term<C, kSquare>(first + x);
     if (second != nullptr) sum = plus<C, kSquare>(sum, second + x);
-    store<C>(out + x, sum);
+    sink.put(j, x, sum);
   }
+  out = sink;
 }
 
 // The bytes that sum_windows takes from the scratch.
@@ -145,19 +155,18 @@ size_t window_scratch(int64_t n, int64_t outputs, int64_t length) {
 }
 
 // Hands over, for k in [0, outputs), the sum of rows first + k .. first + k + n - 1. The length is at least one vector.
-template <class C, bool kSquare, class T>
+template <class C, bool kSquare, class T, class Receiver>
 void sum_windows(const Rows<T>& rows, int64_t n, int64_t first, int64_t outputs, int64_t length, Scratch& scratch,
-                 Receiver<C>& receiver) {
-  const int64_t out_stride = receiver.stride();
+                 Receiver& receiver) {
   if (n <= 2) {
     for (int64_t k = 0; k < outputs; k += kGroup) {
       const int count = static_cast<int>(smaller(outputs - k, kGroup));
-      C* const out = receiver.place(k);
+      auto sink = receiver.sink(k, count);
       for (int j = 0; j < count; ++j) {
         const int64_t row = first + k + j;
-        sum_narrow<C, kSquare>(rows(row), n == 2 ? rows(row + 1) : nullptr, length, out + j * out_stride);
+        sum_narrow<C, kSquare>(j, rows(row), n == 2 ? rows(row + 1) : nullptr, length, sink);
       }
-      receiver.take(k, count);
+      receiver.done(k, count, sink);
     }
     return;
   }
@@ -175,7 +184,7 @@ void sum_windows(const Rows<T>& rows, int64_t n, int64_t first, int64_t outputs,
       sum_four<C, kSquare>(four, length, sums + g * stride);
     }
     C* const windows = scratch.take<C>((groups + kGroup) * stride);
-    Collector<C> collector(windows, stride);
+    Collector<C> collector{windows, stride};
     // Rows past the end are met only for outputs that are not asked for: any row does.
     sum_windows<C, false>(Rows<C>{sums, stride, 0, groups + shared - 1, sums}, shared, 0, groups, length, scratch,
                           collector);
@@ -196,13 +205,22 @@ void sum_windows(const Rows<T>& rows, int64_t n, int64_t first, int64_t outputs,
     } else {
       for (int64_t i = 3; i < n; ++i) group.shared[group.shared_count++] = rows(row + i);
     }
-    C* const out = receiver.place(k);
-    switch (common == nullptr ? group.shared_count : -1) {
-      case 0: sum_group<C, kSquare, 0>(group, length, out, out_stride); break;
-      case 2: sum_group<C, kSquare, 2>(group, length, out, out_stride); break;
-      default: sum_group<C, kSquare, -1>(group, length, out, out_stride); break;
+    const int count = static_cast<int>(smaller(outputs - k, kGroup));
+    auto sink = receiver.sink(k, count);
+    if constexpr (Receiver::kOnlyAsked) {
+      if (count < kGroup) {
+        FirstRows<decltype(sink)> fewer{sink, count};
+        sum_group<C, kSquare, -1>(group, length, fewer);
+        receiver.done(k, count, fewer.sink);
+        continue;
+      }
     }
-    receiver.take(k, static_cast<int>(smaller(outputs - k, kGroup)));
+    switch (common == nullptr ? group.shared_count : -1) {
+      case 0: sum_group<C, kSquare, 0>(group, length, sink); break;
+      case 2: sum_group<C, kSquare, 2>(group, length, sink); break;
+      default: sum_group<C, kSquare, -1>(group, length, sink); break;
+    }
+    receiver.done(k, count, sink);
   }
   scratch.release(mark);
 }

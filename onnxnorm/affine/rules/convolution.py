@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
-from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Scaling, Settled, Site
 
 __all__ = ["conv", "conv_transpose"]
 
@@ -190,11 +191,8 @@ def _edited(
     elif site.gauge_in(1) is not None:
         return Declined("takes it for a weight")
     elif not scaled.is_identity:
-
-        def new_weight() -> FloatArray:
-            return np.asarray(weight, np.float64) * factors
-
-        inputs[1] = Constant("weight", new_weight, site.dtype(1), None if transposed else 0, old=site.input(1))
+        compute = partial(Scaling, weight, factors)
+        inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
     bias, has_bias = site.bias64(2), site.input(2) is not None
     if has_bias and bias is None:

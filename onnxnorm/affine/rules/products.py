@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
+from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Scaling, Settled, Site
 
 __all__ = ["einsum", "gemm", "matmul"]
 
@@ -126,7 +127,7 @@ class _Balance:
     product of the new operands.
     """
 
-    constants: tuple[FloatArray | None, ...]
+    constants: tuple[npt.NDArray[np.generic] | None, ...]
     scale: FloatArray
     shift: FloatArray
 
@@ -134,7 +135,7 @@ class _Balance:
 def _balance(product: _Product) -> _Balance | Declined:
     site = product.site
     count = len(product.operands)
-    constants = tuple(site.constant64(index) for index in range(count))
+    constants = tuple(site.constant(index) for index in range(count))
     dynamic = [index for index in range(count) if constants[index] is None]
     gauges = [site.gauge_in(index) for index in range(count)]
     if not dynamic or any(gauges[index] is not None for index in range(count) if index not in dynamic):
@@ -189,7 +190,10 @@ def _choice(ways: Sequence[Settled]) -> Settled | Choice:
 
 
 def _shift_of_result(
-    product: _Product, constants: Sequence[FloatArray | None], gauges: Sequence[Gauge | None], shifted: Sequence[int]
+    product: _Product,
+    constants: Sequence[npt.NDArray[np.generic] | None],
+    gauges: Sequence[Gauge | None],
+    shifted: Sequence[int],
 ) -> FloatArray:
     if not shifted:
         return np.zeros((1,) * len(product.result))
@@ -197,7 +201,7 @@ def _shift_of_result(
     for index, constant in enumerate(constants):
         gauge = gauges[index]
         if constant is not None:
-            arrays.append(constant)
+            arrays.append(np.asarray(constant, np.float64))
         else:
             assert gauge is not None and gauge.to_old is not None
             arrays.append(gauge.to_old.shift)
@@ -230,7 +234,7 @@ def _taken(product: _Product, balance: _Balance) -> list[Settled]:
             continue
         if constant is not None:
             if np.broadcast_shapes(constant.shape, scale.shape) == constant.shape:
-                compute = partial(np.multiply, constant, scale)
+                compute = partial(Scaling, constant, scale)
                 axis = _channel_axis(product, index)
                 new = Constant("weight", compute, site.dtype(index), axis, old=site.input(index))
                 inputs = tuple(new if i == index else i for i in range(len(product.operands)))

@@ -46,10 +46,14 @@ def is_affine(node: ir.Node) -> bool:
 
 def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     """The affine that `node` (see `is_affine`) computes, or why it computes none."""
+    known = facts.memo.get(node)
+    if isinstance(known, (AffineNode, Declined)):
+        return known
     with np.errstate(all="ignore"):
         found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
     if isinstance(found, AffineNode) and not found.affine.is_finite:
-        return Declined("has constants that give an infinite or undefined scale or shift")
+        found = Declined("has constants that give an infinite or undefined scale or shift")
+    facts.memo[node] = found
     return found
 
 

@@ -1,0 +1,69 @@
+"""What both fuzzers run: load, optimize, save and load again, as the command line does it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnxnorm
+
+__all__ = ["SECONDS", "limit_memory", "limited", "survives"]
+
+SECONDS = 30
+_MEMORY = 6 * 2**30
+
+
+class TooSlow(BaseException):
+    """An input took longer than `SECONDS`; no handler of the code under test may swallow it."""
+
+
+@contextmanager
+def limited(seconds: int = SECONDS) -> Iterator[None]:
+    """No more than that time, and no more memory than is reasonable."""
+
+    def stop(*_: object) -> None:
+        raise TooSlow(f"longer than {seconds} s")
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def limit_memory() -> None:
+    """For the whole process, so that a bomb shows as MemoryError."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def survives(data: bytes, folder: Path | None = None) -> bool:
+    """Put a file of these bytes through the toolkit.
+
+    Returns:
+        whether it was optimized; False where it was refused as it should be.
+
+    Raises:
+        whatever is not an `OnnxNormError`: a finding. A result that cannot be loaded is one too.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path, output = Path(name, "in.onnx"), Path(name, "out.onnx")
+        path.write_bytes(data)
+        try:
+            onnxnorm.optimize(path).save(output)
+        except onnxnorm.OnnxNormError as error:
+            message = str(error)
+            assert name in message, f"the error does not name the file: {message}"
+            assert "please report it" not in message, message
+            assert list(Path(name).iterdir()) == [path], "a failure left files behind"
+            return False
+        onnxnorm.optimize(output, passes=())
+        assert path.read_bytes() == data, "the input was changed"
+        return True

@@ -1,0 +1,64 @@
+"""How much may be computed for constants: a few bytes of a model can stand for terabytes.
+
+Before an operator is evaluated, ONNX's shape inference says how large its result will be. No result has more elements
+than `_MAX_ELEMENTS`, or twice those it is made of; all results together have no more than `_MAX_BYTES`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+__all__ = ["ConstantBudget"]
+
+_MAX_ELEMENTS = 2**24
+_MAX_BYTES = 2**30
+_LARGEST_READ = 2**10
+# Operators whose results ONNX cannot foresee, yet which are no larger than what they are made of.
+_NEVER_LARGER = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
+
+
+class ConstantBudget:
+    """What is left to compute for one model."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_BYTES
+
+    def allows(self, model: onnx.ModelProto, feeds: Mapping[str, object]) -> bool:
+        """Whether the one node of the model may be evaluated with these inputs."""
+        arrays = {name: array for name, array in feeds.items() if isinstance(array, np.ndarray)}
+        given = sum(array.size for array in arrays.values())
+        largest = max(_MAX_ELEMENTS, 2 * given)
+        if model.graph.node[0].op_type in _NEVER_LARGER:
+            return 8 * given <= self._left
+        elements = _result_elements(model, arrays)
+        return elements is not None and elements <= largest and 8 * elements <= self._left
+
+    def spend(self, array: np.ndarray) -> None:
+        """The result is kept."""
+        self._left -= array.nbytes
+
+
+def _result_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) -> int | None:
+    """How many elements the result will have, as ONNX infers it; None where it cannot tell."""
+    node = model.graph.node[0]
+    try:
+        small = [
+            numpy_helper.from_array(array, name) for name, array in arrays.items() if array.nbytes <= _LARGEST_READ
+        ]
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in arrays.items()
+        ]
+        graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name="o")], small)
+        typed = helper.make_model(graph, opset_imports=model.opset_import)
+        result = onnx.shape_inference.infer_shapes(typed, strict_mode=True).graph.output[0].type.tensor_type
+    except Exception:
+        return None
+    if not result.HasField("shape") or not all(dim.HasField("dim_value") for dim in result.shape.dim):
+        return None
+    return math.prod(int(dim.dim_value) for dim in result.shape.dim)

@@ -1,0 +1,148 @@
+"""What one node makes of its operands, where that is linear in them: the interface between readers and operators.
+
+Before anything is computed, a `Step` says which operands count, what the node costs, and how the convolution that gives
+its output follows from those that give its operands. Two families share the algebra: convolutions act along axis 1 and
+windows behind it, products (MatMul, Gemm) along the last axis alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm._facts import Facts
+from onnxnorm.linear.blocks import FloatArray
+from onnxnorm.linear.convolution import Convolution
+
+__all__ = [
+    "FLOATS",
+    "Combine",
+    "Extents",
+    "Family",
+    "Step",
+    "StepReader",
+    "Weight",
+    "channel_axis",
+    "channels_of",
+    "rank_of",
+]
+
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+Extents: TypeAlias = "Sequence[int | None]"
+Combine: TypeAlias = "Callable[[Sequence[Convolution], Extents], Convolution | None]"
+
+
+class Family(enum.Enum):
+    CONVOLUTION = enum.auto()
+    PRODUCT = enum.auto()
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant whose shape is known and whose elements are computed when they are needed: models have many."""
+
+    value: ir.Value
+    shape: tuple[int, ...]
+    dtype: ir.DataType
+    facts: Facts
+
+    @classmethod
+    def of(cls, value: ir.Value | None, facts: Facts) -> Weight | None:
+        """None where the value is no constant of a floating-point type, or of rank below two."""
+        if value is None or not facts.is_constant(value):
+            return None
+        shape, dtype = facts.shape(value), value.dtype
+        if dtype is None or shape is None or not all(isinstance(extent, int) for extent in shape):
+            array = facts.constant(value)
+            if array is None:
+                return None
+            shape, dtype = array.shape, ir.DataType.from_numpy(array.dtype) if dtype is None else dtype
+        known = tuple(extent for extent in shape if isinstance(extent, int))
+        return cls(value, known, dtype, facts) if dtype in FLOATS and len(known) >= 2 else None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the elements can be computed after all, and are as many as they are said to be."""
+        array = self.facts.constant(self.value)
+        return array is not None and array.shape == self.shape
+
+    def array(self) -> FloatArray:
+        return np.asarray(self.facts.constant(self.value), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node, seen from one of its outputs.
+
+    Attributes:
+        operands: the inputs that depend on the input of the model.
+        combine: the output as a convolution, given its operands as convolutions of one source and the spatial extents
+            of that source (None: not known); None where it is none.
+        work: multiply-adds for each element of the output.
+        weight: the constant it multiplies by, where it is a convolution or product.
+        gathered: elements put together for each place of the output before they are multiplied.
+    """
+
+    operands: tuple[ir.Value, ...]
+    combine: Combine
+    work: float = 0.0
+    weight: Weight | None = None
+    gathered: float = 0.0
+
+
+StepReader: TypeAlias = "Callable[[ir.Node, ir.Value, Family, Facts], Step | None]"
+
+
+def rank_of(value: ir.Value, facts: Facts) -> int | None:
+    """The rank: from the shape, or from the weight of a convolution that reads the value."""
+    rank = facts.rank(value)
+    if rank is None:
+        weight = _weight_of_reader(value, facts)
+        return None if weight is None else len(weight[0])
+    return rank
+
+
+def channel_axis(value: ir.Value, family: Family, facts: Facts) -> int | None:
+    """The axis that the family mixes; None where the rank is not known or does not suit the family."""
+    rank = rank_of(value, facts)
+    if family is Family.CONVOLUTION:
+        return None if rank is None or rank < 3 else 1
+    return None if rank is None or rank < 2 else rank - 1
+
+
+def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
+    """The extent of the channel axis: from the shape, or from the weight of who reads it."""
+    axis, shape = channel_axis(value, family, facts), facts.shape(value)
+    if axis is not None and shape is not None and axis < len(shape) and isinstance(extent := shape[axis], int):
+        return extent
+    weight = _weight_of_reader(value, facts) if family is Family.CONVOLUTION else None
+    if weight is not None:
+        return weight[1]
+    if family is Family.PRODUCT:
+        for user in value.consumers():
+            if user.op_type == "MatMul" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
+                matrix = Weight.of(user.inputs[1], facts)
+                if matrix is not None:
+                    return matrix.shape[-2]
+    return None
+
+
+def _weight_of_reader(value: ir.Value, facts: Facts) -> tuple[tuple[int, ...], int] | None:
+    """The shape of a convolution's weight that reads the value, and the number of channels it reads."""
+    for user in value.consumers():
+        if user.op_type == "Conv" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
+            weight = Weight.of(user.inputs[1], facts)
+            if weight is not None:
+                return weight.shape, weight.shape[1] * user.attributes.get_int("group", 1)
+    return None

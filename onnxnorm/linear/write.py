@@ -1,0 +1,179 @@
+"""A plan made real: the constants are computed and rounded once, then the graph is changed, all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs
+from onnxnorm.linear.axis import TransposedAxis
+from onnxnorm.linear.blocks import FloatArray, realigned
+from onnxnorm.linear.convolution import Convolution
+from onnxnorm.linear.plan import Plan
+from onnxnorm.linear.reader import Reader
+from onnxnorm.linear.step import Family
+
+__all__ = ["write"]
+
+
+def write(plan: Plan, reader: Reader) -> ir.Node | None:
+    """Change the graph by `plan`.
+
+    Returns:
+        The node that computes the convolution, or None where its constants do not fit their type: then nothing changed.
+    """
+    dtype, convolution = _element_type(plan, reader), plan.convolution
+    if dtype is None:
+        return None
+    with np.errstate(all="ignore"):
+        exact, channel_axis = _oriented(convolution, reader.family)
+        weight = _rounded(exact, dtype, channel_axis)
+        bias = _rounded(convolution.bias, dtype, None) if convolution.biased else None
+    if weight is None or (convolution.biased and bias is None):
+        return None
+    facts, root, graph = reader.facts, plan.root, plan.root.graph
+    assert graph is not None
+    name = _name(plan, reader)
+    unused = [value for node in (root, *plan.sums[1:], *plan.gone) for value in node.inputs]
+    weight_value = add_constant(graph, facts.fresh_name(f"{name}_merged_weight"), weight, dtype, facts)
+    constants = [weight_value]
+    if bias is not None:
+        constants.append(add_constant(graph, facts.fresh_name(f"{name}_merged_bias"), bias, dtype, facts))
+    if plan.left:
+        node = _joined(plan, name, constants, reader)
+    else:
+        node = _become(root, plan.source, convolution, constants, reader)
+    for old in (*plan.sums[1:], *plan.gone):
+        graph.remove(old, safe=True)
+    node.name = name
+    for value in unused:
+        drop_if_unused(value, facts)
+    return node
+
+
+def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:
+    """That of the weights which are merged; None where they do not agree, or are not to be had after all."""
+    steps = [
+        reader.step(output)
+        for term in plan.merged
+        for node in reader.between(term.value, plan.source)
+        for output in node.outputs
+    ]
+    weights = [step.weight for step in steps if step is not None and step.weight is not None]
+    found = {weight.dtype for weight in weights}
+    return found.pop() if len(found) == 1 and all(weight.is_known for weight in weights) else None
+
+
+def _oriented(convolution: Convolution, family: Family) -> tuple[FloatArray, int | None]:
+    """The weight as the operator wants it, and its axis of output channels."""
+    weight = convolution.weight
+    if family is Family.PRODUCT:
+        whole = realigned(weight, convolution.starts, np.zeros(convolution.outputs, np.int64), convolution.inputs)
+        return np.ascontiguousarray(whole.T), 1
+    if not convolution.transposed:
+        return weight, 0
+    group = convolution.group
+    grouped = weight.reshape(group, convolution.outputs // group, *weight.shape[1:])
+    transposed = np.swapaxes(grouped, 1, 2).reshape(convolution.inputs, -1, *weight.shape[2:])
+    return transposed, 1 if group == 1 else None
+
+
+def _rounded(exact: FloatArray, dtype: ir.DataType, channel_axis: int | None) -> npt.NDArray[np.generic] | None:
+    """The array in its type; None where it overflows, or a whole channel of a weight falls below the normal numbers."""
+    rounded: npt.NDArray[np.generic] = exact.astype(dtype.numpy())
+    if not np.isfinite(rounded.astype(np.float64)).all():
+        return None
+    if channel_axis is not None and dtype is not ir.DataType.DOUBLE:
+        axes = tuple(axis for axis in range(exact.ndim) if axis != channel_axis)
+        largest = np.abs(exact).max(axis=axes, initial=0.0)
+        smallest = 2.0**-14 if dtype is ir.DataType.FLOAT16 else 2.0**-126
+        if np.any((largest > 0.0) & (largest < smallest)):
+            return None
+    return rounded
+
+
+def _name(plan: Plan, reader: Reader) -> str:
+    """That of the largest operator which goes, so that people find it where it was."""
+    best, size = plan.root, -1
+    for node in (plan.root, *plan.gone):
+        step = reader.step(node.outputs[0])
+        weight = None if step is None else step.weight
+        if weight is not None and weight.size > size and node.name:
+            best, size = node, weight.size
+    return best.name or plan.root.name or reader.facts.fresh_name("merged")
+
+
+def _become(
+    node: ir.Node, source: ir.Value, convolution: Convolution, constants: list[ir.Value], reader: Reader
+) -> ir.Node:
+    """The node turns into the one that computes the convolution; its output stays the value that it was."""
+    graph, facts = node.graph, reader.facts
+    assert graph is not None
+    node.attributes.clear()
+    node.domain = ""
+    if reader.family is Family.CONVOLUTION:
+        node.op_type = "ConvTranspose" if convolution.transposed else "Conv"
+        node.attributes.update({name: ir.AttrInt64s(name, list(value)) for name, value in _window(convolution).items()})
+        node.attributes["group"] = ir.AttrInt64("group", convolution.group)
+        set_inputs(node, [source, *constants])
+        return node
+    if len(constants) == 1 or facts.rank(source) == 2:
+        node.op_type = "Gemm" if len(constants) > 1 else "MatMul"
+        set_inputs(node, [source, *constants])
+        return node
+    output = node.outputs[0]
+    product = ir.node("MatMul", [source, constants[0]])
+    value = product.outputs[0]
+    value.name, value.shape, value.type = facts.fresh_name(f"{output.name}_product"), output.shape, output.type
+    graph.insert_before(node, product)
+    node.op_type = "Add"
+    set_inputs(node, [value, constants[1]])
+    return product
+
+
+def _window(convolution: Convolution) -> Mapping[str, tuple[int, ...]]:
+    axes = convolution.axes
+    extra = tuple(axis.extra for axis in axes if isinstance(axis, TransposedAxis))
+    return {
+        **({"output_padding": extra} if any(extra) else {}),
+        "kernel_shape": convolution.taps,
+        "strides": tuple(axis.stride for axis in axes),
+        "dilations": tuple(axis.dilation for axis in axes),
+        "pads": (*(axis.begin for axis in axes), *(axis.end for axis in axes)),
+    }
+
+
+def _joined(plan: Plan, name: str, constants: list[ir.Value], reader: Reader) -> ir.Node:
+    """A new node computes the convolution, and a chain of sums that ends in the root adds what is left."""
+    root, facts, graph = plan.root, reader.facts, plan.root.graph
+    assert graph is not None
+    output = root.outputs[0]
+    node = ir.node("Identity", [plan.source])
+    current = node.outputs[0]
+    current.name, current.type = facts.fresh_name(f"{name}_merged"), output.type
+    current.shape = plan.merged[0].value.shape
+    graph.insert_before(root, node)
+    made = _become(node, plan.source, plan.convolution, constants, reader)
+    added = [term.value for term in plan.left if term.sign > 0]
+    taken_away = [term.value for term in plan.left if term.sign < 0]
+    steps: list[tuple[str, list[ir.Value]]] = [("Add", [value]) for value in added]
+    # One Sum where there was one; before opset 8 it did not broadcast.
+    if len(added) > 1 and facts.opset(root) >= 8 and any(each.op_type == "Sum" for each in plan.sums):
+        steps = [("Sum", added)]
+    steps += [("Sub", [value]) for value in taken_away]
+    for index, (op_type, values) in enumerate(steps):
+        if index + 1 == len(steps):
+            root.op_type = op_type
+            root.attributes.clear()
+            set_inputs(root, [current, *values])
+            break
+        adder = ir.node(op_type, [current, *values], name=f"{root.name}_{index}")
+        total = adder.outputs[0]
+        total.name, total.type = facts.fresh_name(f"{output.name}_{index}"), output.type
+        total.shape = current.shape if all(current.shape == value.shape for value in values) else None
+        graph.insert_before(root, adder)
+        current = total
+    return made

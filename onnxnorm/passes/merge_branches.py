@@ -1,0 +1,88 @@
+"""Linear branches and linear stretches become one node each: what a network was trained with, not what it computes.
+
+Before: sums (Add, Sub, Sum, trees of them) of branches that are all linear maps of one value - convolutions, average
+pools, BatchNorms and other per-channel affines, the value itself -, and linear operators in a row or side by side.
+After: one Conv or ConvTranspose (`merge_convolutions`), or one MatMul or Gemm (`merge_products`), where that computes
+the same with no more multiply-adds and no more memory traffic than what goes.
+Algebra: that of `onnxnorm.linear.convolution`. Only geometry counts, no pattern of any architecture.
+Conditions: constants all through; paddings that line up; no shift under a zero padding; new constants that fit their
+type; interior values that nobody else reads, unless work falls in spite of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from onnxnorm._facts import Facts
+from onnxnorm.linear import Family, Plan, Reader, plans_for, write
+from onnxnorm.passes.journal import Journal
+
+__all__ = ["MergeBranches"]
+
+_NAMES = {Family.CONVOLUTION: "merge_convolutions", Family.PRODUCT: "merge_products"}
+_CORES = {Family.CONVOLUTION: frozenset({"Conv", "ConvTranspose"}), Family.PRODUCT: frozenset({"MatMul", "Gemm"})}
+
+
+class MergeBranches(ir.passes.InPlacePass):
+    """Merges in every graph of the model, from its inputs to its outputs, until nothing more can be saved."""
+
+    def __init__(self, journal: Journal, family: Family) -> None:
+        super().__init__()
+        self._journal = journal
+        self._family = family
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        facts = Facts(model)
+        modified = False
+        for graph in _graphs(model):
+            if any(node.op_type in _CORES[self._family] for node in graph):
+                # Every merge lowers the cost, so this ends.
+                while self._sweep(graph, facts):
+                    modified = True
+        return ir.passes.PassResult(model, modified)
+
+    def _sweep(self, graph: ir.Graph, facts: Facts) -> bool:
+        merged = False
+        reader = Reader(facts, self._family)
+        for node in list(graph):
+            while node.graph is not None and self._merge(node, reader):
+                merged = True
+                reader = Reader(facts, self._family)
+        return merged
+
+    def _merge(self, node: ir.Node, reader: Reader) -> bool:
+        for plan in plans_for(node, reader):
+            went = [(gone, gone.op_type) for gone in (node, *plan.gone)]
+            parts = _told(plan)
+            made = write(plan, reader)
+            if made is not None:
+                self._record(made, f"{parts} merged into {made.op_type} {made.name!r}", went)
+                return True
+        return False
+
+    def _record(self, made: ir.Node, detail: str, went: list[tuple[ir.Node, str]]) -> None:
+        name = _NAMES[self._family]
+        for gone, op_type in went:
+            # Normalizations that the gone nodes had taken up go on with them.
+            for inner, inner_type in self._journal.inside(gone):
+                self._journal.rewrite(name, inner, inner_type, detail, into=(made,))
+            if op_type == "BatchNormalization":
+                self._journal.rewrite(name, gone, op_type, detail, into=(made,))
+        self._journal.rewrite(name, made, made.op_type, detail)
+
+
+def _told(plan: Plan) -> str:
+    if len(plan.merged) > 1:
+        return f"{len(plan.merged)} branches"
+    counts = Counter(node.op_type for node in (*reversed(plan.gone), plan.root))
+    return " and ".join(op_type if count == 1 else f"{count} {op_type}" for op_type, count in counts.items())
+
+
+def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
+    for graph in (model.graph, *bodies):
+        yield graph
+        yield from graph.subgraphs()

@@ -1,0 +1,212 @@
+"""Models that nobody made in good faith: each ends in one error that names the file and says what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxnorm
+from fuzz.mutate import mutated
+from fuzz.seeds import FINDINGS, seed_model
+from fuzz.target import limited, survives
+from onnxnorm._skim import varint
+
+Change = Callable[[onnx.ModelProto], object]
+
+
+def valid() -> onnx.ModelProto:
+    return onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)
+        <float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] s = {1, 2}, float[2] b = {3, 4}>
+        {
+            [conv] c = Conv (x, w)
+            [norm] n = BatchNormalization (c, s, b, b, s)
+            [relu] y = Relu (n)
+        }"""
+    )
+
+
+def attempt(model: onnx.ModelProto | bytes, folder: Path) -> str:
+    """What the refusal says, which has to name the file."""
+    path = folder / "in.onnx"
+    path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    with pytest.raises(onnxnorm.OnnxNormError) as caught, limited(60):
+        onnxnorm.optimize(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "please report" not in message
+    return message
+
+
+def test_the_model_of_these_tests_is_valid(tmp_path: Path) -> None:
+    assert survives(valid().SerializeToString(), tmp_path)
+
+
+def test_a_model_cut_off_anywhere_is_refused_or_still_a_model(tmp_path: Path) -> None:
+    data = valid().SerializeToString()
+    refused = sum(not survives(data[:length], tmp_path) for length in range(0, len(data), 7))
+    assert refused > len(data) // 7 - 3
+
+
+def _rename_output(model: onnx.ModelProto) -> None:
+    model.graph.node[1].output[0] = "c"
+
+
+def _cycle(model: onnx.ModelProto) -> None:
+    model.graph.node[0].input[0] = "n"
+
+
+def _recursion(model: onnx.ModelProto) -> None:
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    for name, other in (("f", "g"), ("g", "f")):
+        body = helper.make_node(other, ["a"], ["b"], domain="own")
+        model.functions.append(helper.make_function("own", name, ["a"], ["b"], [body], imports))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[2].op_type, model.graph.node[2].domain = "f", "own"
+
+
+def _attribute_type(model: onnx.ModelProto) -> None:
+    model.graph.node[1].attribute.append(helper.make_attribute("epsilon", "small"))
+
+
+def _too_few_inputs(model: onnx.ModelProto) -> None:
+    del model.graph.node[1].input[2:]
+
+
+def _sparse(model: onnx.ModelProto) -> None:
+    model.graph.sparse_initializer.add()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda model: model.graph.Clear(), ["the model", "export"]),
+        (lambda model: model.ClearField("graph"), ["no graph", "export"]),
+        (lambda model: model.ClearField("opset_import"), ["no opset", "export"]),
+        (lambda model: setattr(model.opset_import[0], "version", -1), ["opset -1"]),
+        (_rename_output, ["'norm'", "'c'", "name of its own"]),
+        (_cycle, ["in a circle", "export"]),
+        (lambda model: model.graph.node[1].input.__setitem__(0, "nowhere"), ["'norm'", "'nowhere'", "export"]),
+        (lambda model: setattr(model.graph.output[0], "name", "nowhere"), ["'nowhere'", "export"]),
+        (lambda model: setattr(model.graph.initializer[1], "name", "w"), ["'w'", "rename"]),
+        (lambda model: setattr(model.graph.node[0], "op_type", ""), ["'conv'", "no operator"]),
+        (lambda model: model.graph.initializer[0].dims.__setitem__(0, -2), ["'w'", "negative dimension"]),
+        (lambda model: model.graph.initializer[0].dims.__setitem__(0, 2**62), ["'w'", "damaged"]),
+        (lambda model: setattr(model.graph.initializer[0], "data_type", 99), ["'w'", "unknown element type 99"]),
+        (lambda model: setattr(model.graph.initializer[0], "data_type", TensorProto.INT8), ["'w'", "damaged"]),
+        (lambda model: model.graph.input.add().CopyFrom(model.graph.input[0]), ["'x'", "rename"]),
+        (_recursion, ["'f'", "calls itself"]),
+        (_attribute_type, ["malformed", "epsilon"]),
+        (_too_few_inputs, ["malformed", "BatchNormalization"]),
+        (_sparse, ["sparse"]),
+    ],
+)
+def test_malformed_models_are_refused_by_name_with_a_remedy(tmp_path: Path, change: Change, words: list[str]) -> None:
+    model = valid()
+    change(model)
+    if not model.graph.node and model.HasField("graph"):
+        return  # an empty graph is a model like any other
+    message = attempt(model, tmp_path)
+    for word in words:
+        assert word in message
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    data = valid().SerializeToString()
+    assert "no UTF-8 text" in attempt(data.replace(b"conv", b"\xff\xfe\xfd\xfc"), tmp_path)
+
+
+def test_nests_of_graphs_have_a_limit(tmp_path: Path) -> None:
+    graph = b""
+    for _ in range(400):
+        # A graph in an attribute of a node of a graph, by hand: the library itself refuses to build it.
+        for tag in (b"\x32", b"\x2a", b"\x0a"):
+            graph = tag + varint(len(graph)) + graph
+    attempt(valid().SerializeToString() + b"\x3a" + varint(len(graph)) + graph, tmp_path)
+
+
+def test_unsorted_nodes_are_sorted(tmp_path: Path) -> None:
+    model = valid()
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(model.graph.node)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert survives(model.SerializeToString(), tmp_path)
+
+
+def test_unknown_versions_and_operators_pass_through(tmp_path: Path) -> None:
+    model = valid()
+    model.ir_version, model.opset_import[0].version = 9999, 9999
+    model.graph.node[2].op_type = "Unheard"
+    assert survives(model.SerializeToString(), tmp_path)
+
+
+def test_weights_that_are_no_numbers_stay_what_they_are(tmp_path: Path) -> None:
+    model = valid()
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.array([np.nan, np.inf], np.float32), "s"))
+    path = tmp_path / "in.onnx"
+    onnx.save(model, path)
+    result = onnxnorm.optimize(path)
+    assert [node.op_type for node in result.model.graph.node] == ["Conv", "BatchNormalization", "Relu"]
+    assert result.declined
+
+
+def _bomb(kind: str) -> onnx.ModelProto:
+    model = valid()
+    shape = np.array([2**20, 2**20], np.int64)
+    nodes = {
+        "ConstantOfShape": [helper.make_node("ConstantOfShape", ["shape"], ["bomb"])],
+        "Expand": [helper.make_node("Expand", ["s", "shape"], ["bomb"])],
+        "Tile": [helper.make_node("Tile", ["one", "shape"], ["bomb"])],
+        "Range": [helper.make_node("Range", ["zero", "limit", "step"], ["bomb"])],
+        "outer product": [helper.make_node("MatMul", ["column", "row"], ["bomb"])],
+        "doubling": [helper.make_node("Concat", [f"d{i}" if i else "s"] * 2, [f"d{i + 1}"], axis=0) for i in range(60)],
+    }[kind]
+    if kind == "doubling":
+        nodes[-1].output[0] = "bomb"
+    constants = {
+        "shape": shape,
+        "one": np.ones((1, 1), np.float32),
+        "zero": np.array(0, np.int64),
+        "limit": np.array(2**50, np.int64),
+        "step": np.array(1, np.int64),
+        "column": np.ones((200_000, 1), np.float32),
+        "row": np.ones((1, 200_000), np.float32),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    old = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *old, helper.make_node("Add", ["y", "bomb"], ["z"])])
+    model.graph.output[0].name = "z"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return model
+
+
+@pytest.mark.parametrize("kind", ["ConstantOfShape", "Expand", "Tile", "Range", "outer product", "doubling"])
+def test_a_few_bytes_that_stand_for_terabytes_stay_a_few_bytes(tmp_path: Path, kind: str) -> None:
+    start = time.process_time()
+    assert survives(_bomb(kind).SerializeToString(), tmp_path)
+    assert time.process_time() - start < 60, "the bomb was computed"
+
+
+@pytest.mark.parametrize("path", sorted(FINDINGS.glob("*")), ids=lambda path: path.name)
+def test_what_the_fuzzers_once_found_is_mended(path: Path, tmp_path: Path) -> None:
+    with limited(60):
+        survives(path.read_bytes(), tmp_path)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_damaged_random_networks_are_refused_or_optimized(start: int, tmp_path: Path) -> None:
+    """The short form of `python -m fuzz.structural`."""
+    outcomes = []
+    for number in range(start, 120, 2):
+        data = mutated(seed_model(number // 20), number)
+        with limited(60):
+            outcomes.append(survives(data, tmp_path))
+    assert any(outcomes) and not all(outcomes)

@@ -1,0 +1,299 @@
+"""Tests of how models get in and out of files: onnxnorm/_model_io.py, _model_read.py, _model_write.py, _data_files.py,
+_files.py, _skim.py and _spool.py."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxnorm
+from onnxnorm import _model_io, _model_read, _spool
+from onnxnorm._data_files import FileTensor
+
+CHANNELS = 32
+
+
+def chain(blocks: int = 3) -> onnx.ModelProto:
+    """Convolutions, the last of them without the BatchNormalization that the others have."""
+    random = np.random.default_rng(5)
+    nodes, constants, x = [], [], "x"
+
+    def constant(name: str, array: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(array.astype(np.float32), name))
+        return name
+
+    for i in range(blocks):
+        weight = constant(f"w{i}", random.normal(size=(CHANNELS, CHANNELS, 5, 5)))
+        nodes.append(helper.make_node("Conv", [x, weight], [f"c{i}"], f"conv{i}", pads=[2] * 4))
+        x = f"c{i}"
+        if i < blocks - 1:
+            names = [constant(f"{name}{i}", random.uniform(0.5, 2.0, CHANNELS)) for name in ("s", "b", "m", "v")]
+            nodes.append(helper.make_node("BatchNormalization", [x, *names], [f"n{i}"], f"norm{i}"))
+            x = f"n{i}"
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, CHANNELS, 6, 6]) for name in ("x", x)]
+    graph = helper.make_graph(nodes, "chain", values[:1], values[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def write(path: Path, *, external: bool = True, **options: Any) -> Path:
+    model = chain()
+    if external:
+        options = {"location": f"{path.name}.weights", "size_threshold": 0, **options}
+        onnx.save_model(model, path, save_as_external_data=True, **options)
+    else:
+        onnx.save_model(model, path)
+    return path
+
+
+def weights(path: Path) -> dict[str, bytes]:
+    return {tensor.name: numpy_helper.to_array(tensor).tobytes() for tensor in onnx.load(path).graph.initializer}
+
+
+@pytest.fixture
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    path = tmp_path_factory.mktemp("expected") / "out.onnx"
+    onnx.save(onnxnorm.optimize(chain()).model, path)
+    return weights(path)
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is skimmed and every new weight goes to the spool, as with models of gigabytes."""
+    monkeypatch.setattr(_model_read, "_SKIMMED_FROM", 0)
+    monkeypatch.setattr(_model_read, "_LEAST_SKIMMED", 1000)
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 0)
+    monkeypatch.setattr(_spool, "_LEAST", 1000)
+
+
+@pytest.mark.parametrize("external_in", [True, False])
+@pytest.mark.parametrize("form", [{}, {"external_data": True}, {"shard_size": 120_000}])
+@pytest.mark.parametrize("small", [True, False])
+def test_every_form_gives_the_same_result(
+    tmp_path: Path,
+    expected: dict[str, bytes],
+    request: pytest.FixtureRequest,
+    external_in: bool,
+    form: dict[str, Any],
+    small: bool,
+) -> None:
+    if small:
+        request.getfixturevalue("small_limits")
+    path = write(tmp_path / "in.onnx", external=external_in)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    (tmp_path / "out").mkdir()
+    output = tmp_path / "out" / "out.onnx"
+    result = onnxnorm.optimize(path, workspace=tmp_path)
+    result.save(output, **form)
+    result.save(tmp_path / "out" / "again.onnx", **form)
+
+    assert weights(output) == expected == weights(tmp_path / "out" / "again.onnx")
+    onnx.checker.check_model(output, full_check=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+    names = sorted(file.name for file in (tmp_path / "out").iterdir() if file.name.startswith("out"))
+    if not form:
+        assert names == ["out.onnx"]
+    elif "external_data" in form:
+        assert names == ["out.onnx", "out.onnx.data"]
+    else:
+        assert len(names) == 4 and names[1] == "out.onnx.00001-of-00003.data"
+
+
+def test_large_weights_are_neither_read_nor_in_memory(tmp_path: Path, small_limits: None) -> None:
+    path = write(tmp_path / "in.onnx", external=False)
+    loaded = _model_io.load(path)
+    kinds = {name: type(value.const_value) for name, value in loaded.graph.initializers.items()}
+    assert all(kinds[f"w{i}"] is FileTensor for i in range(3))
+    assert kinds["s0"] is not FileTensor
+    array = loaded.graph.initializers["w0"].const_value.numpy()
+    assert not array.flags.owndata and not array.flags.writeable
+    np.testing.assert_array_equal(array, numpy_helper.to_array(onnx.load(path).graph.initializer[0]))
+
+
+def test_new_weights_in_the_spool_become_the_data_file(tmp_path: Path, small_limits: None) -> None:
+    path = write(tmp_path / "in.onnx")
+    result = onnxnorm.optimize(path, workspace=tmp_path)
+    folded = result._model.graph.initializers["w0"].const_value
+    assert isinstance(folded, FileTensor)
+    inode = os.fstat(folded.data_file.fd).st_ino
+    result.save(tmp_path / "out.onnx", external_data=True)
+    if sys.platform == "linux":
+        assert (tmp_path / "out.onnx.data").stat().st_ino == inode
+
+
+def test_input_and_output_may_be_the_same_path(tmp_path: Path, expected: dict[str, bytes], small_limits: None) -> None:
+    for external in (True, False):
+        path = write(tmp_path / "model.onnx", external=external)
+        for form in ({"external_data": True}, {"external_data": True}, {}):
+            result = onnxnorm.optimize(path, workspace=tmp_path)
+            result.save(path, **form)
+            assert weights(path) == expected
+        names = {file.name for file in tmp_path.iterdir()}
+        assert names - {"model.onnx.weights"} == {"model.onnx"}, "old data files of ours are left"
+
+
+def test_equal_tensors_of_a_file_are_written_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.onnx")
+    model = onnx.load(path, load_external_data=False)
+    first, second = (next(t for t in model.graph.initializer if t.name == name) for name in ("w0", "w1"))
+    del second.external_data[:]
+    second.external_data.extend(first.external_data)
+    path.write_bytes(model.SerializeToString())
+    onnxnorm.optimize(path, passes=()).save(tmp_path / "out.onnx", external_data=True)
+    one = CHANNELS * CHANNELS * 25 * 4
+    assert 2 * one <= (tmp_path / "out.onnx.data").stat().st_size < 3 * one
+    assert weights(tmp_path / "out.onnx")["w0"] == weights(tmp_path / "out.onnx")["w1"] == weights(path)["w0"]
+
+
+def test_data_files_can_be_shared(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    path = write(tmp_path / "in.onnx")
+    onnxnorm.optimize(path).save(tmp_path / "out.onnx", share_data=True)
+    assert weights(tmp_path / "out.onnx") == expected
+    places = {
+        tensor.name: tensor.external_data[0].value
+        for tensor in onnx.load(tmp_path / "out.onnx", load_external_data=False).graph.initializer
+        if tensor.external_data
+    }
+    assert places["w2"] == "in.onnx.weights" and places["w0"] == "out.onnx.data"
+    (tmp_path / "other").mkdir()
+    with pytest.raises(onnxnorm.OnnxNormError, match="beside the original"):
+        onnxnorm.optimize(path).save(tmp_path / "other" / "out.onnx", share_data=True)
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_models_over_2_gb_are_written_with_a_data_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "in.onnx")
+    monkeypatch.setattr(_model_io, "_PROTOBUF_LIMIT", _model_io._ROOM_FOR_STRUCTURE + 100_000)
+    result = onnxnorm.optimize(path)
+    with pytest.raises(onnxnorm.OnnxNormError, match="GB of weights"):
+        _ = result.model
+    result.save(tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx.data").exists()
+
+
+def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    """A process may not write files beyond half of what the result takes."""
+    path = write(tmp_path / "in.onnx", external=False)
+    output = tmp_path / "out.onnx"
+    output.write_bytes(b"before")
+    limit = path.stat().st_size // 2
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    for flags in ([], ["--external-data"]):
+        command = [sys.executable, "-m", "onnxnorm", "optimize", str(path), str(output), "--no-verify", *flags]
+        process = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
+        assert process.returncode == 2
+        assert process.stderr.startswith("onnxnorm: error: ") and "File too large" in process.stderr
+        assert output.read_bytes() == b"before"
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+
+
+def test_two_may_write_the_same_path_at_once(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    path = write(tmp_path / "in.onnx")
+    command = [sys.executable, "-m", "onnxnorm", "optimize", str(path), str(tmp_path / "out.onnx"), "--no-verify"]
+    processes = [subprocess.Popen([*command, "--external-data"], stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert weights(tmp_path / "out.onnx") == expected
+    assert len(list(tmp_path.glob("out.onnx*"))) == 2
+
+
+def test_links_in_a_model_cache_are_followed(tmp_path: Path) -> None:
+    """The layout of the Hugging Face hub: both files are links into a folder of contents."""
+    write(tmp_path / "model.onnx", location="model.onnx.data")
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for name in ("model.onnx", "model.onnx.data"):
+        (tmp_path / name).rename(blobs / f"digest-{name}")
+        (snapshot / name).symlink_to(Path("..", "..", "blobs", f"digest-{name}"))
+    assert onnxnorm.optimize(snapshot / "model.onnx").rewrites
+
+
+def _refer(path: Path, location: str, **more: str) -> None:
+    """Let every tensor of the model lie at `location`."""
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = location if entry.key == "location" else more.get(entry.key, entry.value)
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "link", "hard link", "missing", "folder"])
+def test_external_data_that_escape_are_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "models").mkdir()
+    path = write(tmp_path / "models" / "in.onnx", location="data")
+    data, outside = tmp_path / "models" / "data", tmp_path / "secret"
+    location = "data"
+    if kind in ("parent", "absolute"):
+        data.rename(outside)
+        location = "../secret" if kind == "parent" else str(outside)
+    elif kind == "link":
+        data.rename(outside)
+        data.symlink_to(outside)
+    elif kind == "hard link":
+        data.rename(outside)
+        os.link(outside, data)
+    elif kind == "missing":
+        data.unlink()
+    else:
+        location = "."
+    _refer(path, location)
+    with pytest.raises(onnxnorm.OnnxNormError) as caught:
+        onnxnorm.optimize(path)
+    assert str(path) in str(caught.value) and repr(location) in str(caught.value)
+
+
+def test_hard_links_within_the_folder_are_fine(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.onnx", location="data")
+    os.link(tmp_path / "data", tmp_path / "other name")
+    assert onnxnorm.optimize(path).rewrites
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"offset": "99999999"}, "cut off"),
+        ({"offset": "-4"}, "'w0' lies in a file at offset '-4'"),
+        ({"length": "3"}, "yet 3 are given"),
+        ({"offset": "zero"}, "'zero'"),
+        ({"offset": str(2**70)}, "cut off"),
+    ],
+)
+def test_ranges_that_cannot_be_are_refused(tmp_path: Path, entry: dict[str, str], words: str) -> None:
+    path = write(tmp_path / "in.onnx", location="data")
+    _refer(path, "data", **entry)
+    with pytest.raises(onnxnorm.OnnxNormError, match=words) as caught:
+        onnxnorm.optimize(path)
+    assert str(path) in str(caught.value)
+
+
+def test_quantization_metadata_and_order_survive(tmp_path: Path) -> None:
+    model = chain()
+    model.metadata_props.add(key="b", value="2")
+    model.graph.metadata_props.add(key="a", value="1")
+    model.graph.node[0].metadata_props.add(key="n", value="3")
+    annotation = model.graph.quantization_annotation.add(tensor_name="c0")
+    annotation.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="s0")
+    model.graph.doc_string = "doc"
+    assert _model_io.to_proto(_model_io.load(model)).SerializeToString(deterministic=True) == ir.to_proto(
+        _without_initializer_infos(ir.from_proto(model))
+    ).SerializeToString(deterministic=True)
+
+
+def _without_initializer_infos(model: ir.Model) -> ir.Model:
+    """onnx-ir writes type and shape of every initializer a second time."""
+    for value in model.graph.initializers.values():
+        value.shape = None
+        value.type = None
+    return model
