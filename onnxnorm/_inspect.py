@@ -176,12 +176,14 @@ def account(
 def _raised_and_gone(
     rewrites: Mapping[str, Sequence[Rewrite]], known: Container[str], remaining: Container[str | None]
 ) -> Iterator[NormRecord]:
-    """Those that were written out, became one node, and then went into their neighbours."""
+    """Those that were written out, became one node, and then went into their neighbours or into a faster form."""
     for name, steps in rewrites.items():
         kind = _KINDS.get(("", steps[0].op_type))
         if _fate_of(steps[0]) is Fate.RAISED and kind is not None and name not in known and name not in remaining:
             reason = "; ".join(step.detail for step in steps)
-            yield NormRecord(kind, name, None, Fate.ABSORBED, reason, steps[0].op_type, "", "")
+            # Written out again, in a faster form, it is still there.
+            fate = Fate.RAISED if steps[-1].pass_name in ("accelerate", "lower") else Fate.ABSORBED
+            yield NormRecord(kind, name, None, fate, reason, steps[0].op_type, "", "")
 
 
 def _written_out(decline: Decline) -> NormRecord:
