@@ -28,7 +28,7 @@ class Fate(str, enum.Enum):
     RAISED = "raised"
     """The nodes that spell it become the one node that stands for it."""
     LEFT = "left"
-    """It stays as it is, for the reason that the record gives."""
+    """It stays, as it is or in a faster form, for the reason that the record gives."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _raised_and_gone(
         if _fate_of(steps[0]) is Fate.RAISED and kind is not None and name not in known and name not in remaining:
             reason = "; ".join(step.detail for step in steps)
             # Written out again, in a faster form, it is still there.
-            fate = Fate.RAISED if steps[-1].pass_name in ("accelerate", "lower") else Fate.ABSORBED
+            fate = Fate.RAISED if _fate_of(steps[-1]) is Fate.LEFT else Fate.ABSORBED
             yield NormRecord(kind, name, None, fate, reason, steps[0].op_type, "", "")
 
 
@@ -272,7 +272,13 @@ def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:
 
 def _fate_of(rewrite: Rewrite) -> Fate:
     verb = rewrite.pass_name.partition("_")[0]
-    return {"recognize": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
+    return {
+        "recognize": Fate.RAISED,
+        "merge": Fate.MERGED,
+        # In other operators, but still there.
+        "accelerate": Fate.LEFT,
+        "lower": Fate.LEFT,
+    }.get(verb, Fate.ABSORBED)
 
 
 def _record(
