@@ -28,7 +28,7 @@ class Fate(str, enum.Enum):
     RAISED = "raised"
     """The nodes that spell it become the one node that stands for it."""
     LEFT = "left"
-    """It stays as it is, for the reason that the record gives."""
+    """It stays, as it is or in a faster form, for the reason that the record gives."""
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,14 @@ def account(
 def _raised_and_gone(
     rewrites: Mapping[str, Sequence[Rewrite]], known: Container[str], remaining: Container[str | None]
 ) -> Iterator[NormRecord]:
-    """Those that were written out, became one node, and then went into their neighbours."""
+    """Those that were written out, became one node, and then went into their neighbours or into a faster form."""
     for name, steps in rewrites.items():
         kind = _KINDS.get(("", steps[0].op_type))
         if _fate_of(steps[0]) is Fate.RAISED and kind is not None and name not in known and name not in remaining:
             reason = "; ".join(step.detail for step in steps)
-            yield NormRecord(kind, name, None, Fate.ABSORBED, reason, steps[0].op_type, "", "")
+            # Written out again, in a faster form, it is still there.
+            fate = Fate.RAISED if _fate_of(steps[-1]) is Fate.LEFT else Fate.ABSORBED
+            yield NormRecord(kind, name, None, fate, reason, steps[0].op_type, "", "")
 
 
 def _written_out(decline: Decline) -> NormRecord:
@@ -270,7 +272,13 @@ def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:
 
 def _fate_of(rewrite: Rewrite) -> Fate:
     verb = rewrite.pass_name.partition("_")[0]
-    return {"recognize": Fate.RAISED, "merge": Fate.MERGED}.get(verb, Fate.ABSORBED)
+    return {
+        "recognize": Fate.RAISED,
+        "merge": Fate.MERGED,
+        # In other operators, but still there.
+        "accelerate": Fate.LEFT,
+        "lower": Fate.LEFT,
+    }.get(verb, Fate.ABSORBED)
 
 
 def _record(

@@ -42,3 +42,10 @@ def test_light_model_is_optimized_and_verified(path: Path) -> None:
         assert not left
     report = onnxnorm.verify(path, result.model)
     assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_inspect_names_every_normalization_and_nothing_else(path: Path) -> None:
+    kinds = {"BatchNormalization": "BatchNormalization", "LRN": "LRN (inter-channel)"}
+    present = Counter(kinds[node.op_type] for node in onnx.load(path).graph.node if node.op_type in kinds)
+    assert Counter(record.kind for record in onnxnorm.inspect(path)) == present

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
+_TARGET_HELP = (
+    "what the result has to run on: portable, onnxruntime, openvino, tensorrt or web (default: %(default)s); what it "
+    "does not run well is written out"
+)
 _RESULT = """
 The result is verified against the original before it is written; where it does not compute the same, nothing is
 written and the exit code is 1. out.onnx may be in.onnx: the file is replaced whole or not at all."""
@@ -59,9 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
     parser.add_argument("output", metavar="out.onnx", help="the result; for many models the folder for the results")
     if is_fold:
-        parser.set_defaults(passes=None, skip=[], target="portable")
+        parser.set_defaults(passes=None, skip=[], target="portable", opset=None)
     else:
-        parser.add_argument("--target", default="portable", help="what the result has to run on (default: %(default)s)")
+        parser.add_argument("--target", default="portable", help=_TARGET_HELP)
+        parser.add_argument(
+            "--opset",
+            type=int,
+            help="convert to this opset first: LayerNormalization needs 17, GroupNormalization 21, RMSNormalization 23",
+        )
         parser.add_argument("--passes", metavar="A,B", help="run these passes alone, in this order")
         parser.add_argument("--skip", action="append", default=[], metavar="A", help="leave this pass out")
         parser.add_argument("--list-passes", action=_ListPasses, nargs=0, help="name the passes and exit")
@@ -123,6 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
                 model,
                 passes=passes,
                 target=arguments.target,
+                opset=arguments.opset,
                 freeze_inputs=arguments.freeze_inputs,
                 workspace=Path(arguments.output).parent,
                 name=arguments.input,

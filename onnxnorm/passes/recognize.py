@@ -31,6 +31,7 @@ __all__ = ["Recognize"]
 
 _NAME = "recognize"
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+_FLOATS = _HALF | {ir.DataType.FLOAT, ir.DataType.DOUBLE}
 _LARGEST_HALF = 65504.0
 
 
@@ -152,8 +153,8 @@ def _answer(found: Found) -> tuple[str | None, Answer]:
 
 def _refused(found: Found, proposal: Proposal) -> str | None:
     """Why the node may not take the place of what computes the root, if so."""
-    if found.dtype is None:
-        return "the element type of the tensor is not known"
+    if found.dtype not in _FLOATS:
+        return "the tensor is of an integer type" if found.dtype else "the element type of the tensor is not known"
     root_dtype = found.root.dtype
     if root_dtype is not None and root_dtype is not found.dtype:
         return f"its result is of type {root_dtype.name}, the tensor of type {found.dtype.name}"

@@ -64,7 +64,7 @@ def _number(
     index, shape = facts.constant(node.inputs[1]), node.inputs[0].producer()
     if index is None or index.size != 1 or shape is None or shape.op_type != "Shape" or shape.attributes:
         return None
-    source = shape.inputs[0]
+    source = shape.inputs[0] if shape.inputs else None
     form = None if source is None else forms.get(source)
     place = int(index.reshape(()))
     if form is None or not -len(form.layout) <= place < len(form.layout):

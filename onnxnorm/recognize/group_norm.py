@@ -56,6 +56,8 @@ def raise_group_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
 def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
     if not is_standard(node) or node.op_type not in ("InstanceNormalization", "LayerNormalization"):
         return None
+    if len(node.inputs) < 2:
+        return None
     value, output = node.inputs[0], node.outputs[0]
     before = None if value is None else value.producer()
     users = output.consumers()

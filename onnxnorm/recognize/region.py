@@ -76,7 +76,7 @@ def _centred(value: ir.Value) -> Iterator[ir.Value]:
     before, producer = value, value.producer()
     for _ in range(3):
         if producer is not None and is_standard(producer) and producer.op_type in ("Cast", "Identity"):
-            source = producer.inputs[0]
+            source = producer.inputs[0] if producer.inputs else None
             if source is None:
                 break
             before, producer = source, source.producer()
@@ -94,7 +94,7 @@ def _centred(value: ir.Value) -> Iterator[ir.Value]:
 def _uncast(value: ir.Value) -> Iterator[ir.Value]:
     producer = value.producer()
     if producer is not None and is_standard(producer) and producer.op_type in ("Cast", "CastLike"):
-        source = producer.inputs[0]
+        source = producer.inputs[0] if producer.inputs else None
         if source is not None:
             yield source
     yield value
@@ -191,8 +191,8 @@ class Reading:
             except Unreadable as stop:
                 self.stops.append(Stop(node, f"{node.op_type} {node.name!r} has {stop}"))
                 continue
-            except (ArithmeticError, IndexError, TypeError, ValueError):
-                # An attribute or a constant of a kind that the operator does not take: the checker's business.
+            except Exception:
+                # An attribute or an operand that the operator does not take: the checker's business, not ours.
                 self.stops.append(Stop(node, f"{node.op_type} {node.name!r} is not well-formed"))
                 continue
             self.forms[node.outputs[0]] = form
@@ -205,7 +205,7 @@ class Reading:
 
     def _branch(self, node: ir.Node, extents: Mapping[int, int]) -> Form | None:
         """The form of what an If gives, if it is known which of its branches is taken."""
-        condition = decided(node.inputs[0], self.forms, extents, self.facts)
+        condition = decided(node.inputs[0], self.forms, extents, self.facts) if node.inputs else None
         graph = None if condition is None else branch_taken(node, condition)
         if graph is None or len(graph.outputs) != 1 or len(graph) > _LONGEST_WAY_BACK:
             return None
@@ -217,7 +217,7 @@ class Reading:
                 return None
             try:
                 form = reader(ReadSite(inner, self.forms, self.facts, self.shape, extents))
-            except (Unreadable, ArithmeticError, IndexError, TypeError, ValueError):
+            except Exception:
                 return None
             self.forms[inner.outputs[0]] = form
         return self.forms.get(graph.outputs[0])

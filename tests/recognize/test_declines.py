@@ -293,3 +293,19 @@ def test_a_long_chain_takes_time_in_proportion() -> None:
         return calls
 
     assert reads(40) <= 1.2 * 40 * reads(1)
+
+
+def test_integers_are_no_normalization() -> None:
+    """ReduceMean of integers rounds."""
+    net = Net(opset=18, dtype=np.float32)
+    x = net.input((2, 3, 6), element=TensorProto.INT32)
+    centred = net.node("Sub", x, net.mean(x, -1))
+    variance = net.mean(net.node("Mul", centred, centred), -1)
+    model = net.model()
+    net.output(variance, element=TensorProto.INT32)
+    one = net.constant(np.array(1, np.int32))
+    net.output(net.node("Div", centred, net.node("Add", variance, one)), element=TensorProto.INT32)
+    net.outputs.pop(0)
+    model = net.model()
+    after = onnxnorm.optimize(model, passes=PASSES).model
+    assert [node.op_type for node in after.graph.node] == [node.op_type for node in model.graph.node]
