@@ -330,27 +330,6 @@ def _(b: Builder) -> str:
     return linear(b, b.node("CumSum", b.affine(b.input((2, 4, 5)), MIXED), axis), 4, 3)
 
 
-@folds("Exp")
-def _(b: Builder) -> str:
-    x = b.node("Add", b.input((2, 4, 5)), b.constant(np.array(SHIFT).reshape(4, 1)))
-    return linear(b, b.node("Exp", x), 4, 3)
-
-
-@stays("Exp")
-def _(b: Builder) -> str:
-    return linear(b, b.node("Exp", b.affine(b.input((2, 4, 5)), POSITIVE)), 4, 3)
-
-
-@folds("Log")
-def _(b: Builder) -> str:
-    return linear(b, b.node("Log", b.affine(b.node("Exp", b.input((2, 4, 5))), POSITIVE)), 4, 3)
-
-
-@stays("Log")
-def _(b: Builder) -> str:
-    return linear(b, b.node("Log", b.affine(b.node("Exp", b.input((2, 4, 5))), POSITIVE, np.abs(SHIFT))), 4, 3)
-
-
 @folds("Sign")
 def _(b: Builder) -> str:
     return linear(b, b.node("Sign", b.affine(b.input((2, 4, 5)), POSITIVE)), 4, 3)

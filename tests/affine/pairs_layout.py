@@ -432,17 +432,6 @@ def _(b: Builder) -> str:
     return linear(b, b.node("ReduceSumSquare", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
 
 
-@folds("ReduceLogSumExp")
-def _(b: Builder) -> str:
-    x = b.node("Add", b.input((2, 4, 5)), b.constant(np.array(SHIFT).reshape(4, 1)))
-    return linear(b, b.node("ReduceLogSumExp", x, b.ints(2)), 4, 3)
-
-
-@stays("ReduceLogSumExp")
-def _(b: Builder) -> str:
-    return linear(b, b.node("ReduceLogSumExp", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
-
-
 @folds("ArgMax along space")
 def _(b: Builder) -> str:
     x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=2)

@@ -140,7 +140,7 @@ _OPPOSITE = {"ReduceMax": "ReduceMin", "ReduceMin": "ReduceMax"}
 
 
 def reduction(site: Site) -> Answer:
-    """ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSumExp."""
+    """ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceL1, ReduceL2 and ReduceSumSquare."""
     shape = site.shape_in(0)
     if shape is None:
         return Declined("reduces a value whose rank is not known")
@@ -170,8 +170,6 @@ def reduction(site: Site) -> Answer:
             return absolute(gauge, forward=forward)
         if kind == "ReduceSumSquare":
             return squared(gauge) if forward else rooted(gauge)
-        if kind == "ReduceLogSumExp" and gauge.scales:
-            return Declined("takes exponentials, so only a shift passes it")
         return gauge
 
     def forward(gauge: Gauge) -> Gauge | Declined:

@@ -1,8 +1,8 @@
 """Powers and their kin: a scale passes as its power, a shift does not.
 
     |s x| = |s| |x|     sqrt(s x) = sqrt(s) sqrt(x), s > 0     1 / (s x) = (1 / s) (1 / x)     (s x)^p = s^p x^p
-The power of a negative scale is real for whole p only. Sign and IsNaN's relatives are not here: they forget the scale.
-Exp turns a shift into a scale, Log a scale into a shift.
+The power of a negative scale is real for whole p only. Exp and Log, which turn shifts into scales and back, let nothing
+pass: whoever subtracts something before Exp does so to keep it finite.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.site import Answer, Declined, Site
 
-__all__ = ["abs_", "absolute", "exp", "log", "pow_", "reciprocal", "rooted", "sqrt", "squared"]
+__all__ = ["abs_", "absolute", "pow_", "reciprocal", "rooted", "sqrt", "squared"]
 
 _NO_SHIFT = "is no linear function, so no shift passes it"
 
@@ -96,41 +96,3 @@ def pow_(site: Site) -> Answer:
         return result if finite else Declined("raises the scale beyond all bounds")
 
     return cross(site, partial(powered, forward=True), partial(powered, forward=False))
-
-
-def exp(site: Site) -> Answer:
-    """exp(x + t) = e^t exp(x)."""
-
-    def forward(gauge: Gauge) -> Gauge | Declined:
-        if gauge.scales:
-            return Declined("takes exponentials, so only a shift passes it")
-        return _between(gauge, lambda affine: ChannelAffine.of(np.exp(affine.shift), 0.0, affine.rank))
-
-    return cross(site, forward, _logarithm)
-
-
-def log(site: Site) -> Answer:
-    """log(s x) = log(x) + log(s) for s > 0."""
-
-    def backward(gauge: Gauge) -> Gauge | Declined:
-        if gauge.scales:
-            return Declined("takes logarithms, so only a shift passes it")
-        return _between(gauge, lambda affine: ChannelAffine.of(np.exp(affine.shift), 0.0, affine.rank))
-
-    return cross(site, _logarithm, backward)
-
-
-def _logarithm(gauge: Gauge) -> Gauge | Declined:
-    if gauge.shifts or not gauge.positive:
-        return Declined("lets only a positive scale pass, as a shift")
-    return _between(gauge, lambda affine: ChannelAffine.of(1.0, np.log(affine.scale), affine.rank))
-
-
-def _between(gauge: Gauge, change: Callable[[ChannelAffine], ChannelAffine]) -> Gauge | Declined:
-    if gauge.to_new is None or gauge.to_old is None:
-        return Declined("would have to undo a scale of zero")
-    with np.errstate(all="ignore"):
-        to_new, to_old = change(gauge.to_new), change(gauge.to_old)
-    if not (to_new.is_finite and to_old.is_finite):
-        return Declined("raises the scale beyond all bounds")
-    return Gauge(to_new, to_old)

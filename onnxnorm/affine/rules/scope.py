@@ -20,8 +20,8 @@ from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Sett
 
 __all__ = ["if_", "loop", "scan"]
 
-Wire: TypeAlias = "tuple[ir.Value | None, int | None]"
-"""A value that carries the common gauge, with the axis that it has beyond the others (None: none)."""
+Wire: TypeAlias = "tuple[ir.Value | None, int | None, int | None]"
+"""A value that carries the common gauge, the axis that it has beyond the others, the input of the node that it is."""
 
 
 def if_(site: Site) -> Answer:
@@ -29,7 +29,7 @@ def if_(site: Site) -> Answer:
         return Declined("takes it for a condition")
     bodies = [site.node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     bundles: list[list[Wire]] = [
-        [(output, None), *((body.outputs[index], None) for body in bodies)]
+        [(output, None, None), *((body.outputs[index], None, None) for body in bodies)]
         for index, output in enumerate(site.node.outputs)
     ]
     return _together(site, bundles, ())
@@ -39,10 +39,15 @@ def loop(site: Site) -> Answer:
     body, inputs, outputs = site.node.attributes["body"].as_graph(), site.node.inputs, site.node.outputs
     states = len(inputs) - 2
     bundles: list[list[Wire]] = [
-        [(inputs[2 + k], None), (body.inputs[2 + k], None), (body.outputs[1 + k], None), (outputs[k], None)]
+        [
+            (inputs[2 + k], None, 2 + k),
+            (body.inputs[2 + k], None, None),
+            (body.outputs[1 + k], None, None),
+            (outputs[k], None, None),
+        ]
         for k in range(states)
     ]
-    bundles += [[(body.outputs[1 + k], None), (outputs[k], 0)] for k in range(states, len(outputs))]
+    bundles += [[(body.outputs[1 + k], None, None), (outputs[k], 0, None)] for k in range(states, len(outputs))]
     return _together(site, bundles, (*inputs[:2], *body.inputs[:2], body.outputs[0]))
 
 
@@ -55,13 +60,20 @@ def scan(site: Site) -> Answer:
     axes_in = site.integers("scan_input_axes") or (0,) * scanned
     axes_out = site.integers("scan_output_axes") or (0,) * (len(outputs) - states)
     bundles: list[list[Wire]] = [
-        [(inputs[k], None), (body.inputs[k], None), (body.outputs[k], None), (outputs[k], None)] for k in range(states)
+        [
+            (inputs[k], None, k),
+            (body.inputs[k], None, None),
+            (body.outputs[k], None, None),
+            (outputs[k], None, None),
+        ]
+        for k in range(states)
     ]
     bundles += [
-        [(body.inputs[k], None), (inputs[k], axis)] for k, axis in zip(range(states, len(inputs)), axes_in, strict=True)
+        [(body.inputs[k], None, None), (inputs[k], axis, k)]
+        for k, axis in zip(range(states, len(inputs)), axes_in, strict=True)
     ]
     bundles += [
-        [(body.outputs[k], None), (outputs[k], axis)]
+        [(body.outputs[k], None, None), (outputs[k], axis, None)]
         for k, axis in zip(range(states, len(outputs)), axes_out, strict=True)
     ]
     return _together(site, bundles, ())
@@ -75,20 +87,19 @@ def _together(site: Site, bundles: Iterable[list[Wire]], parameters: Iterable[ir
     edited: list[int | Constant | None] = list(range(len(site.node.inputs)))
     for bundle in bundles:
         found = [
-            _inner(site.gauges[value], axis) for value, axis in bundle if value is not None and value in site.gauges
+            _inner(site.gauges[value], axis) for value, axis, _ in bundle if value is not None and value in site.gauges
         ]
         if not found:
             continue
         gauge = found[0]
         if gauge is None or any(other is None or not other.same_as(gauge) for other in found[1:]):
             return Declined("passes on a value that would carry different affines")
-        for value, axis in bundle:
+        for value, axis, index in bundle:
             if value is None:
                 continue
             own = gauge if axis is None else gauge.map(partial(np.expand_dims, axis=axis))
             if not _fits(site, value, own):
                 return Declined("passes on a value whose extents change, or are not known")
-            index = next((i for i, operand in enumerate(site.node.inputs) if operand is value), None)
             if index is not None and (constant := site.constant64(index)) is not None:
                 if own.to_new is None:
                     return Declined("would have to undo a scale of zero")
