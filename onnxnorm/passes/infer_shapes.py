@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -20,6 +21,9 @@ __all__ = ["InferShapes", "infer_shapes"]
 # Inference reads constants that are shapes, axes and the like; weights it does not.
 _LARGEST_READ = 1000
 _LARGEST_DATA = 10**7
+# ONNX writes down the numbers of a vector one by one, however long it is.
+_LARGEST_EXTENT = 10**6
+_MAKERS = frozenset({"ConstantOfShape", "Expand", "Range", "Resize", "Tile"})
 _FOLLOWED = frozenset(
     {"Add", "Cast", "Concat", "Gather", "Identity", "Mul", "Reshape", "Slice", "Squeeze", "Sub", "Unsqueeze"}
 )
@@ -59,6 +63,8 @@ def _data_stay_small(model: ir.Model) -> bool:
     total = 0
     for graph in graphs_of(model):
         for node in graph:
+            if node.op_type in _MAKERS and any(_largest(value) > _LARGEST_EXTENT for value in node.inputs):
+                return False
             if node.op_type not in _FOLLOWED:
                 continue
             counts = [known.get(value, _own_data(value)) for value in node.inputs if value is not None]
@@ -81,6 +87,25 @@ def _own_data(value: ir.Value) -> int:
             (len(each.value) for each in node.attributes.values() if each.type is ir.AttributeType.INTS), default=1
         )
     return 1 if node is not None and node.op_type == "Shape" else 0
+
+
+def _largest(value: ir.Value | None) -> float:
+    """The largest number in a small constant, 0 for all other values."""
+    if value is None:
+        return 0.0
+    tensor, node = value.const_value, value.producer()
+    if node is not None and node.op_type == "Constant":
+        for attribute in node.attributes.values():
+            if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
+                tensor = attribute.as_tensor()
+            elif attribute.type in (ir.AttributeType.INT, ir.AttributeType.INTS) and not attribute.is_ref():
+                return float(np.max(np.abs(np.asarray(attribute.value, np.float64)), initial=0.0))
+    if tensor is None or not 0 < bytes_of(tensor) <= _LARGEST_READ or tensor.dtype.bitwidth < 16:
+        return 0.0
+    try:
+        return float(np.max(np.abs(tensor.numpy().astype(np.float64)), initial=0.0))
+    except (OSError, TypeError, ValueError):
+        return 0.0
 
 
 def _is_known(value: ir.Value) -> bool:

@@ -17,8 +17,10 @@ def _pool(net: Network) -> None:
     if found is None:
         return
     x, (batch, channels, *space) = found
-    kind = net.pick(["MaxPool", "MaxPool", "AveragePool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool",
-                     "GlobalLpPool"])  # fmt: skip
+    kinds = ["MaxPool", "MaxPool", "AveragePool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool"]
+    # onnxruntime has no GlobalLpPool-22, and the narrow networks are judged there.
+    kinds += ["GlobalLpPool"] if net.opset < 22 else []
+    kind = net.pick(kinds)
     if kind.startswith("Global"):
         net.node(kind, [x], (batch, channels, *[1] * len(space)))
         return

@@ -68,8 +68,18 @@ def _gemm(net: Surroundings, x: str) -> str:
     return net.node("Gemm", *inputs, **attributes)
 
 
+def _turned(net: Surroundings, x: str) -> str:
+    rank = len(net.shape(x))
+    return net.node("Transpose", x, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
 def _matmul(net: Surroundings, x: str) -> str:
     shape = net.shape(x)
+    if net.pick(0, 0, 0, 1) and len(shape) > 2:
+        vector = net.constant(net.normal(shape[-1]))
+        if net.coin():
+            return net.node("MatMul", x, vector)
+        return net.node("MatMul", vector, net.node("Relu", _turned(net, x)))
     leading = [1] * net.pick(0, 0, 1, len(shape) - 2)
     if net.coin():
         return net.node("MatMul", x, net.constant(net.normal(*leading, shape[-1], 3)))
@@ -85,8 +95,6 @@ def _batched_matmul(net: Surroundings, x: str) -> str:
 def _attention(net: Surroundings, x: str) -> str:
     """Queries and keys of the same value, scaled on any side."""
     shape = net.shape(x)
-    rank = len(shape)
-    order = [*range(rank - 2), rank - 1, rank - 2]
 
     def scaled(y: str) -> str:
         return net.node("Mul", y, net.constant(net.vector(1, net.kind()))) if net.coin() else y
@@ -94,7 +102,7 @@ def _attention(net: Surroundings, x: str) -> str:
     queries = scaled(net.node("MatMul", x, net.constant(net.normal(shape[-1], 3))) if net.coin() else x)
     width = net.shape(queries)[-1]
     keys = net.node("MatMul", x, net.constant(net.normal(shape[-1], width))) if net.coin() or width == 3 else x
-    scores = scaled(net.node("MatMul", queries, net.node("Transpose", scaled(keys), perm=order)))
+    scores = scaled(net.node("MatMul", queries, _turned(net, scaled(keys))))
     return net.node("Softmax", scores) if net.coin() else scores
 
 
@@ -122,6 +130,15 @@ def _gemm_that_adds(net: Surroundings, x: str) -> str:
 def _gemm_of_values(net: Surroundings, x: str) -> str:
     rows, _ = net.shape(x)
     return net.node("Gemm", x, net.norm(x), net.constant(net.normal(rows, 1)), transB=1, alpha=net.pick(1.0, 0.5))
+
+
+def _of_itself(net: Surroundings, x: str) -> str:
+    """One value in both places."""
+    y = net.node("ReduceMean", x, net.ints(0), keepdims=0) if len(net.shape(x)) > 3 else x
+    if net.coin() and net.shape(y)[-1] == net.shape(y)[-2]:
+        return net.node("MatMul", y, y)
+    letters = "abcd"[: len(net.shape(y))]
+    return net.node("Einsum", y, y, equation=f"{letters},{letters}->{letters[1:]}")
 
 
 def _einsum(net: Surroundings, x: str) -> str:
@@ -167,6 +184,7 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "Gemm that adds a value": (_gemm_that_adds, (2,)),
     "Gemm of values": (_gemm_of_values, (2,)),
     "Einsum": (_einsum, (2, 3, 4)),
+    "a product with itself": (_of_itself, (3, 4)),
     "LSTM": (_recurrent("LSTM", 4), (3,)),
     "GRU": (_recurrent("GRU", 3), (3,)),
     "RNN": (_recurrent("RNN", 1), (3,)),

@@ -497,3 +497,69 @@ def test_statistics_behind_a_divisor() -> None:
     x = b.conv(b.input((2, 3, 5)), 3, 4)
     y = b.node("BatchNormalization", x, b.constant(gamma), b.constant(beta), *statistics)
     assert count(folded(b.model(b.node("Sigmoid", y))).model, "BatchNormalization") == 0
+
+
+# Scopes.
+
+
+def _nested(b: Builder, x: str, deepest: str) -> str:
+    """Two Ifs, one in the other; the inner one reads `x`, for a convolution and for `deepest`."""
+    asked = b.input((), name="asked", element=TensorProto.BOOL)
+    inner = []
+    for prefix in ("a_", "b_"):
+        body = Builder(prefix=prefix)
+        y = body.conv(x, 4, 4) if prefix == "a_" or deepest == "Conv" else body.node(deepest, x)
+        body.output(y, shape=(2, 4, 5))
+        inner.append(body)
+    outer = []
+    for prefix in ("c_", "d_"):
+        body = Builder(prefix=prefix)
+        if prefix == "c_":
+            y = body.node("If", asked, then_branch=inner[0].graph(), else_branch=inner[1].graph())
+        else:
+            y = body.conv(x, 4, 4)
+        body.output(y, shape=(2, 4, 5))
+        outer.append(body)
+    return b.node("Sigmoid", b.node("If", asked, then_branch=outer[0].graph(), else_branch=outer[1].graph()))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("deepest", ["Conv", "Sigmoid"])
+def test_a_value_captured_through_two_scopes(deepest: str, asked: bool) -> None:
+    b = Builder()
+    model = b.model(_nested(b, b.affine(b.input((2, 4, 5)), MIXED, SHIFT), deepest))
+    feeds = random_feeds(model) | {"asked": np.array(asked)}
+    assert affines(folded(model, feeds=feeds).model) == (0 if deepest == "Conv" else 1)
+
+
+def test_a_value_that_a_loop_reads_from_outside() -> None:
+    b = Builder()
+    x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
+    body = Builder(prefix="l_")
+    body.input((), name="l_i", element=TensorProto.INT64)
+    body.input((), name="l_go", element=TensorProto.BOOL)
+    carried = body.input((2, 4, 5), name="l_y")
+    total = body.node("Add", carried, body.node("Tanh", body.conv(x, 4, 4)))
+    body.output(body.node("Identity", "l_go"), shape=(), element=TensorProto.BOOL)
+    body.output(total, shape=(2, 4, 5))
+    trips, go = b.constant(np.array(2, np.int64)), b.constant(np.array(True))
+    y = b.node("Loop", trips, go, b.input((2, 4, 5), name="start"), body=body.graph())
+    assert affines(folded(b.model(b.told(y, (2, 4, 5)))).model) == 1
+
+
+@pytest.mark.parametrize("normed", [0, 1])
+def test_one_constant_starts_two_states(normed: int) -> None:
+    """The norm behind one of the final states changes how that state starts, not how the other does."""
+    b = Builder()
+    body = Builder(seed=5, prefix="s_")
+    states = [body.input((2, 4), name=name) for name in ("s_one", "s_two")]
+    element = body.input((2, 4), name="s_element")
+    body.output(
+        *(body.node("Add", s, body.node("Gemm", element, body.constant(body.normal(4, 4)))) for s in states),
+        shape=(2, 4),
+    )
+    zero = b.constant(np.zeros((2, 4)))
+    graph = body.graph("body")
+    finals = b.nodes_out("Scan", zero, zero, b.input((3, 2, 4)), outputs=2, body=graph, num_scan_inputs=1)
+    finals[normed] = b.affine(finals[normed], MIXED, SHIFT)
+    assert affines(folded(b.model(*(b.told(b.node("Sigmoid", y), (2, 4)) for y in finals))).model) == 2

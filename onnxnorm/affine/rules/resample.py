@@ -1,6 +1,6 @@
 """Operators that lay out space anew: Pad, Resize, DepthToSpace, SpaceToDepth.
 
-    Pad             with zeros lets scales pass, with copies of the value itself everything
+    Pad             with copies of the value itself lets everything pass, with a constant what makes one constant of it
     Resize          every new pixel is a mean of old ones with weights of sum one: everything passes
     DepthToSpace    channel k * C + c (DCR) or c * b^2 + k (CRD) goes to channel c: what is equal for all k passes
     SpaceToDepth    the reverse, in DCR order
@@ -9,17 +9,20 @@ An affine must not vary along the axes of space.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import Mapped, cross
-from onnxnorm.affine.site import Answer, Declined, Site
+from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["depth_to_space", "pad", "resize", "space_to_depth"]
 
 
 def pad(site: Site) -> Answer:
-    """Padding with zeros lets scales pass; padding with copies of the value itself lets everything pass."""
+    """Padding with copies of the value lets everything pass; a constant has to become what the affine makes of it."""
     mode = site.text("mode", "constant")
     shape = site.shape_in(0)
     if shape is None:
@@ -41,14 +44,34 @@ def pad(site: Site) -> Answer:
         return Declined("pads by amounts or with a value that is not constant")
     padded = {axis for i, axis in enumerate(axes) if pads[i] or pads[i + len(axes)]}
 
+    gauge = site.gauge_in(0) or site.gauge_out()
+    # The new value: what the affine makes of the old one, if that is one number for all channels.
+    filled = None if gauge is None or gauge.to_new is None else gauge.to_new.scale * fill + gauge.to_new.shift
+    uniform = filled is not None and bool(np.all(filled == filled.flat[0]))
+
     def through(gauge: Gauge) -> Gauge | Declined:
         if padded & set(gauge.axes):
             return Declined("pads along the axis on which the affine varies")
-        if mode == "constant" and padded and (fill != 0.0 or gauge.shifts):
+        if mode == "constant" and padded and not uniform:
             return Declined("pads with a constant, and an affine before it is not the same after it")
         return gauge
 
-    return cross(site, through, through)
+    answer = cross(site, through, through)
+    if not isinstance(answer, Settled) or filled is None or mode != "constant" or filled.flat[0] == fill:
+        return answer
+    return Settled(_filled(site, float(filled.flat[0])), answer.demands)
+
+
+def _filled(site: Site, fill: float) -> Edit:
+    """The node with another value to pad with."""
+    if site.opset < 11:
+        return Edit((0,), attributes={"value": ir.AttrFloat32("value", fill)}, what="pads with another value")
+    inputs: list[int | Constant | None] = [
+        index if site.input(index) is not None else None for index in range(len(site.node.inputs))
+    ]
+    inputs += [None] * (3 - len(inputs))
+    inputs[2] = Constant("padding", partial(np.array, fill), site.value_dtype(0), old=site.input(2))
+    return Edit(tuple(inputs), what="pads with another value")
 
 
 def resize(site: Site) -> Answer:
