@@ -547,9 +547,7 @@ def test_a_value_that_a_loop_reads_from_outside() -> None:
     assert affines(folded(b.model(b.told(y, (2, 4, 5)))).model) == 1
 
 
-@pytest.mark.parametrize(
-    "normed", [0, pytest.param(1, marks=pytest.mark.xfail(strict=False, reason="the engine changes the wrong start"))]
-)
+@pytest.mark.parametrize("normed", [0, 1])
 def test_one_constant_starts_two_states(normed: int) -> None:
     """The norm behind one of the final states changes how that state starts, not how the other does."""
     b = Builder()
