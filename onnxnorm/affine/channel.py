@@ -131,8 +131,11 @@ class ChannelAffine:
         return ChannelAffine.of(self.scale, 0.0, self.rank)
 
     def along_axis(self, axis: int, extent: int) -> tuple[FloatArray, FloatArray] | None:
-        """Scale and shift as vectors of length `extent` along `axis`; None where they vary along another axis too."""
-        if any(other != axis for other in self.axes):
+        """Scale and shift as vectors of length `extent` along `axis`; None where they vary along another axis too.
+
+        None as well where they have another length, as a malformed model can demand.
+        """
+        if any(other != axis for other in self.axes) or self.scale.size not in (1, extent):
             return None
         return (
             np.broadcast_to(self.scale.reshape(-1), (extent,)),

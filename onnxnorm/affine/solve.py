@@ -33,7 +33,7 @@ from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.memory import Memory, Obstacle
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rules import rule_for
-from onnxnorm.affine.rules.sources import AffineNode
+from onnxnorm.affine.rules.sources import AffineNode, elements_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
 
 __all__ = ["Stuck", "solve"]
@@ -87,7 +87,7 @@ class _Search:
     @property
     def worth(self) -> int:
         """What the node itself costs: the most that an obstacle may cost to be paid off."""
-        return node_cost(self.node.op_type, self.facts.elements(self.node.outputs[0]))
+        return node_cost(self.node.op_type, elements_of(self.node, self.found.data, self.facts))
 
 
 def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None = None) -> Region | Stuck:

@@ -49,6 +49,8 @@ def _convolution(site: Site, *, transposed: bool) -> Answer:
     before, after = site.before(0, rank), site.after(rank)
     if before is None or after is None:
         return Declined(_NO_INVERSE)
+    if before.scale.shape[1] not in (1, channels) or after.scale.shape[1] not in (1, outputs):
+        return Declined("has another number of channels than the affine")
     scales = [affine.along_axis(1, extent) for affine, extent in ((before.scaling(), channels), (after, outputs))]
     if scales[0] is None:
         return Declined(f"mixes channels (axis 1), the affine varies along axis {before.axes}")

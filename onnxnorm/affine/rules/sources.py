@@ -20,7 +20,7 @@ from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_ax
 from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
 
-__all__ = ["AffineNode", "affine_of", "is_affine", "source"]
+__all__ = ["AffineNode", "affine_of", "elements_of", "is_affine", "source"]
 
 _ELEMENTWISE = ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -227,8 +227,17 @@ def _conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge 
     return inner.then(after)
 
 
+def elements_of(node: ir.Node, data: int, facts: Facts) -> int:
+    """How many elements the affine of the node touches: its input and output have one shape, known better for one."""
+    value = node.inputs[data]
+    sides = [facts.elements(side) for side in (value, node.outputs[0]) if side is not None]
+    return min(sides)
+
+
 def _cost(site: Site, op_type: str) -> int:
-    return node_cost(op_type, site.facts.elements(site.output()))
+    found = affine_of(site.node, site.facts)
+    assert isinstance(found, AffineNode)
+    return node_cost(op_type, elements_of(site.node, found.data, site.facts))
 
 
 def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
@@ -280,7 +289,8 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
     if not isinstance(channels, int):
         return None
     vectors = new.along_axis(1, channels)
-    assert vectors is not None
+    if vectors is None:
+        return None
     own = site.node.op_type == "BatchNormalization"
     dtypes = [site.dtype(index) for index in (1, 2, 3, 4)] if own else [_dtype(site, found)] * 4
     values = (vectors[0], vectors[1], np.zeros(channels), np.ones(channels))
