@@ -141,7 +141,9 @@ def _enlarge(net: Network) -> None:
     if kind == "Pad":
         pads = [0] * (2 * len(shape))
         pads[net.pick([len(shape) - 1, 2 * len(shape) - 1])] = 1
-        mode = net.pick(["constant", "constant", "edge"])
+        # Before opset 11 the value is an attribute in single precision, too coarse for networks in double.
+        exact = net.opset >= 11 or net.quantized
+        mode = net.pick(["constant", "constant", "edge"]) if exact else "edge"
         target = (*shape[:-1], shape[-1] + 1)
         if net.opset < 11:
             net.node("Pad", [x], target, pads=pads, mode=mode, value=net.pick([0.0, 0.5]))
