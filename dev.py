@@ -69,7 +69,7 @@ def main() -> None:
         run(PYTHON, "-m", "ruff", "check", ".")
         run(PYTHON, "-m", "ruff", "format", "--check", ".")
         run(PYTHON, "-m", "mypy")
-        run(PYTHON, "-m", "pytest", *rest)
+        run(PYTHON, "-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", *rest)
 
 
 if __name__ == "__main__":

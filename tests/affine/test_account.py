@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 import onnxnorm
+from fuzz.networks import nodes_for
 from onnxnorm._inspect import Fate
-from tests.affine.fuzz import nodes_for
 from tests.affine.networks import random_network
 from tests.affine.pairs import MIXED, POSITIVE, SHIFT, Pair, cases, linear
 from tests.affine.support import Builder, count

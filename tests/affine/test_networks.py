@@ -1,4 +1,4 @@
-"""Whole random networks: whatever is folded, nothing is ever wrong. `tests.affine.fuzz` runs many more."""
+"""Whole random networks: whatever is folded, nothing is ever wrong. `fuzz.networks` runs many more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from tests.affine.fuzz import in_precision, nodes_for, precision_for, try_network
+from fuzz.networks import in_precision, nodes_for, precision_for, try_network
 from tests.affine.networks import random_network
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+import numpy as np
+import onnx_ir as ir
+
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.site import Answer, Declined, Settled, Site
 
-__all__ = ["Mapped", "cross", "unchanged"]
+__all__ = ["Mapped", "cross", "fits_attribute", "unchanged"]
 
 Mapped: TypeAlias = "Callable[[Gauge], Gauge | Declined]"
 
 
 def unchanged(gauge: Gauge) -> Gauge:
     return gauge
+
+
+def fits_attribute(site: Site, number: float) -> bool:
+    """Whether a float attribute, which has single precision, holds the number as exactly as the node computes."""
+    return site.value_dtype(0) is not ir.DataType.DOUBLE or float(np.float32(number)) == number
 
 
 def cross(site: Site, forward: Mapped, backward: Mapped) -> Answer:

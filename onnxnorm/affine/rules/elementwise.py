@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.rules.crossing import cross, unchanged
+from onnxnorm.affine.rules.crossing import cross, fits_attribute, unchanged
 from onnxnorm.affine.rules.sources import source
 from onnxnorm.affine.site import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
@@ -137,6 +137,8 @@ def clip(site: Site) -> Answer:
             for name in ("min", "max")
             if name in site.node.attributes
         }
+        if not all(fits_attribute(site, site.number(name, 0.0) * scale + shift) for name in attributes):
+            return Declined("has bounds that attributes cannot hold in double precision")
         return Settled(Edit((0,), attributes=attributes, what="moves its bounds"), demands)
     bounds: list[int | Constant | None] = [0]
     for index, role in ((1, "min"), (2, "max")):

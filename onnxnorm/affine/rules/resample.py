@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray, Gauge
-from onnxnorm.affine.rules.crossing import Mapped, cross
+from onnxnorm.affine.rules.crossing import Mapped, cross, fits_attribute
 from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["depth_to_space", "pad", "resize", "space_to_depth"]
@@ -57,6 +57,8 @@ def pad(site: Site) -> Answer:
         return gauge
 
     answer = cross(site, through, through)
+    if filled is not None and site.opset < 11 and not fits_attribute(site, filled.flat[0]):
+        return Declined("has a value to pad with that an attribute cannot hold in double precision")
     if not isinstance(answer, Settled) or filled is None or mode != "constant" or filled.flat[0] == fill:
         return answer
     return Settled(_filled(site, float(filled.flat[0])), answer.demands)

@@ -1,6 +1,6 @@
 """Folds random networks and compares each with the original.
 
-    python -m tests.affine.fuzz --networks 20000 --jobs 2
+    python -m fuzz.networks --networks 20000 --jobs 2
 
 Most are in double precision and compared in float64; every tenth is in float32 or float16 and judged by `verify`.
 The exit code is 1 where a result was wrong.
@@ -199,7 +199,7 @@ def _try(seed: int) -> Outcome:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.affine.fuzz", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m fuzz.networks", description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=300, help="how many (default: 300)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--minutes", type=float, help="stop after so long, and report what was tried by then")
