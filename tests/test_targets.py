@@ -106,6 +106,16 @@ def _spelling(name: str) -> Any:
     return next(spelling for spelling in SPELLINGS if spelling.name == name)
 
 
+@pytest.mark.parametrize("target", ["openvino", "tensorrt", "web"])
+def test_lrn_for_a_runtime_without_functions(target: str) -> None:
+    """It stays where it runs well, and is written out in few standard operators elsewhere; no function is left."""
+    model = _lrn(3, "LRN", "")
+    after = onnxnorm.optimize(model, target=target).model
+    operators = {node.op_type for node in after.graph.node}
+    assert operators == {"LRN"} if target != "web" else operators.isdisjoint({"LRN", "If", "InterChannelLRN"})
+    assert not after.functions
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [("TorchScript LayerNorm", 9, 17), ("TorchScript LayerNorm", 13, 18), ("llama RMSNorm", 13, 23),

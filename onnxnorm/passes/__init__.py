@@ -48,7 +48,7 @@ PASSES: Mapping[str, PassMaker] = {
     "merge_convolutions": lambda journal, settings: MergeBranches(journal, Family.CONVOLUTION),
     "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
-    "accelerate": lambda journal, settings: Accelerate(journal, target=settings.target),
+    "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),
     "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),

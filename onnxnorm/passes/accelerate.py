@@ -3,7 +3,8 @@
 Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even sizes nor other ranks than 4.
 After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function,
 so that nothing is lost where the native kernel is not installed.
-After, for portable: the operators of `lrn_forms`.
+After, for portable and for the web: the operators of `lrn_forms`.
+Targets that run LRN well keep it.
 Conditions: the body needs opset 15; older models are converted by the library that does this, or keep their LRN.
 """
 
@@ -17,6 +18,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from onnxnorm._facts import Facts
 from onnxnorm._op_bodies import Precision, portable_body
 from onnxnorm._op_check import DEFAULTS, DOMAIN, VERSION
+from onnxnorm._targets import Target
 from onnxnorm.passes import lrn_forms
 from onnxnorm.passes.journal import Journal
 
@@ -30,17 +32,17 @@ _OP_TYPE = "InterChannelLRN"
 
 
 class Accelerate(ir.passes.InPlacePass):
-    """Gives LRN nodes to the native kernel for target onnxruntime, and writes them out for target portable."""
+    """Gives LRN to the native kernel for target onnxruntime; writes it out for others that do not run it well."""
 
-    def __init__(self, journal: Journal, *, target: str) -> None:
+    def __init__(self, journal: Journal, *, target: Target) -> None:
         super().__init__()
         self._journal = journal
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        if not _lrn_nodes(model):
+        if self._target.prefers_standard_lrn or not _lrn_nodes(model):
             return ir.passes.PassResult(model, modified=False)
-        if self._target == "portable":
+        if self._target.name != "onnxruntime":
             return ir.passes.PassResult(model, self._write_out(model))
         modified = False
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES and not model.functions:
