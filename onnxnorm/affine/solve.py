@@ -45,8 +45,8 @@ _MAX_BRANCHES = 64
 
 # How far a value that the original does not have may be scaled. Half precision has little room for it.
 _MAX_SCALE = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**32, ir.DataType.FLOAT: 2.0**32}
-# Undoing a shift costs as many bits as the shift is larger than the values: at most four.
-_MAX_CANCELLATION = 16.0
+# Undoing a shift costs as many bits as the shift is larger than the values: at most two.
+_MAX_CANCELLATION = 4.0
 
 
 # A copy of a shared weight must be worth its bytes: for every unit that is saved at run time, so many elements.

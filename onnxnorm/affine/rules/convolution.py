@@ -66,7 +66,7 @@ def _convolution(site: Site, *, transposed: bool) -> Answer:
         if isinstance(edits, Declined):
             return edits
         return Settled(edits.edit, edits.demands + site.demand(site.output(), demanded))
-    left_over = ChannelAffine.of(after.scale, after.scale * spread + after.shift, rank)
+    left_over = ChannelAffine.of(after.scale, _evened(after.scale * spread, after.shift), rank)
     vectors = left_over.along_axis(1, outputs)
     if vectors is None:
         if _per_channel(spread):
@@ -74,6 +74,14 @@ def _convolution(site: Site, *, transposed: bool) -> Answer:
         return Declined(_OVERLAPS if transposed else _PADDED)
     # The part of the new bias that does not come from the old one: a_s (W * b_t) + a_t.
     return _edited(site, scales[0][0], vectors[0], vectors[1], group, outputs, transposed=transposed)
+
+
+def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray:
+    """Their sum; one number for each channel where it is that up to rounding."""
+    total = spread + shift
+    middle = total[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in total.shape[2:]))]
+    largest = max(np.abs(spread).max(initial=0.0), np.abs(shift).max(initial=0.0))
+    return middle if np.all(np.abs(total - middle) <= 1e-13 * largest) else total
 
 
 def _per_channel(array: FloatArray) -> bool:

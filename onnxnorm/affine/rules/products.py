@@ -301,7 +301,8 @@ def _with_c(site: Site, way: Settled, spread: FloatArray) -> Settled | Declined:
     rows = (site.shape_out() or (None,))[0]
     if total.shape[0] not in (1, rows):
         return Declined("has as many rows as its input, so its bias cannot vary along them")
-    if adds or np.any(total != 0.0):
+    # Before opset 11 there had to be a C.
+    if adds or np.any(total != 0.0) or site.opset < 11:
         dtype = site.dtype(2) if adds else site.value_dtype(1)
         flat = total[0] if total.shape[0] == 1 else total
         inputs.append(Constant("bias", partial(np.array, flat), dtype, old=site.input(2)))
