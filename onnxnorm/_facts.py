@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxnorm._constant_budget import ConstantBudget
 from onnxnorm._spool import spool_of
 
-__all__ = ["Dim", "Facts", "all_graphs"]
+__all__ = ["Dim", "Facts", "all_graphs", "subgraphs_of"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -370,16 +370,19 @@ def _array_of_constant_node(node: ir.Node) -> object:
     return None
 
 
+def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs that a node holds (If, Loop, Scan)."""
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        if attribute.type is ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
 def _owners(model: ir.Model) -> dict[ir.Graph, ir.Node]:
-    owners = {}
-    for graph in all_graphs(model):
-        for node in graph:
-            for attribute in node.attributes.values():
-                if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
-                    owners[attribute.as_graph()] = node
-                elif attribute.type is ir.AttributeType.GRAPHS and not attribute.is_ref():
-                    owners.update((body, node) for body in attribute.as_graphs())
-    return owners
+    return {body: node for graph in all_graphs(model) for node in graph for body in subgraphs_of(node)}
 
 
 def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:

@@ -13,21 +13,19 @@ from __future__ import annotations
 import logging
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm._facts import Facts
-from onnxnorm._op_bodies import Precision, portable_body
-from onnxnorm._op_check import DEFAULTS, DOMAIN, VERSION
+from onnxnorm._op_check import DEFAULTS, DOMAIN
 from onnxnorm._targets import Target
 from onnxnorm.passes import lrn_forms
 from onnxnorm.passes.journal import Journal
+from onnxnorm.recognize.replace import attach_body
 
 __all__ = ["Accelerate"]
 
 _NAME = "accelerate"
 _OPSET_OF_BODIES = 15
 _OPSET_AFTER_CONVERSION = 18
-_IR_WITH_FUNCTIONS = 8
 _OP_TYPE = "InterChannelLRN"
 
 
@@ -58,7 +56,7 @@ class Accelerate(ir.passes.InPlacePass):
                     node.attributes[name] = ir.AttrFloat32(name, default)
             node.op_type, node.domain = _OP_TYPE, DOMAIN
             self._journal.rewrite(_NAME, node, "LRN", "runs in the native kernel where that is installed")
-        _attach_body(model, nodes)
+        attach_body(model, _OP_TYPE, nodes)
         return ir.passes.PassResult(model, modified=True)
 
     def _write_out(self, model: ir.Model) -> bool:
@@ -92,17 +90,3 @@ def _convert(model: ir.Model) -> bool:
         return ConvertVersionPass(_OPSET_AFTER_CONVERSION, fallback=True)(model).modified
     finally:
         logger.setLevel(level)
-
-
-def _attach_body(model: ir.Model, nodes: list[ir.Node]) -> None:
-    wide = any(node.inputs[0] is not None and node.inputs[0].dtype is ir.DataType.DOUBLE for node in nodes)
-    opset = model.graph.opset_imports[""]
-    body = portable_body(_OP_TYPE, opset=opset, precision=Precision.DOUBLE if wide else Precision.FLOAT)
-    function = ir.serde.deserialize_function(body)
-    model.functions[function.identifier()] = function
-    model.graph.opset_imports[DOMAIN] = VERSION
-    if (model.ir_version or 0) < _IR_WITH_FUNCTIONS:
-        # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
-        if (model.ir_version or 0) < 4:
-            RemoveInitializersFromInputsPass()(model)
-        model.ir_version = _IR_WITH_FUNCTIONS

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxnorm._facts import subgraphs_of
 from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensors_of
 
 __all__ = ["InferShapes", "infer_shapes"]
@@ -121,7 +122,7 @@ def _merge(graph: ir.Graph, proto: onnx.GraphProto) -> bool:
         if value is not None and info.type.HasField("tensor_type"):
             modified |= _merge_value(value, info.type.tensor_type)
     for node, node_proto in zip(graph, proto.node, strict=True):
-        for subgraph, subgraph_proto in zip(_subgraphs(node), _subgraph_protos(node_proto), strict=False):
+        for subgraph, subgraph_proto in zip(subgraphs_of(node), _subgraph_protos(node_proto), strict=False):
             modified |= _merge(subgraph, subgraph_proto)
     return modified
 
@@ -139,16 +140,6 @@ def _merge_value(value: ir.Value, tensor_type: onnx.TypeProto.Tensor) -> bool:
             value.shape = ir.Shape(dims)
             modified = True
     return modified
-
-
-def _subgraphs(node: ir.Node) -> Iterable[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
-            continue
-        if attribute.type is ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type is ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
 
 
 def _subgraph_protos(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:

@@ -16,11 +16,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
+from onnxnorm._facts import Facts, subgraphs_of
 from onnxnorm.passes.journal import Journal
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
-from onnxnorm.recognize.branches import branches
 from onnxnorm.recognize.families import Answer, Found, Named
 from onnxnorm.recognize.group_norm import raise_group_norms
 from onnxnorm.recognize.polynomial import Unreadable
@@ -46,7 +45,7 @@ class Recognize(ir.passes.InPlacePass):
         facts = Facts(model)
         modified = False
         for graph in _graphs(model):
-            holders = {branch: node for node in graph if node.op_type == "If" for branch in branches(node)}
+            holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
             for x in list(candidates(graph)):
                 modified |= self._raise(x, graph, facts, holders)
             modified |= raise_group_norms(graph, facts, self._journal)

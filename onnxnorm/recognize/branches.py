@@ -5,7 +5,7 @@ Its condition asks for an extent of the value that it squeezes, which the layout
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -13,21 +13,10 @@ import onnx_ir as ir
 from onnxnorm._facts import Facts
 from onnxnorm.recognize.form import Form
 
-__all__ = ["branch_taken", "branches", "decided", "helper_nodes"]
+__all__ = ["branch_taken", "decided", "helper_nodes"]
 
 _MOST_NODES = 32
 _OF_SHAPES = frozenset({"Cast", "Concat", "Equal", "Gather", "Reshape", "Shape", "Squeeze", "Unsqueeze"})
-
-
-def branches(node: ir.Node) -> Iterator[ir.Graph]:
-    """The graphs that a node holds."""
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
-            continue
-        if attribute.type is ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type is ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
 
 
 def branch_taken(node: ir.Node, condition: bool) -> ir.Graph | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from onnxnorm._facts import Dim, Facts
-from onnxnorm.recognize.branches import branch_taken, branches, decided, helper_nodes
+from onnxnorm._facts import Dim, Facts, subgraphs_of
+from onnxnorm.recognize.branches import branch_taken, decided, helper_nodes
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.polynomial import Base, Input, Mean, Poly, Total, Unreadable, Window
 from onnxnorm.recognize.read import READERS, REDUCTIONS
@@ -268,7 +268,7 @@ class Reading:
 
 def captured(node: ir.Node) -> Iterable[ir.Value]:
     """The values from outside that the graphs of a node read."""
-    for graph in branches(node):
+    for graph in subgraphs_of(node):
         for inner in graph:
             yield from (value for value in inner.inputs if value is not None)
         yield from graph.outputs

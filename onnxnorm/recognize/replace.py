@@ -8,15 +8,14 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
-from onnxnorm._facts import Facts
+from onnxnorm._facts import Facts, subgraphs_of
 from onnxnorm._op_bodies import Precision, portable_body
 from onnxnorm._op_check import DOMAIN, OP_TYPES, VERSION
 from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs
-from onnxnorm.recognize.branches import branches
 from onnxnorm.recognize.families import Found, Proposal
 from onnxnorm.recognize.region import captured
 
-__all__ = ["attach_bodies_in", "put_in_place", "remove_unread", "replace_region"]
+__all__ = ["attach_bodies_in", "attach_body", "put_in_place", "remove_unread", "replace_region"]
 
 _IR_WITH_FUNCTIONS = 8
 _BACKWARDS = (np.array([-1]), np.array([-(2**31)]), np.array([1]), np.array([-1]))
@@ -92,7 +91,7 @@ def remove_unread(nodes: Iterable[ir.Node], facts: Facts) -> None:
         if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
             continue
         operands = [value for value in (*node.inputs, *captured(node)) if value is not None]
-        for branch in branches(node):
+        for branch in subgraphs_of(node):
             # What is in it would go on reading values from outside.
             for inner in branch:
                 set_inputs(inner, [None] * len(inner.inputs))
@@ -116,13 +115,19 @@ def attach_bodies_in(model: ir.Model) -> None:
     if not missing:
         return
     for op_type, nodes in missing.items():
-        wide = any(node.inputs[0] is not None and node.inputs[0].dtype is ir.DataType.DOUBLE for node in nodes)
-        precision = Precision.DOUBLE if wide else Precision.FLOAT
-        body = portable_body(op_type, opset=model.graph.opset_imports[""], precision=precision)
-        function = ir.serde.deserialize_function(body)
-        model.functions[function.identifier()] = function
+        attach_body(model, op_type, nodes)
+
+
+def attach_body(model: ir.Model, op_type: str, nodes: Iterable[ir.Node]) -> None:
+    """The body of one of this project's operators, as precise as its `nodes` need it."""
+    wide = any(node.inputs[0] is not None and node.inputs[0].dtype is ir.DataType.DOUBLE for node in nodes)
+    precision = Precision.DOUBLE if wide else Precision.FLOAT
+    body = portable_body(op_type, opset=model.graph.opset_imports[""], precision=precision)
+    function = ir.serde.deserialize_function(body)
+    model.functions[function.identifier()] = function
     model.graph.opset_imports[DOMAIN] = VERSION
     if (model.ir_version or 0) < _IR_WITH_FUNCTIONS:
+        # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
         if (model.ir_version or 0) < 4:
             RemoveInitializersFromInputsPass()(model)
         model.ir_version = _IR_WITH_FUNCTIONS
