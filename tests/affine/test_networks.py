@@ -13,7 +13,7 @@ from tests.affine.networks import random_network
 @pytest.mark.parametrize("first", range(0, 300, 10))
 def test_folding_random_networks_changes_no_result(first: int) -> None:
     outcomes = [try_network(seed, precision=precision_for(seed)) for seed in range(first, first + 10)]
-    assert not [outcome for outcome in outcomes if outcome.wrong]
+    assert not [outcome for outcome in outcomes if outcome.wrong or outcome.coarser]
     assert sum(outcome.affines_after for outcome in outcomes) < sum(outcome.affines_before for outcome in outcomes)
 
 
