@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -87,13 +88,13 @@ class ChannelAffine:
         """The axes along which the affine varies."""
         return tuple(axis for axis, extent in enumerate(self.scale.shape) if extent > 1)
 
-    @property
+    @cached_property
     def scales(self) -> bool:
         return not _same(self.scale, 1.0)
 
-    @property
+    @cached_property
     def shifts(self) -> bool:
-        return bool(np.any(self.shift != 0.0))
+        return bool(self.shift.any())
 
     @property
     def is_identity(self) -> bool:
