@@ -15,6 +15,8 @@ from onnxnorm.affine.region import Region
 
 __all__ = ["remember_sizes", "size_of"]
 
+# Statistics may be those of other data: then they must not cost more bits than the type has to spare.
+_LARGEST_TRUSTED = {ir.DataType.FLOAT16: 2.0, ir.DataType.BFLOAT16: 2.0, ir.DataType.FLOAT: 16.0}
 _KEY = "onnxnorm.size"
 
 
@@ -23,7 +25,9 @@ def size_of(value: ir.Value, measured: FloatArray | None = None) -> FloatArray:
     known = value.meta.get(_KEY)
     if known is not None:
         return np.asarray(known)
-    return np.ones(()) if measured is None else measured
+    if measured is None:
+        return np.ones(())
+    return np.minimum(measured, _LARGEST_TRUSTED.get(value.dtype or ir.DataType.FLOAT, np.inf))
 
 
 def remember_sizes(region: Region, own: ir.Value, measured: FloatArray | None) -> None:

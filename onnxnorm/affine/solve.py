@@ -48,8 +48,6 @@ _MAX_BRANCHES = 64
 _MAX_SCALE = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**32, ir.DataType.FLOAT: 2.0**32}
 # Undoing a shift costs as many bits as the shift is larger than the values: at most two.
 _MAX_CANCELLATION = 4.0
-# Half precision has no bits to spare for statistics that are not those of the values.
-_LARGEST_TRUSTED = {ir.DataType.FLOAT16: 2.0, ir.DataType.BFLOAT16: 2.0}
 
 
 # A copy of a shared weight must be worth its bytes: for every unit that is saved at run time, so many elements.
@@ -347,10 +345,9 @@ def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
 
 def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
-    dtype = value.dtype or ir.DataType.FLOAT
     own = value is search.node.inputs[search.found.data]
     if gauge.shifts and len(takers_of(value, search.facts)) > 1:
-        size = np.minimum(size_of(value, search.found.spread if own else None), _LARGEST_TRUSTED.get(dtype, np.inf))
+        size = size_of(value, search.found.spread if own else None)
         if not growth.backward:
             # What follows the affine has its shift in it.
             size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
@@ -359,7 +356,7 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
             return refused
     if own or value is search.node.outputs[0]:
         return None
-    limit = _MAX_SCALE.get(dtype, 2.0**256)
+    limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
     size = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
     if size.size and (size.max() > limit or size.min() < 1.0 / limit):
         return f"{value.name!r} would have to be scaled beyond the range of its type"

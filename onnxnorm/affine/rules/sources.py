@@ -26,16 +26,12 @@ _ELEMENTWISE = ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
-_FAR_OFF = 16.0
-"""A mean may be this many deviations away before it is doubted."""
-
-
 @dataclass(frozen=True, eq=False)
 class AffineNode:
     """A node that computes `affine` of its input number `data`.
 
     `spread` is about how large the values of that input are, per channel, where the node knows (statistics of a
-    BatchNormalization: sigma + |mean|, a mean of more than 16 sigma counted as 16).
+    BatchNormalization: sigma + |mean|).
     """
 
     data: int
@@ -98,7 +94,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return Declined("has an input whose rank is not known, or below 2")
     epsilon = float(np.float32(attributes["epsilon"].as_float() if "epsilon" in attributes else 1e-5))
     sigma = np.sqrt(variance + epsilon)
-    spread = sigma + np.minimum(np.abs(mean), _FAR_OFF * sigma)
+    spread = sigma + np.abs(mean)
     scale = gamma / sigma
     shift = beta - mean * scale
     # Parameters that undo each other up to their own rounding are meant as the identity.
