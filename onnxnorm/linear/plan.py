@@ -257,7 +257,7 @@ def _cost(convolution: Convolution, source: ir.Value, elements: float, reader: R
     """What the one node costs that computes `convolution` of `source`."""
     size, work = convolution.size, convolution.work
     read = reader.elements(source, source)
-    if reader.family is Family.PRODUCT:
+    if reader.family is not Family.CONVOLUTION:
         size, work = convolution.inputs * convolution.outputs, float(convolution.inputs)
         if convolution.biased and reader.facts.rank(source) != 2:
             # MatMul has no bias: an Add follows it.

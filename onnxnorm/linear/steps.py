@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxnorm._facts import Facts
 from onnxnorm.affine import AffineNode, affine_of, is_affine
 from onnxnorm.linear.convolution import Convolution
-from onnxnorm.linear.products import PRODUCTS
+from onnxnorm.linear.products import LEFT_PRODUCTS, PRODUCTS
 from onnxnorm.linear.selections import SELECTIONS
 from onnxnorm.linear.step import FLOATS, Extents, Family, Step, StepReader, channel_axis
 from onnxnorm.linear.windowed import WINDOWED
@@ -20,6 +20,7 @@ _SUMS = frozenset({"Add", "Sub", "Sum"})
 _TABLES: Mapping[Family, Mapping[str, StepReader]] = {
     Family.CONVOLUTION: {**SELECTIONS, **WINDOWED},
     Family.PRODUCT: {**SELECTIONS, **PRODUCTS},
+    Family.LEFT_PRODUCT: {**SELECTIONS, **LEFT_PRODUCTS},
 }
 
 
