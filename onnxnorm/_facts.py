@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from onnxnorm._constant_budget import ConstantBudget
 from onnxnorm._spool import spool_of
+from onnxnorm._structure import graphs_of
 
-__all__ = ["Dim", "Facts", "all_graphs", "subgraphs_of"]
+__all__ = ["Dim", "Facts", "subgraphs_of"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -221,6 +222,9 @@ class Facts:
         """Whether `constant` may give an array; found without computing anything."""
         if value is None:
             return False
+        known = self._is_constant.get(value)
+        if known is not None:
+            return known
         for operand in self._unfinished(value, self._is_constant):
             inputs = self._constant_inputs(operand)
             if inputs is None:
@@ -382,18 +386,13 @@ def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def _owners(model: ir.Model) -> dict[ir.Graph, ir.Node]:
-    return {body: node for graph in all_graphs(model) for node in graph for body in subgraphs_of(node)}
-
-
-def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    """The main graph, the bodies of functions, and the subgraphs of all of them."""
-    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
-        yield graph
-        yield from graph.subgraphs()
+    if len(list(graphs_of(model))) == 1 + len(model.functions):
+        return {}
+    return {body: node for graph in graphs_of(model) for node in graph for body in subgraphs_of(node)}
 
 
 def _all_values(model: ir.Model) -> Iterable[ir.Value]:
-    for graph in all_graphs(model):
+    for graph in graphs_of(model):
         yield from graph.inputs
         yield from graph.initializers.values()
         for node in graph:
