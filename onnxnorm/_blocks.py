@@ -90,7 +90,7 @@ def _multiplied(
                     below = int(np.prod(part.shape[channel_axis + 1 :]))
                     flat = part.reshape(-1, part.shape[channel_axis], below)
                 place = block[channel_axis] if channel_axis is not None and channel_axis < len(block) else slice(None)
-                sums[place] += np.einsum("acb,acb->c", flat, flat)
+                sums[place] += np.einsum("acb,acb->c", flat, flat)  # type: ignore[arg-type]
         return sums
 
     blocks = list(_blocks(old.shape))
