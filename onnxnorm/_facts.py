@@ -317,7 +317,23 @@ class Facts:
         start, end = (node.attributes.get(name) for name in ("start", "end"))
         return np.array(shape[start.as_int() if start else None : end.as_int() if end else None], np.int64)
 
+    def _filled(self, node: ir.Node, extents: object) -> object:
+        """ConstantOfShape: models that were stripped of their weights are full of it."""
+        if not isinstance(extents, np.ndarray) or extents.ndim != 1 or extents.dtype != np.int64 or (extents < 0).any():
+            return None
+        shape = tuple(extents.tolist())
+        if not self._budget.allows_elements(math.prod(shape), extents.size):
+            return None
+        value = np.float32(0) if "value" not in node.attributes else node.attributes["value"].as_tensor().numpy()
+        if value.size != 1:
+            return None
+        array = np.full(shape, value.reshape(()))
+        self._budget.spend(array)
+        return array
+
     def _evaluate(self, node: ir.Node, arrays: list[object]) -> object:
+        if node.op_type == "ConstantOfShape" and len(arrays) == 1:
+            return self._filled(node, arrays[0])
         import onnx
         from onnx.reference import ReferenceEvaluator
 
