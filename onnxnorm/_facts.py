@@ -222,16 +222,20 @@ class Facts:
         """Whether `constant` may give an array; found without computing anything."""
         if value is None:
             return False
-        known = self._is_constant.get(value)
-        if known is not None:
-            return known
-        for operand in self._unfinished(value, self._is_constant):
-            inputs = self._constant_inputs(operand)
-            if inputs is None:
-                self._is_constant[operand] = self._is_leaf(operand)
-            else:
-                self._is_constant[operand] = all(self._is_constant[each] for each in inputs)
-        return self._is_constant[value]
+        known = self._is_constant
+        if value in known:
+            return known[value]
+        stack = [(value, self._constant_inputs(value))]
+        while stack:
+            top, inputs = stack[-1]
+            missing = [] if top in known else [each for each in inputs or () if each not in known]
+            if missing and all(known.get(each, True) for each in inputs or ()):
+                stack.extend((each, self._constant_inputs(each)) for each in missing)
+                continue
+            stack.pop()
+            if top not in known:
+                known[top] = self._is_leaf(top) if inputs is None else all(known.get(each, False) for each in inputs)
+        return known[value]
 
     def _compute(self, value: ir.Value) -> object:
         if not self.is_constant(value):

@@ -191,7 +191,10 @@ def _edited(
     rows, columns = (before, after) if transposed else (after, before)
     # What is the same for all columns stays one column: weights are large.
     per_group = columns[:1].reshape(1, 1, 1) if np.all(columns == columns[0]) else columns.reshape(group, 1, -1)
-    factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
+    if group == 1:
+        factors = per_group[0]
+    else:
+        factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
     factors = (factors * rows[:, None]).reshape(len(rows), -1, *(1,) * (rank - 2))
     demands: Demands = ()
     inputs: list[int | Constant | None] = [0, 1]
