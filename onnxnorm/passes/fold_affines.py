@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm._structure import graphs_within
 from onnxnorm.affine import Declined, Memory, Region, Stuck, affine_of, apply, is_affine, remember_sizes, solve
 from onnxnorm.passes.journal import Journal
 
@@ -113,8 +114,7 @@ def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
     # The portable bodies of our own operators are as they should be.
     bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     for graph in (model.graph, *bodies):
-        yield graph
-        yield from graph.subgraphs()
+        yield from graphs_within(graph)
 
 
 def _around(region: Region) -> set[ir.Node]:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm._structure import graphs_within
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.passes.journal import Journal
 
@@ -95,5 +96,4 @@ def _told(plan: Plan) -> str:
 def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
     bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     for graph in (model.graph, *bodies):
-        yield graph
-        yield from graph.subgraphs()
+        yield from graphs_within(graph)

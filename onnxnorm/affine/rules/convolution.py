@@ -193,8 +193,12 @@ def _edited(
     rank = len(site.shape_in(1) or ())
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
-    per_group = columns.reshape(group, 1, -1)
-    factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
+    # What is the same for all columns stays one column: weights are large.
+    per_group = columns[:1].reshape(1, 1, 1) if np.all(columns == columns[0]) else columns.reshape(group, 1, -1)
+    if group == 1:
+        factors = per_group[0]
+    else:
+        factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
     factors = (factors * rows[:, None]).reshape(len(rows), -1, *(1,) * (rank - 2))
     demands: Demands = ()
     inputs: list[int | Constant | None] = [0, 1]
@@ -205,7 +209,7 @@ def _edited(
     elif site.gauge_in(1) is not None:
         return Declined("takes it for a weight")
     elif not scaled.is_identity:
-        compute = partial(Scaling, weight, factors)
+        compute = partial(Scaling, weight, scaled.any.scale)
         inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
     bias, has_bias = site.bias64(2), site.input(2) is not None

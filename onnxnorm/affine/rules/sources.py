@@ -99,7 +99,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     shift = beta - mean * scale
     # Parameters that undo each other up to their own rounding are meant as the identity.
     unit = _epsilon(node.inputs[1])
-    if np.all(np.abs(scale - 1.0) <= unit) and np.all(np.abs(shift) <= unit * np.abs(mean)):
+    alike = not scale.size or abs(scale.item(0) - 1.0) <= unit
+    if alike and np.all(np.abs(scale - 1.0) <= unit) and np.all(np.abs(shift) <= unit * np.abs(mean)):
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
     if per_activation:
@@ -114,7 +115,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
 
 def _epsilon(value: ir.Value | None) -> float:
     wide = value is not None and value.dtype is ir.DataType.DOUBLE
-    return float(np.finfo(np.float64 if wide else np.float32).eps)
+    return 2.0**-52 if wide else 2.0**-23
 
 
 def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
