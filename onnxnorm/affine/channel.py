@@ -102,7 +102,7 @@ class ChannelAffine:
 
     @cached_property
     def shifts(self) -> bool:
-        return bool((self.shift != 0.0).any())
+        return bool(self.shift.any())
 
     @property
     def is_identity(self) -> bool:

@@ -35,6 +35,7 @@ from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, u
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode, elements_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
+from onnxnorm.affine.sizes import size_of
 
 __all__ = ["Stuck", "solve"]
 
@@ -372,8 +373,12 @@ def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
 def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
     own = value is search.node.inputs[search.found.data]
-    if growth.backward and gauge.shifts and len(takers_of(value, search.facts)) > 1:
-        refused = _cancels(value, gauge, search.found.spread if own else None)
+    if gauge.shifts and len(takers_of(value, search.facts)) > 1:
+        size = size_of(value, search.found.spread if own else None)
+        if not growth.backward:
+            # What follows the affine has its shift in it.
+            size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
+        refused = _cancels(value, gauge, size)
         if refused is not None:
             return refused
     if own or value is search.node.outputs[0]:
@@ -385,17 +390,12 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
     return None
 
 
-def _cancels(value: ir.Value, gauge: Gauge, spread: FloatArray | None) -> str | None:
-    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger.
-
-    `spread` is about how large x is, per channel; where nothing is known, 1 is assumed.
-    """
+def _cancels(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
+    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger."""
     affine = gauge.to_old
     if affine is None:
         return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.abs(affine.shift) / (1.0 if spread is None else spread)
-    if not np.all(ratio <= _MAX_CANCELLATION):
+    if not np.all(np.abs(affine.shift) <= _MAX_CANCELLATION * size):
         return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
     return None
 

@@ -27,8 +27,10 @@ __all__ = ["conv", "conv_transpose"]
 _NO_INVERSE = "would have to undo a scale of zero"
 _PADDED = "pads its input with zeros, and a shift before zero padding is not the same after it"
 _OVERLAPS = "adds up overlapping windows, so a shift before it is not one shift after it"
-# Multiply-adds that a shift for every place may take to compute.
+# Multiply-adds that a shift for every place may take to compute: one of the same shift all over the input, which the
+# border alone changes, and one that differs from place to place, where the next question may ask for as much again.
 _MAX_WORK = 2**30
+_MAX_WORK_EVERYWHERE = 2**24
 
 
 def conv(site: Site) -> Answer:
@@ -117,6 +119,8 @@ def _shift_of_output(
         return refused
     if uniform:
         return _uniform(shift, weight, group, placed, transposed=transposed)
+    if math.prod(placed.results) * weight.size > _MAX_WORK_EVERYWHERE:
+        return refused
     if shift.shape[2:] != placed.extents:
         shift = np.broadcast_to(shift, (*shift.shape[:2], *placed.extents))
     return _everywhere(shift, weight, group, placed, transposed=transposed)

@@ -31,7 +31,7 @@ class AffineNode:
     """A node that computes `affine` of its input number `data`.
 
     `spread` is about how large the values of that input are, per channel, where the node knows (statistics of a
-    BatchNormalization: |mean| + sigma).
+    BatchNormalization: sigma + |mean|).
     """
 
     data: int
@@ -94,6 +94,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return Declined("has an input whose rank is not known, or below 2")
     epsilon = float(np.float32(attributes["epsilon"].as_float() if "epsilon" in attributes else 1e-5))
     sigma = np.sqrt(variance + epsilon)
+    spread = sigma + np.abs(mean)
     scale = gamma / sigma
     shift = beta - mean * scale
     # Parameters that undo each other up to their own rounding are meant as the identity.
@@ -105,11 +106,11 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     if per_activation:
         if scale.ndim != rank - 1:
             return Declined("has per-activation statistics of another rank than its input")
-        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), (np.abs(mean) + sigma)[None])
+        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
     if scale.ndim != 1 or not gamma.shape == beta.shape == mean.shape == variance.shape:
         return Declined("has parameters that are no vectors of one length")
     columns = (-1,) + (1,) * (rank - 2)
-    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), (np.abs(mean) + sigma).reshape(columns))
+    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
 
 
 def _epsilon(value: ir.Value | None) -> float:
