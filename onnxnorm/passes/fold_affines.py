@@ -13,7 +13,19 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm._structure import graphs_within
-from onnxnorm.affine import Declined, Memory, Region, Stuck, affine_of, apply, is_affine, remember_sizes, solve
+from onnxnorm.affine import (
+    AffineNode,
+    Declined,
+    Memory,
+    Region,
+    Stuck,
+    affine_of,
+    apply,
+    is_affine,
+    next_door,
+    remember_sizes,
+    solve,
+)
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["FoldAffines"]
@@ -36,17 +48,28 @@ class FoldAffines(ir.passes.InPlacePass):
         if self._after and not any(rewrite.pass_name in self._after for rewrite in self._journal.rewrites):
             return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
-        modified = False
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
         # an estimate, though, and a model can be made to fool it: there is a limit besides.
         affines = sum(is_affine(node) for graph in _graphs(model) for node in graph)
         self._left = _FOLDS_PER_AFFINE * affines
+        modified = self._to_neighbours(model, facts)
         stuck: dict[ir.Node, frozenset[ir.Node]] = {}
         changed: set[ir.Node] | None = None
         while changed is None or changed:
             changed = self._sweep(model, facts, stuck, changed)
             modified |= bool(changed)
         return ir.passes.PassResult(model, modified)
+
+    def _to_neighbours(self, model: ir.Model, facts: Facts) -> bool:
+        """First the affines that the maker of their input takes up for them alone."""
+        modified = False
+        for graph in _graphs(model):
+            for node in graph:
+                found = affine_of(node, facts) if is_affine(node) else None
+                region = next_door(node, found, facts) if isinstance(found, AffineNode) else None
+                if region is not None and isinstance(found, AffineNode):
+                    modified |= isinstance(self._apply(node, found, region, facts), set)
+        return modified
 
     def _sweep(
         self,
@@ -82,7 +105,6 @@ class FoldAffines(ir.passes.InPlacePass):
 
     def _fold(self, node: ir.Node, facts: Facts, memory: Memory) -> set[ir.Node] | Stuck:
         """The nodes that were changed, or why the affine stays."""
-        op_type = node.op_type
         found = affine_of(node, facts)
         if isinstance(found, Declined):
             self._decline(node, found.reason)
@@ -91,6 +113,10 @@ class FoldAffines(ir.passes.InPlacePass):
         if not isinstance(region, Region):
             self._decline(node, region.reason)
             return region
+        return self._apply(node, found, region, facts)
+
+    def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> set[ir.Node] | Stuck:
+        op_type = node.op_type
         detail = _told(node, region)
         around = _around(region)
         own = node.inputs[found.data]
