@@ -19,6 +19,7 @@ from onnxnorm._structure import graphs_of
 __all__ = ["cause_of", "check_message", "check_structure", "first_line"]
 
 _MAX_DEPTH = 64
+_TYPES = {dtype.value: dtype for dtype in ir.DataType}
 # onnx.proto says which field of TensorProto holds elements of which type; what is not named here is in int32_data.
 _FIELDS = {
     ir.DataType.FLOAT: "float_data",
@@ -145,10 +146,9 @@ def _check_text(texts: Iterable[object], name: str, what: str) -> None:
 
 
 def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
-    try:
-        dtype = ir.DataType(tensor.data_type)
-    except ValueError:
-        raise OnnxNormError(f"{name}: {what} has the unknown element type {tensor.data_type}") from None
+    dtype = _TYPES.get(tensor.data_type)
+    if dtype is None:
+        raise OnnxNormError(f"{name}: {what} has the unknown element type {tensor.data_type}")
     dims = tuple(tensor.dims)
     if any(dim < 0 for dim in dims):
         raise OnnxNormError(f"{name}: {what} has a negative dimension: {list(dims)}; export the model again")

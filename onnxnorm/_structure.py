@@ -209,7 +209,10 @@ class _Writer:
         if place is None or (self._only is not None and name not in self._only):
             if isinstance(tensor, ir.ExternalTensor):
                 tensor = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name, doc_string=tensor.doc_string)
-            ir.serde.serialize_tensor_into(proto, tensor)
+            if isinstance(tensor, ir.serde.TensorProtoTensor) and not tensor.metadata_props:
+                proto.CopyFrom(tensor.raw)
+            else:
+                ir.serde.serialize_tensor_into(proto, tensor)
             if name:
                 proto.name = name
             return
