@@ -1,6 +1,6 @@
 """Models of gigabytes: time against a copy of the file, peak memory, and the same for other tools.
 
-    python bench/large.py [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
+    python -m bench.large [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
 
 Two models are made: one whose every convolution has a BatchNormalization, so that every weight is folded, and one of
 large matrices with RMSNormalization, in which nothing is. Copying is `cp` and then `sync` of the copy, since a result
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from bench.scale import processor_seconds
 
 RIVALS = {
     "onnxsim": "import onnxsim,onnx,sys; m,_=onnxsim.simplify(sys.argv[1]); "
@@ -91,12 +92,6 @@ def make(folder: Path, gigabytes: float, *, folded: bool) -> Path:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10), folder / "model.onnx"
     )
     return folder / "model.onnx"
-
-
-def processor_seconds() -> float:
-    """Of all child processes so far."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def measure(command: list[str], limit: float) -> tuple[float, float, float, int]:
