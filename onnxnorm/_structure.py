@@ -199,6 +199,8 @@ class _Writer:
         elif kind is ir.AttributeType.TENSOR:
             self._tensor(proto.t, value, value.name)
         elif kind is ir.AttributeType.GRAPH:
+            # An empty graph is one too.
+            proto.g.SetInParent()
             self.graph(proto.g, value)
         else:
             for graph in value:
