@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -128,8 +128,12 @@ def transform(
     opset: int | None = None,
     name: str = "the model",
     as_ir: bool = False,
+    on_pass: Callable[[str], None] = lambda name: None,
 ) -> OptimizeResult:
-    """What `optimize` does, to the model itself; `work` is as `load` returns it, and `name` what errors call it."""
+    """What `optimize` does, to the model itself.
+
+    `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
+    """
     names = tuple(DEFAULT if passes is None else passes)
     for each in names:
         if each not in PASSES:
@@ -144,6 +148,7 @@ def transform(
     if opset is not None:
         convert_opset(work, opset, name)
     for each in names:
+        on_pass(each)
         run_pass(PASSES[each](journal, settings), each, work, name)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
 

@@ -199,6 +199,8 @@ class _Writer:
         elif kind is ir.AttributeType.TENSOR:
             self._tensor(proto.t, value, value.name)
         elif kind is ir.AttributeType.GRAPH:
+            # An empty graph is one too.
+            proto.g.SetInParent()
             self.graph(proto.g, value)
         else:
             for graph in value:
@@ -209,7 +211,10 @@ class _Writer:
         if place is None or (self._only is not None and name not in self._only):
             if isinstance(tensor, ir.ExternalTensor):
                 tensor = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name, doc_string=tensor.doc_string)
-            ir.serde.serialize_tensor_into(proto, tensor)
+            if isinstance(tensor, ir.serde.TensorProtoTensor) and not tensor.metadata_props:
+                proto.CopyFrom(tensor.raw)
+            else:
+                ir.serde.serialize_tensor_into(proto, tensor)
             if name:
                 proto.name = name
             return

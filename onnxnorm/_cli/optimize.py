@@ -123,14 +123,14 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._inspect import account
     from onnxnorm._model_io import load
     from onnxnorm._optimize import transform
-    from onnxnorm._report import count_operators, model_size, print_json, status, written_size
+    from onnxnorm._report import count_operators, model_size, print_json, status, steps, written_size
     from onnxnorm.passes import FOLDING
 
     original = load(arguments.input)
     size_before = model_size(arguments.input, original)
     before = count_operators(original)
     passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
-    with status(f"optimizing {arguments.input}"):
+    with steps(f"optimizing {arguments.input}", len(passes)) as advance:
         result, records = account(
             original,
             lambda model: transform(
@@ -141,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
                 freeze_inputs=arguments.freeze_inputs,
                 workspace=Path(arguments.output).parent,
                 name=arguments.input,
+                on_pass=advance,
             ),
         )
     proof = _prove(result, arguments) if arguments.verify else None

@@ -114,7 +114,9 @@ def padding_of(node: ir.Node, facts: Facts) -> tuple[Axis, ...] | None:
         if any(each is not None and known is None for each, known in zip(node.inputs[1:], operands, strict=False)):
             return None
         amounts, filling, places = operands
-        pads = None if amounts is None else [int(amount) for amount in amounts]
+        pads = None if amounts is None or amounts.ndim != 1 else [int(amount) for amount in amounts]
+        if filling is not None and filling.size != 1:
+            return None
         value = 0.0 if filling is None else float(filling.item())
         axes = tuple(range(rank)) if places is None else tuple(int(axis) % rank for axis in places)
     if pads is None or value != 0.0 or np.any(np.asarray(pads) < 0) or len(pads) != 2 * len(axes):

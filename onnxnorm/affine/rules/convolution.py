@@ -228,6 +228,8 @@ def _edited(
         inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
     bias, has_bias = site.bias64(at), site.input(at) is not None
+    if bias is not None and bias.shape != (outputs,):
+        return Declined("has a bias of another length than its output has channels")
     if has_bias and bias is None:
         inputs.append(at)
         demands += _demanded(site, at, Gauge.new(ChannelAffine.of(after, shift, 1)))

@@ -88,6 +88,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
             return Declined(f"has a {name} that is not constant")
         parameters.append(np.asarray(array, np.float64))
     gamma, beta, mean, variance = parameters
+    if not gamma.shape == beta.shape == mean.shape == variance.shape:
+        return Declined("has parameters that are no vectors of one length")
     assert node.inputs[0] is not None
     rank = facts.rank(node.inputs[0]) or facts.rank(node.outputs[0])
     if rank is None or rank < 2:
@@ -107,7 +109,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         if scale.ndim != rank - 1:
             return Declined("has per-activation statistics of another rank than its input")
         return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
-    if scale.ndim != 1 or not gamma.shape == beta.shape == mean.shape == variance.shape:
+    if scale.ndim != 1:
         return Declined("has parameters that are no vectors of one length")
     columns = (-1,) + (1,) * (rank - 2)
     return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
