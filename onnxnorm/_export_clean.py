@@ -15,11 +15,12 @@ import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common
 
+from onnxnorm._export_trace import SCOPES
+
 __all__ = ["clean"]
 
 _LAYOUT_OPS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-_SCOPES = "pkg.torch.onnx.name_scopes"
-_KEPT_METADATA = frozenset({_SCOPES, "pkg.torch.onnx.class_hierarchy"})
+_KEPT_METADATA = frozenset({SCOPES, "pkg.torch.onnx.class_hierarchy"})
 
 # Folding makes no file larger by more than a small table; otherwise weights of any size are folded.
 _LARGEST_GROWTH = 2**14
@@ -164,7 +165,7 @@ def _name_nodes(graph: ir.Graph) -> None:
 def _module_of(node: ir.Node) -> str:
     """The exporter's note reads "['', 'layer1', 'layer1.0', 'relu']": modules from the root, then the operator."""
     try:
-        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
     except (SyntaxError, ValueError):
         return ""
     module = scopes[-2] if isinstance(scopes, list) and len(scopes) >= 2 else ""
@@ -181,5 +182,7 @@ def _drop_notes(model: ir.Model) -> None:
             value.metadata_props.clear()
         if node.op_type == "BatchNormalization":
             node.attributes.pop("momentum", None)
+            if node.attributes.get_int("training_mode", 0) == 0:
+                node.attributes.pop("training_mode", None)
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         value.metadata_props.clear()

@@ -125,7 +125,7 @@ def _difference(
             _warn(f"{case.where}, {found}: whether that is rounding cannot be told without a float64 evaluation")
         return ""
     try:
-        exact_want = _outputs(copy.deepcopy(module).double(), _in_double(case))
+        exact_want = _outputs(_double(module), _in_double(case))
     except Exception:
         # A module that knows its own type alone: a mistake exceeds what rounding does to the exported model itself.
         found = found and _compare(got, want, [_ROUNDINGS * each for each in _distances(got, exact)])
@@ -137,7 +137,7 @@ def _difference(
 def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluator, reason: str) -> None:
     try:
         got = evaluator.run(_tensors((case.positional, case.named)))
-        want = _outputs(copy.deepcopy(module).double(), _in_double(case))
+        want = _outputs(_double(module), _in_double(case))
     except Exception as error:
         _warn(f"{reason}, and it was not compared with the module in float64 either ({error})")
         return
@@ -150,6 +150,17 @@ def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluat
         raise OnnxNormError(
             f"{type(module).__name__}: the exported model computes something else than the module: {found}"
         )
+
+
+def _double(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy in double precision. Tensors that hooks have computed, such as old weight norm's, cannot be copied."""
+    memo = {
+        id(tensor): tensor.detach().clone()
+        for part in module.modules()
+        for tensor in part.__dict__.values()
+        if isinstance(tensor, torch.Tensor) and not tensor.is_leaf
+    }
+    return copy.deepcopy(module, memo).double()
 
 
 def _half_slack(own: Sequence[_Array], exact: Sequence[_Array]) -> list[float] | None:
