@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -28,8 +28,11 @@ _ANY_SIZE = 2**62
 _GROWING_OPS = frozenset({"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"})
 
 
-def clean(model: ir.Model) -> None:
-    """Tidy a freshly exported model: see the functions below, one for each step."""
+def clean(model: ir.Model, between: Callable[[ir.Model], object] = lambda model: None) -> None:
+    """Tidy a freshly exported model: see the functions below, one for each step.
+
+    `between` may change the graph once its constants are folded and its shapes known, before nodes get their names.
+    """
     origins = _views_of_initializers(model.graph)
     _make_reshapes_constant(model.graph)
     onnxscript.optimizer.fold_constants(
@@ -40,6 +43,7 @@ def clean(model: ir.Model) -> None:
     _separate_outputs(model.graph)
     common.RemoveUnusedNodesPass()(model)
     common.ShapeInferencePass()(model)
+    between(model)
     _give_back_names(model.graph, origins)
     _name_outputs(model.graph)
     _name_nodes(model.graph)

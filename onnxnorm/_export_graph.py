@@ -41,7 +41,8 @@ def graph_of(module: torch.nn.Module, arguments: _export_trace.Arguments, export
     plain = _export_plain.plain(module)
     by = _by_script if exporter == "torchscript" else _by_dynamo
     exported = by(plain, arguments, opset)
-    _export_clean.clean(exported.model)
+    # Before constants are folded a frozen BatchNorm can be told from any other affine; afterwards shapes are known.
+    _export_clean.clean(exported.model, _raise)
     _export_plain.name_parameters(exported.model.graph, module)
     return exported
 

@@ -212,8 +212,8 @@ def test_a_wrong_epsilon_of_a_half_module_is_seen(exporter, monkeypatch):
 
     right = _export_clean.clean
 
-    def wrong(model):
-        right(model)
+    def wrong(model, *between):
+        right(model, *between)
         for node in model.graph:
             if "epsilon" in node.attributes:
                 node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 2e-2)
