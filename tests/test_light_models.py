@@ -45,7 +45,7 @@ def test_light_model_is_optimized_and_verified(path: Path) -> None:
 
 
 # From the architectures: a DenseNet-121 has one normalization at its stem, two in each of 6 + 12 + 24 + 16 layers, one
-# in each of three transitions and one at its end; Inception v2 is BN-Inception with 69 convolutions; a ResNet-50 has its
+# in each of three transitions and one at its end; Inception v2 is BN-Inception with 69 convolutions; a ResNet-50 has a
 # stem, three in each of 16 blocks, and four shortcuts; ShuffleNet its stem and three in each of 16 units.
 EXPECTED = {
     "light_bvlc_alexnet": {"LRN (inter-channel)": 2},
