@@ -94,6 +94,9 @@ class Recognize(ir.passes.InPlacePass):
                     if isinstance(answer, Near):
                         text = f"looks like {_with_article(answer.kind)}, but {answer.reason}"
                     node = found.root.producer()
+                    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+                        # It goes when the graph is cleaned, and what is said about it with it.
+                        node = node.inputs[0].producer()
                     assert node is not None
                     self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
                     return

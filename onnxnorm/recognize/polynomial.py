@@ -128,6 +128,18 @@ class Poly:
     def floor(self, least: float) -> Poly:
         return self._wrapped(Floor(self, least))
 
+    def ceiling(self, most: float) -> Poly:
+        """min(c * a ** -e, most), for positive c and e and a base that is never negative: a is held from below."""
+        if len(self.terms) == 1 and most > 0:
+            ((monomial, coefficient),) = self.terms.items()
+            if len(monomial) == 1 and coefficient.size == 1 and coefficient.item() > 0:
+                ((atom, exponent),) = monomial
+                base = Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
+                if exponent < 0 and _never_negative(atom, 1.0):
+                    least = float((most / coefficient.item()) ** (1 / exponent))
+                    return base.floor(least).power(exponent).scaled(coefficient)
+        raise Unreadable("a bound from above")
+
     def _wrapped(self, atom: Atom) -> Poly:
         return Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
 

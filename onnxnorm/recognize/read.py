@@ -96,6 +96,13 @@ def _maximum(site: ReadSite) -> Form:
     return site.form(own).map(lambda poly: poly.floor(site.number(1 - own)))
 
 
+def _minimum(site: ReadSite) -> Form:
+    if len(site.node.inputs) != 2:
+        raise Unreadable("a minimum of several values")
+    own = 0 if site.value(0) in site.forms else 1
+    return site.form(own).map(lambda poly: poly.ceiling(site.number(1 - own)))
+
+
 def _clip(site: ReadSite) -> Form:
     if site.opset < 11:
         least, most = site.real("min", -np.inf), site.real("max", np.inf)
@@ -186,6 +193,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "Identity": _same,
         "Max": _maximum,
         "Mean": _mean_of_operands,
+        "Min": _minimum,
         "Mul": _folded(Poly.__mul__),
         "Neg": _negated,
         "Pow": _pow,

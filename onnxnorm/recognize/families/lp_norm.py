@@ -33,8 +33,8 @@ def lp_norm(found: Found) -> Answer:
         if None in extents:
             return None
         count = float(math.prod(extent for extent in extents if extent is not None)) ** (1 / p)
-    # x / length = x / (mean ** (1/p) * count ** (1/p)); under a bound the count stays where it is.
-    scale = quotient.scale * (1 if statistic.least is not None else count)
+    # x / length = x / (mean ** (1/p) * count ** (1/p))
+    scale = quotient.scale * statistic.factor * count
     if np.any(quotient.shift) or not np.allclose(scale, 1, rtol=1e-7, atol=0):
         return None
     axes = sorted(statistic.axes)
