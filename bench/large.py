@@ -1,10 +1,12 @@
 """Models of gigabytes: time against a copy of the file, peak memory, and the same for other tools.
 
-    python bench/large.py [--gigabytes 3.6] [--folder FOLDER] [--rivals]
+    python bench/large.py [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
 
 Two models are made: one whose every convolution has a BatchNormalization, so that every weight is folded, and one of
 large matrices with RMSNormalization, in which nothing is. Copying is `cp` and then `sync` of the copy, since a result
-is not there before it is on the disk; `cp` alone is printed too. Peak memory is resident memory that is no mapped file.
+is not there before it is on the disk; `cp` alone is printed too. Before each run the file is copied once more, and the
+best of the rounds counts: a virtual machine that gave free memory back to its host takes several times as long for the
+first write to it, whoever writes. Peak memory is resident memory that is no mapped file.
 Rivals that are not installed are left out; one that fails or takes longer than ten times the copy is said to.
 """
 
@@ -118,6 +120,17 @@ def measure(command: list[str], limit: float) -> tuple[float, float, int]:
     return time.perf_counter() - start, peak / 1000, process.returncode
 
 
+def best_of(rounds: int, command: list[str], limit: float, model: Path, out: Path) -> tuple[float, float, int]:
+    """As `measure`: the shortest time and the highest peak; one round where it fails."""
+    found = []
+    while len(found) < rounds and not any(code for _, _, code in found):
+        copy_times(model, out)
+        out.mkdir()
+        found.append(measure(command, limit))
+        shutil.rmtree(out)
+    return min(seconds for seconds, _, _ in found), max(peak for _, peak, _ in found), found[-1][2]
+
+
 def copy_times(model: Path, folder: Path) -> tuple[float, float]:
     folder.mkdir()
     start = time.perf_counter()
@@ -133,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=3.6)
     parser.add_argument("--folder", type=Path, help="where there is room for three times that")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -142,7 +156,8 @@ def main() -> None:
         for folded in (True, False):
             model = make(folder / "model", arguments.gigabytes, folded=folded)
             os.sync()
-            copied, synced = copy_times(model, folder / "copy")
+            copies = [copy_times(model, folder / "copy") for _ in range(arguments.rounds)]
+            copied, synced = (min(times) for times in zip(*copies, strict=True))
             kind = "every weight folded" if folded else "no weight folded"
             print(f"{kind}: {model.with_name('model.onnx.data').stat().st_size / 1e9:.2f} GB", flush=True)
             print(f"  {'cp':24} {copied:6.1f} s      (with sync {synced:.1f} s)", flush=True)
@@ -158,12 +173,10 @@ def main() -> None:
                     for name, code in RIVALS.items()
                 }
             for tool, command in runs.items():
-                out.mkdir()
-                seconds, peak, code = measure(command, limit=10 * max(synced, 30.0))
+                seconds, peak, code = best_of(arguments.rounds, command, 10 * max(synced, 30.0), model, out)
                 result = "" if code == 0 else f"  failed (exit code {code})"
                 ratios = f"{seconds / copied:5.2f} x cp  {seconds / synced:5.2f} x cp with sync"
                 print(f"  {tool:24} {seconds:6.1f} s  {ratios}  {peak:7.0f} MB{result}", flush=True)
-                shutil.rmtree(out)
             shutil.rmtree(folder / "model")
 
 

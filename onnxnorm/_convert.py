@@ -7,7 +7,6 @@ import logging
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
-from onnxscript.version_converter import ConvertVersionPass
 
 from onnxnorm._errors import OnnxNormError
 
@@ -29,6 +28,9 @@ def convert_opset(model: ir.Model, opset: int, name: str) -> None:
     present = model.opset_imports.get("", 0)
     if present == opset:
         return
+    # Imported when it is needed: it takes longer than optimizing most models.
+    from onnxscript.version_converter import ConvertVersionPass
+
     if (model.ir_version or 0) < 4 and opset >= 9:
         # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
         RemoveInitializersFromInputsPass()(model)

@@ -52,6 +52,7 @@ class OptimizeResult:
         external_data: bool | None = None,
         shard_size: int | None = None,
         share_data: bool = False,
+        safetensors: bool = False,
     ) -> None:
         """Write the whole result to `path`, or leave what is there untouched.
 
@@ -60,11 +61,19 @@ class OptimizeResult:
             external_data: weights in a second file, `path` with `.data` behind; by default where they exceed 2 GB.
             shard_size: weights in several files of at most that many bytes.
             share_data: weights that are as they were stay in the data files of the original, beside which `path` lies.
+            safetensors: weights in a second file, or in several, of that format: `path` with `.safetensors` behind.
 
         Raises:
             OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
         """
-        _model_io.save(self._model, path, external_data=external_data, shard_size=shard_size, share_data=share_data)
+        _model_io.save(
+            self._model,
+            path,
+            external_data=external_data,
+            shard_size=shard_size,
+            share_data=share_data,
+            safetensors=safetensors,
+        )
 
 
 def optimize(

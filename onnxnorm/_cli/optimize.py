@@ -91,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--external-data", action="store_true", help="write the weights to a second file, out.onnx.data"
     )
     parser.add_argument(
+        "--safetensors",
+        action="store_true",
+        help="write the weights to out.onnx.safetensors, a file of that format",
+    )
+    parser.add_argument(
         "--shard-size", type=size, metavar="SIZE", help="write the weights to files of at most this size, such as 2GB"
     )
     parser.add_argument(
@@ -145,6 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
             external_data=arguments.external_data or None,
             shard_size=arguments.shard_size,
             share_data=arguments.share_data,
+            safetensors=arguments.safetensors,
         )
     outcome = _Outcome(
         input=arguments.input,
@@ -177,6 +183,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         "--no-verify": not arguments.verify,
         "--freeze-inputs": arguments.freeze_inputs,
         "--external-data": arguments.external_data,
+        "--safetensors": arguments.safetensors,
         "--share-data": arguments.share_data,
     }
     return options + [flag for flag, given in flags.items() if given]

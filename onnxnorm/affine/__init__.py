@@ -6,6 +6,7 @@ from onnxnorm.affine.region import Region
 from onnxnorm.affine.rewrite import apply
 from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
 from onnxnorm.affine.site import Declined
+from onnxnorm.affine.sizes import remember_sizes
 from onnxnorm.affine.solve import Stuck, solve
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "affine_of",
     "apply",
     "is_affine",
+    "remember_sizes",
     "solve",
 ]

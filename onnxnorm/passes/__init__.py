@@ -45,8 +45,10 @@ PASSES: Mapping[str, PassMaker] = {
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
     "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING),
-    "merge_convolutions": lambda journal, settings: MergeBranches(journal, Family.CONVOLUTION),
-    "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
+    "merge_convolutions": lambda journal, settings: MergeBranches(journal, "merge_convolutions", Family.CONVOLUTION),
+    "merge_products": lambda journal, settings: MergeBranches(
+        journal, "merge_products", Family.PRODUCT, Family.LEFT_PRODUCT
+    ),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),
     "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm._op_check import DEFAULTS, DOMAIN
+from onnxnorm._structure import graphs_within
 from onnxnorm._targets import Target
 from onnxnorm.passes import lrn_forms
 from onnxnorm.passes.journal import Journal
@@ -75,7 +76,10 @@ class Accelerate(ir.passes.InPlacePass):
 
 def _lrn_nodes(model: ir.Model) -> list[ir.Node]:
     return [
-        node for graph in model.graphs() for node in graph if node.op_type == "LRN" and node.domain in ("", "ai.onnx")
+        node
+        for graph in graphs_within(model.graph)
+        for node in graph
+        if node.op_type == "LRN" and node.domain in ("", "ai.onnx")
     ]
 
 

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.affine import Declined, Memory, Region, Stuck, affine_of, apply, is_affine, solve
+from onnxnorm._structure import graphs_within
+from onnxnorm.affine import Declined, Memory, Region, Stuck, affine_of, apply, is_affine, remember_sizes, solve
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["FoldAffines"]
@@ -92,10 +93,13 @@ class FoldAffines(ir.passes.InPlacePass):
             return region
         detail = _told(node, region)
         around = _around(region)
+        own = node.inputs[found.data]
         refused = apply(region, facts)
         if refused is not None:
             self._decline(node, refused)
             return Stuck(refused, 0)
+        if own is not None:
+            remember_sizes(region, own, found.spread)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
         self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return around
@@ -110,8 +114,7 @@ def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
     # The portable bodies of our own operators are as they should be.
     bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     for graph in (model.graph, *bodies):
-        yield graph
-        yield from graph.subgraphs()
+        yield from graphs_within(graph)
 
 
 def _around(region: Region) -> set[ir.Node]:

@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts, subgraphs_of
+from onnxnorm._structure import graphs_within
 from onnxnorm.passes.journal import Journal
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
@@ -140,7 +141,7 @@ def _settle_casts(graph: ir.Graph) -> bool:
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
-    yield from model.graphs()
+    yield from graphs_within(model.graph)
     yield from (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
 
 

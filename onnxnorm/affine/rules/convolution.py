@@ -27,8 +27,10 @@ __all__ = ["conv", "conv_transpose"]
 _NO_INVERSE = "would have to undo a scale of zero"
 _PADDED = "pads its input with zeros, and a shift before zero padding is not the same after it"
 _OVERLAPS = "adds up overlapping windows, so a shift before it is not one shift after it"
-# Multiply-adds that a shift for every place may take to compute.
+# Multiply-adds that a shift for every place may take to compute: one of the same shift all over the input, which the
+# border alone changes, and one that differs from place to place, where the next question may ask for as much again.
 _MAX_WORK = 2**30
+_MAX_WORK_EVERYWHERE = 2**24
 
 
 def conv(site: Site) -> Answer:
@@ -117,6 +119,8 @@ def _shift_of_output(
         return refused
     if uniform:
         return _uniform(shift, weight, group, placed, transposed=transposed)
+    if math.prod(placed.results) * weight.size > _MAX_WORK_EVERYWHERE:
+        return refused
     if shift.shape[2:] != placed.extents:
         shift = np.broadcast_to(shift, (*shift.shape[:2], *placed.extents))
     return _everywhere(shift, weight, group, placed, transposed=transposed)
@@ -189,8 +193,12 @@ def _edited(
     rank = len(site.shape_in(1) or ())
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
-    per_group = columns.reshape(group, 1, -1)
-    factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
+    # What is the same for all columns stays one column: weights are large.
+    per_group = columns[:1].reshape(1, 1, 1) if np.all(columns == columns[0]) else columns.reshape(group, 1, -1)
+    if group == 1:
+        factors = per_group[0]
+    else:
+        factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
     factors = (factors * rows[:, None]).reshape(len(rows), -1, *(1,) * (rank - 2))
     demands: Demands = ()
     inputs: list[int | Constant | None] = [0, 1]
@@ -201,7 +209,7 @@ def _edited(
     elif site.gauge_in(1) is not None:
         return Declined("takes it for a weight")
     elif not scaled.is_identity:
-        compute = partial(Scaling, weight, factors)
+        compute = partial(Scaling, weight, scaled.any.scale)
         inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
     bias, has_bias = site.bias64(2), site.input(2) is not None
