@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
-import onnx.checker
-import onnx.version_converter
 
 from onnxnorm import _model_io
 from onnxnorm._errors import OnnxNormError, OnnxNormWarning
@@ -22,13 +20,6 @@ __all__ = ["export"]
 
 EXPORTERS = ("dynamo", "torchscript")
 OLDEST_OPSET = 13
-
-# The oldest opset that PyTorch's dynamo exporter writes by itself; what is older is converted.
-_EXPORTER_OPSET = 18
-
-# Operators that the version converter cannot take back, though in the form written here they never changed.
-_SAME_AT_ANY_OPSET = ("BatchNormalization", "Identity")
-_SET_ASIDE = "onnxnorm.unchanged"
 
 
 def export(
@@ -61,8 +52,8 @@ def export(
             GroupNormalization for each channel, which onnxruntime runs from 1.20; 23 where the module has an RMSNorm
             (RMSNormalization; onnxruntime from 1.23). Below those, a GroupNorm is a reshaped InstanceNormalization
             with Mul and Add, an RMSNorm is written out.
-            Below 18 what dynamo writes is converted by onnx's version converter, which does not know every operator;
-            torchscript writes old opsets itself.
+            Below 18 what dynamo writes is converted, which not every operator can be; torchscript writes old opsets
+            itself.
         fold: move the BatchNormalizations into their neighbours as well, as `onnxnorm.fold` does.
         verify: run model and module on `args`, and on longer inputs along the open axes, and compare.
         exporter: which of PyTorch's exporters reads the module: "dynamo", or "torchscript", the older one, which runs
@@ -126,43 +117,20 @@ def _check_opset(opset: object, exporter: str) -> None:
 def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
     """The model in one message, at the opset asked for, with the bodies of the custom operators it uses."""
     from onnxnorm import _ops
+    from onnxnorm._convert import convert_opset
 
     model.graph.name = name
-    proto = _model_io.to_proto(model)
     reached = model.opset_imports.get("", opset)
     if reached < opset:
         raise OnnxNormError(f"PyTorch's exporter reaches opset {reached}, not {opset}: ask for that, or for none")
     if reached > opset:
-        proto = _converted(proto, opset, name)
+        try:
+            convert_opset(model, opset, name)
+        except OnnxNormError as error:
+            raise OnnxNormError(f'{error}; exporter="torchscript" writes old opsets itself') from error
+    proto = _model_io.to_proto(model)
     _ops.attach_bodies(proto)
     return proto
-
-
-def _converted(proto: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
-    for node in proto.graph.node:
-        # New in opset 18, where it stands for its default; the converter would leave it in place.
-        kept = [a for a in node.attribute if not (a.name == "noop_with_empty_axes" and a.i == 0)]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        if node.op_type in _SAME_AT_ANY_OPSET and not node.domain:
-            node.domain = _SET_ASIDE
-    proto.opset_import.add(domain=_SET_ASIDE, version=1)
-    try:
-        converted = onnx.version_converter.convert_version(proto, opset)
-        for node in converted.graph.node:
-            if node.domain == _SET_ASIDE:
-                node.domain = ""
-        imports = [i for i in converted.opset_import if i.domain != _SET_ASIDE]
-        del converted.opset_import[:]
-        converted.opset_import.extend(imports)
-        onnx.checker.check_model(converted)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OnnxNormError(
-            f"{name} has no form at opset {opset} that onnx's version converter knows ({reason}); "
-            f'ask for opset {_EXPORTER_OPSET} or later, or for exporter="torchscript"'
-        ) from error
-    return converted
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._casts import settle_casts
 from onnxnorm._facts import Facts, subgraphs_of
 from onnxnorm._structure import graphs_within
 from onnxnorm.passes.journal import Journal
@@ -45,7 +46,7 @@ class Recognize(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False
         for graph in _graphs(model):
-            modified |= _settle_casts(graph)
+            modified |= settle_casts(graph)
         facts = Facts(model)
         for graph in _graphs(model):
             holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
@@ -119,25 +120,6 @@ class Recognize(ir.passes.InPlacePass):
 
 def _with_article(kind: str) -> str:
     return f"{'an' if kind.startswith(('Inst', 'LRN', 'Lp', 'RMS')) else 'a'} {kind}"
-
-
-def _settle_casts(graph: ir.Graph) -> bool:
-    """A CastLike whose type is known is a Cast, so that what it makes of a constant is a constant.
-
-    PyTorch's dynamo exporter writes one around every number.
-    """
-    modified = False
-    for node in graph:
-        if node.op_type != "CastLike" or node.domain not in ("", "ai.onnx") or len(node.inputs) != 2:
-            continue
-        like = node.inputs[1]
-        if like is None or like.dtype is None:
-            continue
-        node.op_type = "Cast"
-        node.attributes["to"] = ir.AttrInt64("to", int(like.dtype))
-        node.resize_inputs(1)
-        modified = True
-    return modified
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
