@@ -16,10 +16,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from onnxnorm._casts import settle_casts
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._op_check import DOMAIN
 from onnxnorm._targets import Target
+from onnxnorm._types import settle_casts, type_string
 from onnxnorm.passes.infer_shapes import infer_shapes
 from onnxnorm.passes.journal import Journal
 
@@ -236,13 +236,9 @@ def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
             if value is None or value.type is None:
                 continue
             types = parameters[min(index, len(parameters) - 1)].types
-            if not isinstance(value.type, ir.TensorType) or f"tensor({_text(value.type.dtype)})" not in types:
+            if not isinstance(value.type, ir.TensorType) or type_string(value.type.dtype) not in types:
                 return False
     return True
-
-
-def _text(dtype: ir.DataType) -> str:
-    return {"FLOAT": "float", "DOUBLE": "double"}.get(dtype.name, dtype.name.lower())
 
 
 @cache

@@ -15,7 +15,7 @@ import numpy as np
 from onnxnorm import reference
 from tests.affine.support import Builder
 
-__all__ = ["SPELLINGS", "Net", "Spelling"]
+__all__ = ["IMAGE", "SPELLINGS", "Net", "Spelling"]
 
 EPSILON = 1e-3
 
@@ -442,7 +442,8 @@ def _frozen_batch_norm(net: Net, x: str, *, tall: bool = False) -> str:
 
 
 IMAGE, TOKENS = (2, 4, 3, 5), (2, 3, 6)
-SINCE_17, SINCE_7 = (17, 18, 21, 23), (9, 13, 18, 23)
+SINCE_17 = (17, 18, 19, 20, 21, 22, 23)
+SINCE_7 = (9, 11, 13, 15, *SINCE_17)
 
 SPELLINGS: tuple[Spelling, ...] = (
     Spelling("TorchScript LayerNorm", _layer_norm(), TOKENS, "LayerNormalization", layer_norm_formula, SINCE_17,

@@ -1,10 +1,10 @@
-"""CastLike takes its type from a value; where that is known it is a Cast."""
+"""Types of tensors: CastLike takes one from a value, definitions of operators name them."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["settle_casts"]
+__all__ = ["settle_casts", "type_string"]
 
 
 def settle_casts(graph: ir.Graph) -> bool:
@@ -24,3 +24,8 @@ def settle_casts(graph: ir.Graph) -> bool:
         node.resize_inputs(1)
         modified = True
     return modified
+
+
+def type_string(dtype: ir.DataType) -> str:
+    """As ONNX's definitions of operators name the type of a tensor, such as "tensor(float)"."""
+    return f"tensor({dtype.name.lower()})"
