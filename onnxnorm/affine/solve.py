@@ -37,7 +37,7 @@ from onnxnorm.affine.rules.sources import AffineNode, elements_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
 from onnxnorm.affine.sizes import size_of
 
-__all__ = ["Stuck", "solve"]
+__all__ = ["Stuck", "next_door", "solve"]
 
 # A region may span a whole network; beyond this many questions to rules it costs more than it can bring.
 _MAX_QUESTIONS = 1000
@@ -121,6 +121,17 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     if best is not None:
         return replace(best, reason=farthest.reason)
     return replace(farthest, touched=frozenset(search.touched))
+
+
+def next_door(node: ir.Node, found: AffineNode, facts: Facts) -> Region | None:
+    """The region where whoever makes the input of `node`, for it alone, takes the affine up; None where that is not so.
+
+    It needs no freedom that another affine could use. Affines that go this way should do so before others come by on a
+    longer way: what those leave with them could not follow.
+    """
+    value = node.inputs[found.data]
+    assert value is not None
+    return _next_door(_Search(node, found, facts, Memory()), value)
 
 
 def _next_door(search: _Search, value: ir.Value) -> Region | None:
