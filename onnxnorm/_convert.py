@@ -1,6 +1,6 @@
 """A model at another opset, by the libraries that convert: onnxscript's converter, and onnx's where that knows more.
 
-Downwards they know few operators; what needs no conversion is kept from them (`_convert_down`).
+Downwards they know few operators, and some wrongly: there each node is looked at by itself (`_convert_down`).
 """
 
 from __future__ import annotations
@@ -35,28 +35,20 @@ def convert_opset(model: ir.Model, opset: int, name: str) -> None:
         # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
         RemoveInitializersFromInputsPass()(model)
         model.ir_version = 4
-    left: list[tuple[str, str | None]] = []
     if opset < present:
-        from onnxnorm import _convert_down
+        from onnxnorm._convert_down import convert_down
 
-        left = [(node.op_type, node.name) for node in _convert_down.settle(model, opset, name)]
-        if not left:
-            model.graph.opset_imports[""] = opset
-            _convert_down.unsettle(model, name)
-            return
+        convert_down(model, opset, name)
+        return
     try:
         run_converters(model, opset)
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {reason}") from error
     if model.opset_imports.get("", 0) != opset:
-        shown = ", ".join(f"{op_type} {node!r}" for op_type, node in left[:3]) + (", ..." if len(left) > 3 else "")
-        which = f"among {shown} is one that no converter knows" if left else "no converter knows all of its operators"
-        raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {which}")
-    if opset < present:
-        from onnxnorm import _convert_down
-
-        _convert_down.unsettle(model, name)
+        raise OnnxNormError(
+            f"{name} cannot be converted from opset {present} to {opset}: no converter knows all of its operators"
+        )
     model.ir_version = max(model.ir_version or 0, _IR_VERSIONS.get(opset, 10))
 
 

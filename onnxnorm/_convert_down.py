@@ -1,9 +1,11 @@
-"""A model at an older opset than its own: what means the same there stays, the rest is the converters' work.
+"""A model at an older opset than its own, node by node.
 
-The converter of the package onnx knows few operators on the way down. Most need no conversion: between two versions
-nothing but the types of tensors grew, or an attribute came that the node leaves at its default. `_REWORDED` lists the
-steps at which only the words of the definition changed, or what it lets in; at every other step the two definitions
-have to read the same. Normalizations that the older opset has not are written out.
+The converters of the libraries know few operators on the way down, and some of those they change to something else
+without a word (a Softmax over an axis that is not the last). Most need no conversion: between two versions nothing but
+the types of tensors grew, or an attribute came that the node leaves at its default. `_REWORDED` lists the steps at
+which only the words of the definition changed, or what it lets in; at every other step the two definitions have to
+read the same. Operands that were attributes become attributes again, normalizations that the older opset has not are
+written out. All else is an error that names the node.
 """
 
 from __future__ import annotations
@@ -16,16 +18,19 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from onnxnorm._convert_plainly import ATTRIBUTES, REDUCTIONS, SOFT, put_plainly
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._facts import Facts
 from onnxnorm._op_check import DOMAIN
 from onnxnorm._targets import Target
 from onnxnorm._types import settle_casts, type_string
 from onnxnorm.passes.infer_shapes import infer_shapes
 from onnxnorm.passes.journal import Journal
+from onnxnorm.passes.lower import Lower
+from onnxnorm.recognize.replace import attach_bodies_in
 
-__all__ = ["settle", "unsettle"]
+__all__ = ["convert_down"]
 
-_ASIDE = "onnxnorm.unchanged"
 _SINCE = {"LayerNormalization": 17, "GroupNormalization": 21, "RMSNormalization": 23}
 _BODIES_SINCE = 15
 
@@ -57,27 +62,24 @@ _REWORDED: dict[str, frozenset[int]] = {
         ("ScatterElements ScatterND", (16, 18)),
         ("Shape", (15,)),
         ("Slice TopK", (11, 13)),
+        ("Split", (18,)),
         ("Squeeze Unsqueeze", (23,)),
         ("Transpose", (21,)),
     )
     for op in ops.split()
 }
 # The same, for nodes whose axes are counted from the front: until then there were no negative ones.
-_COUNTED_FROM_THE_FRONT = frozenset(
-    [
-        "ArgMax", "ArgMin", "Concat", "Flatten", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax",
-        "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Split", "Squeeze", "Unsqueeze",
-    ]
-)  # fmt: skip
+_COUNTED_FROM_THE_FRONT = REDUCTIONS | SOFT | {
+    "ArgMax", "ArgMin", "Concat", "Flatten", "Split", "Squeeze", "Unsqueeze"
+}  # fmt: skip
 _NEGATIVE_SINCE = 11
-_POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 
-def settle(model: ir.Model, opset: int, name: str) -> list[ir.Node]:
-    """Puts aside what stays as it is; gives the nodes that are left to the converters, none of them in a subgraph.
+def convert_down(model: ir.Model, opset: int, name: str) -> None:
+    """Converts in place, to an opset before the model's own.
 
     Raises:
-        OnnxNormError: a node has no form at `opset`.
+        OnnxNormError: a node has no form at `opset` that is known; `model` is then of no use.
     """
     infer_shapes(model)
     _write_out(model, opset)
@@ -89,54 +91,30 @@ def settle(model: ir.Model, opset: int, name: str) -> list[ir.Node]:
         InlinePass()(model)
         model.opset_imports.pop(DOMAIN, None)
     infer_shapes(model)
-    left = []
+    facts, own = Facts(model), model.opset_imports.get("", 0)
     for graph in model.graphs():
         settle_casts(graph)
         for node in graph:
-            if node.domain not in ("", "ai.onnx"):
-                continue
-            own = _schema(node.op_type, model.opset_imports.get("", 0))
-            goal = _schema(node.op_type, opset)
-            if own is None or goal is None:
-                raise OnnxNormError(f"{name}: {node.op_type} {node.name!r} has no form at opset {opset}")
-            if _stays(node, opset, own.since_version):
-                node.domain = _ASIDE
-            elif node.op_type in _POOLS and _rounds_up(node):
-                # At the border windows were counted in another way, which the converters pass over.
-                raise OnnxNormError(f"{name}: {node.op_type} {node.name!r} with ceil_mode has no form at opset {opset}")
-            elif graph is not model.graph:
-                raise OnnxNormError(
-                    f"{name}: {node.op_type} {node.name!r}, inside a subgraph, is not converted to opset {opset}"
-                )
-            else:
-                _drop_defaults(node, own, goal)
-                left.append(node)
-    model.opset_imports[_ASIDE] = 1
-    return left
-
-
-def unsettle(model: ir.Model, name: str) -> None:
-    """Takes back what `settle` put aside; gives this project's operators their bodies at the new opset.
-
-    Raises:
-        OnnxNormError: a converter left a node that the opset does not know in this form.
-    """
-    from onnxnorm.recognize.replace import attach_bodies_in
-
-    for graph in model.graphs():
-        for node in graph:
-            if node.domain == _ASIDE:
-                node.domain = ""
-            elif node.domain in ("", "ai.onnx"):
-                _check(node, model.opset_imports.get("", 0), name)
-    model.opset_imports.pop(_ASIDE, None)
+            if node.domain in ("", "ai.onnx"):
+                _convert(node, own, opset, facts, name)
+    model.graph.opset_imports[""] = opset
     attach_bodies_in(model)
     infer_shapes(model)
 
 
-def _write_out(model: ir.Model, opset: int) -> None:
-    from onnxnorm.passes.lower import Lower
+def _convert(node: ir.Node, own: int, opset: int, facts: Facts, name: str) -> None:
+    present, goal = _schema(node.op_type, own), _schema(node.op_type, opset)
+    if present is not None and goal is not None:
+        put_plainly(node, opset, facts)
+        # A Dropout is an Identity now.
+        present = _schema(node.op_type, own)
+        assert present is not None
+        if _has_attribute_again(node, opset, goal) or _stays(node, opset, present.since_version):
+            return
+    raise OnnxNormError(f"{name}: {node.op_type} {node.name!r} has no form at opset {opset} that is known")
 
+
+def _write_out(model: ir.Model, opset: int) -> None:
     newer = {op: f"has no {op}" for op, since in _SINCE.items() if since > opset}
     knows = opset >= _BODIES_SINCE
     Lower(Journal(), target=Target(f"opset {opset}", "", newer, knows_functions=knows))(model)
@@ -185,31 +163,34 @@ def _stays(node: ir.Node, opset: int, since: int) -> bool:
     return True
 
 
+def _has_attribute_again(node: ir.Node, opset: int, goal: onnx.defs.OpSchema) -> bool:
+    """Whether it is one of the operators that are told their axes or sizes as they were told before."""
+    _, since = ATTRIBUTES.get(node.op_type, ("", 0))
+    if opset >= since or len(node.inputs) != 1:
+        return False
+    if "noop_with_empty_axes" in node.attributes and node.attributes["noop_with_empty_axes"].as_int() == 0:
+        del node.attributes["noop_with_empty_axes"]
+    axis = node.attributes.get("axis")
+    counted = opset >= _NEGATIVE_SINCE or axis is None or axis.as_int() >= 0
+    return counted and all(name in goal.attributes for name in node.attributes) and _lets_in(goal, node)
+
+
 def _rounds_up(node: ir.Node) -> bool:
     ceil = node.attributes.get("ceil_mode")
     return ceil is not None and (ceil.is_ref() or ceil.as_int() != 0)
 
 
 def _is_reworded(node: ir.Node, version: int) -> bool:
-    if node.op_type in _POOLS and _rounds_up(node):
+    if node.op_type in ("AveragePool", "LpPool", "MaxPool") and version > 10 and _rounds_up(node):
+        # At the border windows were counted in another way.
         return False
+    if version == 13 and node.op_type in SOFT:
+        shape, axis = node.inputs[0].shape if node.inputs[0] is not None else None, node.attributes.get("axis")
+        return shape is not None and axis is not None and axis.as_int() == len(shape) - 1
     if version == _NEGATIVE_SINCE and node.op_type in _COUNTED_FROM_THE_FRONT:
         axes = [node.attributes[name] for name in ("axis", "axes") if name in node.attributes]
         return all(n >= 0 for a in axes for n in (a.as_ints() if a.type is ir.AttributeType.INTS else [a.as_int()]))
     return version in _REWORDED.get(node.op_type, ())
-
-
-def _drop_defaults(node: ir.Node, own: onnx.defs.OpSchema, goal: onnx.defs.OpSchema) -> None:
-    """Attributes that came later and stand for their defaults: the converters would leave them in place."""
-    for attribute in list(node.attributes):
-        if attribute not in goal.attributes and _is_default(node, attribute, own):
-            del node.attributes[attribute]
-
-
-def _check(node: ir.Node, opset: int, name: str) -> None:
-    schema = _schema(node.op_type, opset)
-    if schema is None or not _lets_in(schema, node) or any(a not in schema.attributes for a in node.attributes):
-        raise OnnxNormError(f"{name}: {node.op_type} {node.name!r} has no form at opset {opset}")
 
 
 def _is_default(node: ir.Node, name: str, schema: onnx.defs.OpSchema) -> bool:
@@ -233,9 +214,12 @@ def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
         return False
     for parameters, values in ((schema.inputs, node.inputs), (schema.outputs, node.outputs)):
         for index, value in enumerate(values):
+            parameter = parameters[min(index, len(parameters) - 1)]
+            if value is None and parameter.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+                return False
             if value is None or value.type is None:
                 continue
-            types = parameters[min(index, len(parameters) - 1)].types
+            types = parameter.types
             if not isinstance(value.type, ir.TensorType) or type_string(value.type.dtype) not in types:
                 return False
     return True

@@ -15,7 +15,7 @@ import onnxnorm
 from onnxnorm import OnnxNormError
 from onnxnorm._evaluate import evaluate_float64
 
-SHAPE = (2, 4, 6, 5)
+SHAPE, NARROW = (2, 4, 6, 5), (2, 1, 6, 5)
 ONES, FOUR = np.linspace(0.5, 2, 5, dtype=np.float32), np.linspace(0.5, 2, 4, dtype=np.float32)
 Made = tuple[str, list[str], dict[str, np.ndarray], dict[str, Any]]
 
@@ -29,9 +29,13 @@ NODES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, Any], int]] = {
     "GroupNormalization": ("GroupNormalization", {"s": FOUR, "b": FOUR}, {"num_groups": 2}, 21),
     "RMSNormalization": ("RMSNormalization", {"s": ONES}, {}, 23),
     "ReduceMean": ("ReduceMean", {"a": np.array([1])}, {"noop_with_empty_axes": 0}, 21),
+    "ReduceSum": ("ReduceSum", {"a": np.array([-1])}, {"keepdims": 0}, 21),
+    "Squeeze": ("Squeeze", {"a": np.array([1])}, {}, 21),
     "Unsqueeze": ("Unsqueeze", {"a": np.array([1])}, {}, 21),
     "Reshape": ("Reshape", {"r": np.array([2, 4, 30])}, {"allowzero": 0}, 21),
     "Softmax": ("Softmax", {}, {"axis": -1}, 21),
+    "Split": ("Split", {}, {"axis": 2, "num_outputs": 1}, 21),
+    "Dropout": ("Dropout", {}, {}, 21),
     "AveragePool": ("AveragePool", {}, {"kernel_shape": [2, 2]}, 22),
     "Pad": ("Pad", {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, {}, 21),
     "Clip": ("Clip", {"low": np.array(0, np.float32)}, {}, 21),
@@ -43,7 +47,7 @@ NODES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, Any], int]] = {
 
 def model_of(op_type: str, weights: dict[str, np.ndarray], attributes: dict[str, Any], opset: int) -> onnx.ModelProto:
     node = helper.make_node(op_type, ["x", *weights], ["y"], name=f"the_{op_type}", **attributes)
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, NARROW if op_type == "Squeeze" else SHAPE)
     # ONNX infers no shape for this operator.
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE if op_type == "GroupNormalization" else None)
     graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(v, k) for k, v in weights.items()])
@@ -59,7 +63,8 @@ def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     onnx.checker.check_model(result, full_check=True)
     assert [entry.version for entry in result.opset_import if not entry.domain] == [opset]
     assert {entry.domain for entry in result.opset_import} <= {"", "onnxnorm"}
-    feeds = {"x": np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)}
+    shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    feeds = {"x": np.random.default_rng(1).normal(size=shape).astype(np.float32)}
     (want,), (got,) = (evaluate_float64(each, feeds).values() for each in (model, result))
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
     return result
@@ -78,7 +83,11 @@ def test_downwards(name: str, opset: int) -> None:
 
 @pytest.mark.parametrize("opset", [12, 11, 9, 7])
 @pytest.mark.parametrize(
-    "name", ["Relu", "Conv", "BatchNormalization", "LRN", "Unsqueeze", "Transpose", "Add", "Concat"]
+    "name",
+    [
+        *("Relu", "Conv", "BatchNormalization", "LRN", "Unsqueeze", "Transpose", "Add", "Concat", "Softmax", "Dropout"),
+        *("ReduceMean", "Squeeze", "Split"),
+    ],
 )
 def test_far_down(name: str, opset: int) -> None:
     converted(model_of(*NODES[name]), opset)
@@ -94,6 +103,8 @@ def test_far_down(name: str, opset: int) -> None:
         ("AveragePool", {}, {"kernel_shape": [2, 2], "ceil_mode": 1, "strides": [2, 2]}, 22, 18, "'the_AveragePool'"),
         # There were no axes counted from behind.
         ("Concat", {"c": np.ones(SHAPE, np.float32)}, {"axis": -1}, 21, 10, "Concat 'the_Concat'"),
+        # All axes from the second on were one.
+        ("Softmax", {}, {"axis": 1}, 21, 12, "Softmax 'the_Softmax'"),
         # Attributes became inputs.
         ("Clip", {"low": np.array(0, np.float32)}, {}, 21, 10, "Clip 'the_Clip'"),
     ],
@@ -103,6 +114,18 @@ def test_what_has_no_older_form_is_named(
 ) -> None:
     with pytest.raises(OnnxNormError, match=message):
         onnxnorm.optimize(model_of(op_type, weights, attributes, own), passes=(), opset=opset)
+
+
+def test_an_uneven_split_gets_its_sizes_written_down() -> None:
+    nodes = [
+        helper.make_node("Split", ["x"], ["a", "b", "c"], axis=-1, num_outputs=3),
+        helper.make_node("Concat", ["c", "a", "b"], ["y"], axis=3),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in "xy"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    result = converted(model, 13)
+    assert [numpy_helper.to_array(t).tolist() for t in result.graph.initializer] == [[2, 2, 1]]
 
 
 def test_a_type_that_came_later_is_named() -> None:
