@@ -221,7 +221,7 @@ def test_older_opsets_by_conversion():
     # What the older opset has not is written out.
     model = onnxnorm.export(randomized(nn.LayerNorm(4)), x, opset=16)
     assert ops(model)["ReduceMean"] == 2
-    with pytest.raises(OnnxNormError, match=r'HardSwish .* has no form at opset 13; exporter="torchscript"'):
+    with pytest.raises(OnnxNormError, match=r'HardSwish .* no form at opset 13 .*; exporter="torchscript"'):
         onnxnorm.export(nn.Hardswish().eval(), x, opset=13)
 
 
