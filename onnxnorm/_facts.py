@@ -310,7 +310,10 @@ class Facts:
         shape = self.shape(value)
         if shape is not None and math.prod(dim if isinstance(dim, int) else 1 for dim in shape) > _MAX_ELEMENTS:
             return None
-        if node.op_type in _GENERATORS and (shape is None or not all(isinstance(dim, int) for dim in shape)):
+        # Of a vector whose length cannot be foreseen the budget is asked when it is computed.
+        if node.op_type in _GENERATORS and (
+            shape is None or (len(shape) > 1 and not all(isinstance(dim, int) for dim in shape))
+        ):
             return None
         return [operand for operand in node.inputs if operand is not None]
 

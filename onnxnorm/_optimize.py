@@ -95,8 +95,8 @@ def optimize(
         verify: prove the result against the original with `onnxnorm.verify`.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
-        opset: convert the model to this opset first, by the converters of onnxscript and onnx, so that normalizations
-            become the nodes that it has: LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23.
+        opset: convert the model to this opset first, so that normalizations become the nodes that it has:
+            LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
 
     Raises:
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed

@@ -77,6 +77,9 @@ def put_in_place(old: ir.Node, nodes: Iterable[ir.Node], output: ir.Value) -> No
     assert graph is not None
     name = root.name
     for node in nodes:
+        node.metadata_props.update(
+            {key: text for key, text in old.metadata_props.items() if key not in node.metadata_props}
+        )
         graph.insert_before(old, node)
     output.shape, output.type = root.shape, root.type or output.type
     root.replace_all_uses_with(output, replace_graph_outputs=True)
