@@ -160,6 +160,10 @@ class ChannelAffine:
         return " and ".join(parts) or "identity"
 
 
+def _along(array: FloatArray, axis: int, start: int, end: int) -> FloatArray:
+    return array if array.shape[axis] == 1 else array[(slice(None),) * axis + (slice(start, end),)]
+
+
 @dataclass(frozen=True, eq=False)
 class Gauge:
     """How a value of the original graph and its counterpart in the rewritten one hang together.
@@ -234,7 +238,23 @@ class Gauge:
             None if self.to_old is None else self.to_old.map(change),
         )
 
+    def parts(self, axis: int, ends: tuple[int, ...]) -> list[Gauge]:
+        """The gauges of what the value falls into, cut along an axis on which it varies; made once."""
+        key = (axis, ends)
+        if key not in self._parts:
+            self._parts[key] = [
+                self.map(lambda array, start=start, end=end: _along(array, axis, start, end))  # type: ignore[misc]
+                for start, end in zip((0, *ends), ends, strict=False)
+            ]
+        return self._parts[key]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, tuple[int, ...]], list[Gauge]]:
+        return {}
+
     def same_as(self, other: Gauge) -> bool:
+        if self is other:
+            return True
         for mine, theirs in ((self.to_new, other.to_new), (self.to_old, other.to_old)):
             if (mine is None) != (theirs is None):
                 return False

@@ -55,18 +55,8 @@ def _cut(gauge: Gauge, axis: int, extents: Sequence[Dim]) -> list[Gauge] | None:
         return [gauge] * len(extents)
     if not all(isinstance(extent, int) for extent in extents):
         return None
-    ends = np.cumsum([int(extent or 0) for extent in extents])
-    starts = [0, *ends[:-1]]
-    return [
-        gauge.map(lambda array, start=start, end=end: _along(array, axis, start, end))  # type: ignore[misc]
-        for start, end in zip(starts, ends, strict=True)
-    ]
-
-
-def _along(array: FloatArray, axis: int, start: int, end: int) -> FloatArray:
-    if array.shape[axis] == 1:
-        return array
-    return array[tuple(slice(start, end) if i == axis else slice(None) for i in range(array.ndim))]
+    ends = tuple(int(end) for end in np.cumsum([int(extent or 0) for extent in extents]))
+    return gauge.parts(axis, ends)
 
 
 def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge | Declined:
