@@ -17,6 +17,8 @@ __all__ = ["Reader"]
 
 # How far back a linear stretch is followed. Networks have an activation every few nodes.
 _MAX_NODES = 48
+# What a model says of its shapes need not be so.
+_MAX_CHANNELS = 2**24
 # Extents that stand for unknown ones where work is counted.
 _NOMINAL_EXTENT = 32
 _NOMINAL_ROWS = 64
@@ -80,7 +82,11 @@ class Reader:
 
     def _identity(self, source: ir.Value) -> Convolution | None:
         channels = channels_of(source, self.family, self.facts)
-        if channels is None or channel_axis(source, self.family, self.facts) is None:
+        if (
+            channels is None
+            or not 0 <= channels <= _MAX_CHANNELS
+            or channel_axis(source, self.family, self.facts) is None
+        ):
             return None
         return Convolution.identity(channels, (Axis(),) * len(self.extents(source)))
 
