@@ -42,8 +42,7 @@ class ColumnSums {
   }
 
   // Where the columns inside of the tensor of the rows to sum go; all else in their buffer is zero.
-  C* tensor_rows() const { return level(0) + inside_; }
-  int64_t stride() const { return stride_; }
+  StoreSums<C> sink(int64_t row) const { return {level(0) + row * stride_ + inside_, stride_}; }
   int64_t length() const { return length_; }
   int64_t most_rows() const { return most_rows_; }  // a multiple of kGroup
 

@@ -9,7 +9,8 @@ template <class T, class C, Power P>
 class Block {
  public:
   Block(const LrnProblem& p, Scratch& scratch)
-      : p_(p), scratch_(scratch), constants_(constants_of(p)), column_sums_(p.block[2], p.reach[2].width(), scratch) {
+      : p_(p), scratch_(scratch), constants_(constants_of(p)), 
+        column_sums_(p.block[2], p.reach[2].width(), scratch), wide_column_sums_(p.block[2], p.reach[2].width(), scratch) {
     zeros_ = scratch.take_zeros<T>(padded(slab(p)));
     if (!p.reach[0].trivial()) zero_sums_ = scratch.take_zeros<C>(padded(p.size[2]));
   }
@@ -21,7 +22,7 @@ class Block {
       bytes += Scratch::bytes<C>(padded(p.size[2])) + Scratch::bytes<C>(kGroup * padded(slab(p)));
       bytes += window_scratch<C>(n[0], p.block[0], slab(p));
     }
-    bytes += ColumnSums<C>::scratch(p.block[2], n[2]);
+    bytes += ColumnSums<C>::scratch(p.block[2], n[2]) + WideColumnSums<C>::scratch(p.block[2], n[2]);
     return bytes + window_scratch<C>(n[1], p.block[1], p.block[2] + n[2]);
   }
 
@@ -112,16 +113,18 @@ class Block {
   };
 
   // Sums over rows, which then, some rows at a time, are summed over columns and divided by.
+  template <class Columns>
   struct RowReceiver {
     static constexpr bool kOnlyAsked = false;
     Block& block;
-    const ColumnSums<C>& columns;
+    const Columns& columns;
     const T* x;
     T* y;
     int64_t held = 0;
 
-    StoreSums<C> sink(int64_t) const { return {columns.tensor_rows() + held * columns.stride(), columns.stride()}; }
-    void done(int64_t, int count, const StoreSums<C>&) {
+    ONNXNORM_INLINE auto sink(int64_t) const { return columns.sink(held); }
+    template <class Sink>
+    ONNXNORM_INLINE void done(int64_t, int count, const Sink&) {
       held += count;
       if (held == columns.most_rows()) flush();
     }
@@ -160,18 +163,25 @@ class Block {
       RowDivider receiver{*this, x + at, y + at, columns.size()};
       sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
     } else {
-      column_sums_.prepare(columns, larger(p_.reach[2].back - columns.begin, 0));
-      RowReceiver receiver{*this, column_sums_, x + at, y + at};
-      sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
-      if (receiver.held > 0) receiver.flush();
+      if (n < WideColumnSums<C>::kLeast) sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, column_sums_);
+      else sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, wide_column_sums_);
     }
     scratch_.release(mark);
+  }
+
+  template <bool kSquare, class S, class Columns>
+  void sum_slice(const Rows<S>& source, const T* x, T* y, int64_t first, Span rows, Span columns, Span met, Columns& sums) {
+    sums.prepare(columns, larger(p_.reach[2].back - columns.begin, 0));
+    RowReceiver<Columns> receiver{*this, sums, x, y};
+    sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
+    if (receiver.held > 0) receiver.flush();
   }
 
   const LrnProblem& p_;
   Scratch& scratch_;
   Constants<C> constants_;
   ColumnSums<C> column_sums_;
+  WideColumnSums<C> wide_column_sums_;
   bool outside_ = false;
   const T* zeros_ = nullptr;
   const C* zero_sums_ = nullptr;
