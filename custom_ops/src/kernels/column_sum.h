@@ -1,26 +1,28 @@
-// Sums along rows over a sliding window of n columns, without a subtraction: sums of 4, 16, 64 ... columns by doubling
-// twice at a time, and of each as many as the digits of n to the base 4 say.
+// Sums along rows over a sliding window of n columns, n below kWideColumns: of shifted loads, or of sums over four
+// columns as many as fit and single columns for the rest.
 //
-// Several rows are taken at once, each step over all of them: what one step has stored has left the store buffer when the
-// next one loads it at other offsets (a load that spans two stores in flight waits for both).
+// Several rows are taken at once, each step over all of them: what one step has stored has left the store buffer when
+// the next one loads it at other offsets (a load that spans two stores in flight waits for both).
 #pragma once
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
+inline constexpr int64_t kWideColumns = 16;  // the narrowest window that wide_column_sum.h is faster for
+
 template <class C>
 class ColumnSums {
  public:
-  // For up to `most_length` sums over n columns each.
-  ColumnSums(int64_t most_length, int64_t n, Scratch& scratch) : n_(n), level_(level_count(n)) {
+  // For up to `most_length` sums over n columns each. Takes nothing where the window is wide.
+  ColumnSums(int64_t most_length, int64_t n, Scratch& scratch) : n_(n), fours_(n > kDirectColumns) {
+    if (n >= kWideColumns) return;
     bytes_ = ColumnSums::scratch(most_length, n);
     rows_ = reinterpret_cast<C*>(scratch.take<char>(static_cast<int64_t>(bytes_)));
     buffer_ = buffer_elements(most_length, n);
-    int level = level_;
-    int64_t span = int64_t{1} << (2 * level);
-    for (int64_t start = 0; start < n; start += span) {
-      while (span > n - start) span /= 4, --level;
-      from_[terms_] = level;
-      start_[terms_++] = start;
+    for (int64_t start = 0; start < n; ++terms_) {
+      const bool four = fours_ && start + 4 <= n;
+      of_four_[terms_] = four;
+      start_[terms_] = start;
+      start += four ? 4 : 1;
     }
   }
 
@@ -38,20 +40,20 @@ class ColumnSums {
   }
 
   static size_t scratch(int64_t length, int64_t n) {
-    return static_cast<size_t>(1 + level_count(n)) * Scratch::bytes<C>(buffer_elements(length, n));
+    if (n >= kWideColumns) return 0;
+    return (n > kDirectColumns ? 2 : 1) * Scratch::bytes<C>(buffer_elements(length, n));
   }
 
   // Where the columns inside of the tensor of the rows to sum go; all else in their buffer is zero.
-  StoreSums<C> sink(int64_t row) const { return {level(0) + row * stride_ + inside_, stride_}; }
+  StoreSums<C> sink(int64_t row) const { return {rows(false) + row * stride_ + inside_, stride_}; }
   int64_t length() const { return length_; }
   int64_t most_rows() const { return most_rows_; }  // a multiple of kGroup
 
-  // Hands on row[i] + ... + row[i + n - 1] of the first `count` rows: N of them at a time to what `receiver.rows<N>(first)`
-  // makes, until `receiver.done`.
+  // Hands on row[i] + ... + row[i + n - 1] of the first `count` rows: N of them at a time to what
+  // `receiver.rows<N>(first)` makes, until `receiver.done`.
   template <class Receiver>
   void sum(int64_t count, Receiver& receiver) const {
-    int64_t span = 1;
-    for (int l = 0; l < level_; ++l, span *= 4) quadruple(level(l), span, count, level(l + 1));
+    if (fours_) sum_fours(count);
     switch (terms_) {
       case 3: return add<3>(count, receiver);
       case 5: return add<5>(count, receiver);
@@ -62,31 +64,23 @@ class ColumnSums {
 
  private:
   static constexpr int64_t kDirectColumns = 7;  // the widest window that is summed term by term
-  static constexpr int kMostTerms = 3 * 32;
+  static constexpr int kMostTerms = 7;
   static constexpr int64_t kBufferBytes = 4096;
 
   static int64_t stride(int64_t length, int64_t n) { return padded(length + n + 3 * kLanes<float>); }
   static int64_t buffer_elements(int64_t length, int64_t n) {
     return larger(kBufferBytes / static_cast<int64_t>(sizeof(C)), kGroup * stride(length, n));
   }
-  static int level_count(int64_t n) {
-    int levels = 0;
-    if (n > kDirectColumns)
-      for (int64_t span = 4; span < n; span *= 4) ++levels;  // at least two terms are left
-    return levels;
-  }
 
-  // The rows themselves, or the sums over 4^l of their columns.
-  C* level(int l) const { return rows_ + lead_ + l * buffer_; }
+  // The rows themselves, or the sums over four of their columns.
+  C* rows(bool of_four) const { return rows_ + lead_ + (of_four ? buffer_ : 0); }
 
-  void quadruple(const C* from, int64_t span, int64_t rows, C* to) const {
-    const int64_t count = length_ + n_ - 4 * span;
-    for (int64_t row = 0; row < rows; ++row, from += stride_, to += stride_) {
-      for (int64_t i = 0; i < count; i += kLanes<C>) {
-        const V<C> first = load<C>(from + i) + load<C>(from + i + span);
-        const V<C> last = load<C>(from + i + 2 * span) + load<C>(from + i + 3 * span);
-        store<C>(to + i, first + last);
-      }
+  void sum_fours(int64_t count) const {
+    const C* from = rows(false);
+    C* to = rows(true);
+    for (int64_t row = 0; row < count; ++row, from += stride_, to += stride_) {
+      const C* const shifted[kGroup] = {from, from + 1, from + 2, from + 3};
+      sum_four<C, false>(shifted, padded(length_ + n_ - 4), to);
     }
   }
 
@@ -101,7 +95,7 @@ class ColumnSums {
   void add_rows(int64_t row, Receiver& receiver) const {
     const int count = kTerms > 0 ? kTerms : terms_;
     const C* terms[kTerms > 0 ? kTerms : kMostTerms];
-    for (int t = 0; t < count; ++t) terms[t] = level(from_[t]) + row * stride_ + start_[t];
+    for (int t = 0; t < count; ++t) terms[t] = rows(of_four_[t]) + row * stride_ + start_[t];
     const int64_t length = length_;
     const int64_t stride = stride_;
     auto sink = receiver.template rows<N>(row);
@@ -128,10 +122,10 @@ class ColumnSums {
   }
 
   int64_t n_;
-  int level_;
-  size_t bytes_;
-  int64_t buffer_;
-  C* rows_;
+  bool fours_;
+  size_t bytes_ = 0;
+  int64_t buffer_ = 0;  // elements
+  C* rows_ = nullptr;
   Span columns_{0, 0};
   int64_t length_ = 0;
   int64_t inside_ = 0;
@@ -139,7 +133,7 @@ class ColumnSums {
   int64_t stride_ = 0;
   int64_t most_rows_ = 0;
   int terms_ = 0;
-  int from_[kMostTerms];
+  bool of_four_[kMostTerms];
   int64_t start_[kMostTerms];
 };
 

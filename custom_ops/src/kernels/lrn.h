@@ -9,8 +9,11 @@ template <class T, class C, Power P>
 class Block {
  public:
   Block(const LrnProblem& p, Scratch& scratch)
-      : p_(p), scratch_(scratch), constants_(constants_of(p)), 
-        column_sums_(p.block[2], p.reach[2].width(), scratch), wide_column_sums_(p.block[2], p.reach[2].width(), scratch) {
+      : p_(p),
+        scratch_(scratch),
+        constants_(constants_of(p)),
+        column_sums_(p.block[2], p.reach[2].width(), scratch),
+        wide_column_sums_(p.block[2], p.reach[2].width(), scratch) {
     zeros_ = scratch.take_zeros<T>(padded(slab(p)));
     if (!p.reach[0].trivial()) zero_sums_ = scratch.take_zeros<C>(padded(p.size[2]));
   }
@@ -163,14 +166,16 @@ class Block {
       RowDivider receiver{*this, x + at, y + at, columns.size()};
       sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
     } else {
-      if (n < WideColumnSums<C>::kLeast) sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, column_sums_);
+      if (n < kWideColumns)
+        sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, column_sums_);
       else sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, wide_column_sums_);
     }
     scratch_.release(mark);
   }
 
   template <bool kSquare, class S, class Columns>
-  void sum_slice(const Rows<S>& source, const T* x, T* y, int64_t first, Span rows, Span columns, Span met, Columns& sums) {
+  void sum_slice(const Rows<S>& source, const T* x, T* y, int64_t first, Span rows, Span columns, Span met,
+                 Columns& sums) {
     sums.prepare(columns, larger(p_.reach[2].back - columns.begin, 0));
     RowReceiver<Columns> receiver{*this, sums, x, y};
     sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);

@@ -139,8 +139,8 @@ __attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& 
   for (int i = 0; i < kLanes<double>; ++i) x[i] /= __builtin_pow(base[i], constants.beta);
 }
 
-// Divides by the power of sums, and notes whether a base lay outside of the range. P is kGeneral where the constants are
-// asked which power.
+// Divides by the power of sums, and notes whether a base lay outside of the range. P is kGeneral where the constants
+// are asked which power.
 template <class C, Power P>
 struct Divider {
   const Constants<C>* constants;

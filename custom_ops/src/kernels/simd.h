@@ -100,7 +100,8 @@ template <int P0, int P1, int P2, int P3, class Vec>
 ONNXNORM_INLINE Vec blockwise(Vec a, Vec b) {
   constexpr int n = static_cast<int>(sizeof(Vec) / sizeof(a[0]));
 #define ONNXNORM_AT(block, p) (p < 4 ? block + p : n + block + p - 4)
-#define ONNXNORM_BLOCK(block) ONNXNORM_AT(block, P0), ONNXNORM_AT(block, P1), ONNXNORM_AT(block, P2), ONNXNORM_AT(block, P3)
+#define ONNXNORM_BLOCK(block) \
+  ONNXNORM_AT(block, P0), ONNXNORM_AT(block, P1), ONNXNORM_AT(block, P2), ONNXNORM_AT(block, P3)
   if constexpr (n == 4) return __builtin_shufflevector(a, b, ONNXNORM_BLOCK(0));
   if constexpr (n == 8) return __builtin_shufflevector(a, b, ONNXNORM_BLOCK(0), ONNXNORM_BLOCK(4));
   if constexpr (n == 16)

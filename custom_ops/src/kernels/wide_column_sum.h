@@ -1,7 +1,8 @@
 // Sums along rows over a wide window: the sums of window_sum.h once more, over columns in the place of rows.
 //
-// Four rows lie transposed in blocks of four columns: column 4 b + i of row r is element 4 b + r of line i. So the columns
-// of four rows are vectors, and the groups of four columns that window_sum.h sums first are the sums of four lines.
+// Four rows lie transposed in blocks of four columns: column 4 b + i of row r is element 4 b + r of line i. So the
+// columns of four rows are vectors, and the groups of four columns that window_sum.h sums first are the sums of four
+// lines.
 #pragma once
 
 namespace onnxnorm::ONNXNORM_TARGET {
@@ -70,11 +71,9 @@ struct StoreTransposed {
 template <class C>
 class WideColumnSums {
  public:
-  static constexpr int64_t kLeast = 16;  // columns of the narrowest window
-
-  // For up to `most_length` sums over n columns each. Takes nothing where n is less than kLeast.
+  // For up to `most_length` sums over n columns each. Takes nothing where the window is not wide.
   WideColumnSums(int64_t most_length, int64_t n, Scratch& scratch) : n_(n), blocks_((n - 3) / 4) {
-    if (n < kLeast) return;
+    if (n < kWideColumns) return;
     size_ = size(most_length, n);
     lines_ = scratch.take_zeros<C>(kGroup * size_);
     fours_ = scratch.take_zeros<C>(size_);
@@ -84,7 +83,7 @@ class WideColumnSums {
   }
 
   static size_t scratch(int64_t length, int64_t n) {
-    if (n < kLeast) return 0;
+    if (n < kWideColumns) return 0;
     const int64_t line = size(length, n);
     return 2 * Scratch::bytes<C>(kGroup * line) + Scratch::bytes<C>(line) * static_cast<size_t>(2 + level_count(n));
   }
@@ -149,8 +148,8 @@ class WideColumnSums {
     sum_group<C, false, -1>(group, 0, kGroup, length, rows);
   }
 
-  // The sums over the blocks that all windows of a group share: of 4, 16, 64 ... of them by doubling twice at a time, and of
-  // each as many as the digits of their number to the base 4 say.
+  // The sums over the blocks that all windows of a group share: of 4, 16, 64 ... of them by doubling twice at a time,
+  // and of each as many as the digits of their number to the base 4 say.
   void sum_blocks(const C* fours, int64_t length) const {
     const C* level[32] = {fours};
     int top = 0;

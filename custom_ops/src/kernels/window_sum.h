@@ -25,10 +25,10 @@ struct Rows {
   const T* operator()(int64_t i) const { return i >= begin && i < end ? base + i * stride : zeros; }
 };
 
-// A receiver takes the sums, kGroup rows at a time. `sink(first)` is where those of the rows first .. first + 3 go: a value
-// that lives in registers, whose `put(column, sums)` takes one vector of each row, until `done(first, count, sink)`. The
-// last group may be asked for only `count` rows; where kOnlyAsked says that no other may be put, they are stored and handed
-// over by `rest(first, count, sums, stride)`.
+// A receiver takes the sums, kGroup rows at a time. `sink(first)` is where those of the rows first .. first + 3 go: a
+// value that lives in registers, whose `put(column, sums)` takes one vector of each row, until `done(first, count,
+// sink)`. The last group may be asked for only `count` rows; where kOnlyAsked says that no other may be put, they are
+// stored and handed over by `rest(first, count, sums, stride)`.
 
 // Stores the sums as rows, also those not asked for.
 template <class C>
