@@ -40,7 +40,7 @@ Fold = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
 def ours(model: onnx.ModelProto) -> onnx.ModelProto:
-    return onnxnorm.fold(model).model
+    return onnxnorm.optimize(model).model
 
 
 def onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:

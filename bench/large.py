@@ -1,10 +1,13 @@
 """Models of gigabytes: time against a copy of the file, peak memory, and the same for other tools.
 
-    python bench/large.py [--gigabytes 3.6] [--folder FOLDER] [--rivals]
+    python -m bench.large [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
 
 Two models are made: one whose every convolution has a BatchNormalization, so that every weight is folded, and one of
 large matrices with RMSNormalization, in which nothing is. Copying is `cp` and then `sync` of the copy, since a result
-is not there before it is on the disk; `cp` alone is printed too. Peak memory is resident memory that is no mapped file.
+is not there before it is on the disk; `cp` alone is printed too. Before each run the file is copied once more, and the
+best of the rounds counts: a virtual machine that gave free memory back to its host takes several times as long for the
+first write to it, whoever writes. Seconds of the processor are given besides, which other work disturbs less. Peak
+memory is resident memory that is no mapped file.
 Rivals that are not installed are left out; one that fails or takes longer than ten times the copy is said to.
 """
 
@@ -23,6 +26,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
+from bench.scale import processor_seconds
 
 RIVALS = {
     "onnxsim": "import onnxsim,onnx,sys; m,_=onnxsim.simplify(sys.argv[1]); "
@@ -89,8 +94,9 @@ def make(folder: Path, gigabytes: float, *, folded: bool) -> Path:
     return folder / "model.onnx"
 
 
-def measure(command: list[str], limit: float) -> tuple[float, float, int]:
-    """Seconds, peak of resident memory without mapped files in MB, exit code."""
+def measure(command: list[str], limit: float) -> tuple[float, float, float, int]:
+    """Seconds, seconds of the processor, peak of resident memory without mapped files in MB, exit code."""
+    before = processor_seconds()
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0
@@ -115,24 +121,40 @@ def measure(command: list[str], limit: float) -> tuple[float, float, int]:
         process.kill()
     process.wait()
     watcher.join()
-    return time.perf_counter() - start, peak / 1000, process.returncode
+    seconds = time.perf_counter() - start
+    return seconds, processor_seconds() - before, peak / 1000, process.returncode
 
 
-def copy_times(model: Path, folder: Path) -> tuple[float, float]:
+def best_of(rounds: int, command: list[str], limit: float, model: Path, out: Path) -> tuple[float, float, float, int]:
+    """As `measure`: the shortest times and the highest peak; one round where it fails."""
+    found = []
+    while len(found) < rounds and not any(code for *_, code in found):
+        copy_times(model, out)
+        out.mkdir()
+        found.append(measure(command, limit))
+        shutil.rmtree(out)
+    seconds, processor, peaks, codes = zip(*found, strict=True)
+    return min(seconds), min(processor), max(peaks), codes[-1]
+
+
+def copy_times(model: Path, folder: Path) -> tuple[float, float, float]:
+    """Seconds of the copy, of the copy and its way to disk, and of the processor."""
     folder.mkdir()
+    before = processor_seconds()
     start = time.perf_counter()
     subprocess.run(["cp", model, f"{model}.data", folder], check=True)
     copied = time.perf_counter() - start
     subprocess.run(["sync", *folder.iterdir()], check=True)
     synced = time.perf_counter() - start
     shutil.rmtree(folder)
-    return copied, synced
+    return copied, synced, processor_seconds() - before
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=3.6)
     parser.add_argument("--folder", type=Path, help="where there is room for three times that")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -142,10 +164,13 @@ def main() -> None:
         for folded in (True, False):
             model = make(folder / "model", arguments.gigabytes, folded=folded)
             os.sync()
-            copied, synced = copy_times(model, folder / "copy")
+            copies = [copy_times(model, folder / "copy") for _ in range(arguments.rounds)]
+            copied, synced, processor = (min(times) for times in zip(*copies, strict=True))
             kind = "every weight folded" if folded else "no weight folded"
             print(f"{kind}: {model.with_name('model.onnx.data').stat().st_size / 1e9:.2f} GB", flush=True)
-            print(f"  {'cp':24} {copied:6.1f} s      (with sync {synced:.1f} s)", flush=True)
+            print(
+                f"  {'cp':24} {copied:6.1f} s      (with sync {synced:.1f} s, processor {processor:.1f} s)", flush=True
+            )
             out = folder / "out"
             optimize = [sys.executable, "-m", "onnxnorm", "optimize", str(model), str(out / "out.onnx"), "--no-verify"]
             runs = {"onnxnorm": [*optimize, "--external-data"]}
@@ -158,12 +183,12 @@ def main() -> None:
                     for name, code in RIVALS.items()
                 }
             for tool, command in runs.items():
-                out.mkdir()
-                seconds, peak, code = measure(command, limit=10 * max(synced, 30.0))
+                seconds, busy, peak, code = best_of(arguments.rounds, command, 10 * max(synced, 30.0), model, out)
                 result = "" if code == 0 else f"  failed (exit code {code})"
                 ratios = f"{seconds / copied:5.2f} x cp  {seconds / synced:5.2f} x cp with sync"
-                print(f"  {tool:24} {seconds:6.1f} s  {ratios}  {peak:7.0f} MB{result}", flush=True)
-                shutil.rmtree(out)
+                print(
+                    f"  {tool:24} {seconds:6.1f} s  {ratios}  processor {busy:.1f} s  {peak:.0f} MB{result}", flush=True
+                )
             shutil.rmtree(folder / "model")
 
 

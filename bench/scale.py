@@ -1,17 +1,18 @@
 """Time over the number of nodes: for each stage, for the command, and for other tools; with the exponent fitted.
 
-    python bench/scale.py [--nodes 1000,10000,50000] [--rivals] [--limit 120]
+    python -m bench.scale [--nodes 1000,10000,50000] [--rivals] [--limit 60]
 
 The model is a chain of Conv, BatchNormalization and Relu of four channels, so that time goes by nodes, not by weights.
 The exponent is the slope of a line through the logarithms: with 1, ten times the nodes take ten times the time.
-Stages are measured in one process, in processor time, which other processes disturb less; tools and the command as
-whole processes, imports included. What takes longer than the limit is left out for larger models.
+Stages are measured in one process; tools and the command as whole processes, imports included; all in processor time,
+which other processes disturb less. What takes longer than the limit is left out for larger models.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import resource
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,12 @@ def stages(path: Path, output: Path) -> dict[str, float]:
     return found
 
 
+def processor_seconds() -> float:
+    """Of all child processes so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def exponent(sizes: list[int], times: list[float]) -> str:
     """The slope over the sizes at which the time can be measured at all."""
     points = [(size, seconds) for size, seconds in zip(sizes, times, strict=False) if seconds > 0.02]
@@ -93,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="1000,5000,20000,48000", help="sizes, up to 500000")
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds after which a tool is stopped")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds after which a tool is stopped")
     arguments = parser.parse_args()
     sizes = [int(text) for text in arguments.nodes.split(",")]
     table: dict[str, list[float]] = {}
@@ -112,7 +119,7 @@ def main() -> None:
                 times = table.setdefault(tool, [])
                 if tool in stopped:
                     continue
-                start = time.perf_counter()
+                before = processor_seconds()
                 try:
                     process = subprocess.run(run, capture_output=True, timeout=arguments.limit)
                 except subprocess.TimeoutExpired:
@@ -121,7 +128,7 @@ def main() -> None:
                 if process.returncode:
                     stopped.add(tool)
                     continue
-                times.append(time.perf_counter() - start)
+                times.append(processor_seconds() - before)
     print(f"{'seconds at nodes':24}" + "".join(f"{size:>10}" for size in sizes) + "  exponent")
     for row, times in table.items():
         cells = [f"{seconds:10.2f}" for seconds in times] + [f"{'-':>10}"] * (len(sizes) - len(times))

@@ -5,7 +5,9 @@ A block fits into the processor's cache together with its copy in float64, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,9 @@ import numpy.typing as npt
 __all__ = ["Scaled", "scaled"]
 
 _BLOCK = 2**16
+_THREADS = min(4, os.cpu_count() or 1)
+# Threads are for weights beside which starting them is nothing.
+_LEAST_PER_THREAD = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,40 +28,96 @@ class Scaled:
     Attributes:
         array: the tensor in its type.
         finite: whether every element of `array` is finite.
-        largest: the largest magnitude before rounding, in each slice along the channel axis (of all, where there is
-            none), NaN aside.
+        underflows: whether a slice along the channel axis (all of it, where there is none) that is not all zero has
+            nothing in it of the magnitude `smallest`, before rounding and NaN aside.
     """
 
     array: npt.NDArray[np.generic]
     finite: bool
-    largest: npt.NDArray[np.float64]
+    underflows: bool
 
 
 def scaled(
     old: npt.NDArray[np.generic],
-    factors: Sequence[npt.NDArray[np.float64]],
+    factors: npt.NDArray[np.float64],
     dtype: npt.DTypeLike,
     channel_axis: int | None = None,
+    smallest: float = 0.0,
 ) -> Scaled:
-    """The product of `old` with all `factors`, computed in float64 and rounded once.
+    """The product of `old` with `factors`, computed in float64 and rounded once.
 
     Args:
         old: the tensor.
-        factors: arrays of the rank of `old`, with extent 1 or that of `old` along each axis.
+        factors: of the rank of `old`, with extent 1 or that of `old` along each axis.
         dtype: the type to round to.
         channel_axis: the axis whose slices are judged one by one.
+        smallest: the magnitude that is wanted in each slice.
     """
     if old.ndim == 0:
-        result = scaled(old.reshape(1), [factor.reshape(1) for factor in factors], dtype)
-        return Scaled(result.array.reshape(()), result.finite, result.largest)
+        result = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest)
+        return Scaled(result.array.reshape(()), result.finite, result.underflows)
     array = np.empty(old.shape, dtype)
+    if array.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
+        sums = _multiplied(old, factors, array, channel_axis)
+        if np.all(np.isfinite(sums) & (sums > 0.0)):
+            return Scaled(array, finite=True, underflows=False)
+    return _examined(old, factors, array, channel_axis, smallest)
+
+
+# A sum of fewer than 2**31 squares in float32 that is not zero has a square of at least 2**-149 in it.
+_CERTAIN = 2.0**-75
+
+
+def _multiplied(
+    old: npt.NDArray[np.generic],
+    factors: npt.NDArray[np.float64],
+    array: npt.NDArray[np.generic],
+    channel_axis: int | None,
+) -> npt.NDArray[np.float32]:
+    """Fills `array`; returns the sum of squares of each slice, which tells of large values, infinities and NaN."""
+
+    def work(blocks: list[tuple[slice, ...]]) -> npt.NDArray[np.float32]:
+        sums = np.zeros(1 if channel_axis is None else old.shape[channel_axis], np.float32)
+        with np.errstate(all="ignore"):
+            for block in blocks:
+                part = array[block]
+                np.multiply(
+                    old[block], factors[_within(block, factors.shape)], part, dtype=np.float64, casting="unsafe"
+                )
+                if channel_axis is None:
+                    flat = part.reshape(1, 1, -1)
+                else:
+                    below = int(np.prod(part.shape[channel_axis + 1 :]))
+                    flat = part.reshape(-1, part.shape[channel_axis], below)
+                place = block[channel_axis] if channel_axis is not None and channel_axis < len(block) else slice(None)
+                sums[place] += np.einsum("acb,acb->c", flat, flat)  # type: ignore[arg-type]
+        return sums
+
+    blocks = list(_blocks(old.shape))
+    threads = max(1, min(_THREADS, old.size // _LEAST_PER_THREAD))
+    if threads == 1:
+        return work(blocks)
+    share = -(-len(blocks) // threads)
+    with ThreadPoolExecutor(threads) as pool:
+        shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
+        total: npt.NDArray[np.float32] = np.sum(list(pool.map(work, shares)), axis=0)
+    return total
+
+
+def _examined(
+    old: npt.NDArray[np.generic],
+    factors: npt.NDArray[np.float64],
+    array: npt.NDArray[np.generic],
+    channel_axis: int | None,
+    smallest: float,
+) -> Scaled:
+    """Fills `array` and looks at every element before it is rounded."""
     largest = np.zeros(() if channel_axis is None else old.shape[channel_axis])
     finite = True
     with np.errstate(all="ignore"):
         for block in _blocks(old.shape):
             wide = old[block].astype(np.float64)
-            for factor in factors:
-                wide *= factor[_within(block, factor.shape)]
+            wide *= factors[_within(block, factors.shape)]
             part = array[block]
             part[...] = wide
             finite = finite and bool(np.isfinite(part).all())
@@ -67,7 +128,7 @@ def scaled(
                 others = tuple(axis for axis in range(wide.ndim) if axis != channel_axis)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(array, finite, largest)
+    return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:

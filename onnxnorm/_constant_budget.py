@@ -32,11 +32,14 @@ class ConstantBudget:
         """Whether the one node of the model may be evaluated with these inputs."""
         arrays = {name: array for name, array in feeds.items() if isinstance(array, np.ndarray)}
         given = sum(array.size for array in arrays.values())
-        largest = max(_MAX_ELEMENTS, 2 * given)
         if model.graph.node[0].op_type in _NEVER_LARGER:
             return 8 * given <= self._left
         elements = _result_elements(model, arrays)
-        return elements is not None and elements <= largest and 8 * elements <= self._left
+        return elements is not None and self.allows_elements(elements, given)
+
+    def allows_elements(self, elements: int, given: int) -> bool:
+        """Whether a result of that many elements may be made of so many."""
+        return elements <= max(_MAX_ELEMENTS, 2 * given) and 8 * elements <= self._left
 
     def spend(self, array: np.ndarray) -> None:
         """The result is kept."""

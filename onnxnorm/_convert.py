@@ -1,4 +1,7 @@
-"""A model at another opset, by the libraries that convert: onnxscript's converter, and onnx's where that knows more."""
+"""A model at another opset, by the libraries that convert: onnxscript's converter, and onnx's where that knows more.
+
+Downwards they know few operators, and some wrongly: there each node is looked at by itself (`_convert_down`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import logging
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
-from onnxscript.version_converter import ConvertVersionPass
 
 from onnxnorm._errors import OnnxNormError
 
-__all__ = ["convert_opset"]
+__all__ = ["convert_opset", "run_converters"]
 
 # The IR version that came with an opset, or the next one after it; a newer opset in an older file fails the checker.
 _IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
@@ -33,18 +35,33 @@ def convert_opset(model: ir.Model, opset: int, name: str) -> None:
         # Their initializers had to be inputs; from IR version 4 on that would let a caller override them.
         RemoveInitializersFromInputsPass()(model)
         model.ir_version = 4
-    logger = logging.getLogger("onnxscript.version_converter")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    if opset < present:
+        from onnxnorm._convert_down import convert_down
+
+        convert_down(model, opset, name)
+        return
     try:
-        ConvertVersionPass(opset, fallback=True)(model)
+        run_converters(model, opset)
     except Exception as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {reason}") from error
-    finally:
-        logger.setLevel(level)
     if model.opset_imports.get("", 0) != opset:
         raise OnnxNormError(
             f"{name} cannot be converted from opset {present} to {opset}: no converter knows all of its operators"
         )
     model.ir_version = max(model.ir_version or 0, _IR_VERSIONS.get(opset, 10))
+
+
+def run_converters(model: ir.Model, opset: int) -> bool:
+    """What the libraries make of it, in place; tells whether the model is at `opset` then. If not it is as it was."""
+    # Imported when it is needed: it takes longer than optimizing most models.
+    from onnxscript.version_converter import ConvertVersionPass
+
+    logger = logging.getLogger("onnxscript.version_converter")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        ConvertVersionPass(opset, fallback=True)(model)
+    finally:
+        logger.setLevel(level)
+    return model.opset_imports.get("", 0) == opset

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
-import onnx.checker
-import onnx.version_converter
 
 from onnxnorm import _model_io
 from onnxnorm._errors import OnnxNormError, OnnxNormWarning
@@ -20,16 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-DEFAULT_OPSET = 21
-RMS_NORMALIZATION_OPSET = 23
+EXPORTERS = ("dynamo", "torchscript")
 OLDEST_OPSET = 13
-
-# The oldest opset that PyTorch's exporter writes by itself; what is older is converted.
-_EXPORTER_OPSET = 18
-
-# Operators that the version converter cannot take back, though in the form written here they never changed.
-_SAME_AT_ANY_OPSET = ("BatchNormalization", "Identity")
-_SET_ASIDE = "onnxnorm.unchanged"
 
 
 def export(
@@ -41,12 +31,16 @@ def export(
     opset: int | None = None,
     fold: bool = False,
     verify: bool = True,
+    exporter: Literal["dynamo", "torchscript"] = "dynamo",
 ) -> onnx.ModelProto:
     """Export a PyTorch module in evaluation mode, each of its normalizations as one node.
 
     ONNX's own operator is used where the opset has it and onnxruntime runs it; local response normalizations without
-    one become `onnxnorm.InterChannelLRN` or `onnxnorm.IntraChannelLRN`, whose portable bodies the model carries.
-    BatchNormalizations stay. Parameters keep their names, and neither the module nor a parameter is changed.
+    one become `onnxnorm.InterChannelLRN` or `onnxnorm.IntraChannelLRN`, whose portable bodies the model carries. That
+    holds for layers, for functional calls and for what a module computes step by step (a frozen BatchNorm, the RMSNorm
+    of a language model), as far as it is exactly what the one node computes. BatchNormalizations stay. Weights that
+    are computed from others (weight norm, spectral norm and other parametrizations) are exported as plain weights.
+    Parameters keep their names, and neither the module nor a parameter is changed.
 
     Args:
         module: the module, every part of it in evaluation mode.
@@ -54,12 +48,17 @@ def export(
         path: where to write the model too; written whole or not at all.
         dynamic_shapes: the axes that stay open, as `torch.export.export` takes them, for each input a dictionary from
             axis to `torch.export.Dim` or to a name: `{"x": {0: "batch"}}` or `[{0: "batch"}]`.
-        opset: the ONNX opset, 13 or later. By default 21, the first with GroupNormalization for each channel, which
-            onnxruntime runs from 1.20; 23 where the module has an RMSNorm (RMSNormalization; onnxruntime from 1.23).
-            Below those, a GroupNorm is a reshaped InstanceNormalization with Mul and Add, an RMSNorm is written out.
-            Below 18 the model is converted by onnx's version converter, which does not know every operator.
+        opset: the ONNX opset, 13 or later (9 with the exporter torchscript). By default 21, the first with
+            GroupNormalization for each channel, which onnxruntime runs from 1.20; 23 where the module has an RMSNorm
+            (RMSNormalization; onnxruntime from 1.23). Below those, a GroupNorm is a reshaped InstanceNormalization
+            with Mul and Add, an RMSNorm is written out.
+            Below 18 what dynamo writes is converted, which not every operator can be; torchscript writes old opsets
+            itself.
         fold: move the BatchNormalizations into their neighbours as well, as `onnxnorm.fold` does.
         verify: run model and module on `args`, and on longer inputs along the open axes, and compare.
+        exporter: which of PyTorch's exporters reads the module: "dynamo", or "torchscript", the older one, which runs
+            the module once and writes down what it does on `args`. It takes modules that dynamo cannot trace, and
+            old opsets; branches of Python that depend on a tensor are fixed as they were taken.
 
     Raises:
         OnnxNormError: the module is in training mode (the message names the parts), is no module that can be exported,
@@ -74,24 +73,24 @@ def export(
         import torch  # noqa: F401
     except ImportError as error:
         raise OnnxNormError('onnxnorm.export needs PyTorch: pip install "onnxnorm[torch]"') from error
-    from onnxnorm import _export_check, _export_clean, _export_trace
+    from onnxnorm import _export_check, _export_graph, _export_trace
 
+    if exporter not in EXPORTERS:
+        raise OnnxNormError(f"exporter must be one of {', '.join(EXPORTERS)}, not {exporter!r}")
     checked = _export_check.check_module(module)
     name = type(checked).__name__
-    _check_opset(opset)
+    _check_opset(opset, exporter)
     arguments = _export_trace.Arguments(checked, *_export_check.normalized_args(args), dynamic_shapes)
     with _export_trace.quiet():
-        program = _export_trace.trace(checked, arguments)
-        wanted = opset or (RMS_NORMALIZATION_OPSET if _export_trace.uses_rms_norm(program) else DEFAULT_OPSET)
-        model = _export_trace.translate(program, max(wanted, _EXPORTER_OPSET), arguments, name)
-        _export_clean.clean(model)
-    for part in _export_trace.batch_statistics_users(program):
+        exported = _export_graph.graph_of(checked, arguments, exporter, opset)
+    for part in exported.batch_statistics:
         warnings.warn(
-            f"{name}.{part} keeps no running statistics: it is exported as it is, normalizing each batch by its own "
-            "statistics, so that a result depends on the whole batch",
+            f"{f'{name}.{part}' if part else name} keeps no running statistics, or does not use them: it is exported "
+            "as it is, normalizing each batch by its own statistics, so that a result depends on the whole batch",
             OnnxNormWarning,
             stacklevel=2,
         )
+    model, wanted = exported.model, exported.opset
     proto = _finished(model, wanted, name)
     if verify:
         from onnxnorm._export_verify import verify_export
@@ -104,54 +103,34 @@ def export(
     return proto
 
 
-def _check_opset(opset: object) -> None:
+def _check_opset(opset: object, exporter: str) -> None:
     if opset is None:
         return
+    from onnxnorm import _export_script
+
+    oldest = OLDEST_OPSET if exporter == "dynamo" else _export_script.OLDEST_OPSET
     newest = onnx.defs.onnx_opset_version()
-    if isinstance(opset, bool) or not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
-        raise OnnxNormError(f"opset must be a whole number from {OLDEST_OPSET} to {newest}, not {opset!r}")
+    if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
+        raise OnnxNormError(f"opset must be a whole number from {oldest} to {newest}, not {opset!r}")
 
 
 def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
     """The model in one message, at the opset asked for, with the bodies of the custom operators it uses."""
     from onnxnorm import _ops
+    from onnxnorm._convert import convert_opset
 
     model.graph.name = name
-    proto = _model_io.to_proto(model)
     reached = model.opset_imports.get("", opset)
-    if reached != max(opset, _EXPORTER_OPSET):
+    if reached < opset:
         raise OnnxNormError(f"PyTorch's exporter reaches opset {reached}, not {opset}: ask for that, or for none")
-    if opset < _EXPORTER_OPSET:
-        proto = _converted(proto, opset, name)
+    if reached > opset:
+        try:
+            convert_opset(model, opset, name)
+        except OnnxNormError as error:
+            raise OnnxNormError(f'{error}; exporter="torchscript" writes old opsets itself') from error
+    proto = _model_io.to_proto(model)
     _ops.attach_bodies(proto)
     return proto
-
-
-def _converted(proto: onnx.ModelProto, opset: int, name: str) -> onnx.ModelProto:
-    for node in proto.graph.node:
-        # New in opset 18, where it stands for its default; the converter would leave it in place.
-        kept = [a for a in node.attribute if not (a.name == "noop_with_empty_axes" and a.i == 0)]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        if node.op_type in _SAME_AT_ANY_OPSET and not node.domain:
-            node.domain = _SET_ASIDE
-    proto.opset_import.add(domain=_SET_ASIDE, version=1)
-    try:
-        converted = onnx.version_converter.convert_version(proto, opset)
-        for node in converted.graph.node:
-            if node.domain == _SET_ASIDE:
-                node.domain = ""
-        imports = [i for i in converted.opset_import if i.domain != _SET_ASIDE]
-        del converted.opset_import[:]
-        converted.opset_import.extend(imports)
-        onnx.checker.check_model(converted)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OnnxNormError(
-            f"{name} has no form at opset {opset} that onnx's version converter knows ({reason}); "
-            f"ask for opset {_EXPORTER_OPSET} or later"
-        ) from error
-    return converted
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:

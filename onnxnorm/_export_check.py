@@ -12,6 +12,15 @@ from onnxnorm._errors import OnnxNormError
 
 __all__ = ["check_module", "normalized_args"]
 
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized")
+_PREPARED = (
+    "torch.ao.quantization",
+    "torch.ao.nn.qat",
+    "torch.ao.nn.intrinsic.qat",
+    "torch.ao.nn.quantizable",
+    "torchao.quantization.pt2e",
+)
+
 
 def check_module(module: object) -> torch.nn.Module:
     """The module itself, if it can be exported as it stands; it is not changed."""
@@ -37,10 +46,15 @@ def _check_kind(part: torch.nn.Module, where: str) -> None:
         )
     if isinstance(part, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
         raise OnnxNormError(f"{where} is spread over devices by {type(part).__name__}: export {where}.module")
-    if type(part).__module__.startswith(("torch.ao.quantization", "torchao.quantization.pt2e")):
+    if type(part).__module__.startswith(_QUANTIZED):
+        raise OnnxNormError(
+            f"{where} ({type(part).__name__}) is quantized, and ONNX has no form for PyTorch's quantized operators: "
+            "export the float module and quantize the ONNX model"
+        )
+    if type(part).__module__.startswith(_PREPARED):
         raise OnnxNormError(
             f"{where} ({type(part).__name__}) is prepared for quantization: export the float module, "
-            "or convert it and use a quantizing exporter"
+            "and quantize the ONNX model"
         )
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common
 
+from onnxnorm._export_trace import SCOPES
+
 __all__ = ["clean"]
 
 _LAYOUT_OPS = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
-_SCOPES = "pkg.torch.onnx.name_scopes"
-_KEPT_METADATA = frozenset({_SCOPES, "pkg.torch.onnx.class_hierarchy"})
+_KEPT_METADATA = frozenset({SCOPES, "pkg.torch.onnx.class_hierarchy"})
 
 # Folding makes no file larger by more than a small table; otherwise weights of any size are folded.
 _LARGEST_GROWTH = 2**14
@@ -27,8 +28,11 @@ _ANY_SIZE = 2**62
 _GROWING_OPS = frozenset({"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"})
 
 
-def clean(model: ir.Model) -> None:
-    """Tidy a freshly exported model: see the functions below, one for each step."""
+def clean(model: ir.Model, between: Callable[[ir.Model], object] = lambda model: None) -> None:
+    """Tidy a freshly exported model: see the functions below, one for each step.
+
+    `between` may change the graph once its constants are folded and its shapes known, before nodes get their names.
+    """
     origins = _views_of_initializers(model.graph)
     _make_reshapes_constant(model.graph)
     onnxscript.optimizer.fold_constants(
@@ -39,6 +43,7 @@ def clean(model: ir.Model) -> None:
     _separate_outputs(model.graph)
     common.RemoveUnusedNodesPass()(model)
     common.ShapeInferencePass()(model)
+    between(model)
     _give_back_names(model.graph, origins)
     _name_outputs(model.graph)
     _name_nodes(model.graph)
@@ -164,7 +169,7 @@ def _name_nodes(graph: ir.Graph) -> None:
 def _module_of(node: ir.Node) -> str:
     """The exporter's note reads "['', 'layer1', 'layer1.0', 'relu']": modules from the root, then the operator."""
     try:
-        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
     except (SyntaxError, ValueError):
         return ""
     module = scopes[-2] if isinstance(scopes, list) and len(scopes) >= 2 else ""
@@ -181,5 +186,7 @@ def _drop_notes(model: ir.Model) -> None:
             value.metadata_props.clear()
         if node.op_type == "BatchNormalization":
             node.attributes.pop("momentum", None)
+            if node.attributes.get_int("training_mode", 0) == 0:
+                node.attributes.pop("training_mode", None)
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         value.metadata_props.clear()

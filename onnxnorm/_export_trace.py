@@ -16,10 +16,25 @@ import torch
 
 from onnxnorm import _export_translate
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._export_mode import OneNodeMode
 
-__all__ = ["Arguments", "batch_statistics_users", "quiet", "trace", "translate", "uses_rms_norm"]
+__all__ = [
+    "SCOPES",
+    "Arguments",
+    "batch_statistics_users",
+    "quiet",
+    "reason_of",
+    "trace",
+    "translate",
+    "uses_rms_norm",
+]
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""The exporter's note on a node: "['', 'layer1', 'layer1.0', 'relu']", modules from the root, then the operator."""
 
 aten = torch.ops.aten
+
+_OTHER_EXPORTER = ' (exporter="torchscript" may take it)'
 
 
 class Arguments:
@@ -71,6 +86,24 @@ class Arguments:
         specs = self.open_axes or {}
         return [_names_of(spec) for name, value in self.by_name.items() for _, spec in _tensors(value, specs.get(name))]
 
+    def every_axis_name(self) -> list[dict[int, str]]:
+        """As `axis_names`, with a name also for axes that the caller opened without one."""
+        specs = self.open_axes or {}
+        tensors = [entry for name, value in self.by_name.items() for entry in _tensors(value, specs.get(name))]
+        names = self.tensor_names()
+        return [
+            _names_of(spec) | {axis: f"{name}_dim_{axis}" for axis in _open_without_name(spec)}
+            for name, (_, spec) in zip(names, tensors, strict=True)
+        ]
+
+    def tensor_names(self) -> list[str]:
+        """A name for each tensor among the inputs: that of its parameter, with its place where it holds several."""
+        names = []
+        for name, value in self.by_name.items():
+            count = sum(1 for _ in _tensors(value, None))
+            names += [name] if isinstance(value, torch.Tensor) else [f"{name}_{i}" for i in range(count)]
+        return names
+
 
 def _tensors(value: Any, spec: Any) -> Iterator[tuple[torch.Tensor, Any]]:
     """The tensors among nested inputs, each with its part of dynamic_shapes."""
@@ -90,6 +123,12 @@ def _names_of(spec: Any) -> dict[int, str]:
     entries = spec.items() if isinstance(spec, Mapping) else enumerate(spec or ())
     names = {axis: dim if isinstance(dim, str) else getattr(dim, "__name__", None) for axis, dim in entries}
     return {axis: name for axis, name in names.items() if isinstance(axis, int) and name is not None}
+
+
+def _open_without_name(spec: Any) -> list[int]:
+    entries = spec.items() if isinstance(spec, Mapping) else enumerate(spec or ())
+    hints = (torch.export.Dim.AUTO, torch.export.Dim.DYNAMIC)
+    return [axis for axis, dim in entries if any(type(dim) is type(h) and dim.type == h.type for h in hints)]
 
 
 def _with_hints(spec: Any) -> Any:
@@ -114,7 +153,7 @@ def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.Exporte
     # The fused operators of attention, taken where no gradient is wanted, have no ONNX form.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), _export_translate.OneNodeMode(), _lengths_of_one_may_vary():
+        with torch.no_grad(), OneNodeMode(), _lengths_of_one_may_vary():
             return torch.export.export(
                 module,
                 arguments.positional,
@@ -125,7 +164,9 @@ def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.Exporte
     except OnnxNormError:
         raise
     except Exception as error:
-        raise OnnxNormError(f"torch.export cannot trace {type(module).__name__}: {_reason(error)}") from error
+        raise OnnxNormError(
+            f"torch.export cannot trace {type(module).__name__}: {reason_of(error)}{_OTHER_EXPORTER}"
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fused_attention)
 
@@ -151,7 +192,7 @@ def translate(program: torch.export.ExportedProgram, opset: int, arguments: Argu
                 dynamo=True,
             )
     except Exception as error:
-        raise OnnxNormError(f"{name} has no ONNX form: {_reason(error)}") from error
+        raise OnnxNormError(f"{name} has no ONNX form: {reason_of(error)}{_OTHER_EXPORTER}") from error
     assert exported is not None
     model = exported.model
     inputs, names = list(model.graph.inputs), arguments.axis_names()
@@ -202,7 +243,7 @@ def _module_path(node: torch.fx.Node) -> str:
     return re.sub(r"^L\['self'\]\.?", "", path) or node.name
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The innermost cause, its first paragraph in one line."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -1,7 +1,9 @@
 """What each normalization becomes in an exported graph: one node, wherever the opset has one for it.
 
-Two places decide. `OneNodeMode` catches the calls that PyTorch would take apart while it traces (both LRNs);
-`translations` says how the exporter writes the ATen operators that a trace keeps whole.
+Two places decide. `OneNodeMode` (`_export_mode`) catches the calls that PyTorch would take apart while it traces (both
+LRNs); `translations` says how the dynamo exporter writes the ATen operators that a trace keeps whole. What modules
+compute step by step, such as torchvision's `FrozenBatchNorm2d`, is recognized in the graph
+(`onnxnorm.passes.recognize`).
 
 | PyTorch | ONNX |
 |---|---|
@@ -29,14 +31,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxscript
 import torch
-import torch.nn.functional as F
 from onnxscript import BFLOAT16, DOUBLE, FLOAT, FLOAT16
-from torch.overrides import TorchFunctionMode
 
-from onnxnorm import layers
-from onnxnorm.lrn import LongerSide, LRNParameters, Region
-
-__all__ = ["OneNodeMode", "translations"]
+__all__ = ["translations"]
 
 # The exporter reads the annotations below at run time, in the forms it knows: T is the type of the input, S that of the
 # statistics, weight and bias. The values are the exporter's symbols, not arrays, so to a type checker they are Any.
@@ -52,46 +49,6 @@ opset21: Any = onnxscript.opset21
 opset23: Any = onnxscript.opset23
 
 aten = torch.ops.aten
-
-
-class OneNodeMode(TorchFunctionMode):
-    """While active, a call of a local response normalization is traced as the node that it becomes."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is layers.local_response_norm:
-            return _lrn_node(*args, **kwargs)
-        if func is F.local_response_norm:
-            return _torch_lrn_node(*args, **kwargs)
-        return func(*args, **kwargs)
-
-
-def _torch_lrn_node(
-    input: torch.Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> torch.Tensor:
-    if input.ndim < 3:
-        return F.local_response_norm(input, size, alpha, beta, k)
-    return _lrn_node(input, LRNParameters.from_torch(size, alpha, beta, k))
-
-
-def _lrn_node(x: torch.Tensor, parameters: LRNParameters) -> torch.Tensor:
-    layers.check_input(x, parameters)
-    constants = {"alpha": parameters.alpha, "beta": parameters.beta, "bias": parameters.bias}
-    if parameters.region is Region.INTRA_CHANNEL:
-        return _node("onnxnorm::IntraChannelLRN", x, {"kernel_shape": parameters.kernel_shape, **constants})
-    attributes = {"size": parameters.size, **constants}
-    if parameters.longer_side is LongerSide.BACK:
-        return _node("onnxnorm::InterChannelLRN", x.flip(1), attributes).flip(1)
-    # What onnxruntime's kernel takes.
-    standard = x.ndim == 4 and parameters.size % 2 == 1 and x.dtype in (torch.float32, torch.float16)
-    return _node("LRN" if standard else "onnxnorm::InterChannelLRN", x, attributes)
-
-
-def _node(op: str, x: torch.Tensor, attributes: dict[str, Any]) -> torch.Tensor:
-    version = 1 if "::" in op else None
-    return torch.onnx.ops.symbolic(op, (x,), attributes, dtype=x.dtype, shape=x.shape, version=version)
 
 
 def translations(opset: int) -> dict[Any, Callable[..., Any]]:

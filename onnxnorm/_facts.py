@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from onnxnorm._constant_budget import ConstantBudget
 from onnxnorm._spool import spool_of
+from onnxnorm._structure import graphs_of
 
-__all__ = ["Dim", "Facts", "all_graphs", "subgraphs_of"]
+__all__ = ["Dim", "Facts", "subgraphs_of"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -221,13 +222,20 @@ class Facts:
         """Whether `constant` may give an array; found without computing anything."""
         if value is None:
             return False
-        for operand in self._unfinished(value, self._is_constant):
-            inputs = self._constant_inputs(operand)
-            if inputs is None:
-                self._is_constant[operand] = self._is_leaf(operand)
-            else:
-                self._is_constant[operand] = all(self._is_constant[each] for each in inputs)
-        return self._is_constant[value]
+        known = self._is_constant
+        if value in known:
+            return known[value]
+        stack = [(value, self._constant_inputs(value))]
+        while stack:
+            top, inputs = stack[-1]
+            missing = [] if top in known else [each for each in inputs or () if each not in known]
+            if missing and all(known.get(each, True) for each in inputs or ()):
+                stack.extend((each, self._constant_inputs(each)) for each in missing)
+                continue
+            stack.pop()
+            if top not in known:
+                known[top] = self._is_leaf(top) if inputs is None else all(known.get(each, False) for each in inputs)
+        return known[value]
 
     def _compute(self, value: ir.Value) -> object:
         if not self.is_constant(value):
@@ -302,7 +310,10 @@ class Facts:
         shape = self.shape(value)
         if shape is not None and math.prod(dim if isinstance(dim, int) else 1 for dim in shape) > _MAX_ELEMENTS:
             return None
-        if node.op_type in _GENERATORS and (shape is None or not all(isinstance(dim, int) for dim in shape)):
+        # Of a vector whose length cannot be foreseen the budget is asked when it is computed.
+        if node.op_type in _GENERATORS and (
+            shape is None or (len(shape) > 1 and not all(isinstance(dim, int) for dim in shape))
+        ):
             return None
         return [operand for operand in node.inputs if operand is not None]
 
@@ -313,7 +324,23 @@ class Facts:
         start, end = (node.attributes.get(name) for name in ("start", "end"))
         return np.array(shape[start.as_int() if start else None : end.as_int() if end else None], np.int64)
 
+    def _filled(self, node: ir.Node, extents: object) -> object:
+        """ConstantOfShape: models that were stripped of their weights are full of it."""
+        if not isinstance(extents, np.ndarray) or extents.ndim != 1 or extents.dtype != np.int64 or (extents < 0).any():
+            return None
+        shape = tuple(extents.tolist())
+        if not self._budget.allows_elements(math.prod(shape), extents.size):
+            return None
+        value = np.float32(0) if "value" not in node.attributes else node.attributes["value"].as_tensor().numpy()
+        if value.size != 1:
+            return None
+        array = np.full(shape, value.reshape(()))
+        self._budget.spend(array)
+        return array
+
     def _evaluate(self, node: ir.Node, arrays: list[object]) -> object:
+        if node.op_type == "ConstantOfShape" and len(arrays) == 1:
+            return self._filled(node, arrays[0])
         import onnx
         from onnx.reference import ReferenceEvaluator
 
@@ -382,18 +409,13 @@ def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def _owners(model: ir.Model) -> dict[ir.Graph, ir.Node]:
-    return {body: node for graph in all_graphs(model) for node in graph for body in subgraphs_of(node)}
-
-
-def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    """The main graph, the bodies of functions, and the subgraphs of all of them."""
-    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
-        yield graph
-        yield from graph.subgraphs()
+    if len(list(graphs_of(model))) == 1 + len(model.functions):
+        return {}
+    return {body: node for graph in graphs_of(model) for node in graph for body in subgraphs_of(node)}
 
 
 def _all_values(model: ir.Model) -> Iterable[ir.Value]:
-    for graph in all_graphs(model):
+    for graph in graphs_of(model):
         yield from graph.inputs
         yield from graph.initializers.values()
         for node in graph:

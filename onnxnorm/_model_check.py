@@ -19,6 +19,7 @@ from onnxnorm._structure import graphs_of
 __all__ = ["cause_of", "check_message", "check_structure", "first_line"]
 
 _MAX_DEPTH = 64
+_TYPES = {dtype.value: dtype for dtype in ir.DataType}
 # onnx.proto says which field of TensorProto holds elements of which type; what is not named here is in int32_data.
 _FIELDS = {
     ir.DataType.FLOAT: "float_data",
@@ -105,12 +106,37 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: s
                     "without a name; export the model again"
                 )
             names.add(attribute.name)
+            if not attribute.ref_attr_name:
+                _check_attribute(attribute, name, node)
             if attribute.HasField("t"):
                 _check_tensor(attribute.t, name, f"attribute {attribute.name!r} of node {node.name!r}")
             if attribute.HasField("g"):
                 _check_graph(attribute.g, name, depth + 1)
             for graph in attribute.graphs:
                 _check_graph(graph, name, depth + 1)
+
+
+def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
+    """That it holds what it says, and text where an operator of the standard wants text."""
+    kind = attribute.type
+    if (kind == onnx.AttributeProto.TENSOR and not attribute.HasField("t")) or (
+        kind == onnx.AttributeProto.GRAPH and not attribute.HasField("g")
+    ):
+        raise OnnxNormError(
+            f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) has no value; export "
+            "the model again"
+        )
+    texts = [attribute.s] if kind == onnx.AttributeProto.STRING else attribute.strings
+    # Operators of other domains may keep any bytes there.
+    if node.domain in ("", "ai.onnx"):
+        for text in texts:
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                raise OnnxNormError(
+                    f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) is no UTF-8 text; "
+                    "export the model again"
+                ) from None
 
 
 def _check_text(texts: Iterable[object], name: str, what: str) -> None:
@@ -120,10 +146,9 @@ def _check_text(texts: Iterable[object], name: str, what: str) -> None:
 
 
 def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
-    try:
-        dtype = ir.DataType(tensor.data_type)
-    except ValueError:
-        raise OnnxNormError(f"{name}: {what} has the unknown element type {tensor.data_type}") from None
+    dtype = _TYPES.get(tensor.data_type)
+    if dtype is None:
+        raise OnnxNormError(f"{name}: {what} has the unknown element type {tensor.data_type}")
     dims = tuple(tensor.dims)
     if any(dim < 0 for dim in dims):
         raise OnnxNormError(f"{name}: {what} has a negative dimension: {list(dims)}; export the model again")
@@ -198,6 +223,11 @@ def check_structure(model: ir.Model, name: str) -> None:
         done: set[ir.Node] = set()
         in_order = True
         for node in graph:
+            if node.device_configurations and not all(map(_is_whole, node.device_configurations)):
+                raise OnnxNormError(
+                    f"{name}: node {node.name!r} ({node.op_type}) has a device configuration that the model does not "
+                    "define, or one for a value that the node does not have; export the model again"
+                )
             for value in node.inputs:
                 if value is None:
                     continue
@@ -219,6 +249,12 @@ def check_structure(model: ir.Model, name: str) -> None:
                     f"{name}: the output {value.name!r} of graph {graph.name!r} is made by nothing; "
                     "the model is incomplete, export it again"
                 )
+
+
+def _is_whole(configuration: ir.NodeDeviceConfiguration) -> bool:
+    """Whether what it refers to is there; it could not be written otherwise."""
+    known = configuration.configuration is not None and bool(configuration.configuration.name)
+    return known and all(spec.value is not None and spec.value.name for spec in configuration.sharding_specs)
 
 
 def _sort(graph: ir.Graph, name: str) -> None:

@@ -85,6 +85,7 @@ def save(
     external_data: bool | None = None,
     shard_size: int | None = None,
     share_data: bool = False,
+    safetensors: bool = False,
 ) -> None:
     """Write the whole model to `path`, or leave what is there untouched.
 
@@ -96,6 +97,7 @@ def save(
         shard_size: weights in several files of at most that many bytes (or of one tensor, where that is larger).
         share_data: weights that are as they were stay in the data files of the original, which the new model refers
             to; the new one has to lie beside them.
+        safetensors: weights in a second file, or in several, of that format; `.safetensors` takes the place of `.data`.
 
     Raises:
         OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
@@ -109,10 +111,11 @@ def save(
     work = from_proto(model, name_of(model), None) if isinstance(model, onnx.ModelProto) else model
     if external_data is None:
         too_large = weight_bytes(work) + _ROOM_FOR_STRUCTURE > _PROTOBUF_LIMIT
-        external_data = too_large or shard_size is not None or share_data
+        external_data = too_large or shard_size is not None or share_data or safetensors
     try:
         if external_data:
-            write_with_data(work, target, shard_size=shard_size, share=share_data, spool=spool_of(work))
+            spool = spool_of(work)
+            write_with_data(work, target, shard_size=shard_size, share=share_data, spool=spool, safetensors=safetensors)
         else:
             write_in_one_file(work, target)
     except OSError as error:

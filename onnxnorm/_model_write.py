@@ -1,6 +1,7 @@
 """Writes a model: its structure as one protobuf message, its weights copied from where they are.
 
 Three forms: one file (below 2 GB) with the weights inside; one data file beside the model; several of a given size.
+Data files are plain bytes, or have the head that makes them safetensors files.
 The weights are streamed in all three: what lies in a file is copied from there, what was computed is written as it is.
 """
 
@@ -20,6 +21,7 @@ from onnxnorm._data_files import DataFile, FileTensor
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._files import NewFile, copy_range, locked, sync_folder, write_all
 from onnxnorm._model_read import data_locations
+from onnxnorm._safetensors import head_of
 from onnxnorm._skim import varint
 from onnxnorm._spool import ALIGNMENT, Spool
 from onnxnorm._structure import Holder, Place, bytes_of, structure, tensors_of
@@ -80,25 +82,37 @@ class _Part:
     own: list[tuple[int, ir.TensorProtocol, int]] = field(default_factory=list)
     end: int = 0
     claimed: NewFile | None = None
+    packed: bool = False
+    head: bytes = b""
 
     def add(self, tensor: ir.TensorProtocol, length: int) -> int:
         alignment = ALIGNMENT if length >= ALIGNMENT else _SMALL_ALIGNMENT
-        offset = -(-self.end // alignment) * alignment
+        offset = self.end if self.packed else -(-self.end // alignment) * alignment
         self.own.append((offset, tensor, length))
         self.end = offset + length
         return offset
 
 
-def write_with_data(model: ir.Model, target: Path, *, shard_size: int | None, share: bool, spool: Spool | None) -> None:
+def write_with_data(
+    model: ir.Model, target: Path, *, shard_size: int | None, share: bool, spool: Spool | None, safetensors: bool
+) -> None:
     """The structure into `target`, the weights into files beside it, all of them new; then the old ones go."""
     folder = target.parent
     holders = [holder for holder in tensors_of(model) if bytes_of(holder.tensor) >= _LEAST_OUTSIDE]
+    suffix = "safetensors" if safetensors else "data"
+    if safetensors:
+        # Tensors in attributes have no names, so they stay where they are.
+        holders = [holder for holder in holders if holder.value is not None]
+        holders.sort(key=lambda holder: -holder.tensor.dtype.bitwidth)
+        spool = None
     with contextlib.ExitStack() as stack:
-        parts, where, shared = _planned(holders, folder, shard_size, share, spool, stack)
+        parts, where, shared = _planned(holders, folder, shard_size, share, spool, stack, packed=safetensors)
+        if safetensors:
+            _put_heads(holders, parts, where)
         files = [_written(part, folder, stack) for part in parts]
         with locked(folder):
             outdated = _data_of(target)
-            names = [_publish_data(file, target, number, len(files)) for number, file in enumerate(files)]
+            names = [_publish_data(file, target, suffix, number, len(files)) for number, file in enumerate(files)]
             try:
                 places = {
                     key: Place(names[part], offset, length) for key, (part, offset, length) in where.items()
@@ -119,7 +133,7 @@ def write_with_data(model: ir.Model, target: Path, *, shard_size: int | None, sh
 
 def _planned(
     holders: Iterable[Holder], folder: Path, shard_size: int | None, share: bool, spool: Spool | None,
-    stack: contextlib.ExitStack,
+    stack: contextlib.ExitStack, *, packed: bool,
 ) -> tuple[list[_Part], dict[int, tuple[int, int, int]], dict[int, Place]]:  # fmt: skip
     """Where every tensor goes: into which part and where in it, or to which file that stays as it is."""
     parts: list[_Part] = []
@@ -148,11 +162,22 @@ def _planned(
                 where[id(tensor)] = ranges[key]
                 continue
         if not parts or (shard_size is not None and parts[-1].end and parts[-1].end + length > shard_size):
-            parts.append(_Part())
+            parts.append(_Part(packed=packed))
         where[id(tensor)] = (len(parts) - 1, parts[-1].add(tensor, length), length)
         if isinstance(tensor, FileTensor):
             ranges[key] = where[id(tensor)]
     return parts, where, shared
+
+
+def _put_heads(holders: Iterable[Holder], parts: list[_Part], where: dict[int, tuple[int, int, int]]) -> None:
+    """Begin each file with a head that names what is in it; everything moves behind that."""
+    names = {id(holder.tensor): "" if holder.value is None else holder.value.name or "" for holder in holders}
+    for part in parts:
+        part.head = head_of((names[id(tensor)], tensor, length) for _, tensor, length in part.own)
+        part.own = [(offset + len(part.head), tensor, length) for offset, tensor, length in part.own]
+        part.end += len(part.head)
+    for key, (number, offset, length) in where.items():
+        where[key] = (number, offset + len(parts[number].head), length)
 
 
 def _shared_place(tensor: FileTensor, folder: Path, length: int) -> Place:
@@ -171,6 +196,7 @@ def _written(part: _Part, folder: Path, stack: contextlib.ExitStack) -> NewFile:
         file = stack.enter_context(NewFile(folder))
     if part.end:
         os.ftruncate(file.fd, part.end)
+    write_all(file.fd, part.head)
     for offset, tensor, length in part.own:
         os.lseek(file.fd, offset, os.SEEK_SET)
         _write_tensor(file.fd, tensor, length)
@@ -178,12 +204,12 @@ def _written(part: _Part, folder: Path, stack: contextlib.ExitStack) -> NewFile:
     return file
 
 
-def _publish_data(file: NewFile, target: Path, number: int, count: int) -> str:
+def _publish_data(file: NewFile, target: Path, suffix: str, number: int, count: int) -> str:
     """Give a data file a name that nobody has: a model that is there keeps the data it needs until it is replaced."""
-    stem = f"{target.name}.data" if count == 1 else f"{target.name}.{number + 1:05d}-of-{count:05d}.data"
-    name = stem
+    stem = target.name if count == 1 else f"{target.name}.{number + 1:05d}-of-{count:05d}"
+    name = f"{stem}.{suffix}"
     while not file.publish(target.with_name(name)):
-        name = f"{stem.removesuffix('.data')}.{os.urandom(4).hex()}.data"
+        name = f"{stem}.{os.urandom(4).hex()}.{suffix}"
     return name
 
 
@@ -196,7 +222,9 @@ def _data_of(target: Path) -> set[Path]:
         return set()
     own = f"{target.name}."
     return {
-        target.with_name(name) for name in names if name.startswith(own) and name.endswith(".data") and "/" not in name
+        target.with_name(name)
+        for name in names
+        if name.startswith(own) and name.endswith((".data", ".safetensors")) and "/" not in name
     }
 
 

@@ -40,8 +40,11 @@ _LIMIT = 1 << 30
 """Weights beyond 1 GiB stay as they are: copies of such a model would not fit beside it."""
 
 
-def shaken_weights(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The initializers and Constant outputs of the main graph that are weights wherever they are used."""
+def shaken_weights(model: onnx.ModelProto, *, few: int = _FEW) -> tuple[str, ...]:
+    """The initializers and Constant outputs of the main graph that are weights wherever they are used.
+
+    Elementwise constants of at most `few` elements are taken for arithmetic with shapes.
+    """
     readers: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
     for node in model.graph.node:
         for position, name in enumerate(node.input):
@@ -50,14 +53,14 @@ def shaken_weights(model: onnx.ModelProto) -> tuple[str, ...]:
             readers[name].append((node, -1))
     public = {value.name for value in (*model.graph.output, *model.graph.input)}
 
-    def is_weight(name: str, few: bool, depth: int = 0) -> bool:
+    def is_weight(name: str, is_small: bool, depth: int = 0) -> bool:
         if not readers[name] or name in public or depth > 8:
             return False
         for node, position in readers[name]:
             if node.op_type in _MOVES and position == 0:
-                if not is_weight(node.output[0], few, depth + 1):
+                if not is_weight(node.output[0], is_small, depth + 1):
                     return False
-            elif position not in _WEIGHTS.get(node.op_type, ()) or (few and node.op_type in _ELEMENTWISE):
+            elif position not in _WEIGHTS.get(node.op_type, ()) or (is_small and node.op_type in _ELEMENTWISE):
                 return False
         return True
 
@@ -65,7 +68,7 @@ def shaken_weights(model: onnx.ModelProto) -> tuple[str, ...]:
         name
         for name, tensor in _constants(model.graph)
         if onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).name in _BITS
-        and is_weight(name, int(np.prod(tensor.dims)) <= _FEW)
+        and is_weight(name, int(np.prod(tensor.dims)) <= few)
     )
 
 

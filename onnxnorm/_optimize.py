@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +52,7 @@ class OptimizeResult:
         external_data: bool | None = None,
         shard_size: int | None = None,
         share_data: bool = False,
+        safetensors: bool = False,
     ) -> None:
         """Write the whole result to `path`, or leave what is there untouched.
 
@@ -60,11 +61,19 @@ class OptimizeResult:
             external_data: weights in a second file, `path` with `.data` behind; by default where they exceed 2 GB.
             shard_size: weights in several files of at most that many bytes.
             share_data: weights that are as they were stay in the data files of the original, beside which `path` lies.
+            safetensors: weights in a second file, or in several, of that format: `path` with `.safetensors` behind.
 
         Raises:
             OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
         """
-        _model_io.save(self._model, path, external_data=external_data, shard_size=shard_size, share_data=share_data)
+        _model_io.save(
+            self._model,
+            path,
+            external_data=external_data,
+            shard_size=shard_size,
+            share_data=share_data,
+            safetensors=safetensors,
+        )
 
 
 def optimize(
@@ -86,8 +95,8 @@ def optimize(
         verify: prove the result against the original with `onnxnorm.verify`.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
-        opset: convert the model to this opset first, by the converters of onnxscript and onnx, so that normalizations
-            become the nodes that it has: LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23.
+        opset: convert the model to this opset first, so that normalizations become the nodes that it has:
+            LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
 
     Raises:
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
@@ -119,8 +128,12 @@ def transform(
     opset: int | None = None,
     name: str = "the model",
     as_ir: bool = False,
+    on_pass: Callable[[str], None] = lambda name: None,
 ) -> OptimizeResult:
-    """What `optimize` does, to the model itself; `work` is as `load` returns it, and `name` what errors call it."""
+    """What `optimize` does, to the model itself.
+
+    `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
+    """
     names = tuple(DEFAULT if passes is None else passes)
     for each in names:
         if each not in PASSES:
@@ -135,6 +148,7 @@ def transform(
     if opset is not None:
         convert_opset(work, opset, name)
     for each in names:
+        on_pass(each)
         run_pass(PASSES[each](journal, settings), each, work, name)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import itertools
 import json
 import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -113,6 +114,27 @@ def status(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(Text(text)):
         yield
+
+
+@contextlib.contextmanager
+def steps(text: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar of so many steps, if stderr is a terminal; what it yields is told the name of each step as it begins."""
+    if not sys.stderr.isatty():
+        yield lambda name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.fields[what]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, done = progress.add_task("", total=total, what=text.replace("[", "\\[")), itertools.count()
+        yield lambda name: progress.update(task, completed=next(done), description=name)
 
 
 def _jsonable(value: object) -> object:

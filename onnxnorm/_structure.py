@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import stored_bytes
 
-__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "structure", "tensors_of"]
+__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "graphs_within", "structure", "tensors_of"]
 
 _QUANTIZATION = "quant_parameter_tensor_names"
 _PLAIN = {
@@ -46,29 +46,34 @@ class Holder:
 
 def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, all that is nested in it, and the same for every function."""
-    yield from _nested(model.graph)
+    yield from graphs_within(model.graph)
     for function in model.functions.values():
-        yield from _nested(function.graph)
+        yield from graphs_within(function.graph)
 
 
-def _nested(graph: ir.Graph) -> Iterator[ir.Graph]:
+def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
+    """The graph and all that is nested in it, each before those in it."""
     # onnx-ir's own way through nested graphs looks at every node in four layers of generators.
+    found = []
     pending = [graph]
     while pending:
         top = pending.pop()
-        yield top
+        found.append(top)
+        inner: list[ir.Graph] = []
         for node in top:
             for attribute in node.attributes.values():
                 kind = attribute.type
                 if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
-                    pending.append(attribute.as_graph())
+                    inner.append(attribute.as_graph())
                 elif kind is ir.AttributeType.GRAPHS and not attribute.is_ref():
-                    pending.extend(attribute.as_graphs())
+                    inner.extend(attribute.as_graphs())
+        pending.extend(reversed(inner))
+    return found
 
 
 def tensors_of(model: ir.Model) -> Iterator[Holder]:
     """Every tensor of the graphs, those of model-local functions aside."""
-    for graph in _nested(model.graph):
+    for graph in graphs_within(model.graph):
         for value in graph.initializers.values():
             if value.const_value is not None:
                 yield Holder(value.const_value, value)
@@ -194,6 +199,8 @@ class _Writer:
         elif kind is ir.AttributeType.TENSOR:
             self._tensor(proto.t, value, value.name)
         elif kind is ir.AttributeType.GRAPH:
+            # An empty graph is one too.
+            proto.g.SetInParent()
             self.graph(proto.g, value)
         else:
             for graph in value:
@@ -204,7 +211,10 @@ class _Writer:
         if place is None or (self._only is not None and name not in self._only):
             if isinstance(tensor, ir.ExternalTensor):
                 tensor = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name, doc_string=tensor.doc_string)
-            ir.serde.serialize_tensor_into(proto, tensor)
+            if isinstance(tensor, ir.serde.TensorProtoTensor) and not tensor.metadata_props:
+                proto.CopyFrom(tensor.raw)
+            else:
+                ir.serde.serialize_tensor_into(proto, tensor)
             if name:
                 proto.name = name
             return

@@ -8,28 +8,44 @@ import pytest
 
 from onnxnorm._blocks import scaled
 
+SHAPES = [(), (0, 3), (7,), (3, 5), (300, 700), (2, 90_000), (4, 3, 200, 200), (200_000,), (1500, 1600)]
 
-@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 5), (300, 700), (2, 90_000), (4, 3, 200, 200), (200_000,)])
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
 def test_blocks_give_the_product_rounded_once(shape: tuple[int, ...], dtype: type) -> None:
     random = np.random.default_rng(3)
     old = random.normal(size=shape).astype(dtype)
-    factors = [
-        random.normal(size=[1 if axis == kept else extent for axis, extent in enumerate(shape)]) for kept in (0, 1)
-    ]
-    exact = old.astype(np.float64) * factors[0] * factors[1]
-    for channel_axis in (None, *range(len(shape))):
-        found = scaled(old, factors, dtype, channel_axis)
-        assert found.array.shape == shape and found.array.dtype == dtype
-        assert found.array.tobytes() == exact.astype(dtype).tobytes()
-        others = None if channel_axis is None else tuple(axis for axis in range(len(shape)) if axis != channel_axis)
-        np.testing.assert_array_equal(found.largest, np.abs(exact).max(axis=others, initial=0.0))
-        assert found.finite
+    for kept in range(max(1, len(shape))):
+        factors = random.normal(size=[1 if axis == kept else extent for axis, extent in enumerate(shape)])
+        exact = old.astype(np.float64) * factors
+        for channel_axis in (None, *range(len(shape))):
+            others = None if channel_axis is None else tuple(axis for axis in range(len(shape)) if axis != channel_axis)
+            largest = np.abs(exact).max(axis=others, initial=0.0)
+            for smallest in (0.0, float(np.median(largest)) if largest.size else 1.0):
+                found = scaled(old, factors, dtype, channel_axis, smallest)
+                assert found.array.shape == shape and found.array.dtype == dtype
+                assert found.array.tobytes() == exact.astype(dtype).tobytes()
+                assert found.finite
+                assert found.underflows == bool(np.any((largest > 0) & (largest < smallest)))
 
 
-def test_what_overflows_or_is_nan_is_told() -> None:
-    old = np.array([[1.0, 2.0], [np.nan, 3.0]], np.float16)
-    found = scaled(old, [np.array([[1e5], [1.0]])], np.float16, 0)
-    assert not found.finite
-    np.testing.assert_array_equal(found.largest, [2e5, 3.0])
-    assert scaled(old[:1], [np.array([[2.0]])], np.float16).finite
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_overflows_or_is_nan_is_told(dtype: type) -> None:
+    huge = float(np.finfo(dtype).max)
+    old = np.array([[1.0, 2.0], [np.nan, 3.0]], dtype)
+    assert not scaled(old, np.array([[1.0], [1.0]]), dtype, 0).finite
+    assert not scaled(old[:1], np.array([[huge]]), dtype, 0).finite
+    assert scaled(old[:1], np.array([[2.0]]), dtype, 0).finite
+
+
+@pytest.mark.parametrize(("magnitude", "underflows"), [(2.0**-130, True), (2.0**-120, False), (0.0, False)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_slice_of_subnormal_numbers_is_told(magnitude: float, underflows: bool, axis: int) -> None:
+    """Zeros and NaN aside; its squares vanish in single precision whether it is normal or not."""
+    old = np.ones((1100, 1100), np.float32)
+    slices = np.moveaxis(old, axis, 0)
+    slices[7] = 0.0
+    slices[7, 5], slices[7, 6] = magnitude, np.nan
+    assert scaled(old, np.ones((1, 1)), np.float32, axis, 2.0**-126).underflows is underflows
+    assert not scaled(old, np.ones((1, 1)), np.float32, None, 2.0**-126).underflows

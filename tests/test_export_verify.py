@@ -231,8 +231,8 @@ def test_a_module_that_runs_in_double_alone_is_compared_there():
 def test_export_refuses_a_wrong_model_and_writes_nothing(tmp_path, monkeypatch):
     right = _export_clean.clean
 
-    def wrong(model):
-        right(model)
+    def wrong(model, *between):
+        right(model, *between)
         for node in model.graph:
             node.attributes.add(ir.AttrFloat32("epsilon", 2e-5))
 

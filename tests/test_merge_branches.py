@@ -132,6 +132,36 @@ def slice_of_channels(index: list[int]) -> Build:
     return build
 
 
+def shuffled(perm: list[int], split: list[int] | None = None) -> Build:
+    """A convolution, its channels in two groups taken in turns, and another convolution."""
+
+    def build(b: Builder, x: str) -> str:
+        opened = b.node("Reshape", conv(b, x, 4, 6, (3, 3), pads=[1] * 4), b.ints(*(split or [0, 2, 3, 8, 8])))
+        closed = b.node("Reshape", b.node("Transpose", opened, perm=perm), b.ints(0, -1, 8, 8))
+        return conv(b, closed, 6, 4)
+
+    return build
+
+
+def depth_to_space(mode: str, *, bias: bool = False) -> Build:
+    def build(b: Builder, x: str) -> str:
+        y = b.node("DepthToSpace", conv(b, x, 4, 12, bias=bias), blocksize=2, mode=mode)
+        return conv(b, y, 3, 2)
+
+    return build
+
+
+def enlarged(extents: list[int]) -> Build:
+    """Two transposed convolutions that say how large their output is to be."""
+
+    def build(b: Builder, x: str) -> str:
+        wide = b.node("ConvTranspose", x, b.constant(b.normal(4, 3, 4, 4)), strides=[2, 2], output_shape=extents)
+        weight = b.constant(b.normal(4, 3, 2, 2))
+        return b.node("Add", wide, b.node("ConvTranspose", x, weight, strides=[2, 2], auto_pad="SAME_UPPER"))
+
+    return build
+
+
 TWINS: dict[str, tuple[Build, Build]] = {
     "1x1": (beside(kernel=(1, 1)), with_branch(lambda b, x: conv(b, b.node("Tanh", x), 4, 4))),
     "1x3": (beside(kernel=(1, 3), pads=[0, 1, 0, 1]), beside(kernel=(1, 7), pads=[0, 3, 0, 3])),
@@ -197,6 +227,11 @@ TWINS: dict[str, tuple[Build, Build]] = {
     "transposed": (transposed("Sub", kernel=2), transposed("Sub", kernel=2, pads=[3] * 4, dilations=[7, 7])),
     "slices of space": (slices_of_space, lambda b, x: slices_of_space(b, x, last=0)),
     "space to depth": (space_to_depth, lambda b, x: conv(b, b.node("DepthToSpace", x, blocksize=2), 1, 4)),
+    "channel shuffle": (shuffled([0, 2, 1, 3, 4]), shuffled([0, 2, 1, 4, 3])),
+    "channel shuffle, regrouped": (shuffled([0, 2, 1, 3, 4]), shuffled([0, 2, 1, 3, 4], [0, 3, 2, 4, 16])),
+    "depth to space": (depth_to_space("DCR"), depth_to_space("DCR", bias=True)),
+    "depth to space, columns first": (depth_to_space("CRD"), depth_to_space("CRD", bias=True)),
+    "transposed, by its output": (enlarged([16, 16]), transposed("Add", auto_pad="SAME_UPPER", kernel=3)),
     "slices of channels": (slice_of_channels([0, 1]), slice_of_channels([1, 2])),
 }
 
@@ -236,10 +271,40 @@ def products(join: str, **second: Any) -> Build:
     return build
 
 
+def on_the_left(second: tuple[int, int], *, bias: tuple[int, ...] | None = None, rank: int = 3) -> Build:
+    """W2 @ (W1 @ x + b), W1 of shape (12, 16)."""
+
+    def build(b: Builder, x: str) -> str:
+        first, outer = b.constant(b.normal(12, 16)), b.constant(b.normal(*second))
+        if rank == 2:
+            y = b.node("Gemm", first, x, b.constant(b.normal(12, 1)), alpha=0.5, beta=2.0)
+            return b.node("Gemm", outer, y, transA=1)
+        y = b.node("MatMul", first, x)
+        return b.node("MatMul", outer, y if bias is None else b.node("Add", y, b.constant(b.normal(*bias))))
+
+    return build
+
+
+def both_sides(b: Builder, x: str) -> str:
+    """W1 @ x + x @ W2 of a square x is no product with one matrix."""
+    return b.node(
+        "Add", b.node("MatMul", b.constant(b.normal(8, 8)), x), b.node("MatMul", x, b.constant(b.normal(8, 8)))
+    )
+
+
+def both_from_the_left(b: Builder, x: str) -> str:
+    left = [b.node("MatMul", b.constant(b.normal(8, 8)), x) for _ in range(2)]
+    return b.node("Sub", left[0], b.node("Add", left[1], b.constant(b.normal(8, 1))))
+
+
 PRODUCTS: dict[str, tuple[tuple[int | str, ...], Build, Build]] = {
     "low rank": (("N", "T", 16), low_rank(2), low_rank(2, activation="Tanh")),
     "low rank, no scale, fixed": ((2, 3, 16), low_rank(3, scale=None), lambda b, x: b.node(
         "MatMul", b.node("MatMul", x, b.constant(b.normal(16, 2))), b.constant(b.normal(2, 12)))),
+    "on the left": (("N", 16, 9), on_the_left((6, 12)), on_the_left((64, 12))),
+    "on the left, with a bias": ((2, 16, 9), on_the_left((6, 12), bias=(12, 1)), on_the_left((64, 12), bias=(12, 1))),
+    "on the left, rank 2": ((16, 9), on_the_left((12, 6), rank=2), on_the_left((12, 64), rank=2)),
+    "beside on the left": ((3, 8, 8), both_from_the_left, both_sides),
     "low rank, rank 2": ((5, 16), low_rank(4), lambda b, x: b.node(
         "Add", b.node("MatMul", x, b.constant(b.normal(16, 16))),
         b.node("MatMul", b.node("Transpose", x, perm=[1, 0]), b.constant(b.normal(5, 16))))

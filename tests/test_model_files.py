@@ -76,7 +76,16 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("external_in", [True, False])
-@pytest.mark.parametrize("form", [{}, {"external_data": True}, {"shard_size": 120_000}])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"external_data": True},
+        {"shard_size": 120_000},
+        {"safetensors": True},
+        {"safetensors": True, "shard_size": 120_000},
+    ],
+)
 @pytest.mark.parametrize("small", [True, False])
 def test_every_form_gives_the_same_result(
     tmp_path: Path,
@@ -102,10 +111,56 @@ def test_every_form_gives_the_same_result(
     names = sorted(file.name for file in (tmp_path / "out").iterdir() if file.name.startswith("out"))
     if not form:
         assert names == ["out.onnx"]
-    elif "external_data" in form:
-        assert names == ["out.onnx", "out.onnx.data"]
+        return
+    suffix = "safetensors" if "safetensors" in form else "data"
+    if "shard_size" not in form:
+        assert names == ["out.onnx", f"out.onnx.{suffix}"]
     else:
-        assert len(names) == 4 and names[1] == "out.onnx.00001-of-00003.data"
+        assert len(names) == 4 and names[1] == f"out.onnx.00001-of-00003.{suffix}"
+
+
+def test_safetensors_files_are_what_their_own_library_reads(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    random = np.random.default_rng(2)
+    arrays = {
+        "half": random.normal(size=(601, 3)).astype(np.float16),
+        "w": random.normal(size=(40, 40)).astype(np.float32),
+        "wide": random.normal(size=(300,)),
+        "bytes": random.integers(0, 9, 1500).astype(np.int8),
+        "__metadata__": random.integers(0, 9, 400),
+        "small": np.arange(3),
+    }
+    initializers = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    four_bits = helper.make_tensor("four bits", TensorProto.INT4, [4001], list(range(-8, 8)) * 250 + [1])
+    used = [
+        helper.make_node("Identity", [tensor.name], [f"out {tensor.name}"]) for tensor in (*initializers, four_bits)
+    ]
+    outputs = [helper.make_empty_tensor_value_info(node.output[0]) for node in used]
+    graph = helper.make_graph(used, "weights", [], outputs, [*initializers, four_bits])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    path = tmp_path / "out.onnx"
+    onnxnorm.optimize(model, passes=()).save(path, safetensors=True)
+    found = safetensors.load_file(tmp_path / "out.onnx.safetensors")
+    assert set(found) == {"half", "w", "wide", "bytes", "__metadata__#2", "four bits"}
+    assert found.pop("four bits").nbytes == 2001
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, arrays[name.removesuffix("#2")])
+    loaded = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    for name, array in {**arrays, "four bits": numpy_helper.to_array(four_bits)}.items():
+        np.testing.assert_array_equal(loaded[name], array)
+    _model_io.save(_model_io.load(path), path, safetensors=True)
+    _model_io.save(_model_io.load(path), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["out.onnx"], "data files of the old result are gone"
+
+
+def test_models_with_weights_in_safetensors_by_another_hand_are_read(
+    tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    pytest.importorskip("safetensors")
+    ir.save_safetensors(ir.from_proto(chain()), tmp_path / "in.onnx", size_threshold_bytes=0)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.onnx", "in.safetensors"]
+    onnxnorm.optimize(tmp_path / "in.onnx").save(tmp_path / "out.onnx", safetensors=True)
+    assert weights(tmp_path / "out.onnx") == expected
 
 
 def test_large_weights_are_neither_read_nor_in_memory(tmp_path: Path, small_limits: None) -> None:

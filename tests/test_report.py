@@ -160,6 +160,16 @@ def test_status_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ("folding [conv]" in stream.getvalue()) is shown
 
 
+def test_steps_are_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, shown in ((io.StringIO(), False), (_Terminal(), True)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with _report.steps("folding [conv] {x}", 2) as advance:
+            advance("first")
+            advance("second")
+        assert ("folding [conv] {x}" in stream.getvalue()) is shown
+        assert ("1/2" in stream.getvalue() and "second" in stream.getvalue()) is shown
+
+
 @pytest.mark.parametrize(
     ("size", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB"), (5_000_000_000_000, "5000.0 GB")],

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
 from onnxnorm._cli import doctor, export, inspect, optimize, run, verify
+from onnxnorm._cli.later import import_later
 from onnxnorm._cli.outcome import JobError, UsageError
 from onnxnorm._errors import OnnxNormError
 
@@ -93,6 +94,7 @@ def _fail(error: Exception, code: int) -> int:
 
 def entry() -> NoReturn:
     """The program: `main` for the arguments of the process, then its end."""
+    import_later("sympy", "onnx_ir._symbolic_shapes")
     code = main()
     if code == 130:
         # Python ends by the signal itself where the interrupt came at an awkward moment, such as during an import.

@@ -24,7 +24,7 @@ from typing import Any
 
 from onnxnorm._cli.outcome import UsageError
 
-__all__ = ["is_batch", "run_batch"]
+__all__ = ["is_batch", "models_of", "run_batch"]
 
 _RECORDS = ".onnxnorm"
 _BLOCK = 2**22
@@ -119,6 +119,12 @@ def _models(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
         if each.is_dir() or (inside and each.resolve().is_relative_to(output)):
             continue
         yield each.relative_to(base), each
+
+
+def models_of(inputs: Sequence[str]) -> list[Path]:
+    """The models that are named, each once, in order."""
+    nowhere = Path(os.devnull)
+    return list(dict.fromkeys(path for text in inputs for _, path in _models(text, nowhere)))
 
 
 def _before_magic(parts: Sequence[str]) -> Iterator[str]:

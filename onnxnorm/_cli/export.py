@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "may be given twice. Without it the target's dynamic_shapes are used",
     )
     parser.add_argument("--opset", type=int, metavar="N", help="the ONNX opset to write")
+    parser.add_argument(
+        "--exporter",
+        choices=("dynamo", "torchscript"),
+        default="dynamo",
+        help="which of PyTorch's exporters reads the model; torchscript runs it once and takes what the other cannot "
+        "trace (default: %(default)s)",
+    )
     parser.add_argument("--fold", action="store_true", help="fold the BatchNormalizations at once")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -64,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             dynamic_shapes=_dynamic_shapes(target, inputs, arguments.dynamic),
             opset=arguments.opset,
             fold=arguments.fold,
+            exporter=arguments.exporter,
         )
     written = load(arguments.output)
     counts = count_operators(written)

@@ -13,32 +13,82 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
 DESCRIPTIONS = {
-    "inspect": "every normalization of a model, what optimize makes of it, and why\n\nThe file is only read.",
+    "inspect": """every normalization of a model, what optimize makes of it, and why
+
+Of several models, or of those of a folder, a line for each: which normalizations, and what becomes of them. The
+files are only read.""",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="in.onnx")
+    parser.add_argument("model", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from onnxnorm._inspect import examine
-    from onnxnorm._report import print_json, status
+    from onnxnorm._cli.batch import is_batch
 
-    with status(f"optimizing a copy of {arguments.model}"):
-        result, records = examine(arguments.model)
-    merges = list(dict.fromkeys(r.detail for r in result.rewrites if r.pass_name.startswith("merge_")))
+    if is_batch(arguments.model):
+        return _run_many(arguments)
+    from onnxnorm._report import print_json
+
+    (path,) = arguments.model
+    records, merges = _examined(path)
     if arguments.json:
-        print_json({"model": arguments.model, "normalizations": records, "merges": merges})
+        print_json({"model": path, "normalizations": records, "merges": merges})
         return 0
     if records:
         _print_normalizations(records)
     else:
-        print(f"{arguments.model}: no normalization found")
+        print(f"{path}: no normalization found")
     for merge in merges:
         print(merge)
     return 0
+
+
+def _examined(path: str) -> tuple[tuple[NormRecord, ...], list[str]]:
+    from onnxnorm._inspect import examine
+    from onnxnorm._report import status
+
+    with status(f"optimizing a copy of {path}"):
+        result, records = examine(path)
+    return records, list(dict.fromkeys(r.detail for r in result.rewrites if r.pass_name.startswith("merge_")))
+
+
+def _run_many(arguments: argparse.Namespace) -> int:
+    """One line a model; one that cannot be read costs its line, and the exit code."""
+    from onnxnorm._cli.batch import models_of
+    from onnxnorm._cli.outcome import UsageError
+    from onnxnorm._errors import OnnxNormError
+    from onnxnorm._report import Table, print_json, print_table
+
+    paths = [str(path) for path in models_of(arguments.model)]
+    if not paths:
+        raise UsageError(f"no model (*.onnx) in {', '.join(arguments.model)}")
+    documents: list[dict[str, object]] = []
+    rows: list[tuple[str, str, str]] = []
+    for path in paths:
+        try:
+            records, merges = _examined(path)
+        except OnnxNormError as error:
+            documents.append({"model": path, "error": str(error)})
+            rows.append((path, "error", str(error)))
+            continue
+        documents.append({"model": path, "normalizations": records, "merges": merges})
+        kinds, fates = (
+            Counter(record.kind for record in records),
+            Counter(record.fate.value for record in records),
+        )
+        rows.append((path, _counted(kinds) or "none", _counted(fates)))
+    if arguments.json:
+        print_json({"models": documents})
+    else:
+        print_table(Table.of("model normalizations fate", rows))
+    return 2 if any("error" in document for document in documents) else 0
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _print_normalizations(records: Sequence[NormRecord]) -> None:

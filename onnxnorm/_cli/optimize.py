@@ -91,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--external-data", action="store_true", help="write the weights to a second file, out.onnx.data"
     )
     parser.add_argument(
+        "--safetensors",
+        action="store_true",
+        help="write the weights to out.onnx.safetensors, a file of that format",
+    )
+    parser.add_argument(
         "--shard-size", type=size, metavar="SIZE", help="write the weights to files of at most this size, such as 2GB"
     )
     parser.add_argument(
@@ -118,14 +123,14 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._inspect import account
     from onnxnorm._model_io import load
     from onnxnorm._optimize import transform
-    from onnxnorm._report import count_operators, model_size, print_json, status, written_size
+    from onnxnorm._report import count_operators, model_size, print_json, status, steps, written_size
     from onnxnorm.passes import FOLDING
 
     original = load(arguments.input)
     size_before = model_size(arguments.input, original)
     before = count_operators(original)
     passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
-    with status(f"optimizing {arguments.input}"):
+    with steps(f"optimizing {arguments.input}", len(passes)) as advance:
         result, records = account(
             original,
             lambda model: transform(
@@ -136,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
                 freeze_inputs=arguments.freeze_inputs,
                 workspace=Path(arguments.output).parent,
                 name=arguments.input,
+                on_pass=advance,
             ),
         )
     proof = _prove(result, arguments) if arguments.verify else None
@@ -145,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
             external_data=arguments.external_data or None,
             shard_size=arguments.shard_size,
             share_data=arguments.share_data,
+            safetensors=arguments.safetensors,
         )
     outcome = _Outcome(
         input=arguments.input,
@@ -177,6 +184,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         "--no-verify": not arguments.verify,
         "--freeze-inputs": arguments.freeze_inputs,
         "--external-data": arguments.external_data,
+        "--safetensors": arguments.safetensors,
         "--share-data": arguments.share_data,
     }
     return options + [flag for flag, given in flags.items() if given]

@@ -6,7 +6,8 @@ from onnxnorm.affine.region import Region
 from onnxnorm.affine.rewrite import apply
 from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
 from onnxnorm.affine.site import Declined
-from onnxnorm.affine.solve import Stuck, solve
+from onnxnorm.affine.sizes import remember_sizes
+from onnxnorm.affine.solve import Stuck, next_door, solve
 
 __all__ = [
     "AffineNode",
@@ -19,5 +20,7 @@ __all__ = [
     "affine_of",
     "apply",
     "is_affine",
+    "next_door",
+    "remember_sizes",
     "solve",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,9 @@ def _same(a: FloatArray, b: FloatArray | float) -> bool:
     # Two ways through a graph round differently in float64; far below what any model's type can tell apart.
     if a is b:
         return True
+    # Most that differ do so from their first element on.
+    if a.size and isinstance(b, float) and not abs(a.item(0) - b) <= 1e-13 * max(abs(a.item(0)), abs(b)):
+        return False
     return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
 
 
@@ -56,7 +60,12 @@ class ChannelAffine:
         """From arrays that broadcast to rank `rank` as NumPy has it (trailing axes aligned)."""
         scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
         if scale.shape != shift.shape:
-            scale, shift = np.broadcast_arrays(scale, shift)
+            if shift.ndim == 0:
+                shift = np.full(scale.shape, shift)
+            elif scale.ndim == 0:
+                scale = np.full(shift.shape, scale)
+            else:
+                scale, shift = np.broadcast_arrays(scale, shift)
         if scale.ndim > rank:
             raise ValueError(f"a constant of rank {scale.ndim} would raise the rank {rank} of the value")
         if scale.ndim < rank:
@@ -82,24 +91,24 @@ class ChannelAffine:
     def rank(self) -> int:
         return self.scale.ndim
 
-    @property
+    @cached_property
     def axes(self) -> tuple[int, ...]:
         """The axes along which the affine varies."""
         return tuple(axis for axis, extent in enumerate(self.scale.shape) if extent > 1)
 
-    @property
+    @cached_property
     def scales(self) -> bool:
         return not _same(self.scale, 1.0)
 
-    @property
+    @cached_property
     def shifts(self) -> bool:
-        return bool(np.any(self.shift != 0.0))
+        return bool(self.shift.any())
 
     @property
     def is_identity(self) -> bool:
         return not self.scales and not self.shifts
 
-    @property
+    @cached_property
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
@@ -112,7 +121,11 @@ class ChannelAffine:
 
     def inverse(self) -> ChannelAffine | None:
         """The affine that undoes this one, or None where a scale is zero."""
-        if np.any(self.scale == 0.0):
+        return self._inverse
+
+    @cached_property
+    def _inverse(self) -> ChannelAffine | None:
+        if (self.scale == 0.0).any():
             return None
         with np.errstate(over="ignore"):
             inverse = ChannelAffine.of(1.0 / self.scale, -self.shift / self.scale, self.rank)
@@ -137,10 +150,10 @@ class ChannelAffine:
         """
         if any(other != axis for other in self.axes) or self.scale.size not in (1, extent):
             return None
-        return (
-            np.broadcast_to(self.scale.reshape(-1), (extent,)),
-            np.broadcast_to(self.shift.reshape(-1), (extent,)),
-        )
+        vectors = self.scale.reshape(-1), self.shift.reshape(-1)
+        if self.scale.size == extent:
+            return vectors
+        return np.broadcast_to(vectors[0], (extent,)), np.broadcast_to(vectors[1], (extent,))
 
     def __str__(self) -> str:
         parts = [name for name, there in (("scale", self.scales), ("shift", self.shifts)) if there]
@@ -161,7 +174,7 @@ class Gauge:
 
     def __post_init__(self) -> None:
         # Scales one rounding apart can have the same reciprocal: the axis on which they vary is kept for both.
-        if self.to_new is not None and self.to_old is not None:
+        if self.to_new is not None and self.to_old is not None and self.to_new.scale.shape != self.to_old.scale.shape:
             shape = np.broadcast_shapes(self.to_new.scale.shape, self.to_old.scale.shape)
             for name, affine in (("to_new", self.to_new), ("to_old", self.to_old)):
                 if affine.scale.shape != shape:

@@ -131,8 +131,9 @@ def _computed_and_rounded(constant: Constant, facts: Facts) -> npt.NDArray[np.ge
         exact = constant.compute()
     if not isinstance(exact, Scaling):
         return _rounded(np.asarray(exact, np.float64), constant, facts)
-    product = scaled(exact.array, [exact.factors], constant.dtype.numpy(), constant.channel_axis)
-    return _judged(product.array, product.finite, product.largest, constant, facts)
+    smallest = _smallest_normal(constant.dtype)
+    product = scaled(exact.array, exact.factors, constant.dtype.numpy(), constant.channel_axis, smallest)
+    return _judged(product.array, product.finite, product.underflows, constant, facts)
 
 
 def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
@@ -141,29 +142,33 @@ def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -
         rounded = exact.astype(constant.dtype.numpy())
         finite = bool(np.isfinite(rounded.astype(np.float64)).all())
     axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
-    return _judged(rounded, finite, np.abs(exact).max(axis=axes, initial=0.0), constant, facts)
+    largest = np.abs(exact).max(axis=axes, initial=0.0)
+    underflows = bool(np.any((largest > 0.0) & (largest < _smallest_normal(constant.dtype))))
+    return _judged(rounded, finite, underflows, constant, facts)
 
 
 def _judged(
     rounded: npt.NDArray[np.generic],
     finite: bool,
-    largest: npt.NDArray[np.float64],
+    underflows: bool,
     constant: Constant,
     facts: Facts,
 ) -> npt.NDArray[np.generic] | str:
-    """The array, or why it loses what the original had. `largest` are magnitudes before rounding, for each channel."""
+    """The array, or why it loses what the original had. `underflows`: a channel has nothing but subnormal numbers."""
     old = None if finite else facts.constant(constant.old)
     if not finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
         return f"overflows {constant.dtype.name.lower()}"
-    if constant.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT):
-        smallest = _smallest_normal(constant.dtype)
-        if constant.role in ("weight", "scale") and np.any((largest > 0.0) & (largest < smallest)):
-            return f"underflows {constant.dtype.name.lower()}"
+    if underflows and constant.role in ("weight", "scale"):
+        return f"underflows {constant.dtype.name.lower()}"
     return rounded
 
 
+_SMALLEST_NORMAL = {ir.DataType.FLOAT16: 2.0**-14, ir.DataType.BFLOAT16: 2.0**-126, ir.DataType.FLOAT: 2.0**-126}
+
+
 def _smallest_normal(dtype: ir.DataType) -> float:
-    return 2.0**-14 if dtype is ir.DataType.FLOAT16 else 2.0**-126
+    """The smallest magnitude with all its digits; 0 for types whose range is out of question."""
+    return _SMALLEST_NORMAL.get(dtype, 0.0)
 
 
 def _change(node: ir.Node, edit: Edit, arrays: dict[Constant, npt.NDArray[np.generic]], facts: Facts) -> None:

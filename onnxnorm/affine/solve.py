@@ -35,8 +35,9 @@ from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, u
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode, elements_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
+from onnxnorm.affine.sizes import size_of
 
-__all__ = ["Stuck", "solve"]
+__all__ = ["Stuck", "next_door", "solve"]
 
 # A region may span a whole network; beyond this many questions to rules it costs more than it can bring.
 _MAX_QUESTIONS = 1000
@@ -102,6 +103,8 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     value = node.inputs[found.data]
     assert value is not None
     search = _Search(node, found, facts, memory or Memory())
+    if (region := _next_door(search, value)) is not None:
+        return region
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
     for seeds, questions in _tries(value, node.outputs[0], found.affine):
@@ -118,6 +121,42 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     if best is not None:
         return replace(best, reason=farthest.reason)
     return replace(farthest, touched=frozenset(search.touched))
+
+
+def next_door(node: ir.Node, found: AffineNode, facts: Facts) -> Region | None:
+    """The region where whoever makes the input of `node`, for it alone, takes the affine up; None where that is not so.
+
+    It needs no freedom that another affine could use. Affines that go this way should do so before others come by on a
+    longer way: what those leave with them could not follow.
+    """
+    value = node.inputs[found.data]
+    assert value is not None
+    return _next_door(_Search(node, found, facts, Memory()), value)
+
+
+def _next_door(search: _Search, value: ir.Value) -> Region | None:
+    """How nearly every search ends, without the search: whoever makes the value, for this node alone, takes it all up.
+
+    That is the first placement that is tried, if nobody demands anything further and it is perfect.
+    """
+    node, maker, affine, facts = search.node, value.producer(), search.found.affine, search.facts
+    if maker is None or maker.graph is not node.graph or len(value.uses()) != 1 or value.is_graph_output():
+        return None
+    if affine.is_identity or not _fits(Gauge(affine, None), facts.shape(value)) or facts.is_constant(value):
+        return None
+    gauge = Gauge.new(affine)
+    if search.memory.obstacle(value, gauge) is not None:
+        return None
+    edits = {}
+    for party in (node, maker):
+        answer = _ask(party, {value: gauge}, search)
+        if not isinstance(answer, Settled) or answer.demands:
+            return None
+        if answer.edit is not None:
+            edits[party] = answer.edit
+    region = Region({value: gauge}, edits, (), -sum(edit.cost for edit in edits.values()))
+    perfect = region.saves > 0 and _is_perfect(region, node) and _copied(region) <= _MAX_COPIED * region.saves
+    return region if perfect else None
 
 
 def _tries(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[tuple[dict[ir.Value, Gauge], int]]:
@@ -345,8 +384,12 @@ def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
 def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
     own = value is search.node.inputs[search.found.data]
-    if growth.backward and gauge.shifts and len(takers_of(value, search.facts)) > 1:
-        refused = _cancels(value, gauge, search.found.spread if own else None)
+    if gauge.shifts and len(takers_of(value, search.facts)) > 1:
+        size = size_of(value, search.found.spread if own else None)
+        if not growth.backward:
+            # What follows the affine has its shift in it.
+            size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
+        refused = _cancels(value, gauge, size)
         if refused is not None:
             return refused
     if own or value is search.node.outputs[0]:
@@ -358,17 +401,12 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
     return None
 
 
-def _cancels(value: ir.Value, gauge: Gauge, spread: FloatArray | None) -> str | None:
-    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger.
-
-    `spread` is about how large x is, per channel; where nothing is known, 1 is assumed.
-    """
+def _cancels(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
+    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger."""
     affine = gauge.to_old
     if affine is None:
         return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.abs(affine.shift) / (1.0 if spread is None else spread)
-    if not np.all(ratio <= _MAX_CANCELLATION):
+    if not np.all(np.abs(affine.shift) <= _MAX_CANCELLATION * size):
         return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
     return None
 

@@ -136,10 +136,14 @@ class Convolution:
 
     @property
     def gathered(self) -> float:
-        """Elements that are put together for each place of the result; single taps are read where they lie."""
+        """Elements that are put together for each place of the result; single taps are read where they lie.
+
+        A convolution gathers its inputs before it multiplies, a transposed one adds up its products.
+        """
         if all(axis.pointwise for axis in self.axes):
             return 0.0
-        return self.inputs * math.prod(axis.density() for axis in self.axes)
+        channels = self.outputs if self.transposed else self.inputs
+        return channels * math.prod(axis.density() for axis in self.axes)
 
     @cached_property
     def weight(self) -> FloatArray:

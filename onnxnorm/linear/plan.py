@@ -19,7 +19,7 @@ from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.cost import Cost, gathering
 from onnxnorm.linear.reader import Reader
 from onnxnorm.linear.step import FLOATS, Family
-from onnxnorm.linear.steps import is_sum, merely_scales
+from onnxnorm.linear.steps import is_sum, may_step, merely_scales
 
 __all__ = ["Plan", "Term", "plans_for"]
 
@@ -66,6 +66,9 @@ def plans_for(root: ir.Node, reader: Reader) -> list[Plan]:
         if len(terms) > _MAX_TERMS:
             return []
     else:
+        # A lone linear node has nothing to merge with.
+        if not any(value is not None and may_step(value, reader.family) for value in root.inputs):
+            return []
         if reader.step(root.outputs[0]) is None:
             return []
         sums, terms = (), (Term(1.0, root.outputs[0]),)
@@ -257,7 +260,7 @@ def _cost(convolution: Convolution, source: ir.Value, elements: float, reader: R
     """What the one node costs that computes `convolution` of `source`."""
     size, work = convolution.size, convolution.work
     read = reader.elements(source, source)
-    if reader.family is Family.PRODUCT:
+    if reader.family is not Family.CONVOLUTION:
         size, work = convolution.inputs * convolution.outputs, float(convolution.inputs)
         if convolution.biased and reader.facts.rank(source) != 2:
             # MatMul has no bias: an Add follows it.

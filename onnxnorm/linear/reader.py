@@ -86,7 +86,7 @@ class Reader:
 
     def extents(self, source: ir.Value) -> Sequence[int | None]:
         """The spatial extents of a source, as far as they are known."""
-        if self.family is Family.PRODUCT:
+        if self.family is not Family.CONVOLUTION:
             return ()
         shape = self.facts.shape(source) or (None,) * (rank_of(source, self.facts) or 2)
         return tuple(extent if isinstance(extent, int) else None for extent in shape[2:])
@@ -101,7 +101,8 @@ class Reader:
             if current is source or node is None or step is None:
                 continue
             if done:
-                order.setdefault(node)
+                for inner in (*reversed(step.within), node):
+                    order.setdefault(inner)
             elif node not in order:
                 stack.append((current, True))
                 stack.extend((operand, False) for operand in step.operands)
@@ -117,10 +118,11 @@ class Reader:
     def positions(self, source: ir.Value, expression: Convolution) -> float:
         """In how many places each channel of a convolution of `source` is computed."""
         shape = self.facts.shape(source) or ()
-        if self.family is Family.PRODUCT:
-            rows = 1.0
-            for extent in shape[:-1]:
-                rows *= extent if isinstance(extent, int) else (_NOMINAL_ROWS if len(shape) > 2 else 1)
+        if self.family is not Family.CONVOLUTION:
+            rows, axis = 1.0, channel_axis(source, self.family, self.facts)
+            for place, extent in enumerate(shape):
+                if place != axis:
+                    rows *= extent if isinstance(extent, int) else (_NOMINAL_ROWS if len(shape) > 2 else 1)
             return rows
         count = float(shape[0]) if shape and isinstance(shape[0], int) else 1.0
         nominal = [_NOMINAL_EXTENT if extent is None else extent for extent in self.extents(source)]

@@ -1,4 +1,4 @@
-"""Operators that only choose among channels and places: Concat, Slice, Split, Gather, Identity, Dropout."""
+"""Operators that only choose among channels and places: Concat, Slice, Split, Gather, shuffles, Identity, Dropout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis
 from onnxnorm.linear.blocks import Integers
 from onnxnorm.linear.convolution import Convolution
+from onnxnorm.linear.shuffles import shuffle
 from onnxnorm.linear.step import Extents, Family, Step, StepReader, channel_axis, channels_of, rank_of
 
 __all__ = ["SELECTIONS"]
@@ -104,7 +105,7 @@ def _slice(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step
     if set(cuts) == {channel}:
         start, end, step = cuts[channel]
         return _cut(x, family, facts, channel, lambda channels: np.arange(channels)[start:end:step])
-    if family is Family.PRODUCT or any(axis < 2 for axis in cuts):
+    if family is not Family.CONVOLUTION or any(axis < 2 for axis in cuts):
         return None
     shape = facts.shape(x) or (None,) * rank
     axes = [_window_of_slice(*cuts[axis], shape[axis]) if axis in cuts else Axis() for axis in range(2, rank)]
@@ -155,6 +156,7 @@ SELECTIONS: Mapping[str, StepReader] = MappingProxyType(
         "Dropout": _dropout,
         "Gather": _gather,
         "Identity": _identity,
+        "Reshape": shuffle,
         "Slice": _slice,
         "Split": _split,
     }

@@ -1,8 +1,9 @@
 """What one node makes of its operands, where that is linear in them: the interface between readers and operators.
 
 Before anything is computed, a `Step` says which operands count, what the node costs, and how the convolution that gives
-its output follows from those that give its operands. Two families share the algebra: convolutions act along axis 1 and
-windows behind it, products (MatMul, Gemm) along the last axis alone.
+its output follows from those that give its operands. Three families share the algebra: convolutions act along axis 1
+and windows behind it, products (MatMul, Gemm) by a constant on the right along the last axis alone, those by a constant
+on the left along the axis before it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ Combine: TypeAlias = "Callable[[Sequence[Convolution], Extents], Convolution | N
 class Family(enum.Enum):
     CONVOLUTION = enum.auto()
     PRODUCT = enum.auto()
+    LEFT_PRODUCT = enum.auto()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,7 @@ class Step:
         work: multiply-adds for each element of the output.
         weight: the constant it multiplies by, where it is a convolution or product.
         gathered: elements put together for each place of the output before they are multiplied.
+        within: nodes between the operands and this one that make the output together with it, the last first.
     """
 
     operands: tuple[ir.Value, ...]
@@ -99,6 +102,7 @@ class Step:
     work: float = 0.0
     weight: Weight | None = None
     gathered: float = 0.0
+    within: tuple[ir.Node, ...] = ()
 
 
 StepReader: TypeAlias = "Callable[[ir.Node, ir.Value, Family, Facts], Step | None]"
@@ -118,7 +122,7 @@ def channel_axis(value: ir.Value, family: Family, facts: Facts) -> int | None:
     rank = rank_of(value, facts)
     if family is Family.CONVOLUTION:
         return None if rank is None or rank < 3 else 1
-    return None if rank is None or rank < 2 else rank - 1
+    return None if rank is None or rank < 2 else rank - (1 if family is Family.PRODUCT else 2)
 
 
 def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
@@ -129,12 +133,13 @@ def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
     weight = _weight_of_reader(value, facts) if family is Family.CONVOLUTION else None
     if weight is not None:
         return weight[1]
-    if family is Family.PRODUCT:
+    if family is not Family.CONVOLUTION:
+        place = 0 if family is Family.PRODUCT else 1
         for user in value.consumers():
-            if user.op_type == "MatMul" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
-                matrix = Weight.of(user.inputs[1], facts)
+            if user.op_type == "MatMul" and user.domain in ("", "ai.onnx") and user.inputs[place] is value:
+                matrix = Weight.of(user.inputs[1 - place], facts)
                 if matrix is not None:
-                    return matrix.shape[-2]
+                    return matrix.shape[place - 2]
     return None
 
 

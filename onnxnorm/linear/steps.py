@@ -9,17 +9,18 @@ import onnx_ir as ir
 from onnxnorm._facts import Facts
 from onnxnorm.affine import AffineNode, affine_of, is_affine
 from onnxnorm.linear.convolution import Convolution
-from onnxnorm.linear.products import PRODUCTS
+from onnxnorm.linear.products import LEFT_PRODUCTS, PRODUCTS
 from onnxnorm.linear.selections import SELECTIONS
 from onnxnorm.linear.step import FLOATS, Extents, Family, Step, StepReader, channel_axis
 from onnxnorm.linear.windowed import WINDOWED
 
-__all__ = ["is_sum", "merely_scales", "step_of"]
+__all__ = ["is_sum", "may_step", "merely_scales", "step_of"]
 
 _SUMS = frozenset({"Add", "Sub", "Sum"})
 _TABLES: Mapping[Family, Mapping[str, StepReader]] = {
     Family.CONVOLUTION: {**SELECTIONS, **WINDOWED},
     Family.PRODUCT: {**SELECTIONS, **PRODUCTS},
+    Family.LEFT_PRODUCT: {**SELECTIONS, **LEFT_PRODUCTS},
 }
 
 
@@ -37,6 +38,12 @@ def is_sum(node: ir.Node, facts: Facts) -> bool:
 def merely_scales(node: ir.Node, facts: Facts) -> bool:
     """Whether the node is an affine or an identity: something to take along, no reason to merge anything."""
     return node.op_type in ("Identity", "Dropout") or (is_affine(node) and not is_sum(node, facts))
+
+
+def may_step(value: ir.Value, family: Family) -> bool:
+    """Whether `step_of` may find anything: asked of every node before anything is read."""
+    node = value.producer()
+    return node is not None and (node.op_type in _SUMS or node.op_type in _TABLES[family] or is_affine(node))
 
 
 def step_of(value: ir.Value, family: Family, facts: Facts) -> Step | None:

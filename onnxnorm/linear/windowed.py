@@ -1,4 +1,4 @@
-"""Operators with windows as convolutions: Conv, ConvTranspose, AveragePool, Pad, SpaceToDepth."""
+"""Operators with windows as convolutions: Conv, ConvTranspose, AveragePool, Pad, SpaceToDepth, DepthToSpace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.linear.axis import Axis
+from onnxnorm.linear.axis import Axis, TransposedAxis
 from onnxnorm.linear.blocks import FloatArray
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.step import Extents, Family, Step, StepReader, Weight, channels_of
@@ -109,11 +109,33 @@ def _space_to_depth(node: ir.Node, value: ir.Value, family: Family, facts: Facts
     return Step((x,), combine)
 
 
+def _depth_to_space(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
+    """Channels become the places of a block: a transposed convolution whose window is its stride.
+
+    Output c takes (by, bx) from input (by * block + bx) * C + c (mode DCR), or c * block**2 + by * block + bx (CRD).
+    """
+    x, block = node.inputs[0], node.attributes.get_int("blocksize", 0)
+    channels = None if x is None else channels_of(x, family, facts)
+    if x is None or channels is None or block < 1 or channels % block**2 or facts.rank(x) != 4:
+        return None
+    outputs = channels // block**2
+    by_depth = "mode" not in node.attributes or node.attributes["mode"].as_string() == "DCR"
+    axes = (TransposedAxis(block, block), TransposedAxis(block, block))
+
+    def weight() -> FloatArray:
+        ones = np.eye(channels).reshape((block, block, outputs, -1) if by_depth else (outputs, block, block, -1))
+        return np.moveaxis(ones, 2 if by_depth else 0, 0).transpose(0, 3, 1, 2)
+
+    own = Convolution.later((outputs, channels), weight, None, 1, axes)
+    return Step((x,), lambda parts, extents: parts[0].then(own, extents))
+
+
 WINDOWED: Mapping[str, StepReader] = MappingProxyType(
     {
         "AveragePool": _average_pool,
         "Conv": _conv,
         "ConvTranspose": _conv_transpose,
+        "DepthToSpace": _depth_to_space,
         "Pad": _pad,
         "SpaceToDepth": _space_to_depth,
     }

@@ -61,17 +61,43 @@ def transposed_window_of(
     strides, dilations = (_integers(node, name, (1,) * rank) for name in ("strides", "dilations"))
     pads, extra = _integers(node, "pads", (0,) * (2 * rank)), _integers(node, "output_padding", (0,) * rank)
     automatic = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
-    if "output_shape" in node.attributes or automatic not in ("NOTSET", "VALID"):
-        # The paddings follow from the extents, and runtimes do not agree on which side gets the odd one.
+    if not rank == len(strides) == len(dilations) == len(extra):
         return None
     if automatic == "VALID":
         pads = (0,) * (2 * rank)
-    if not rank == len(strides) == len(dilations) == len(extra) or len(pads) != 2 * rank or min(pads) < 0:
+    if "output_shape" in node.attributes or automatic.startswith("SAME"):
+        spans = [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
+        found = _pads_that_give(node, extents, strides, [a + b for a, b in zip(spans, extra, strict=True)])
+        if found is None:
+            return None
+        pads = found
+    if len(pads) != 2 * rank or min(pads, default=0) < 0:
         return None
     return tuple(
         TransposedAxis(kernel[axis], strides[axis], dilations[axis], pads[axis], pads[rank + axis], extra[axis])
         for axis in range(rank)
     )
+
+
+def _pads_that_give(
+    node: ir.Node, extents: Sequence[Dim], strides: Sequence[int], spans: Sequence[int]
+) -> tuple[int, ...] | None:
+    """The paddings with which a ConvTranspose gives the output that is asked for (SAME: stride times the input).
+
+    None where an odd number is to be divided: runtimes do not agree on the side that gets one more.
+    """
+    wanted = _integers(node, "output_shape", ())
+    known = [extent for extent in extents if isinstance(extent, int)]
+    if len(known) != len(spans) or len(wanted) not in (0, len(spans)):
+        return None
+    results = wanted or [extent * stride for extent, stride in zip(known, strides, strict=True)]
+    totals = [
+        stride * (extent - 1) + span - result
+        for extent, stride, span, result in zip(known, strides, spans, results, strict=True)
+    ]
+    if any(total < 0 or total % 2 for total in totals):
+        return None
+    return tuple(total // 2 for total in totals) * 2
 
 
 def padding_of(node: ir.Node, facts: Facts) -> tuple[Axis, ...] | None:
@@ -88,7 +114,9 @@ def padding_of(node: ir.Node, facts: Facts) -> tuple[Axis, ...] | None:
         if any(each is not None and known is None for each, known in zip(node.inputs[1:], operands, strict=False)):
             return None
         amounts, filling, places = operands
-        pads = None if amounts is None else [int(amount) for amount in amounts]
+        pads = None if amounts is None or amounts.ndim != 1 else [int(amount) for amount in amounts]
+        if filling is not None and filling.size != 1:
+            return None
         value = 0.0 if filling is None else float(filling.item())
         axes = tuple(range(rank)) if places is None else tuple(int(axis) % rank for axis in places)
     if pads is None or value != 0.0 or np.any(np.asarray(pads) < 0) or len(pads) != 2 * len(axes):

@@ -31,7 +31,8 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     with np.errstate(all="ignore"):
         exact, channel_axis = _oriented(convolution, reader.family)
         weight = _rounded(exact, dtype, channel_axis)
-        bias = _rounded(convolution.bias, dtype, None) if convolution.biased else None
+        shift = convolution.bias[:, None] if reader.family is Family.LEFT_PRODUCT else convolution.bias
+        bias = _rounded(shift, dtype, None) if convolution.biased else None
     if weight is None or (convolution.biased and bias is None):
         return None
     facts, root, graph = reader.facts, plan.root, plan.root.graph
@@ -70,9 +71,9 @@ def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:
 def _oriented(convolution: Convolution, family: Family) -> tuple[FloatArray, int | None]:
     """The weight as the operator wants it, and its axis of output channels."""
     weight = convolution.weight
-    if family is Family.PRODUCT:
+    if family is not Family.CONVOLUTION:
         whole = realigned(weight, convolution.starts, np.zeros(convolution.outputs, np.int64), convolution.inputs)
-        return np.ascontiguousarray(whole.T), 1
+        return (np.ascontiguousarray(whole.T), 1) if family is Family.PRODUCT else (whole, 0)
     if not convolution.transposed:
         return weight, 0
     group = convolution.group
@@ -120,12 +121,13 @@ def _become(
         node.attributes["group"] = ir.AttrInt64("group", convolution.group)
         set_inputs(node, [source, *constants])
         return node
+    factors = [source, constants[0]] if reader.family is Family.PRODUCT else [constants[0], source]
     if len(constants) == 1 or facts.rank(source) == 2:
         node.op_type = "Gemm" if len(constants) > 1 else "MatMul"
-        set_inputs(node, [source, *constants])
+        set_inputs(node, [*factors, *constants[1:]])
         return node
     output = node.outputs[0]
-    product = ir.node("MatMul", [source, constants[0]])
+    product = ir.node("MatMul", factors)
     value = product.outputs[0]
     value.name, value.shape, value.type = facts.fresh_name(f"{output.name}_product"), output.shape, output.type
     graph.insert_before(node, product)

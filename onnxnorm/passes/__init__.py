@@ -42,11 +42,15 @@ PASSES: Mapping[str, PassMaker] = {
     "infer_shapes": lambda journal, settings: InferShapes(),
     "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
+    # What merging takes away need not be moved: only what is in a branch by itself goes before.
+    "fold_affines_nearby": lambda journal, settings: FoldAffines(journal, nearby=True),
     "fold_affines": lambda journal, settings: FoldAffines(journal),
     # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
     "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING),
-    "merge_convolutions": lambda journal, settings: MergeBranches(journal, Family.CONVOLUTION),
-    "merge_products": lambda journal, settings: MergeBranches(journal, Family.PRODUCT),
+    "merge_convolutions": lambda journal, settings: MergeBranches(journal, "merge_convolutions", Family.CONVOLUTION),
+    "merge_products": lambda journal, settings: MergeBranches(
+        journal, "merge_products", Family.PRODUCT, Family.LEFT_PRODUCT
+    ),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),
     "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
@@ -60,6 +64,9 @@ DEFAULT: tuple[str, ...] = (
     "infer_shapes",
     "recognize",
     "flatten_products",
+    "fold_affines_nearby",
+    "merge_convolutions",
+    "merge_products",
     "fold_affines",
     "fold_constants",
     "merge_convolutions",

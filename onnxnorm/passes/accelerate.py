@@ -10,12 +10,12 @@ Conditions: the body needs opset 15; older models are converted by the library t
 
 from __future__ import annotations
 
-import logging
-
 import onnx_ir as ir
 
+from onnxnorm._convert import run_converters
 from onnxnorm._facts import Facts
 from onnxnorm._op_check import DEFAULTS, DOMAIN
+from onnxnorm._structure import graphs_within
 from onnxnorm._targets import Target
 from onnxnorm.passes import lrn_forms
 from onnxnorm.passes.journal import Journal
@@ -44,7 +44,7 @@ class Accelerate(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, self._write_out(model))
         modified = False
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES and not model.functions:
-            modified = _convert(model)
+            modified = run_converters(model, _OPSET_AFTER_CONVERSION)
         nodes = _lrn_nodes(model)
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES:
             for node in nodes:
@@ -75,18 +75,8 @@ class Accelerate(ir.passes.InPlacePass):
 
 def _lrn_nodes(model: ir.Model) -> list[ir.Node]:
     return [
-        node for graph in model.graphs() for node in graph if node.op_type == "LRN" and node.domain in ("", "ai.onnx")
+        node
+        for graph in graphs_within(model.graph)
+        for node in graph
+        if node.op_type == "LRN" and node.domain in ("", "ai.onnx")
     ]
-
-
-def _convert(model: ir.Model) -> bool:
-    # Imported when it is needed: it takes longer than optimizing most models.
-    from onnxscript.version_converter import ConvertVersionPass
-
-    logger = logging.getLogger("onnxscript.version_converter")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        return ConvertVersionPass(_OPSET_AFTER_CONVERSION, fallback=True)(model).modified
-    finally:
-        logger.setLevel(level)

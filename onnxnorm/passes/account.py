@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxnorm._structure import graphs_within
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["NORMALIZATIONS", "Account"]
@@ -34,7 +35,7 @@ class Account(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         bodies = [function.graph for function in model.functions.values() if function.domain != "onnxnorm"]
-        for graph in [*model.graphs(), *bodies]:
+        for graph in [*graphs_within(model.graph), *bodies]:
             for node in graph:
                 domain = "" if node.domain == "ai.onnx" else node.domain
                 if (domain, node.op_type) in NORMALIZATIONS and not self._journal.explains(node):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import splice_out
 
 __all__ = ["CleanUp"]
@@ -20,7 +21,7 @@ class CleanUp(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False
-        for graph in [*model.graphs(), *(function.graph for function in model.functions.values())]:
+        for graph in [*graphs_within(model.graph), *(function.graph for function in model.functions.values())]:
             for node in list(graph):
                 if node.op_type == "Identity" and node.domain in ("", "ai.onnx"):
                     splice_out(node)

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import add_constant
 from onnxnorm.affine import is_affine
 from onnxnorm.passes.journal import Journal
@@ -32,7 +33,7 @@ class FlattenProducts(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = Facts(model)
         modified = False
-        for graph in model.graphs():
+        for graph in graphs_within(model.graph):
             for node in list(graph):
                 if node.op_type == "MatMul" and node.domain in ("", "ai.onnx"):
                     modified |= self._move(node, graph, facts)

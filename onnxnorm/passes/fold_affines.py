@@ -12,7 +12,20 @@ from collections.abc import Collection, Iterable
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.affine import Declined, Memory, Region, Stuck, affine_of, apply, is_affine, solve
+from onnxnorm._structure import graphs_within
+from onnxnorm.affine import (
+    AffineNode,
+    Declined,
+    Memory,
+    Region,
+    Stuck,
+    affine_of,
+    apply,
+    is_affine,
+    next_door,
+    remember_sizes,
+    solve,
+)
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["FoldAffines"]
@@ -24,28 +37,52 @@ _FOLDS_PER_AFFINE = 8
 class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
-    def __init__(self, journal: Journal, *, after: Collection[str] = ()) -> None:
-        """`after`: run only if one of the passes of these names has changed something."""
+    def __init__(self, journal: Journal, *, nearby: bool = False, after: Collection[str] = ()) -> None:
+        """
+        Args:
+            journal: is told what went where, and what stays for which reason.
+            nearby: only what the maker of a value takes up for the affine alone.
+            after: run only if one of the passes of these names has changed something since affines were last moved.
+        """
         super().__init__()
         self._journal = journal
-        self._after = after
+        self._nearby = nearby
+        self._after = frozenset(after)
         self._left = 0
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        if self._after and not any(rewrite.pass_name in self._after for rewrite in self._journal.rewrites):
+        if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
-        modified = False
+        modified = self._to_neighbours(model, facts)
+        if not self._nearby:
+            modified |= self._anywhere(model, facts)
+            self._journal.mark(_NAME)
+        return ir.passes.PassResult(model, modified)
+
+    def _anywhere(self, model: ir.Model, facts: Facts) -> bool:
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
         # an estimate, though, and a model can be made to fool it: there is a limit besides.
         affines = sum(is_affine(node) for graph in _graphs(model) for node in graph)
         self._left = _FOLDS_PER_AFFINE * affines
+        modified = False
         stuck: dict[ir.Node, frozenset[ir.Node]] = {}
         changed: set[ir.Node] | None = None
         while changed is None or changed:
             changed = self._sweep(model, facts, stuck, changed)
             modified |= bool(changed)
-        return ir.passes.PassResult(model, modified)
+        return modified
+
+    def _to_neighbours(self, model: ir.Model, facts: Facts) -> bool:
+        """First the affines that the maker of their input takes up for them alone."""
+        modified = False
+        for graph in _graphs(model):
+            for node in graph:
+                found = affine_of(node, facts) if is_affine(node) else None
+                region = next_door(node, found, facts) if isinstance(found, AffineNode) else None
+                if region is not None and isinstance(found, AffineNode):
+                    modified |= isinstance(self._apply(node, found, region, facts), set)
+        return modified
 
     def _sweep(
         self,
@@ -81,7 +118,6 @@ class FoldAffines(ir.passes.InPlacePass):
 
     def _fold(self, node: ir.Node, facts: Facts, memory: Memory) -> set[ir.Node] | Stuck:
         """The nodes that were changed, or why the affine stays."""
-        op_type = node.op_type
         found = affine_of(node, facts)
         if isinstance(found, Declined):
             self._decline(node, found.reason)
@@ -90,12 +126,19 @@ class FoldAffines(ir.passes.InPlacePass):
         if not isinstance(region, Region):
             self._decline(node, region.reason)
             return region
+        return self._apply(node, found, region, facts)
+
+    def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> set[ir.Node] | Stuck:
+        op_type = node.op_type
         detail = _told(node, region)
         around = _around(region)
+        own = node.inputs[found.data]
         refused = apply(region, facts)
         if refused is not None:
             self._decline(node, refused)
             return Stuck(refused, 0)
+        if own is not None:
+            remember_sizes(region, own, found.spread)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
         self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return around
@@ -110,8 +153,7 @@ def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
     # The portable bodies of our own operators are as they should be.
     bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     for graph in (model.graph, *bodies):
-        yield graph
-        yield from graph.subgraphs()
+        yield from graphs_within(graph)
 
 
 def _around(region: Region) -> set[ir.Node]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import add_constant, drop_if_unused
 from onnxnorm.passes.journal import Journal
 
@@ -29,7 +30,7 @@ class FoldConstants(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = Facts(model)
         modified = False
-        for graph in model.graphs():
+        for graph in graphs_within(model.graph):
             for node in list(graph):
                 modified |= self._fold(node, graph, facts)
         return ir.passes.PassResult(model, modified)

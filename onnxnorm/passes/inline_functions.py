@@ -12,6 +12,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from onnxnorm._structure import graphs_within
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["InlineFunctions"]
@@ -30,7 +31,7 @@ class InlineFunctions(ir.passes.InPlacePass):
         normalizing = _normalizing(model)
         if not normalizing:
             return ir.passes.PassResult(model, modified=False)
-        for graph in model.graphs():
+        for graph in graphs_within(model.graph):
             for node in graph:
                 if node.op_identifier() in normalizing:
                     self._journal.rewrite(_NAME, node, node.op_type, "put in place of its call, to fold what it holds")

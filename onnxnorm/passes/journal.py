@@ -42,6 +42,7 @@ class Journal:
         self._rewrites: list[Rewrite] = []
         self._declined: dict[ir.Node, Decline] = {}
         self._inside: dict[ir.Node, dict[ir.Node, str]] = {}
+        self._marks: dict[str, int] = {}
 
     def rewrite(
         self, pass_name: str, node: ir.Node, op_type: str, detail: str, *, into: Iterable[ir.Node] = ()
@@ -51,6 +52,14 @@ class Journal:
         self._declined.pop(node, None)
         for taker in into:
             self._inside.setdefault(taker, {})[node] = op_type
+
+    def mark(self, name: str) -> None:
+        """Remember this moment by a name."""
+        self._marks[name] = len(self._rewrites)
+
+    def since(self, mark: str) -> frozenset[str]:
+        """The passes that have changed something since the mark, or since the beginning."""
+        return frozenset(rewrite.pass_name for rewrite in self._rewrites[self._marks.get(mark, 0) :])
 
     def inside(self, node: ir.Node) -> tuple[tuple[ir.Node, str], ...]:
         """The nodes that `node` took up, and of which type they were."""

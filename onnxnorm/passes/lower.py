@@ -16,6 +16,7 @@ from onnx_ir.passes.common import InlinePass
 
 from onnxnorm._facts import Facts
 from onnxnorm._op_check import DOMAIN
+from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import add_constant
 from onnxnorm._targets import Target
 from onnxnorm.passes.journal import Journal
@@ -39,7 +40,7 @@ class Lower(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = Facts(model)
         modified = False
-        for graph in model.graphs():
+        for graph in graphs_within(model.graph):
             for node in list(graph):
                 modified |= self._as_standard(node, facts)
                 modified |= self._lower(node, graph, facts)

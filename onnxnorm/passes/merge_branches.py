@@ -11,46 +11,59 @@ type; interior values that nobody else reads, unless work falls in spite of it.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm._structure import graphs_within
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.passes.journal import Journal
 
 __all__ = ["MergeBranches"]
 
-_NAMES = {Family.CONVOLUTION: "merge_convolutions", Family.PRODUCT: "merge_products"}
-_CORES = {Family.CONVOLUTION: frozenset({"Conv", "ConvTranspose"}), Family.PRODUCT: frozenset({"MatMul", "Gemm"})}
+_PRODUCTS = frozenset({"MatMul", "Gemm"})
+_CORES = {
+    Family.CONVOLUTION: frozenset({"Conv", "ConvTranspose"}),
+    Family.PRODUCT: _PRODUCTS,
+    Family.LEFT_PRODUCT: _PRODUCTS,
+}
 
 
 class MergeBranches(ir.passes.InPlacePass):
     """Merges in every graph of the model, from its inputs to its outputs, until nothing more can be saved."""
 
-    def __init__(self, journal: Journal, family: Family) -> None:
+    def __init__(self, journal: Journal, step: str, *families: Family) -> None:
+        """
+        Args:
+            journal: is told what merged.
+            step: the name of this pass in the pipeline.
+            families: what to merge, one after another.
+        """
         super().__init__()
         self._journal = journal
-        self._family = family
+        self._step = step
+        self._families = families
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = Facts(model)
         modified = False
-        for graph in _graphs(model):
-            if any(node.op_type in _CORES[self._family] for node in graph):
+        for graph, family in itertools.product(list(_graphs(model)), self._families):
+            if any(node.op_type in _CORES[family] for node in graph):
                 # Every merge lowers the cost, so this ends.
-                while self._sweep(graph, facts):
+                while self._sweep(graph, facts, family):
                     modified = True
         return ir.passes.PassResult(model, modified)
 
-    def _sweep(self, graph: ir.Graph, facts: Facts) -> bool:
+    def _sweep(self, graph: ir.Graph, facts: Facts, family: Family) -> bool:
         merged = False
-        reader = Reader(facts, self._family)
+        reader = Reader(facts, family)
         for node in list(graph):
             while node.graph is not None and self._merge(node, reader):
                 merged = True
-                reader = Reader(facts, self._family)
+                reader = Reader(facts, family)
         return merged
 
     def _merge(self, node: ir.Node, reader: Reader) -> bool:
@@ -64,14 +77,13 @@ class MergeBranches(ir.passes.InPlacePass):
         return False
 
     def _record(self, made: ir.Node, detail: str, went: list[tuple[ir.Node, str]]) -> None:
-        name = _NAMES[self._family]
         for gone, op_type in went:
             # Normalizations that the gone nodes had taken up go on with them.
             for inner, inner_type in self._journal.inside(gone):
-                self._journal.rewrite(name, inner, inner_type, detail, into=(made,))
+                self._journal.rewrite(self._step, inner, inner_type, detail, into=(made,))
             if op_type == "BatchNormalization":
-                self._journal.rewrite(name, gone, op_type, detail, into=(made,))
-        self._journal.rewrite(name, made, made.op_type, detail)
+                self._journal.rewrite(self._step, gone, op_type, detail, into=(made,))
+        self._journal.rewrite(self._step, made, made.op_type, detail)
 
 
 def _told(plan: Plan) -> str:
@@ -84,5 +96,4 @@ def _told(plan: Plan) -> str:
 def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
     bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     for graph in (model.graph, *bodies):
-        yield graph
-        yield from graph.subgraphs()
+        yield from graphs_within(graph)

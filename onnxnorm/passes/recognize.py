@@ -14,9 +14,12 @@ import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts, subgraphs_of
+from onnxnorm._structure import graphs_within
+from onnxnorm._types import settle_casts, type_string
 from onnxnorm.passes.journal import Journal
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
@@ -42,8 +45,10 @@ class Recognize(ir.passes.InPlacePass):
         self._journal = journal
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts = Facts(model)
         modified = False
+        for graph in _graphs(model):
+            modified |= settle_casts(graph)
+        facts = Facts(model)
         for graph in _graphs(model):
             holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
             for x in list(candidates(graph)):
@@ -92,6 +97,9 @@ class Recognize(ir.passes.InPlacePass):
                     if isinstance(answer, Near):
                         text = f"looks like {_with_article(answer.kind)}, but {answer.reason}"
                     node = found.root.producer()
+                    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+                        # It goes when the graph is cleaned, and what is said about it with it.
+                        node = node.inputs[0].producer()
                     assert node is not None
                     self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
                     return
@@ -112,11 +120,11 @@ class Recognize(ir.passes.InPlacePass):
 
 
 def _with_article(kind: str) -> str:
-    return f"{'an' if kind.startswith(('Inst', 'LRN', 'RMS')) else 'a'} {kind}"
+    return f"{'an' if kind.startswith(('Inst', 'LRN', 'Lp', 'RMS')) else 'a'} {kind}"
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
-    yield from model.graphs()
+    yield from graphs_within(model.graph)
     yield from (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
 
 
@@ -173,12 +181,23 @@ def _refused(found: Found, proposal: Proposal) -> str | None:
             f"{proposal.op_type} needs opset {proposal.since}, the model has {found.opset}; "
             f"with opset={proposal.since} it becomes one node"
         )
+    if not proposal.domain and not _takes(proposal.op_type, found.opset, found.dtype):
+        return f"{proposal.op_type} of opset {found.opset} takes no {found.dtype.name}"
     if proposal.domain == "onnxnorm" and found.reading.facts.is_function_body(found.reading.graph):
         return "it stands in a function, which cannot use the operators of this project"
     escape = found.reading.escape(found.root, found.cone)
     if escape is not None:
         return f"{escape.name!r} inside it is read elsewhere too"
     return None
+
+
+def _takes(op_type: str, opset: int, dtype: ir.DataType) -> bool:
+    """Whether the operator takes tensors of the type: bfloat16 came to some of them late."""
+    try:
+        types = onnx.defs.get_schema(op_type, min(opset, onnx.defs.onnx_opset_version())).inputs[0].types
+    except onnx.defs.SchemaError:
+        return False
+    return type_string(dtype) in types
 
 
 def _fits_half(found: Found, proposal: Proposal) -> bool:

@@ -15,8 +15,9 @@ import onnx_ir as ir
 from onnxnorm._facts import Facts
 from onnxnorm._surgery import add_constant
 from onnxnorm.passes.journal import Journal
+from onnxnorm.recognize.atoms import Input
 from onnxnorm.recognize.families.parts import along, along_axis
-from onnxnorm.recognize.polynomial import Array, Input, Unreadable
+from onnxnorm.recognize.polynomial import Array, Unreadable
 from onnxnorm.recognize.region import Reading, is_standard
 from onnxnorm.recognize.replace import put_in_place, remove_unread
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from onnxnorm.recognize.atoms import Stack
 from onnxnorm.recognize.polynomial import Poly, Unreadable
 
 __all__ = ["Form", "Layout", "combine", "constant_like", "shape_of"]
@@ -39,6 +40,11 @@ class Form:
     @property
     def is_padded(self) -> bool:
         return any(pads != (0, 0) for pads in self.padding)
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether a new dimension holds parts side by side."""
+        return any(isinstance(atom, Stack) for monomial in self.poly.terms for atom, _ in monomial)
 
     @property
     def is_plain(self) -> bool:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
+from onnxnorm._facts import Dim, Facts
 from onnxnorm._surgery import add_constant
 from onnxnorm.passes.journal import Journal
+from onnxnorm.recognize.atoms import Input
 from onnxnorm.recognize.families.parts import along, along_axis
-from onnxnorm.recognize.polynomial import Array, Input, Unreadable
+from onnxnorm.recognize.polynomial import Array, Unreadable
 from onnxnorm.recognize.region import Reading, is_standard
 from onnxnorm.recognize.replace import put_in_place, remove_unread
 
@@ -76,7 +77,7 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
         return None
     x, back = before.inputs[0], users[0]
     assert x is not None
-    shape, grouped = facts.shape(x), facts.shape(value)
+    shape, grouped = facts.shape(x), _grouped_shape(before, value, facts)
     if shape is None or grouped is None or len(shape) < 3 or len(grouped) < 3:
         return None
     groups, channels = grouped[1], shape[1]
@@ -98,6 +99,21 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
     epsilon = 1e-5 if attribute is None else attribute.as_float()
     spread = [np.broadcast_to(each, (groups,)) for each in (scale, bias)]
     return _Core(x, node, back, groups, channels, epsilon, spread[0], spread[1])
+
+
+def _grouped_shape(reshape: ir.Node, value: ir.Value, facts: Facts) -> tuple[Dim, ...] | None:
+    """As it was inferred, or as it is asked for, where inference does not follow the nodes that compute the request."""
+    inferred, request = facts.shape(value), facts.constant(reshape.inputs[1])
+    if inferred is not None and len(inferred) > 1 and isinstance(inferred[1], int):
+        return inferred
+    if request is None or reshape.inputs[0] is None:
+        return inferred
+    source = facts.shape(reshape.inputs[0]) or ()
+    copies = not _whole(reshape, "allowzero", 0)
+    return tuple(
+        (source[i] if i < len(source) else None) if n == 0 and copies else n if n > 0 else None
+        for i, n in enumerate(int(each) for each in request.ravel())
+    )
 
 
 def _is_reshape(node: ir.Node) -> bool:

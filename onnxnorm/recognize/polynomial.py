@@ -1,15 +1,6 @@
 """Formulas in one tensor X as polynomials: two spellings of one formula become the same polynomial.
 
-A polynomial is a sum of coefficients times monomials; a monomial is a product of atoms with real exponents. The atoms:
-
-| atom | stands for |
-|---|---|
-| `Input` | X itself |
-| `Mean`, `Total` | the mean, or the sum where the extent is not known, of a monomial over axes of X |
-| `Window` | the sum of a monomial over a window along axes of X, zero outside |
-| `Base` | a polynomial that stands under a power |
-| `Magnitude`, `Floor` | the absolute value of a polynomial; its maximum with a number |
-
+A polynomial is a sum of coefficients times monomials; a monomial is a product of atoms (`atoms`) with real exponents.
 Coefficients are float64 arrays with the axes of X, of extent 1 where they do not vary. Everything is an identity of
 real numbers; where an identity holds for some signs alone, the operation is refused (`Unreadable`).
 """
@@ -25,20 +16,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Array",
-    "Atom",
-    "Base",
-    "Floor",
-    "Input",
-    "Magnitude",
-    "Mean",
-    "Monomial",
-    "Poly",
-    "Total",
-    "Unreadable",
-    "Window",
-]
+from onnxnorm.recognize.atoms import EVER, Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Total, Window
+
+__all__ = ["Array", "Poly", "Unreadable"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -49,50 +29,6 @@ _DIGITS = 11
 class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
     """A node computes something that is no such polynomial; the text says what, to continue "... , but"."""
 
-
-@dataclass(frozen=True)
-class Input:
-    """X."""
-
-
-@dataclass(frozen=True)
-class Mean:
-    axes: frozenset[int]
-    of: Monomial
-
-
-@dataclass(frozen=True)
-class Total:
-    axes: frozenset[int]
-    of: Monomial
-
-
-@dataclass(frozen=True)
-class Window:
-    """The sum of `of` over the positions `first` to `last` (relative, inclusive) along each axis of `reach`."""
-
-    reach: tuple[tuple[int, int, int], ...]
-    of: Monomial
-
-
-@dataclass(frozen=True)
-class Base:
-    poly: Poly
-
-
-@dataclass(frozen=True)
-class Magnitude:
-    poly: Poly
-
-
-@dataclass(frozen=True)
-class Floor:
-    poly: Poly
-    least: float
-
-
-Atom: TypeAlias = "Input | Mean | Total | Window | Base | Magnitude | Floor"
-Monomial: TypeAlias = "frozenset[tuple[Atom, float]]"
 
 _ONE: Monomial = frozenset()
 
@@ -192,6 +128,18 @@ class Poly:
     def floor(self, least: float) -> Poly:
         return self._wrapped(Floor(self, least))
 
+    def ceiling(self, most: float) -> Poly:
+        """min(c * a ** -e, most), for positive c and e and a base that is never negative: a is held from below."""
+        if len(self.terms) == 1 and most > 0:
+            ((monomial, coefficient),) = self.terms.items()
+            if len(monomial) == 1 and coefficient.size == 1 and coefficient.item() > 0:
+                ((atom, exponent),) = monomial
+                base = Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
+                if exponent < 0 and _never_negative(atom, 1.0):
+                    least = float((most / coefficient.item()) ** (1 / exponent))
+                    return base.floor(least).power(exponent).scaled(coefficient)
+        raise Unreadable("a bound from above")
+
     def _wrapped(self, atom: Atom) -> Poly:
         return Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
 
@@ -218,10 +166,33 @@ class Poly:
         axes = frozenset(axis for axis, _, _ in reach)
         result = Poly({}, self.rank)
         for monomial, coefficient in self.terms.items():
-            if not monomial or _axes_of(coefficient) & axes:
+            known = Poly({monomial: coefficient}, self.rank)
+            if not monomial or _axes_of(coefficient) & axes or known.is_cumulated:
                 raise Unreadable("a window over something else than squares of the input")
             result = result + Poly({frozenset({(Window(reach, monomial), 1.0)}): coefficient}, self.rank)
         return result
+
+    def cumulated(self, axis: int, last: int) -> Poly:
+        """The sum from the beginning of the axis up to `last` positions ahead, also beyond the ends of the axis."""
+        return self.windowed(((axis, EVER, last),))
+
+    def shifted(self, axis: int, offset: int) -> Poly:
+        """What stands `offset` positions ahead: zero beyond the ends, or what has been cumulated there."""
+        result = Poly({}, self.rank)
+        for monomial, coefficient in self.terms.items():
+            ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
+            if isinstance(atom, Window) and atom.is_cumulated and power == 1 and atom.reach[0][0] == axis:
+                moved = Window(((axis, EVER, atom.reach[0][2] + offset),), atom.of)
+                result = result + Poly({frozenset({(moved, 1.0)}): coefficient}, self.rank)
+            else:
+                part = Poly({monomial: coefficient}, self.rank)
+                result = result + part.windowed(((axis, offset, offset),))
+        return result
+
+    @property
+    def is_cumulated(self) -> bool:
+        """Whether it goes on beyond the ends of an axis, where all else is zero."""
+        return any(isinstance(atom, Window) and atom.is_cumulated for monomial in self.terms for atom, _ in monomial)
 
     def _leading_one(self) -> tuple[Poly, float]:
         """The polynomial divided by its leading coefficient, if that is one positive number, and that number."""

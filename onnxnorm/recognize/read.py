@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.recognize import read_layout, read_windows
+from onnxnorm.recognize.atoms import Stack
 from onnxnorm.recognize.form import Form, combine
 from onnxnorm.recognize.polynomial import Poly, Unreadable
 from onnxnorm.recognize.site import ReadSite
@@ -95,6 +96,13 @@ def _maximum(site: ReadSite) -> Form:
     return site.form(own).map(lambda poly: poly.floor(site.number(1 - own)))
 
 
+def _minimum(site: ReadSite) -> Form:
+    if len(site.node.inputs) != 2:
+        raise Unreadable("a minimum of several values")
+    own = 0 if site.value(0) in site.forms else 1
+    return site.form(own).map(lambda poly: poly.ceiling(site.number(1 - own)))
+
+
 def _clip(site: ReadSite) -> Form:
     if site.opset < 11:
         least, most = site.real("min", -np.inf), site.real("max", np.inf)
@@ -108,7 +116,7 @@ def _clip(site: ReadSite) -> Form:
 
 def _reduction(*, mean: bool = False, before: float = 1, after: float = 1, absolute: bool = False) -> Reader:
     def read(site: ReadSite) -> Form:
-        form = site.form()
+        form = site.form(stacked=True)
         rank = len(form.layout)
         axes = site.integers(1, "axes")
         if not axes:
@@ -118,22 +126,47 @@ def _reduction(*, mean: bool = False, before: float = 1, after: float = 1, absol
         if any(not -rank <= axis < rank for axis in axes):
             raise Unreadable("a reduction over an axis that is not there")
         reduced = {axis % rank for axis in axes}
+        if form.is_stacked:
+            stacked = _stacked(site, form, reduced)
+            if stacked is None or absolute or not before == after == 1:
+                raise Unreadable("parts that were put side by side")
+            total = reduce(Poly.__add__, stacked)
+            form = Form.of(total.scaled(1 / len(stacked)) if mean else total, form.layout)
+            return _without(form, reduced, site)
 
         def inside(poly: Poly) -> Poly:
             poly = poly.magnitude() if absolute else poly.power(before)
             over = frozenset(axis for dimension in reduced for axis in form.layout[dimension])
             return poly.reduced(over, None if mean else site.extents).power(after) if over else poly.power(after)
 
-        result = form.map(inside)
-        keep = site.whole("keepdims", 1)
-        layout = tuple(
-            () if dimension in reduced else entry
-            for dimension, entry in enumerate(form.layout)
-            if keep or dimension not in reduced
-        )
-        return Form.of(result.poly, layout)
+        return _without(form.map(inside), reduced, site)
 
     return read
+
+
+def _without(form: Form, reduced: set[int], site: ReadSite) -> Form:
+    """The dimensions that were reduced have extent 1, or are gone."""
+    keep = site.whole("keepdims", 1)
+    layout = tuple(
+        () if dimension in reduced else entry
+        for dimension, entry in enumerate(form.layout)
+        if keep or dimension not in reduced
+    )
+    return Form.of(form.poly, layout)
+
+
+def _stacked(site: ReadSite, form: Form, reduced: set[int]) -> tuple[Poly, ...] | None:
+    """What a Concat has put side by side, where it is just that which is reduced."""
+    operand = site.value(0)
+    node = None if operand is None else operand.producer()
+    if node is None or node.op_type != "Concat" or len(form.poly.terms) != 1:
+        return None
+    ((monomial, coefficient),) = form.poly.terms.items()
+    ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
+    if not isinstance(atom, Stack) or power != 1 or np.any(coefficient != 1):
+        return None
+    axis = node.attributes.get("axis")
+    return atom.polys if axis is not None and reduced == {axis.as_int() % len(form.layout)} else None
 
 
 def _global_average(site: ReadSite) -> Form:
@@ -160,6 +193,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "Identity": _same,
         "Max": _maximum,
         "Mean": _mean_of_operands,
+        "Min": _minimum,
         "Mul": _folded(Poly.__mul__),
         "Neg": _negated,
         "Pow": _pow,

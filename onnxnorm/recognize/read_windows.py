@@ -1,4 +1,5 @@
-"""Sums over windows: AveragePool, convolutions with equal weights, sums of slices, each behind a Pad or with its own.
+"""Sums over windows: AveragePool, convolutions with equal weights, sums of slices, differences of cumulated sums, each
+behind a Pad (or a Concat with zeros) or with its own.
 
 All become `Window` atoms: the sum over positions `first` to `last` around each position, zero outside. An average that
 counts fewer positions at the border is no such sum.
@@ -12,13 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxnorm.recognize.atoms import Stack
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.polynomial import Array, Poly, Unreadable
 from onnxnorm.recognize.site import ReadSite
 
 __all__ = ["READERS", "WINDOWS"]
 
-WINDOWS: frozenset[str] = frozenset({"AveragePool", "Conv", "Slice"})
+WINDOWS: frozenset[str] = frozenset({"AveragePool", "Conv", "CumSum", "Slice"})
 
 _FAR = 2**31 - 1
 
@@ -38,11 +40,55 @@ def _pad(site: ReadSite) -> Form:
         raise Unreadable("a Pad whose extent is not known")
     if fill != 0 and any(pads):
         raise Unreadable("a Pad with another value than zero")
-    padding = list(form.padding)
     for position, axis in enumerate(axes):
-        before, after = padding[axis]
-        padding[axis] = (before + pads[position], after + pads[position + len(axes)])
+        form = _padded(form, axis, pads[position], pads[position + len(axes)])
+    return form
+
+
+def _padded(form: Form, dimension: int, before: int, after: int) -> Form:
+    if form.poly.is_cumulated and (before or after):
+        raise Unreadable("a Pad of a cumulated sum")
+    padding = list(form.padding)
+    own = padding[dimension]
+    padding[dimension] = (own[0] + before, own[1] + after)
     return replace(form, padding=tuple(padding))
+
+
+def _concat(site: ReadSite) -> Form:
+    """With zeros on either side it pads; parts of extent 1 of which a sum is taken are a window in pieces."""
+    known = [None if value is None else site.forms.get(value) for value in site.node.inputs]
+    parts = [form for form in known if form is not None]
+    first = parts[0]
+    dimension = site.whole("axis", 1) % len(first.layout)
+    if len(parts) == 1:
+        place = known.index(first)
+        lengths = [0, 0]
+        for index in range(len(known)):
+            array = site.constant(index) if index != place else None
+            if array is None:
+                continue
+            if np.any(array):
+                raise Unreadable("values put beside it that are not zero")
+            lengths[index > place] += array.shape[dimension]
+        return _padded(first, dimension, *lengths)
+    if len(parts) < len(known) or any(
+        form.layout != first.layout or form.is_padded or form.is_stacked or form.layout[dimension] for form in parts
+    ):
+        raise Unreadable("parts of different kinds put side by side")
+    atom = Stack(tuple(form.poly for form in parts))
+    return Form.of(Poly({frozenset({(atom, 1.0)}): np.ones((1,) * first.poly.rank)}, first.poly.rank), first.layout)
+
+
+def _cumulated(site: ReadSite) -> Form:
+    form, axis = site.form(), site.number(1)
+    rank = len(form.layout)
+    if site.whole("reverse", 0) or axis % 1 or not -rank <= axis < rank:
+        raise Unreadable("a cumulated sum from the end")
+    dimension = int(axis) % rank
+    entry = form.layout[dimension]
+    if len(entry) != 1 or any(pads != (0, 0) for d, pads in enumerate(form.padding) if d != dimension):
+        raise Unreadable("a cumulated sum over something else than one axis of the input")
+    return replace(form, poly=form.poly.cumulated(entry[0], -1 if site.whole("exclusive", 0) else 0))
 
 
 def _own_pads(site: ReadSite, kernel: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -179,13 +225,14 @@ def _slice(site: ReadSite) -> Form:
         raise Unreadable("a Slice that changes the extent of the tensor")
     offset = start - before
     padding = tuple((0, 0) if axis == dimension else pads for axis, pads in enumerate(form.padding))
-    poly = form.poly.windowed(((entry[0], offset, offset),))
-    return replace(form, poly=poly, padding=padding)
+    return replace(form, poly=form.poly.shifted(entry[0], offset), padding=padding)
 
 
 READERS: Mapping[str, Callable[[ReadSite], Form]] = {
     "AveragePool": _average_pool,
+    "Concat": _concat,
     "Conv": _conv,
+    "CumSum": _cumulated,
     "Pad": _pad,
     "Slice": _slice,
 }

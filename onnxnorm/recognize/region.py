@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from onnxnorm._facts import Dim, Facts, subgraphs_of
+from onnxnorm.recognize.atoms import Base, Input, Mean, Stack, Total, Window
 from onnxnorm.recognize.branches import branch_taken, decided, helper_nodes
 from onnxnorm.recognize.form import Form
-from onnxnorm.recognize.polynomial import Base, Input, Mean, Poly, Total, Unreadable, Window
+from onnxnorm.recognize.polynomial import Poly, Unreadable
 from onnxnorm.recognize.read import READERS, REDUCTIONS
 from onnxnorm.recognize.read_windows import WINDOWS
-from onnxnorm.recognize.site import ReadSite, extents_of, is_constant
+from onnxnorm.recognize.site import ReadSite, extents_of
 
 __all__ = ["Reading", "Stop", "candidates", "captured", "is_standard", "looks_like", "statistics_in"]
 
@@ -62,6 +63,10 @@ def _bases(node: ir.Node) -> Iterator[ir.Value]:
             or producer.op_type == "Pow"
         ):
             value, squared = operands[0], True
+        elif producer.op_type == "Concat" and not squared:
+            # Beside it zeros.
+            computed = [v for v in operands if (own := v.producer()) is not None and own.op_type != "Constant"]
+            value = computed[0] if len(computed) == 1 else None
         elif producer.op_type in _STEPS_BACK and not squared:
             value = operands[0]
         else:
@@ -227,7 +232,7 @@ class Reading:
         for index, value in enumerate(site.node.inputs):
             if index and site.node.op_type in _SHAPE_BEHIND:
                 break
-            if value is not None and value not in self.forms and not is_constant(value, self.facts):
+            if value is not None and value not in self.forms and not self.facts.is_constant(value):
                 return value
         return None
 
@@ -306,6 +311,8 @@ def _meant(poly: Poly) -> str | None:
         for atom, power in monomial:
             if isinstance(atom, Window):
                 return "LRN"
+            if isinstance(atom, Stack) and _meant(atom.poly) is not None:
+                return _meant(atom.poly)
             if isinstance(atom, Base):
                 inner = _meant(atom.poly)
                 if inner is not None:

@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from onnxnorm._facts import Facts, subgraphs_of
 from onnxnorm._op_bodies import Precision, portable_body
 from onnxnorm._op_check import DOMAIN, OP_TYPES, VERSION
+from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs
 from onnxnorm.recognize.families import Found, Proposal
 from onnxnorm.recognize.region import captured
@@ -76,6 +77,9 @@ def put_in_place(old: ir.Node, nodes: Iterable[ir.Node], output: ir.Value) -> No
     assert graph is not None
     name = root.name
     for node in nodes:
+        node.metadata_props.update(
+            {key: text for key, text in old.metadata_props.items() if key not in node.metadata_props}
+        )
         graph.insert_before(old, node)
     output.shape, output.type = root.shape, root.type or output.type
     root.replace_all_uses_with(output, replace_graph_outputs=True)
@@ -106,7 +110,7 @@ def remove_unread(nodes: Iterable[ir.Node], facts: Facts) -> None:
 def attach_bodies_in(model: ir.Model) -> None:
     """The bodies of this project's operators that the model uses and does not carry yet."""
     used: dict[str, list[ir.Node]] = {}
-    for graph in model.graphs():
+    for graph in graphs_within(model.graph):
         for node in graph:
             if node.domain == DOMAIN and node.op_type in OP_TYPES:
                 used.setdefault(node.op_type, []).append(node)

@@ -13,7 +13,7 @@ from onnxnorm._facts import Dim, Facts
 from onnxnorm.recognize.form import Form, constant_like
 from onnxnorm.recognize.polynomial import Unreadable
 
-__all__ = ["ReadSite", "constant_of", "extents_of", "is_constant"]
+__all__ = ["ReadSite", "extents_of"]
 
 _LARGEST_CONSTANT = 2**24
 
@@ -21,28 +21,6 @@ _LARGEST_CONSTANT = 2**24
 def extents_of(shape: tuple[Dim, ...]) -> dict[int, int]:
     """The axes of X whose extent is known."""
     return {axis: dim for axis, dim in enumerate(shape) if isinstance(dim, int)}
-
-
-def is_constant(value: ir.Value, facts: Facts) -> bool:
-    """Whether `constant_of` may give an array."""
-    return facts.is_constant(value) or facts.is_constant(_cast_like(value))
-
-
-def constant_of(value: ir.Value | None, facts: Facts) -> npt.NDArray[np.generic] | None:
-    """A constant, also where CastLike takes its type from a value that is none."""
-    array = facts.constant(value)
-    if array is None and value is not None:
-        source = facts.constant(_cast_like(value))
-        if source is not None and value.dtype is not None:
-            array = source.astype(value.dtype.numpy())
-    return array
-
-
-def _cast_like(value: ir.Value) -> ir.Value | None:
-    node = value.producer()
-    if node is None or node.op_type != "CastLike" or node.domain not in ("", "ai.onnx"):
-        return None
-    return node.inputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +36,14 @@ class ReadSite:
     def value(self, index: int) -> ir.Value | None:
         return self.node.inputs[index] if index < len(self.node.inputs) else None
 
-    def form(self, index: int = 0) -> Form:
-        """The operand as a formula in X."""
+    def form(self, index: int = 0, *, stacked: bool = False) -> Form:
+        """The operand as a formula in X; parts that were put side by side only where `stacked` allows for them."""
         value = self.value(index)
         found = None if value is None else self.forms.get(value)
         if found is None:
             raise Unreadable("an operand that is no part of it")
+        if not stacked and found.is_stacked:
+            raise Unreadable("parts that were put side by side")
         return found
 
     def forms_of_all(self) -> list[Form]:
@@ -72,6 +52,8 @@ class ReadSite:
         first = next((form for form in known if form is not None), None)
         if first is None:
             raise Unreadable("no operand that is part of it")
+        if any(form.is_stacked for form in known if form is not None):
+            raise Unreadable("parts that were put side by side")
         # A constant is laid out along the operand of the highest rank.
         widest = max((form for form in known if form is not None), key=lambda form: len(form.layout))
         return [
@@ -87,7 +69,7 @@ class ReadSite:
         value = self.value(index)
         if value is not None and self.facts.elements(value) > _LARGEST_CONSTANT:
             raise Unreadable("a constant too large for a scale or a bias")
-        array = constant_of(value, self.facts)
+        array = self.facts.constant(value)
         if array is None:
             assert value is not None
             if self.facts.overridable(value) or (value.is_graph_input() and not value.is_initializer()):

@@ -318,6 +318,18 @@ def _(b: Builder) -> str:
     return b.node("Sigmoid", b.affine(b.node("Where", asked, b.conv(x, 4, 4), x), MIXED, SHIFT))
 
 
+@folds("Mean of branches")
+def _(b: Builder) -> str:
+    x = b.input((2, 3, 5))
+    return b.node("Sigmoid", b.affine(b.node("Mean", b.conv(x, 3, 4), b.conv(x, 3, 4), b.conv(x, 3, 4)), MIXED, SHIFT))
+
+
+@stays("Mean of branches, one of which cannot carry it")
+def _(b: Builder) -> str:
+    x = b.input((2, 4, 5))
+    return b.node("Sigmoid", b.affine(b.node("Mean", b.conv(x, 4, 4), x), MIXED, SHIFT))
+
+
 @folds("CumSum")
 def _(b: Builder) -> str:
     axis = b.constant(np.array(2, np.int64))

@@ -31,6 +31,38 @@ def _(b: Builder) -> str:
     return b.node("Sigmoid", b.node("Conv", x, b.input((3, 4, 1), name="w")))
 
 
+SIX = ((0.5, -2.0, 1.5, -0.25, 1.1, 0.7), (0.3, 1.0, -2.0, 0.1, 0.2, 0.4))
+
+
+def deformed(b: Builder, x: str, *, mask: bool = True) -> str:
+    """A deformable 3x3 convolution of 4 channels in 2 groups, its offsets and mask computed from the input as well."""
+    source = b.input((2, 4, 5, 6)) if x == "x" else "x"
+    offsets = b.conv(source, 4, 2 * 9, (3, 3), pads=[1] * 4)
+    inputs = [x, b.constant(b.normal(6, 2, 3, 3)), offsets, b.constant(b.normal(6)) if mask else ""]
+    inputs += [b.node("Sigmoid", b.conv(source, 4, 9, (3, 3), pads=[1] * 4))] if mask else []
+    return b.node("DeformConv", *inputs, group=2, pads=[1] * 4, kernel_shape=[3, 3])
+
+
+@folds("DeformConv with a norm behind", opset=19, ir_version=9)
+def _(b: Builder) -> str:
+    return b.node("Sigmoid", b.affine(deformed(b, "x"), *SIX))
+
+
+@folds("DeformConv with a norm behind, no bias and no mask", opset=19, ir_version=9)
+def _(b: Builder) -> str:
+    return b.node("Sigmoid", b.affine(deformed(b, "x", mask=False), *SIX))
+
+
+@folds("DeformConv with a scale before", opset=19, ir_version=9)
+def _(b: Builder) -> str:
+    return b.node("Sigmoid", deformed(b, b.affine(b.input((2, 4, 5, 6)), MIXED)))
+
+
+@stays("DeformConv with a shift before", opset=19, ir_version=9)
+def _(b: Builder) -> str:
+    return b.node("Sigmoid", deformed(b, b.affine(b.input((2, 4, 5, 6)), (1.0,) * 4, SHIFT)))
+
+
 @folds("ConvTranspose in groups")
 def _(b: Builder) -> str:
     weight = b.constant(b.normal(4, 2, 3))

@@ -361,6 +361,47 @@ def test_a_shift_that_another_reader_would_have_to_undo() -> None:
     assert report.passed, str(report)
 
 
+@pytest.mark.parametrize("spelling", ["batch norm", "scale, then shift"])
+def test_a_shift_beside_a_value_that_was_scaled_before(spelling: str) -> None:
+    """The scale of 1e-6 may go into the convolution; its shift may not follow, for the other norm has to undo it."""
+    b = Builder(dtype=np.float32)
+    v = b.conv(b.input((2, 4, 5)), 4, 3)
+    scale, shift = (0.4, -0.3, 1e-6), (1.5, -1.7, -0.7)
+    if spelling == "batch norm":
+        tiny = b.affine(v, scale, shift)
+    else:
+        columns = [b.constant(np.reshape(vector, (3, 1))) for vector in (scale, shift)]
+        tiny = b.node("Add", b.node("Mul", v, columns[0]), columns[1])
+    model = b.model(b.node("Sigmoid", tiny), b.node("Sigmoid", b.affine(v, (0.8, 0.1, 1.1), (0.3, 0.2, 0.1))))
+    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    assert report.passed, str(report)
+
+
+def test_a_shift_that_a_sum_asks_of_its_terms() -> None:
+    """The norm behind the sum lets its shift go forward; on the way back it must not meet what was scaled by 1e-6."""
+    b = Builder(dtype=np.float32)
+    x = b.input((2, 4, 5))
+    v = b.node("Sub", b.node("Relu", b.affine(x, (0.4, 0.3, 1.0, 0.9), SHIFT)), b.constant(np.full((4, 1), 0.9)))
+    tiny = b.node("Mul", v, b.constant(np.reshape((1.7, 0.6, 1e-6, 1.1), (4, 1))))
+    moved = b.node("Add", tiny, b.constant(np.reshape((0.4, -1.2, 0.8, 0.1), (4, 1))))
+    total = b.affine(b.node("Add", moved, b.conv(moved, 4, 4)), (0.4, 0.7, 1.3, 2.1), SHIFT)
+    outputs = b.node("Sigmoid", total), b.node("Sigmoid", b.affine(v, (0.8, 0.1, 1.1, 0.6), SHIFT))
+    model = b.model(*outputs, b.node("Tanh", b.affine(moved, (0.3, 0.9, 1.4, 0.7), SHIFT)))
+    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_statistics_that_are_not_those_of_the_value(dtype: type) -> None:
+    """A mean of 600 where values are about one: undone for the other reader, it would cost nine bits."""
+    b = Builder(dtype=dtype, opset=15)
+    v = b.conv(b.input((2, 4, 5)), 4, 3)
+    wrong = b.node("BatchNormalization", v, *(b.constant(np.full(3, value)) for value in (1.0, 0.5, 600.0, 1300.0)))
+    model = b.model(b.node("Sigmoid", wrong), b.node("Tanh", b.conv(v, 3, 2)))
+    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    assert report.passed, str(report)
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_statistics_that_are_not_finite(value: float) -> None:
     b = Builder()

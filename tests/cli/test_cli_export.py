@@ -136,3 +136,13 @@ def test_export_refuses_in_one_line_and_writes_nothing(
     assert captured.err.count("\n") == 1
     assert expected in captured.err
     assert not (nets / "out.onnx").exists()
+
+
+def test_the_older_exporter_may_be_asked_for(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["export", "nets_for_test:tiny", "old.onnx", "--shape", "1,3,8,8", "--opset", "11"]
+    assert _cli.main(arguments) == 2
+    assert "opset must be a whole number from 13" in capsys.readouterr().err
+    assert _cli.main([*arguments, "--exporter", "torchscript", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["opsets"] == {"": 11}
+    assert document["operators"] == {"BatchNormalization": 1, "Conv": 1, "Relu": 1}

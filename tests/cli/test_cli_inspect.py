@@ -51,3 +51,32 @@ def test_inspect_says_what_is_merged(capsys: Captured, tmp_path: Path) -> None:
     assert capsys.readouterr().out.splitlines()[1:] == ["3 branches merged into Conv 'a'"]
     assert _cli.main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["merges"] == ["3 branches merged into Conv 'a'"]
+
+
+def test_inspect_of_a_folder_is_a_line_for_each_model(capsys: Captured, model_path: Path) -> None:
+    folder = model_path.parent
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
+    (folder / "deeper").mkdir()
+    onnx.save(onnx.parser.parse_model(text), folder / "deeper" / "relu.onnx")
+    assert _cli.main(["inspect", str(folder)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["model", "normalizations", "fate"]
+    assert lines[1][1:] == ["none"]
+    assert " ".join(lines[2][1:]) == "1 BatchNormalization, 1 LRN (inter-channel) 1 absorbed, 1 left"
+
+
+def test_inspect_of_several_models_goes_on_after_one_that_is_none(
+    capsys: Captured, model_path: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "a_broken.onnx"
+    broken.write_bytes(b"no model")
+    assert _cli.main(["inspect", str(broken), str(model_path), "--json"]) == 2
+    first, second = json.loads(capsys.readouterr().out)["models"]
+    assert first["model"] == str(broken)
+    assert "a_broken.onnx" in first["error"]
+    assert [record["kind"] for record in second["normalizations"]] == ["BatchNormalization", "LRN (inter-channel)"]
+
+
+def test_inspect_of_a_folder_without_models(capsys: Captured, tmp_path: Path) -> None:
+    assert _cli.main(["inspect", str(tmp_path)]) == 2
+    assert "no model (*.onnx)" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import numpy as np
 from onnxnorm import reference
 from tests.affine.support import Builder
 
-__all__ = ["SPELLINGS", "Net", "Spelling"]
+__all__ = ["IMAGE", "SPELLINGS", "Net", "Spelling"]
 
 EPSILON = 1e-3
 
@@ -284,8 +284,12 @@ def group_formula(x: Any) -> Any:
 # --- L1 and L2 --------------------------------------------------------------------------------------------------------
 
 
-def _lp(kind: str, bound: float | None = None) -> Callable[[Net, str], str]:
+def _lp(kind: str, bound: float | None = None, *, positive: bool = True) -> Callable[[Net, str], str]:
+    """Of a vector that cannot be all zero: there alone the quotient is what the operator computes."""
+
     def write(net: Net, x: str) -> str:
+        if positive:
+            x = net.node("Max", x, net.number(POSITIVE))
         if kind == "reduce":
             length = net.node("ReduceL2", x, axes=[1], keepdims=1)
         elif kind == "l1":
@@ -297,6 +301,13 @@ def _lp(kind: str, bound: float | None = None) -> Callable[[Net, str], str]:
         return net.node("Div", x, length)
 
     return write
+
+
+POSITIVE = 0.25
+
+
+def lp_formula(p: int) -> Callable[[Any], Any]:
+    return lambda x: reference.lp_norm(np.maximum(x, POSITIVE), 1, p)
 
 
 # --- LRN --------------------------------------------------------------------------------------------------------------
@@ -356,6 +367,32 @@ def _lrn_slices(net: Net, x: str, *, starts: tuple[int, ...] = (0, 1, 2)) -> str
     return _divided(net, x, total, alpha=ALPHA / SIZE)
 
 
+def _lrn_cumsum(net: Net, x: str, *, before: int = 2) -> str:
+    """The difference of cumulated sums of the padded squares."""
+    padded = net.pad(net.node("Mul", x, x), 0, before, 0, 0, 0, 3 - before, 0, 0)
+    sums = net.node("CumSum", padded, net.constant(np.array(1, np.int32), dtype=np.int32))
+    high, low = (net.node("Slice", sums, net.ints(n), net.ints(n + 4), net.ints(1)) for n in (3, 0))
+    return _divided(net, x, net.node("Sub", high, low), alpha=ALPHA / SIZE)
+
+
+def _lrn_exclusive(net: Net, x: str, *, low: int = 0) -> str:
+    """The same by sums that leave out the position itself, and a factor on the difference."""
+    padded = net.pad(net.node("Pow", x, net.number(2)), 0, 1, 0, 0, 0, 2, 0, 0)
+    sums = net.node("CumSum", padded, net.constant(np.array(-3, np.int64), dtype=np.int64), exclusive=1)
+    high, below = (net.node("Slice", sums, net.ints(n), net.ints(n + 4), net.ints(1)) for n in (3, low))
+    return _divided(net, x, net.node("Mul", net.node("Sub", high, below), net.number(1 / SIZE)))
+
+
+def _lrn_concat(net: Net, x: str, *, op: str = "ReduceSum", starts: tuple[int, ...] = (0, 1, 2)) -> str:
+    """Slices of the squares between zeros, side by side along a new axis, summed up over it."""
+    zeros = net.constant(np.zeros((2, 1, 3, 5)))
+    padded = net.node("Concat", zeros, net.node("Mul", x, x), zeros, axis=1)
+    slices = [net.node("Slice", padded, net.ints(n), net.ints(n + 4), net.ints(1)) for n in starts]
+    stacked = net.node("Concat", *(net.unsqueeze(each, 4) for each in slices), axis=-1)
+    total = net.mean(stacked, 4, keepdims=0, op=op)
+    return _divided(net, x, total, alpha=ALPHA / SIZE if op == "ReduceSum" else ALPHA)
+
+
 def _intra_pool(net: Net, x: str, *, pads: tuple[int, int, int, int] = (1, 1, 1, 1), counted: int = 1) -> str:
     squares = net.node("Mul", x, x)
     mean = net.node("AveragePool", squares, kernel_shape=[3, 3], pads=list(pads), count_include_pad=counted)
@@ -405,7 +442,8 @@ def _frozen_batch_norm(net: Net, x: str, *, tall: bool = False) -> str:
 
 
 IMAGE, TOKENS = (2, 4, 3, 5), (2, 3, 6)
-SINCE_17, SINCE_7 = (17, 18, 21, 23), (9, 13, 18, 23)
+SINCE_17 = (17, 18, 19, 20, 21, 22, 23)
+SINCE_7 = (9, 11, 13, 15, *SINCE_17)
 
 SPELLINGS: tuple[Spelling, ...] = (
     Spelling("TorchScript LayerNorm", _layer_norm(), TOKENS, "LayerNormalization", layer_norm_formula, SINCE_17,
@@ -444,12 +482,14 @@ SPELLINGS: tuple[Spelling, ...] = (
              lambda net, x: _group_norm_by_hand(net, x, axes=(2, 4)), "it is over axes"),
     Spelling("GroupNorm with a group for each channel", _group_norm(groups=4), IMAGE, "InstanceNormalization",
              instance_formula, SINCE_7, _group_norm(groups=4, batch=1), ""),
-    Spelling("L2 by ReduceL2", _lp("reduce"), TOKENS, "LpNormalization", lambda x: reference.lp_norm(x, 1),
-             (9, 13), _lp("reduce", 1e-12), "held above 1e-12"),
-    Spelling("L2 by a root", _lp("root"), TOKENS, "LpNormalization", lambda x: reference.lp_norm(x, 1), SINCE_7,
-             _lp("root", 1e-12), "held above 1e-12"),
-    Spelling("L1", _lp("l1"), TOKENS, "LpNormalization", lambda x: reference.lp_norm(x, 1, 1), SINCE_7,
-             _lp("l1", 1e-12), "held above 1e-12"),
+    Spelling("L2 by ReduceL2", _lp("reduce"), TOKENS, "LpNormalization", lp_formula(2),
+             (9, 13), _lp("reduce", 1e-12), "held above 1e-12", {"Max": 1}),
+    Spelling("L2 by ReduceL2 of what may be zero", _lp("reduce"), TOKENS, "LpNormalization", lp_formula(2),
+             (9, 13), _lp("reduce", positive=False), "0/0", {"Max": 1}),
+    Spelling("L2 by a root", _lp("root"), TOKENS, "LpNormalization", lp_formula(2), SINCE_7,
+             _lp("root", 1e-12), "held above 1e-12", {"Max": 1}),
+    Spelling("L1", _lp("l1"), TOKENS, "LpNormalization", lp_formula(1), SINCE_7,
+             _lp("l1", 1e-12), "held above 1e-12", {"Max": 1}),
     Spelling("LRN by AveragePool", _lrn_pool(), IMAGE, "LRN", lrn_formula, SINCE_7,
              _lrn_pool(counted=0), "inside the border"),
     Spelling("LRN with a negative power", _lrn_pool("negative"), IMAGE, "LRN", lrn_formula, SINCE_7,
@@ -460,6 +500,14 @@ SPELLINGS: tuple[Spelling, ...] = (
              lambda net, x: _lrn_band(net, x, gap=True), ""),
     Spelling("LRN by slices", _lrn_slices, IMAGE, "LRN", lrn_formula, (11, 13, 18, 23),
              lambda net, x: _lrn_slices(net, x, starts=(0, 1, 1)), "weighted"),
+    Spelling("LRN by cumulated sums", _lrn_cumsum, IMAGE, "LRN", lrn_formula, (11, 13, 18, 23),
+             lambda net, x: _lrn_cumsum(net, x, before=3), "2 channels back and 0 ahead"),
+    Spelling("LRN by exclusive cumulated sums", _lrn_exclusive, IMAGE, "LRN", lrn_formula, (11, 13, 18, 23),
+             lambda net, x: _lrn_exclusive(net, x, low=1), ""),
+    Spelling("LRN by Concat and ReduceSum", _lrn_concat, IMAGE, "LRN", lrn_formula, (11, 13, 18, 23),
+             lambda net, x: _lrn_concat(net, x, starts=(0, 1, 1)), "weighted"),
+    Spelling("LRN by Concat and ReduceMean", lambda net, x: _lrn_concat(net, x, op="ReduceMean"), IMAGE, "LRN",
+             lrn_formula, (11, 13, 18, 23), lambda net, x: _lrn_concat(net, x, op="ReduceL2"), "side by side"),
     Spelling("intra-channel LRN by AveragePool", _intra_pool, IMAGE, "IntraChannelLRN", intra_formula, (15, 18, 21, 23),
              lambda net, x: _intra_pool(net, x, counted=0), "inside the border"),
     Spelling("intra-channel LRN by Conv", _intra_conv, IMAGE, "IntraChannelLRN", intra_formula, (15, 18, 21, 23),

@@ -208,7 +208,7 @@ def _chain(change: Callable[[Net, str, str], str]) -> onnx.ModelProto:
     [
         (lambda net, x, v: net.node("Sqrt", net.node("Relu", net.node("Add", v, net.number(1e-3)))), "Relu"),
         (lambda net, x, v: net.node("Add", v, net.number(1e-3)), "under the power -1 in place of -0.5"),
-        (lambda net, x, v: net.node("Sqrt", net.node("Max", v, net.number(1e-3))), "held above 0.001"),
+        (lambda net, x, v: net.node("Sqrt", net.node("Max", v, net.number(1e-3))), "held above 0.0316"),
         (lambda net, x, v: net.node("Sqrt", net.node("Sub", v, net.number(1e-3))), "its epsilon is -0.001"),
         (lambda net, x, v: net.node("Sqrt", net.node("Add", v, x)), ""),
     ],

@@ -128,7 +128,6 @@ CASES = [
      {"InstanceNormalization": 1}),
     ("GroupNorm", nn.GroupNorm(2, 6), (2, 6, 4, 3), {"GroupNormalization": 1}, None),
     ("FrozenBatchNorm2d", FrozenBatchNorm2d(6), (2, 6, 4, 3), {"BatchNormalization": 1}, None),
-    ("Unit", Unit(), (2, 6, 4), {"LpNormalization": 1}, {"LpNormalization": 1}),
 ]  # fmt: skip
 
 
@@ -194,6 +193,21 @@ def test_older_opsets_keep_the_chain_and_name_it() -> None:
     assert record.kind == "LayerNormalization (written out)"
     (record,) = onnxnorm.inspect(_torchscript(nn.GroupNorm(2, 6).eval(), torch.randn(2, 6, 4, 3), 17, False))
     assert record.kind == "GroupNormalization (written out)"
+
+
+def test_the_dynamo_exporter_of_old_opsets_hides_no_group_norm() -> None:
+    """Below opset 21, not optimized: shapes and weights are put together by a dozen nodes of constants."""
+    for open_batch in (False, True):
+        (record,) = onnxnorm.inspect(_dynamo(nn.GroupNorm(2, 6).eval(), torch.randn(2, 6, 4, 3), 18, open_batch))
+        assert record.kind == "GroupNormalization (written out)"
+        assert "needs opset 21" in record.reason
+
+
+def test_a_length_of_what_may_be_zero_is_named() -> None:
+    """x / x.norm() is no number at zero, where the operator gives 0."""
+    (record,) = onnxnorm.inspect(_torchscript(Unit().eval(), torch.randn(2, 6, 4), 17, False))
+    assert record.kind == "LpNormalization (written out)"
+    assert "0/0" in record.reason
 
 
 def test_a_bound_under_the_length_is_named() -> None:

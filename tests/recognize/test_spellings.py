@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import onnxnorm
 from onnxnorm._evaluate import evaluate_float64
 from onnxnorm._inspect import Fate
-from tests.recognize.spellings import SPELLINGS, Net, Spelling
+from tests.recognize.spellings import IMAGE, SPELLINGS, Net, Spelling
 
 PASSES = ("infer_shapes", "recognize", "clean")
 NORMALIZATIONS = {
@@ -57,8 +58,14 @@ def test_a_spelling_becomes_one_node(spelling: Spelling, opset: int) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
 
 
+# ONNX defines MeanVarianceNormalization in float32; that the scale of "sums over a count" is one gets lost in the
+# digits of a half type; folding takes batch norms of half types as the affines that they are.
+NOT_IN_DOUBLE = {"MeanVarianceNormalization"}
+NOT_IN_HALF = {"MeanVarianceNormalization", "sums over a count", "batch norm written out", "FrozenBatchNorm2d"}
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
-@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
 def test_other_types(spelling: Spelling, dtype: Any) -> None:
     """Everything is in one type: what is raised computes the same formula, with constants of that type."""
     model = _model(spelling.write, spelling.shape, spelling.opsets[-1], dtype)
@@ -66,20 +73,40 @@ def test_other_types(spelling: Spelling, dtype: Any) -> None:
     feeds = {"x": _feeds(spelling.shape)["x"].astype(dtype)}
     (got,), (want,) = (evaluate_float64(m, feeds).values() for m in (raised, model))
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
-    # ONNX's definition of MeanVarianceNormalization is in float32.
-    if dtype is np.float64 and spelling.becomes != "MeanVarianceNormalization":
-        # onnxruntime has no LRN in double: the operator with a body of its own takes its place.
-        becomes = {"LRN": "InterChannelLRN"}.get(spelling.becomes, spelling.becomes)
-        assert _ops(raised) == {becomes: 1, **spelling.beside}
+    unknown = NOT_IN_DOUBLE if dtype is np.float64 else NOT_IN_HALF
+    if dtype is ml_dtypes.bfloat16 and spelling.becomes == "LpNormalization" and spelling.opsets[-1] < 22:
+        unknown = {spelling.name}  # the operator does not take the type
+    if spelling.name in unknown:
+        assert _ops(raised)[spelling.becomes] == 0
+        return
+    # onnxruntime has LRN in float32 and float16 alone: the operator with a body of its own takes its place.
+    other = {"LRN": "InterChannelLRN"} if dtype is not np.float16 else {}
+    assert _ops(raised) == {other.get(spelling.becomes, spelling.becomes): 1, **spelling.beside}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
-def test_the_batch_may_be_open(spelling: Spelling) -> None:
-    if "MeanVariance" in spelling.name or "by hand" in spelling.name or "AveragePool" in spelling.name:
-        pytest.skip("the graph has the batch as a constant")
-    raised = _raised(_model(spelling.write, ("batch", *spelling.shape[1:]), spelling.opsets[-1]))
-    if "GroupNorm" not in spelling.name and "LRN" not in spelling.name:
-        assert _ops(raised) == {spelling.becomes: 1, **spelling.beside}
+@pytest.mark.parametrize("opened", [("batch",), ("batch", 4, "height", "width")])
+def test_axes_may_be_open(spelling: Spelling, opened: tuple[Any, ...]) -> None:
+    """What is raised at one length holds at all."""
+    if "GroupNorm" in spelling.name:
+        pytest.skip("the graph has the batch as a constant; exports with it open are tested by themselves")
+    if len(opened) > 1 and (spelling.shape != IMAGE or not _takes_any_size(spelling)):
+        pytest.skip("the graph has its lengths as constants")
+    model = _model(spelling.write, (*opened, *spelling.shape[len(opened) :]), spelling.opsets[-1])
+    raised = _raised(model)
+    assert _ops(raised) == {spelling.becomes: 1, **spelling.beside}
+    shape = spelling.shape if len(opened) == 1 else (2, 4, 7, 2)
+    feeds = _feeds(shape)
+    (got,) = evaluate_float64(raised, feeds).values()
+    want = spelling.formula(feeds["x"])
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+
+
+def _takes_any_size(spelling: Spelling) -> bool:
+    """Whether no constant of the graph holds a height or width."""
+    return "AveragePool" not in spelling.name.removeprefix("intra-channel") and not any(
+        part in spelling.name for part in ("negative", "roots", "Concat")
+    )
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda spelling: spelling.name)
@@ -93,7 +120,7 @@ def test_its_twin_with_a_mistake_stays(spelling: Spelling) -> None:
     (got,), (want,) = (evaluate_float64(m, feeds).values() for m in (after, model))
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
     before = _ops(model)
-    assert _ops(after)[spelling.becomes] == before[spelling.becomes] or len(after.graph.node) > 1
+    assert _ops(after)[spelling.becomes] == before[spelling.becomes]
     if spelling.says:
         reasons = [decline.reason for decline in result.declined if decline.kind]
         assert any(spelling.says in reason for reason in reasons), reasons

@@ -20,15 +20,17 @@ import numpy as np
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
-from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Scaling, Settled, Site
+from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
 
-__all__ = ["conv", "conv_transpose"]
+__all__ = ["conv", "conv_transpose", "deform_conv"]
 
 _NO_INVERSE = "would have to undo a scale of zero"
 _PADDED = "pads its input with zeros, and a shift before zero padding is not the same after it"
 _OVERLAPS = "adds up overlapping windows, so a shift before it is not one shift after it"
-# Multiply-adds that a shift for every place may take to compute.
+# Multiply-adds that a shift for every place may take to compute: one of the same shift all over the input, which the
+# border alone changes, and one that differs from place to place, where the next question may ask for as much again.
 _MAX_WORK = 2**30
+_MAX_WORK_EVERYWHERE = 2**24
 
 
 def conv(site: Site) -> Answer:
@@ -39,7 +41,19 @@ def conv_transpose(site: Site) -> Answer:
     return _convolution(site, transposed=True)
 
 
-def _convolution(site: Site, *, transposed: bool) -> Answer:
+def deform_conv(site: Site) -> Answer:
+    """Its samples lie between places and beyond the border, where they are zero: only a scale passes from the input."""
+    if any(site.gauge_in(index) is not None for index in (2, 4)):
+        return Declined("takes it for an offset or a mask")
+    gauge = site.gauge_in(0)
+    if gauge is not None and gauge.shifts:
+        return Declined(
+            "samples zeros beyond the border, and a shift before them is not the same after it", Cause.SHIFT
+        )
+    return _convolution(site, transposed=False, bias=3)
+
+
+def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
     shape = site.shape_in(1)
     if shape is None or len(shape) < 3 or not all(isinstance(extent, int) for extent in shape[:2]):
         return Declined("has a weight whose shape is not known")
@@ -62,7 +76,9 @@ def _convolution(site: Site, *, transposed: bool) -> Answer:
         # What differs from place to place goes on to the output, all else into the bias.
         inner = spread[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in spread.shape[2:]))]
         demanded = Gauge.old(ChannelAffine.of(1.0, spread - inner, rank))
-        edits = _edited(site, scales[0][0], np.ones(outputs), inner.reshape(-1), group, outputs, transposed=transposed)
+        edits = _edited(
+            site, scales[0][0], np.ones(outputs), inner.reshape(-1), group, outputs, transposed=transposed, at=bias
+        )
         if isinstance(edits, Declined):
             return edits
         return Settled(edits.edit, edits.demands + site.demand(site.output(), demanded))
@@ -73,7 +89,7 @@ def _convolution(site: Site, *, transposed: bool) -> Answer:
             return Declined(f"mixes channels (axis 1), the affine varies along axis {after.axes}")
         return Declined(_OVERLAPS if transposed else _PADDED)
     # The part of the new bias that does not come from the old one: a_s (W * b_t) + a_t.
-    return _edited(site, scales[0][0], vectors[0], vectors[1], group, outputs, transposed=transposed)
+    return _edited(site, scales[0][0], vectors[0], vectors[1], group, outputs, transposed=transposed, at=bias)
 
 
 def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray:
@@ -117,6 +133,8 @@ def _shift_of_output(
         return refused
     if uniform:
         return _uniform(shift, weight, group, placed, transposed=transposed)
+    if math.prod(placed.results) * weight.size > _MAX_WORK_EVERYWHERE:
+        return refused
     if shift.shape[2:] != placed.extents:
         shift = np.broadcast_to(shift, (*shift.shape[:2], *placed.extents))
     return _everywhere(shift, weight, group, placed, transposed=transposed)
@@ -184,16 +202,21 @@ def _edited(
     outputs: int,
     *,
     transposed: bool,
+    at: int,
 ) -> Settled | Declined:
-    """The node with weight W * before * after and bias B * after + shift."""
+    """The node with weight W * before * after and bias B * after + shift, the bias being input number `at`."""
     rank = len(site.shape_in(1) or ())
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
-    per_group = columns.reshape(group, 1, -1)
-    factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
+    # What is the same for all columns stays one column: weights are large.
+    per_group = columns[:1].reshape(1, 1, 1) if np.all(columns == columns[0]) else columns.reshape(group, 1, -1)
+    if group == 1:
+        factors = per_group[0]
+    else:
+        factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
     factors = (factors * rows[:, None]).reshape(len(rows), -1, *(1,) * (rank - 2))
     demands: Demands = ()
-    inputs: list[int | Constant | None] = [0, 1]
+    inputs: list[int | Constant | None] = list(range(at))
     weight = site.constant(1)
     scaled = Gauge.identity(rank) if np.all(factors == 1.0) else Gauge.new(ChannelAffine.of(factors, 0.0, rank))
     if weight is None:
@@ -201,25 +224,29 @@ def _edited(
     elif site.gauge_in(1) is not None:
         return Declined("takes it for a weight")
     elif not scaled.is_identity:
-        compute = partial(Scaling, weight, factors)
+        compute = partial(Scaling, weight, scaled.any.scale)
         inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
-    bias, has_bias = site.bias64(2), site.input(2) is not None
+    bias, has_bias = site.bias64(at), site.input(at) is not None
+    if bias is not None and bias.shape != (outputs,):
+        return Declined("has a bias of another length than its output has channels")
     if has_bias and bias is None:
-        inputs.append(2)
-        demands += _demanded(site, 2, Gauge.new(ChannelAffine.of(after, shift, 1)))
+        inputs.append(at)
+        demands += _demanded(site, at, Gauge.new(ChannelAffine.of(after, shift, 1)))
     elif np.any(shift) or (has_bias and not np.all(after == 1.0)):
         total = (0.0 if bias is None else bias) * after + shift
-        dtype = site.value_dtype(2 if has_bias else 1)
-        inputs.append(Constant("bias", lambda: np.broadcast_to(total, (outputs,)), dtype, old=site.input(2)))
+        dtype = site.value_dtype(at if has_bias else 1)
+        inputs.append(Constant("bias", lambda: np.broadcast_to(total, (outputs,)), dtype, old=site.input(at)))
     elif has_bias:
-        inputs.append(2)
-    for index in (1, 2):
+        inputs.append(at)
+    for index in (1, at):
         if site.gauge_in(index) is not None and not any(value is site.input(index) for value, _ in demands):
             own = site.gauge_in(index)
             wanted = scaled if index == 1 else Gauge.new(ChannelAffine.of(after, shift, 1))
             if own is None or not own.same_as(wanted):
                 return Declined("takes it for a weight")
+    if len(site.node.inputs) > at + 1:
+        inputs += [None] * (at + 1 - len(inputs)) + list(range(at + 1, len(site.node.inputs)))
     return Settled(Edit(tuple(inputs), what="absorbs"), demands)
 
 

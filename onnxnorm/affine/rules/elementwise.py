@@ -170,24 +170,26 @@ def _bounds_are_rays(site: Site) -> bool:
 
 
 def add(site: Site) -> Answer:
-    """Add, Sub and Sum; with one operand that is not constant they are sources."""
+    """Add, Sub, Sum and Mean; with one operand that is not constant the first three are sources."""
     dynamic = [index for index in range(len(site.node.inputs)) if site.constant(index) is None]
-    if len(dynamic) == 1:
+    if len(dynamic) == 1 and site.node.op_type != "Mean":
         return source(site)
     if len(dynamic) < len(site.node.inputs):
         return Declined("adds constants among several values")
-    signs = (1.0, -1.0) if site.node.op_type == "Sub" else (1.0,) * len(dynamic)
-    return _sum(site, signs)
+    weights = (1.0, -1.0) if site.node.op_type == "Sub" else (1.0,) * len(dynamic)
+    if site.node.op_type == "Mean":
+        weights = (1.0 / len(dynamic),) * len(dynamic)
+    return _sum(site, weights)
 
 
-def _sum(site: Site, signs: Sequence[float]) -> Answer:
+def _sum(site: Site, weights: Sequence[float]) -> Answer:
     output = site.output()
     rank = site.facts.rank(output)
-    shapes = [site.shape_in(index) for index in range(len(signs))]
+    shapes = [site.shape_in(index) for index in range(len(weights))]
     if rank is None or any(shape is None for shape in shapes):
         return Declined("adds values whose rank is not known")
     gauge_out = site.gauge_out()
-    lifted = [onto_result(site.gauge_in(index), rank) for index in range(len(signs))]
+    lifted = [onto_result(site.gauge_in(index), rank) for index in range(len(weights))]
     known = [gauge for gauge in [gauge_out, *lifted] if gauge is not None]
     # Both directions of a gauge obey the same law, so any one that all of them have will do.
     backward = all(gauge.to_new is not None for gauge in known)
@@ -206,8 +208,10 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
     scale = side(known[0]).scale
     if any(not np.allclose(side(gauge).scale, scale, rtol=1e-13, atol=0.0) for gauge in known[1:]):
         return Declined("adds values that would carry different scales")
-    shift = sum((sign * side(gauge).shift for sign, gauge in zip(signs, lifted, strict=True) if gauge is not None),
-                np.zeros((1,) * rank))  # fmt: skip
+    shift = np.zeros((1,) * rank)
+    for weight, gauge in zip(weights, lifted, strict=True):
+        if gauge is not None:
+            shift = shift + weight * side(gauge).shift
     free = [index for index, gauge in enumerate(lifted) if gauge is None]
     only_scale = gauge_of(scale, np.zeros(()))
     ways: list[Settled] = []
@@ -220,7 +224,7 @@ def _sum(site: Site, signs: Sequence[float]) -> Answer:
         return _scaled_operands(site, free, only_scale, ())
     for taker in free:
         # One other operand takes the whole difference, the rest carry the scale alone.
-        taken = onto_operand(site, taker, gauge_of(scale, signs[taker] * missing))
+        taken = onto_operand(site, taker, gauge_of(scale, missing / weights[taker]))
         rest = _scaled_operands(site, [index for index in free if index != taker], only_scale, ())
         value = site.input(taker)
         if taken is not None and value is not None and isinstance(rest, Settled):

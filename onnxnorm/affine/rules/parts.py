@@ -45,9 +45,8 @@ def concat(site: Site) -> Answer:
         return Settled(None, site.demand(output, present[0]))
     if not all(isinstance(extent, int) for extent in extents):
         return Declined("joins parts whose extents are not known")
-    joined = _joined(
-        [gauge or Gauge.identity(rank) for gauge in gauges], axis, [int(extent or 0) for extent in extents]
-    )
+    same = Gauge.identity(rank)
+    joined = _joined([gauge or same for gauge in gauges], axis, [int(extent or 0) for extent in extents])
     return joined if isinstance(joined, Declined) else Settled(None, site.demand(output, joined))
 
 
@@ -74,16 +73,18 @@ def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge
     rank = gauges[0].any.rank
     shape = [max(gauge.any.scale.shape[i] for gauge in gauges) for i in range(rank)]
 
+    shape[axis] = sum(extents)
+
     def side(affines: Sequence[ChannelAffine | None]) -> ChannelAffine | None:
-        if any(affine is None for affine in affines):
-            return None
-        parts: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+        scale, shift, start = np.ones(shape), np.zeros(shape), 0
         for affine, extent in zip(affines, extents, strict=True):
-            assert affine is not None
-            full = [extent if i == axis else dim for i, dim in enumerate(shape)]
-            for part, array in zip(parts, (affine.scale, affine.shift), strict=True):
-                part.append(np.broadcast_to(array, full))
-        return ChannelAffine.of(np.concatenate(parts[0], axis), np.concatenate(parts[1], axis), rank)
+            if affine is None:
+                return None
+            if not affine.is_identity:
+                place = (slice(None),) * axis + (slice(start, start + extent),)
+                scale[place], shift[place] = affine.scale, affine.shift
+            start += extent
+        return ChannelAffine.of(scale, shift, rank)
 
     to_new, to_old = side([gauge.to_new for gauge in gauges]), side([gauge.to_old for gauge in gauges])
     if to_new is None and to_old is None:

@@ -31,7 +31,7 @@ class AffineNode:
     """A node that computes `affine` of its input number `data`.
 
     `spread` is about how large the values of that input are, per channel, where the node knows (statistics of a
-    BatchNormalization: |mean| + sigma).
+    BatchNormalization: sigma + |mean|).
     """
 
     data: int
@@ -88,32 +88,36 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
             return Declined(f"has a {name} that is not constant")
         parameters.append(np.asarray(array, np.float64))
     gamma, beta, mean, variance = parameters
+    if not gamma.shape == beta.shape == mean.shape == variance.shape:
+        return Declined("has parameters that are no vectors of one length")
     assert node.inputs[0] is not None
     rank = facts.rank(node.inputs[0]) or facts.rank(node.outputs[0])
     if rank is None or rank < 2:
         return Declined("has an input whose rank is not known, or below 2")
     epsilon = float(np.float32(attributes["epsilon"].as_float() if "epsilon" in attributes else 1e-5))
     sigma = np.sqrt(variance + epsilon)
+    spread = sigma + np.abs(mean)
     scale = gamma / sigma
     shift = beta - mean * scale
     # Parameters that undo each other up to their own rounding are meant as the identity.
     unit = _epsilon(node.inputs[1])
-    if np.all(np.abs(scale - 1.0) <= unit) and np.all(np.abs(shift) <= unit * np.abs(mean)):
+    alike = not scale.size or abs(scale.item(0) - 1.0) <= unit
+    if alike and np.all(np.abs(scale - 1.0) <= unit) and np.all(np.abs(shift) <= unit * np.abs(mean)):
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
     if per_activation:
         if scale.ndim != rank - 1:
             return Declined("has per-activation statistics of another rank than its input")
-        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), (np.abs(mean) + sigma)[None])
-    if scale.ndim != 1 or not gamma.shape == beta.shape == mean.shape == variance.shape:
+        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
+    if scale.ndim != 1:
         return Declined("has parameters that are no vectors of one length")
     columns = (-1,) + (1,) * (rank - 2)
-    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), (np.abs(mean) + sigma).reshape(columns))
+    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
 
 
 def _epsilon(value: ir.Value | None) -> float:
     wide = value is not None and value.dtype is ir.DataType.DOUBLE
-    return float(np.finfo(np.float64 if wide else np.float32).eps)
+    return 2.0**-52 if wide else 2.0**-23
 
 
 def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:

@@ -1,8 +1,8 @@
 """L1 and L2 normalization: y = x / (sum of |x|**p) ** (1/p) along one axis.
 
-Becomes `LpNormalization`. Where a vector is all zero the written-out form is 0/0, which is no number, and the operator
-gives 0 (so its definition from opset 22 on, and onnxruntime at every opset). A length that is held above a bound, as
-`torch.nn.functional.normalize` does, is another formula: the operator knows no bound.
+Becomes `LpNormalization` where no vector can be all zero: of such a one the written-out form makes 0/0, which is no
+number, and the operator 0 (by its definition, and in onnxruntime). A length that is held above a bound, as
+`torch.nn.functional.normalize` and `tf.math.l2_normalize` do, is another formula too: the operator knows no bound.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Propos
 __all__ = ["lp_norm"]
 
 _KIND = "LpNormalization"
+# Its square does not vanish even in half precision.
+_LEAST = 1e-3
 
 
 def lp_norm(found: Found) -> Answer:
@@ -31,8 +33,8 @@ def lp_norm(found: Found) -> Answer:
         if None in extents:
             return None
         count = float(math.prod(extent for extent in extents if extent is not None)) ** (1 / p)
-    # x / length = x / (mean ** (1/p) * count ** (1/p)); under a bound the count stays where it is.
-    scale = quotient.scale * (1 if statistic.least is not None else count)
+    # x / length = x / (mean ** (1/p) * count ** (1/p))
+    scale = quotient.scale * statistic.factor * count
     if np.any(quotient.shift) or not np.allclose(scale, 1, rtol=1e-7, atol=0):
         return None
     axes = sorted(statistic.axes)
@@ -45,4 +47,31 @@ def lp_norm(found: Found) -> Answer:
         return Near(_KIND, f"an epsilon of {statistic.epsilon * count:.6g} is added to its length")
     if found.casts:
         return None
+    if not _never_zero(found, axes[0]):
+        return Near(_KIND, "of a vector of zeros it makes 0/0, which is no number, where the operator gives 0")
     return Proposal(_KIND, _KIND, 1, {}, {"axis": axes[0], "p": p})
+
+
+def _never_zero(found: Found, axis: int) -> bool:
+    """Whether no vector along the axis is all zero, nor so small that its length is: by what X comes from."""
+    x, facts = found.reading.x, found.reading.facts
+    node = x.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "Softmax":
+        # Before opset 13 it runs over the axis and all that follow.
+        attribute = node.attributes.get("axis")
+        last = -1 if facts.opset(node) >= 13 else 1
+        own = (last if attribute is None else attribute.as_int()) % found.rank
+        return own == axis and (facts.opset(node) >= 13 or axis == found.rank - 1)
+    if node.op_type == "Clip" and facts.opset(node) < 11:
+        least = node.attributes.get("min")
+        return least is not None and least.as_float() >= _LEAST
+    if node.op_type in ("Clip", "Max"):
+        bounds = node.inputs[1:2] if node.op_type == "Clip" else node.inputs
+        constants = [facts.constant(bound) for bound in bounds if bound is not None]
+        return any(
+            array is not None and array.size > 0 and bool(np.all(np.asarray(array, np.float64) >= _LEAST))
+            for array in constants
+        )
+    return False

@@ -13,8 +13,9 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm.recognize.atoms import Base, Input, Window
 from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal
-from onnxnorm.recognize.polynomial import Base, Input, Poly, Window
+from onnxnorm.recognize.polynomial import Array, Poly
 
 __all__ = ["lrn"]
 
@@ -58,16 +59,31 @@ def _window(poly: Poly) -> tuple[tuple[tuple[int, int, int], ...], float] | str:
     if constant.size != 1:
         return "what is added to the sum of squares varies"
     parts: list[tuple[tuple[int, int, int], ...]] = []
+    ends: dict[int, list[int]] = {1: [], -1: []}
     for monomial, coefficient in terms.items():
-        if coefficient.size != 1 or not math.isclose(coefficient.item(), 1, rel_tol=1e-6):
-            return "the squares in its window are weighted"
-        if monomial == _SQUARE:
+        if monomial == _SQUARE and _is_number(coefficient, 1):
             parts.append(())
             continue
         ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
-        if not isinstance(atom, Window) or power != 1 or atom.of != _SQUARE:
+        if monomial != _SQUARE and (not isinstance(atom, Window) or power != 1 or atom.of != _SQUARE):
             return "its window sums up something else than squares of the input"
-        parts.append(atom.reach)
+        cumulated = isinstance(atom, Window) and atom.is_cumulated
+        sign = next((each for each in ends if _is_number(coefficient, each)), 0)
+        if sign == 0 or (sign < 0 and not cumulated):
+            return "the squares in its window are weighted"
+        assert isinstance(atom, Window)
+        if cumulated:
+            ends[sign].append(atom.reach[0][2])
+            axis = atom.reach[0][0]
+        else:
+            parts.append(atom.reach)
+    if any(ends.values()):
+        # Sums from the beginning up to here, less those up to there.
+        if len(ends[1]) != len(ends[-1]):
+            return "its window has no beginning"
+        parts += [((axis, low + 1, high),) for low, high in zip(sorted(ends[-1]), sorted(ends[1]), strict=True)]
+        if any(part[0][1] > part[0][2] for part in parts if part):
+            return "its window is empty"
     if len(parts) == 1:
         return parts[0], float(constant.reshape(()))
     axes = {axis for part in parts for axis, _, _ in part}
@@ -78,6 +94,10 @@ def _window(poly: Poly) -> tuple[tuple[tuple[int, int, int], ...], float] | str:
     if any(later[0] != earlier[1] + 1 for earlier, later in itertools.pairwise(spans)):
         return "its window has gaps or counts a position twice"
     return ((axis, spans[0][0], spans[-1][1]),), float(constant.reshape(()))
+
+
+def _is_number(coefficient: Array, number: float) -> bool:
+    return coefficient.size == 1 and math.isclose(coefficient.item(), number, rel_tol=1e-6)
 
 
 def _proposal(

@@ -10,18 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnorm.recognize.polynomial import (
-    Array,
-    Atom,
-    Base,
-    Floor,
-    Input,
-    Magnitude,
-    Mean,
-    Monomial,
-    Poly,
-    Total,
-)
+from onnxnorm.recognize.atoms import Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Total
+from onnxnorm.recognize.polynomial import Array, Poly
 
 __all__ = ["Quotient", "Statistic", "quotient_of", "statistic_of"]
 
@@ -59,7 +49,8 @@ class Statistic:
         outside: epsilon is added to the root, not under it.
         total: a sum, where the extent of an axis is not known.
         magnitudes: of absolute values, not of squares.
-        least: the value below which the root is not let fall; None where there is none.
+        least: the value below which mean ** `exponent` is not let fall, wherever it is held; None where it is not.
+        factor: what is held is so many times the statistic.
     """
 
     axes: frozenset[int]
@@ -70,6 +61,7 @@ class Statistic:
     total: bool = False
     magnitudes: bool = False
     least: float | None = None
+    factor: float = 1.0
 
 
 def quotient_of(poly: Poly) -> Quotient | None:
@@ -106,14 +98,19 @@ def statistic_of(root: tuple[Atom, float]) -> Statistic | None:
         inner = _single(atom.poly)
         if inner is None:
             found = _under(atom.poly, -exponent)
-            return None if found is None else replace(found, least=atom.least)
+            return None if found is None else replace(found, least=_raised(atom.least, -exponent))
         found = statistic_of((inner[0], inner[1] * exponent))
-        return None if found is None else replace(found, least=atom.least / inner[2])
+        least = _raised(atom.least / inner[2], -exponent)
+        return None if found is None else replace(found, least=least, factor=inner[2] ** exponent)
     if isinstance(atom, (Mean, Total)):
         return _plain(atom, -exponent, 0.0)
     if not isinstance(atom, Base):
         return None
     return _under(atom.poly, -exponent)
+
+
+def _raised(least: float, exponent: float) -> float:
+    return least**exponent if least > 0 else 0.0
 
 
 def _under(poly: Poly, exponent: float) -> Statistic | None:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from onnxnorm.recognize.families.layer_norm import normalized_last
+from onnxnorm.recognize.families.lp_norm import lp_norm
 from onnxnorm.recognize.families.parts import Answer, Found, Near, along
 
 __all__ = ["rms_norm"]
@@ -36,6 +37,9 @@ def rms_norm(found: Found) -> Answer:
         return Near(_KIND, f"its epsilon of {statistic.epsilon:g} is added to the root, not under it")
     if statistic.least is not None:
         return Near(_KIND, f"its root is held above {statistic.least:g}")
+    if statistic.epsilon == 0 and lp_norm(found) is not None:
+        # x over its length has a name of its own.
+        return None
     if statistic.epsilon < 0 or not along(quotient.scale) <= statistic.axes:
         return None
     return normalized_last(found, _KIND, _SINCE, quotient.scale, None)
