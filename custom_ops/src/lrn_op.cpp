@@ -134,7 +134,8 @@ class Kernel {
       if (!succeeded(api_, api_.KernelInfoGetAttributeArray_int64(info, "kernel_shape", nullptr, &count)))
         refuse("the attribute kernel_shape (integers) is missing or of another type");
       attributes_.window.resize(count);
-      if (count > 0) check(api_.KernelInfoGetAttributeArray_int64(info, "kernel_shape", attributes_.window.data(), &count));
+      if (count > 0)
+        check(api_.KernelInfoGetAttributeArray_int64(info, "kernel_shape", attributes_.window.data(), &count));
     } else {
       attributes_.window.resize(1);
       if (!succeeded(api_, api_.KernelInfoGetAttribute_int64(info, "size", attributes_.window.data())))
@@ -205,7 +206,8 @@ class Kernel {
     } else {
       check(api_.KernelContext_ParallelFor(context, run_task, static_cast<std::size_t>(tasks), 0, &call));
     }
-    if (!call.ok) throw Refused{ort::kRuntimeException, std::string(op_.type.name) + " node '" + name_ + "': out of memory"};
+    if (!call.ok)
+      throw Refused{ort::kRuntimeException, std::string(op_.type.name) + " node '" + name_ + "': out of memory"};
   }
 
   const ort::Api& api_;

@@ -78,7 +78,8 @@ void set_blocks(LrnProblem& p) {
   const auto split = [&p](int axis, std::int64_t wanted) {
     const std::int64_t size = p.size[axis];
     const std::int64_t least = std::min(2 * p.reach[axis].width(), ceil_div(size, 4));
-    const std::int64_t count = size == 0 ? 0 : ceil_div(size, std::clamp<std::int64_t>(wanted, std::max<std::int64_t>(least, 1), size));
+    const std::int64_t count =
+        size == 0 ? 0 : ceil_div(size, std::clamp<std::int64_t>(wanted, std::max<std::int64_t>(least, 1), size));
     p.block[axis] = count == 0 ? 0 : ceil_div(size, count);
     p.blocks[axis] = p.block[axis] == 0 ? 0 : ceil_div(size, p.block[axis]);
   };

@@ -1,4 +1,5 @@
-// What an LRN call computes, in the one form that all kernels take; knows nothing of the runtime or of instruction sets.
+// What an LRN call computes, in the one form that all kernels take; knows nothing of the runtime or of instruction
+// sets.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ struct Span {
   std::int64_t size() const { return end - begin; }
 };
 
-// Y = X / (bias + scale * S)^beta over `volumes` contiguous volumes of size[0] x size[1] x size[2], S the sum of squares
-// over a box. Inter-channel LRN is the case (1, channels, pixels) with a window along the channels.
+// Y = X / (bias + scale * S)^beta over `volumes` contiguous volumes of size[0] x size[1] x size[2], S the sum of
+// squares over a box. Inter-channel LRN is the case (1, channels, pixels) with a window along the channels.
 struct LrnProblem {
   std::int64_t volumes = 0;
   std::int64_t size[3] = {1, 1, 1};

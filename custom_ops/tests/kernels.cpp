@@ -1,5 +1,6 @@
 // Runs every kernel of every instruction set that runs here against the formula, without a runtime around it: for
-// sanitizers and emulators (custom_ops/check.py). Tensors end where their memory ends, and units run on several threads.
+// sanitizers and emulators (custom_ops/check.py). Tensors end where their memory ends, and units run on several
+// threads.
 #include <sys/mman.h>
 
 #include <cmath>
@@ -27,7 +28,7 @@ void expect(bool right, const std::string& what) {
   ++failures;
 }
 
-// --- elements ---------------------------------------------------------------------------------------------------------
+// --- elements ---
 
 struct Format {
   const char* name;
@@ -42,7 +43,8 @@ std::uint16_t half_of(double value) {
   const int sign = std::signbit(value) ? 0x8000 : 0;
   int exponent = 0;
   std::frexp(value, &exponent);
-  if (value == 0 || exponent < -13) return static_cast<std::uint16_t>(sign + std::nearbyint(std::ldexp(std::fabs(value), 24)));
+  if (value == 0 || exponent < -13)
+    return static_cast<std::uint16_t>(sign + std::nearbyint(std::ldexp(std::fabs(value), 24)));
   const double digits = std::nearbyint(std::ldexp(std::fabs(value), 11 - exponent));  // 1024 .. 2048
   return static_cast<std::uint16_t>(sign + ((exponent + 13) << 10) + static_cast<int>(digits));
 }
@@ -61,7 +63,8 @@ double number_at(Element element, const void* at, std::size_t i) {
   }
   const int bits = static_cast<const std::uint16_t*>(at)[i];
   const int exponent = bits >> 10 & 31;
-  const double magnitude = exponent == 0 ? std::ldexp(bits & 1023, -24) : std::ldexp(1024 + (bits & 1023), exponent - 25);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(bits & 1023, -24) : std::ldexp(1024 + (bits & 1023), exponent - 25);
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -77,7 +80,7 @@ void set_number(Element element, void* at, std::size_t i, double value) {
   }
 }
 
-// --- the formula ------------------------------------------------------------------------------------------------------
+// --- the formula ---
 
 struct Case {
   bool inter;
@@ -88,7 +91,8 @@ struct Case {
 };
 
 std::string name_of(const Case& c, const Target& target, Element element) {
-  std::string text = std::string(target.name) + " " + kFormats[static_cast<int>(element)].name + (c.inter ? " inter" : " intra");
+  std::string text =
+      std::string(target.name) + " " + kFormats[static_cast<int>(element)].name + (c.inter ? " inter" : " intra");
   for (const std::int64_t n : c.window) text += " " + std::to_string(n);
   text += ", shape";
   for (const std::int64_t d : c.shape) text += " " + std::to_string(d);
@@ -137,7 +141,8 @@ void check(const Case& c, const Target& target, Element element) {
   attributes.beta = c.beta;
   attributes.bias = c.bias;
   LrnProblem problem;
-  const std::string wrong = c.inter ? make_inter(attributes, c.shape, problem) : make_intra(attributes, c.shape, problem);
+  const std::string wrong =
+      c.inter ? make_inter(attributes, c.shape, problem) : make_intra(attributes, c.shape, problem);
   expect(wrong.empty(), name_of(c, target, element) + ": " + wrong);
   std::size_t count = 1;
   for (const std::int64_t d : c.shape) count *= static_cast<std::size_t>(d);
@@ -158,21 +163,27 @@ void check(const Case& c, const Target& target, Element element) {
     worst = std::max(worst, std::fabs(number_at(element, y, i) - wanted[i]) / digit);
   }
   // double is held against a formula in double, which rounds as often.
-  expect(worst <= (element == Element::kDouble ? 8 : 4), name_of(c, target, element) + ": off by " + std::to_string(worst));
+  expect(worst <= (element == Element::kDouble ? 8 : 4),
+         name_of(c, target, element) + ": off by " + std::to_string(worst));
   std::free(x);
   std::free(y);
 }
 
 std::vector<Case> cases(bool quick) {
   std::vector<Case> all;
-  const std::vector<std::int64_t> widths = quick ? std::vector<std::int64_t>{1, 7, 17} : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33};
-  const std::vector<std::int64_t> windows = quick ? std::vector<std::int64_t>{2, 5, 31} : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 9, 13, 16, 17, 31, 40, 67};
+  const std::vector<std::int64_t> widths = quick
+                                               ? std::vector<std::int64_t>{1, 7, 17}
+                                               : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33};
+  const std::vector<std::int64_t> windows =
+      quick ? std::vector<std::int64_t>{2, 5, 31}
+            : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 9, 13, 16, 17, 31, 40, 67};
   for (const std::int64_t width : widths)
     for (const std::int64_t n : windows) {
       all.push_back({false, {n, n}, {1, 2, 19, width}});
       all.push_back({true, {n}, {2, 19, width}});
     }
-  for (const float beta : quick ? std::vector<float>{0.25f, 0.75f, 0.6f} : std::vector<float>{0.25f, 0.5f, 0.75f, 1.0f, 0.6f, 2.0f, -0.5f, 0.0f})
+  for (const float beta : quick ? std::vector<float>{0.25f, 0.75f, 0.6f}
+                                : std::vector<float>{0.25f, 0.5f, 0.75f, 1.0f, 0.6f, 2.0f, -0.5f, 0.0f})
     for (const float bias : {1.0f, 1e-30f}) {
       all.push_back({false, {3, 5}, {1, 3, 6, 21}, beta, bias});
       all.push_back({true, {5}, {1, 9, 21}, beta, bias});
@@ -189,7 +200,7 @@ std::vector<Case> cases(bool quick) {
   return all;
 }
 
-// --- sizes ------------------------------------------------------------------------------------------------------------
+// --- sizes ---
 
 // More than 2^32 elements, of which the last two units alone are run: the memory is there when it is touched.
 void check_large(const Target& target) {
@@ -222,12 +233,14 @@ void check_sizes() {
   attributes.window = {3, 3};
   const std::int64_t two31 = std::int64_t{1} << 31;
   expect(!make_intra(attributes, {two31, two31, 2, 2}, problem).empty(), "2^64 elements are refused");
-  expect(!make_intra(attributes, {0, two31, two31, 2}, problem).empty(), "2^63 positions of an empty tensor are refused");
+  expect(!make_intra(attributes, {0, two31, two31, 2}, problem).empty(),
+         "2^63 positions of an empty tensor are refused");
   expect(!make_intra(attributes, {1, 1, -1, 2}, problem).empty(), "negative dimensions are refused");
   attributes.window = {3};
   expect(!make_inter(attributes, {two31, 1, two31, 4}, problem).empty(), "2^64 elements are refused across channels");
   attributes.window = {two31 * two31};
-  expect(make_inter(attributes, {1, 4, 4}, problem).empty() && problem.reach[1].width() <= 7, "a window is cut to the tensor");
+  expect(make_inter(attributes, {1, 4, 4}, problem).empty() && problem.reach[1].width() <= 7,
+         "a window is cut to the tensor");
 }
 
 }  // namespace

@@ -1,132 +1,139 @@
-// Sums along rows over a sliding window of n columns, without a subtraction: sums of 4, 16, 64 ... columns by doubling
-// twice at a time, and of each as many as the digits of n to the base 4 say.
+// Sums along rows over a sliding window of n columns, n below kWideColumns: of shifted loads, or of sums over four
+// columns as many as fit and single columns for the rest.
 //
-// Several rows are taken at once, each step over all of them: what one step has stored has left the store buffer when the
-// next one loads it at other offsets (a load that spans two stores in flight waits for both).
+// Several rows are taken at once, each step over all of them: what one step has stored has left the store buffer when
+// the next one loads it at other offsets (a load that spans two stores in flight waits for both).
 #pragma once
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
+inline constexpr int64_t kWideColumns = 16;  // the narrowest window that wide_column_sum.h is faster for
+
 template <class C>
 class ColumnSums {
  public:
-  // For up to `most_length` sums over n columns each.
-  ColumnSums(int64_t most_length, int64_t n, Scratch& scratch) : n_(n), level_(level_count(n)) {
+  // For up to `most_length` sums over n columns each. Takes nothing where the window is wide.
+  ColumnSums(int64_t most_length, int64_t n, Scratch& scratch) : n_(n), fours_(n > kDirectColumns) {
+    if (n >= kWideColumns) return;
     bytes_ = ColumnSums::scratch(most_length, n);
     rows_ = reinterpret_cast<C*>(scratch.take<char>(static_cast<int64_t>(bytes_)));
     buffer_ = buffer_elements(most_length, n);
-    int level = level_;
-    int64_t span = int64_t{1} << (2 * level);
-    for (int64_t start = 0; start < n; start += span) {
-      while (span > n - start) span /= 4, --level;
-      from_[terms_] = level;
-      start_[terms_++] = start;
+    for (int64_t start = 0; start < n; ++terms_) {
+      const bool four = fours_ && start + 4 <= n;
+      of_four_[terms_] = four;
+      start_[terms_] = start;
+      start += four ? 4 : 1;
     }
   }
 
-  // For sums at these columns, at least one vector of them, of rows whose columns outside of the tensor are zero.
-  void prepare(Span columns) {
+  // For sums at these columns, at least one vector of them, of rows of which the first `outside` columns are not in the
+  // tensor and stay zero.
+  void prepare(Span columns, int64_t outside) {
     if (columns.begin == columns_.begin && columns.end == columns_.end) return;
     columns_ = columns;
     length_ = columns.size();
+    inside_ = outside;
+    lead_ = padded(outside) - outside;  // the columns of the tensor begin at a whole vector
     stride_ = stride(length_, n_);
     most_rows_ = larger(buffer_ / stride_ / kGroup, 1) * kGroup;
     __builtin_memset(rows_, 0, bytes_);
   }
 
   static size_t scratch(int64_t length, int64_t n) {
-    return static_cast<size_t>(1 + level_count(n)) * Scratch::bytes<C>(buffer_elements(length, n));
+    if (n >= kWideColumns) return 0;
+    return (n > kDirectColumns ? 2 : 1) * Scratch::bytes<C>(buffer_elements(length, n));
   }
 
-  // The buffer of the rows to sum, zero at first: length + n - 1 columns each, and room for reads past them.
-  C* rows() const { return rows_; }
-  int64_t stride() const { return stride_; }
+  // Where the columns inside of the tensor of the rows to sum go; all else in their buffer is zero.
+  StoreSums<C> sink(int64_t row) const { return {rows(false) + row * stride_ + inside_, stride_}; }
   int64_t length() const { return length_; }
   int64_t most_rows() const { return most_rows_; }  // a multiple of kGroup
 
-  // Hands on, for the first `count` rows, row[i] + ... + row[i + n - 1]: calls begin(row) and then put(column, sums).
-  template <class Sink>
-  void sum(int64_t count, Sink& sink) const {
-    int64_t span = 1;
-    for (int l = 0; l < level_; ++l, span *= 4) quadruple(level(l), span, count, level(l + 1));
+  // Hands on row[i] + ... + row[i + n - 1] of the first `count` rows: N of them at a time to what
+  // `receiver.rows<N>(first)` makes, until `receiver.done`.
+  template <class Receiver>
+  void sum(int64_t count, Receiver& receiver) const {
+    if (fours_) sum_fours(count);
     switch (terms_) {
-      case 3: return add<3>(count, sink);
-      case 5: return add<5>(count, sink);
-      case 7: return add<7>(count, sink);
-      default: return add<0>(count, sink);
+      case 3: return add<3>(count, receiver);
+      case 5: return add<5>(count, receiver);
+      case 7: return add<7>(count, receiver);
+      default: return add<0>(count, receiver);
     }
   }
 
  private:
   static constexpr int64_t kDirectColumns = 7;  // the widest window that is summed term by term
-  static constexpr int kMostTerms = 3 * 32;
+  static constexpr int kMostTerms = 7;
   static constexpr int64_t kBufferBytes = 4096;
 
-  static int64_t stride(int64_t length, int64_t n) { return padded(length + n + 2 * kLanes<float>); }
+  static int64_t stride(int64_t length, int64_t n) { return padded(length + n + 3 * kLanes<float>); }
   static int64_t buffer_elements(int64_t length, int64_t n) {
     return larger(kBufferBytes / static_cast<int64_t>(sizeof(C)), kGroup * stride(length, n));
   }
-  static int level_count(int64_t n) {
-    int levels = 0;
-    if (n > kDirectColumns)
-      for (int64_t span = 4; span < n; span *= 4) ++levels;  // at least two terms are left
-    return levels;
-  }
 
-  // The rows themselves, or the sums over 4^l of their columns.
-  C* level(int l) const { return rows_ + l * buffer_; }
+  // The rows themselves, or the sums over four of their columns.
+  C* rows(bool of_four) const { return rows_ + lead_ + (of_four ? buffer_ : 0); }
 
-  void quadruple(const C* from, int64_t span, int64_t rows, C* to) const {
-    const int64_t count = length_ + n_ - 4 * span;
-    for (int64_t row = 0; row < rows; ++row, from += stride_, to += stride_) {
-      for (int64_t i = 0; i < count; i += kLanes<C>) {
-        const V<C> first = load<C>(from + i) + load<C>(from + i + span);
-        const V<C> last = load<C>(from + i + 2 * span) + load<C>(from + i + 3 * span);
-        store<C>(to + i, first + last);
-      }
+  void sum_fours(int64_t count) const {
+    const C* from = rows(false);
+    C* to = rows(true);
+    for (int64_t row = 0; row < count; ++row, from += stride_, to += stride_) {
+      const C* const shifted[kGroup] = {from, from + 1, from + 2, from + 3};
+      sum_four<C, false>(shifted, padded(length_ + n_ - 4), to);
     }
   }
 
-  template <int kTerms, class Sink>
-  void add(int64_t rows, Sink& out) const {
+  template <int kTerms, class Receiver>
+  void add(int64_t count, Receiver& receiver) const {
+    int64_t row = 0;
+    for (; row + kGroup <= count; row += kGroup) add_rows<kTerms, kGroup>(row, receiver);
+    for (; row < count; ++row) add_rows<kTerms, 1>(row, receiver);
+  }
+
+  template <int kTerms, int N, class Receiver>
+  void add_rows(int64_t row, Receiver& receiver) const {
     const int count = kTerms > 0 ? kTerms : terms_;
     const C* terms[kTerms > 0 ? kTerms : kMostTerms];
-    for (int t = 0; t < count; ++t) terms[t] = level(from_[t]) + start_[t];
+    for (int t = 0; t < count; ++t) terms[t] = rows(of_four_[t]) + row * stride_ + start_[t];
     const int64_t length = length_;
     const int64_t stride = stride_;
-    Sink sink = out;
+    auto sink = receiver.template rows<N>(row);
     constexpr int64_t step = kLanes<C>;
-    for (int64_t row = 0; row < rows; ++row) {
-      sink.begin(row);
-      for (int64_t column = 0; column < length; column += step) {
-        // The last vector of a row overlaps the one before it.
-        const int64_t x = column + step <= length ? column : length - step;
-        const int64_t i = row * stride + x;
+    for (int64_t column = 0; column < length; column += step) {
+      // The last vector of a row overlaps the one before it.
+      const int64_t x = column + step <= length ? column : length - step;
+      Pack<C, N> sums;
+      ONNXNORM_UNROLL for (int j = 0; j < N; ++j) {
+        const int64_t i = j * stride + x;
         // In two chains and from the narrowest sums on, for less rounding.
         V<C> even = load<C>(terms[count - 1] + i);
         V<C> odd = load<C>(terms[count - 2] + i);
-        for (int t = count - 3; t > 0; t -= 2) {
+        ONNXNORM_UNROLL for (int t = count - 3; t > 0; t -= 2) {
           even += load<C>(terms[t] + i);
           odd += load<C>(terms[t - 1] + i);
         }
         if (count % 2 != 0) even += load<C>(terms[0] + i);
-        sink.put(x, even + odd);
+        sums.v[j] = even + odd;
       }
+      sink.put(x, sums);
     }
-    out = sink;
+    receiver.done(row, N, sink);
   }
 
   int64_t n_;
-  int level_;
-  size_t bytes_;
-  int64_t buffer_;
-  C* rows_;
+  bool fours_;
+  size_t bytes_ = 0;
+  int64_t buffer_ = 0;  // elements
+  C* rows_ = nullptr;
   Span columns_{0, 0};
   int64_t length_ = 0;
+  int64_t inside_ = 0;
+  int64_t lead_ = 0;
   int64_t stride_ = 0;
   int64_t most_rows_ = 0;
   int terms_ = 0;
-  int from_[kMostTerms];
+  bool of_four_[kMostTerms];
   int64_t start_[kMostTerms];
 };
 

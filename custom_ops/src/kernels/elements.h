@@ -45,7 +45,8 @@ inline Floats<N> widen(Shorts<N> bits, BFloat16) {
 template <int N>
 inline Shorts<N> narrow(Floats<N> value, Float16) {
 #if defined(__AVX512F__)
-  if constexpr (N == 16) return (Shorts<N>)_mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  if constexpr (N == 16)
+    return (Shorts<N>)_mm512_cvtps_ph((__m512)value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #endif
 #if defined(__F16C__)
   if constexpr (N == 8) return (Shorts<N>)_mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

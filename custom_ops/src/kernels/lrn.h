@@ -9,7 +9,11 @@ template <class T, class C, Power P>
 class Block {
  public:
   Block(const LrnProblem& p, Scratch& scratch)
-      : p_(p), scratch_(scratch), constants_(constants_of(p)), column_sums_(p.block[2], p.reach[2].width(), scratch) {
+      : p_(p),
+        scratch_(scratch),
+        constants_(constants_of(p)),
+        column_sums_(p.block[2], p.reach[2].width(), scratch),
+        wide_column_sums_(p.block[2], p.reach[2].width(), scratch) {
     zeros_ = scratch.take_zeros<T>(padded(slab(p)));
     if (!p.reach[0].trivial()) zero_sums_ = scratch.take_zeros<C>(padded(p.size[2]));
   }
@@ -21,7 +25,7 @@ class Block {
       bytes += Scratch::bytes<C>(padded(p.size[2])) + Scratch::bytes<C>(kGroup * padded(slab(p)));
       bytes += window_scratch<C>(n[0], p.block[0], slab(p));
     }
-    bytes += ColumnSums<C>::scratch(p.block[2], n[2]);
+    bytes += ColumnSums<C>::scratch(p.block[2], n[2]) + WideColumnSums<C>::scratch(p.block[2], n[2]);
     return bytes + window_scratch<C>(n[1], p.block[1], p.block[2] + n[2]);
   }
 
@@ -59,7 +63,7 @@ class Block {
     T* y;
     Span z, met, rows, columns;
 
-    StoreSums<C> sink(int64_t, int) const { return {sums, stride}; }
+    StoreSums<C> sink(int64_t) const { return {sums, stride}; }
     void done(int64_t first, int count, const StoreSums<C>&) const {
       const int64_t width = block.p_.size[2];
       for (int j = 0; j < count; ++j) {
@@ -71,47 +75,67 @@ class Block {
     }
   };
 
-  // Sums over rows that are all there is to sum: divided by at once.
+  // Divides by sums, which are all there is to sum.
   struct RowDivider {
     static constexpr bool kOnlyAsked = true;
     Block& block;
     const T* x;
     T* y;
+    int64_t columns;
+    int64_t ahead = 0;  // elements from a row to the one to be fetched meanwhile
 
-    DivideGroup<T, C, P> sink(int64_t first, int count) const {
-      DivideGroup<T, C, P> sink{{block.constants_, {}}, {}, {}};
+    template <int N>
+    ONNXNORM_INLINE DivideRows<T, C, P, N> plain(int64_t first) const {
       const int64_t stride = block.p_.size[2];
-      for (int j = 0; j < count; ++j) {
-        sink.x[j] = x + (first + j) * stride;
-        sink.y[j] = y + (first + j) * stride;
-      }
-      return sink;
+      return {Divider<C, P>(block.constants_), x + first * stride, y + first * stride, stride};
     }
-    void done(int64_t, int, const DivideGroup<T, C, P>& sink) const { block.outside_ |= sink.divider.outside(); }
+    ONNXNORM_INLINE DivideRows<T, C, P, kGroup> sink(int64_t first) const { return plain<kGroup>(first); }
+    template <int N>
+    ONNXNORM_INLINE DivideAndFetchRows<T, C, P, N> rows(int64_t first) const {
+      return {plain<N>(first), ahead};
+    }
+    template <int N>
+    ONNXNORM_INLINE void done(int64_t, int, const DivideRows<T, C, P, N>& sink) const {
+      block.outside_ |= sink.divider.outside();
+    }
+    template <int N>
+    ONNXNORM_INLINE void done(int64_t first, int count, const DivideAndFetchRows<T, C, P, N>& sink) const {
+      done(first, count, sink.rows);
+    }
+    void rest(int64_t first, int count, const C* sums, int64_t stride) const {
+      for (int j = 0; j < count; ++j, sums += stride) {
+        DivideRows<T, C, P, 1> row = plain<1>(first + j);
+        constexpr int64_t step = kLanes<C>;
+        for (int64_t column = 0; column < columns; column += step) {
+          const int64_t at = column + step <= columns ? column : columns - step;
+          row.put(at, {{load<C>(sums + at)}});
+        }
+        done(first, count, row);
+      }
+    }
   };
 
   // Sums over rows, which then, some rows at a time, are summed over columns and divided by.
+  template <class Columns>
   struct RowReceiver {
     static constexpr bool kOnlyAsked = false;
     Block& block;
-    const ColumnSums<C>& columns;
+    const Columns& columns;
     const T* x;
     T* y;
-    int64_t offset;  // columns outside of the tensor stay zero
     int64_t held = 0;
 
-    StoreSums<C> sink(int64_t, int) const { return {columns.rows() + held * columns.stride() + offset, columns.stride()}; }
-    void done(int64_t, int count, const StoreSums<C>&) {
+    ONNXNORM_INLINE auto sink(int64_t) const { return columns.sink(held); }
+    template <class Sink>
+    ONNXNORM_INLINE void done(int64_t, int count, const Sink&) {
       held += count;
       if (held == columns.most_rows()) flush();
     }
     void flush() {
       const int64_t stride = block.p_.size[2];
-      constexpr int64_t bytes = sizeof(T);
-      const int64_t ahead = (2 * columns.most_rows() + block.p_.reach[1].ahead) * stride * bytes;
-      DivideRows<T, C, P> sink{{block.constants_, {}}, x, y, stride, columns.length() * bytes, ahead};
-      columns.sum(held, sink);
-      block.outside_ |= sink.divider.outside();
+      const int64_t ahead = (2 * columns.most_rows() + block.p_.reach[1].ahead) * stride;
+      RowDivider receiver{block, x, y, columns.length(), ahead};
+      columns.sum(held, receiver);
       x += held * stride;
       y += held * stride;
       held = 0;
@@ -139,21 +163,30 @@ class Block {
     const int64_t at = rows.begin * p_.size[2] + columns.begin;
     const int64_t n = p_.reach[2].width();
     if (n == 1) {
-      RowDivider receiver{*this, x + at, y + at};
+      RowDivider receiver{*this, x + at, y + at, columns.size()};
       sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
     } else {
-      column_sums_.prepare(columns);
-      RowReceiver receiver{*this, column_sums_, x + at, y + at, larger(p_.reach[2].back - columns.begin, 0)};
-      sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
-      if (receiver.held > 0) receiver.flush();
+      if (n < kWideColumns)
+        sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, column_sums_);
+      else sum_slice<kSquare>(source, x + at, y + at, first, rows, columns, met, wide_column_sums_);
     }
     scratch_.release(mark);
+  }
+
+  template <bool kSquare, class S, class Columns>
+  void sum_slice(const Rows<S>& source, const T* x, T* y, int64_t first, Span rows, Span columns, Span met,
+                 Columns& sums) {
+    sums.prepare(columns, larger(p_.reach[2].back - columns.begin, 0));
+    RowReceiver<Columns> receiver{*this, sums, x, y};
+    sum_windows<C, kSquare>(source, p_.reach[1].width(), first, rows.size(), met.size(), scratch_, receiver);
+    if (receiver.held > 0) receiver.flush();
   }
 
   const LrnProblem& p_;
   Scratch& scratch_;
   Constants<C> constants_;
   ColumnSums<C> column_sums_;
+  WideColumnSums<C> wide_column_sums_;
   bool outside_ = false;
   const T* zeros_ = nullptr;
   const C* zero_sums_ = nullptr;

@@ -34,28 +34,34 @@ struct Constants {
   Range range;
 };
 
+// The steps below take a vector, or a Pack of several whose chains of operations run beside each other.
+
 // root * (1 - e)^(-1/m) to second order: the step from a root with the relative error e/m to the root itself.
-inline V<float> corrected(V<float> root, V<float> e, float first, float second) {
-  return root + root * (e * (first + second * e));
+template <class Vec>
+ONNXNORM_INLINE Vec corrected(Vec root, Vec e, float first, float second) {
+  return root + (root * e) * (first + second * e);
 }
 
-inline V<float> divided_by_root4(V<float> x, V<float> base) {
-  const V<float> r = rough_reciprocal_root(base);
-  const V<float> y = r * rough_reciprocal_root(r);
-  const V<float> square = y * y;
+template <class Vec>
+ONNXNORM_INLINE Vec divided_by_root4(Vec x, Vec base) {
+  const Vec r = rough_reciprocal_root(base);
+  const Vec y = r * rough_reciprocal_root(r);
+  const Vec square = y * y;
   return x * corrected(y, 1.0f - square * (square * base), 0.25f, 0.15625f);
 }
 
-inline V<float> divided_by_root2(V<float> x, V<float> base) {
-  const V<float> r = rough_reciprocal_root(base);
+template <class Vec>
+ONNXNORM_INLINE Vec divided_by_root2(Vec x, Vec base) {
+  const Vec r = rough_reciprocal_root(base);
   return x * corrected(r, 1.0f - r * (r * base), 0.5f, 0.375f);
 }
 
-inline V<float> divided_by_root4_cubed(V<float> x, V<float> base) {
-  const V<float> r = rough_reciprocal_root(base);
-  const V<float> y = r * rough_reciprocal_root(r) * r;
+template <class Vec>
+ONNXNORM_INLINE Vec divided_by_root4_cubed(Vec x, Vec base) {
+  const Vec r = rough_reciprocal_root(base);
+  const Vec y = (r * r) * rough_reciprocal_root(r);
   // y^4 base^3, in an order whose factors stay far from the ends of the range.
-  const V<float> up = y * base;
+  const Vec up = y * base;
   return x * corrected(y, 1.0f - (up * up) * (y * up), 0.25f, 0.15625f);
 }
 
@@ -133,71 +139,82 @@ __attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& 
   for (int i = 0; i < kLanes<double>; ++i) x[i] /= __builtin_pow(base[i], constants.beta);
 }
 
-template <Power P, class C>
-inline V<C> divided(V<C> x, V<C> base, const Constants<C>& constants) {
-  if constexpr (P == Power::kThreeQuarters) {
-    return divided_by_root4_cubed(x, base);
-  } else {
-    divide_any(x, base, constants);
-    return x;
-  }
-}
-
-// Divides by the power of sums, and notes whether a base lay outside of the range. P is kGeneral where the constants are
-// asked which power.
+// Divides by the power of sums, and notes whether a base lay outside of the range. P is kGeneral where the constants
+// are asked which power.
 template <class C, Power P>
 struct Divider {
-  Constants<C> constants;
-  Vector<uint32_t, kLanes<float>> furthest;
+  const Constants<C>* constants;
+  V<C> scale;
+  V<C> bias;
+  Words<kLanes<float>> least;
+  Words<kLanes<float>> furthest;
 
-  ONNXNORM_INLINE V<C> divide(V<C> x, V<C> sums) {
-    const V<C> base = constants.scale * sums + constants.bias;
+  explicit Divider(const Constants<C>& from)
+      : constants(&from), scale(broadcast(from.scale)), bias(broadcast(from.bias)),
+        least(Words<kLanes<float>>{} + from.range.least_bits), furthest{} {}
+
+  template <int N>
+  ONNXNORM_INLINE Pack<C, N> divide(Pack<C, N> x, const Pack<C, N>& sums) {
+    Pack<C, N> base;
+    ONNXNORM_UNROLL for (int j = 0; j < N; ++j) base.v[j] = sums.v[j] * scale + bias;
     if constexpr (sizeof(C) == sizeof(float)) {
-      const auto past = (Vector<uint32_t, kLanes<float>>)base - constants.range.least_bits;
-      furthest = past > furthest ? past : furthest;
+      ONNXNORM_UNROLL for (int j = 0; j < N; ++j) {
+        const auto past = (Words<kLanes<float>>)base.v[j] - least;
+        furthest = past > furthest ? past : furthest;
+      }
     }
-    return divided<P, C>(x, base, constants);
+    if constexpr (P == Power::kThreeQuarters) {
+      return divided_by_root4_cubed(x, base);
+    } else {
+      for (int j = 0; j < N; ++j) divide_any(x.v[j], base.v[j], *constants);
+      return x;
+    }
   }
 
   bool outside() const {
     if constexpr (sizeof(C) == sizeof(float)) {
       for (int lane = 0; lane < kLanes<float>; ++lane)
-        if (furthest[lane] > constants.range.width) return true;
+        if (furthest[lane] > constants->range.width) return true;
     }
     return false;
   }
 };
 
-// Divides the elements of the four rows of a group.
-template <class T, class C, Power P>
-struct DivideGroup {
-  Divider<C, P> divider;
-  const T* x[4];
-  T* y[4];
-
-  ONNXNORM_INLINE void put(int j, int64_t column, V<C> sums) {
-    store<C>(y[j] + column, divider.divide(load<C>(x[j] + column), sums));
-  }
-};
-
-// Divides the elements of one row after another.
-template <class T, class C, Power P>
+// Divides the elements of N rows.
+template <class T, class C, Power P, int N>
 struct DivideRows {
   Divider<C, P> divider;
   const T* x;
   T* y;
   int64_t stride;
-  int64_t row_bytes;
-  int64_t ahead;  // bytes to the row of x that will be summed next: fetched while this one is computed
-  int64_t at = 0;
 
-  void begin(int64_t row) {
-    at = row * stride;
-    const char* const next = reinterpret_cast<const char*>(x + at) + ahead;
-    for (int64_t byte = 0; byte < row_bytes; byte += 64) __builtin_prefetch(next + byte);
+  ONNXNORM_INLINE void put(int64_t column, const Pack<C, N>& sums) {
+    constexpr int kBeside = N < 2 ? N : 2;  // more of them than registers for their operands slow each other down
+    ONNXNORM_UNROLL for (int i = 0; i < N; i += kBeside) {
+      Pack<C, kBeside> quotients, some;
+      ONNXNORM_UNROLL for (int j = 0; j < kBeside; ++j) {
+        quotients.v[j] = load<C>(x + (i + j) * stride + column);
+        some.v[j] = sums.v[i + j];
+      }
+      quotients = divider.divide(quotients, some);
+      ONNXNORM_UNROLL for (int j = 0; j < kBeside; ++j) store<C>(y + (i + j) * stride + column, quotients.v[j]);
+    }
   }
-  ONNXNORM_INLINE void put(int64_t column, V<C> sums) {
-    store<C>(y + at + column, divider.divide(load<C>(x + at + column), sums));
+};
+
+// The same, and fetches into the cache what lies `ahead` elements on, of x to be read and of y to be written.
+template <class T, class C, Power P, int N>
+struct DivideAndFetchRows {
+  DivideRows<T, C, P, N> rows;
+  int64_t ahead;
+
+  ONNXNORM_INLINE void put(int64_t column, const Pack<C, N>& sums) {
+    const uintptr_t offset = static_cast<uintptr_t>(ahead + N * column) * sizeof(T);
+    ONNXNORM_UNROLL for (uintptr_t byte = 0; byte < N * kLanes<C> * sizeof(T); byte += 64) {
+      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows.x) + offset + byte));
+      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(rows.y) + offset + byte), 1);
+    }
+    rows.put(column, sums);
   }
 };
 

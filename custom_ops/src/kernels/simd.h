@@ -4,6 +4,9 @@
 namespace onnxnorm::ONNXNORM_TARGET {
 
 #define ONNXNORM_INLINE __attribute__((always_inline)) inline
+#define ONNXNORM_UNROLL _Pragma("GCC unroll 8")
+
+inline constexpr int kGroup = 4;  // rows that are computed beside each other
 
 inline constexpr int kBytes = ONNXNORM_VECTOR_BYTES;
 
@@ -90,6 +93,52 @@ inline V<float> rough_reciprocal_root(V<float> v) {
 #else
   return 1.0f / square_root(v);
 #endif
+}
+
+// Elements of a and b (4 and up are b's) within blocks of four.
+template <int P0, int P1, int P2, int P3, class Vec>
+ONNXNORM_INLINE Vec blockwise(Vec a, Vec b) {
+  constexpr int n = static_cast<int>(sizeof(Vec) / sizeof(a[0]));
+#define ONNXNORM_AT(block, p) (p < 4 ? block + p : n + block + p - 4)
+#define ONNXNORM_BLOCK(block) \
+  ONNXNORM_AT(block, P0), ONNXNORM_AT(block, P1), ONNXNORM_AT(block, P2), ONNXNORM_AT(block, P3)
+  if constexpr (n == 4) return __builtin_shufflevector(a, b, ONNXNORM_BLOCK(0));
+  if constexpr (n == 8) return __builtin_shufflevector(a, b, ONNXNORM_BLOCK(0), ONNXNORM_BLOCK(4));
+  if constexpr (n == 16)
+    return __builtin_shufflevector(a, b, ONNXNORM_BLOCK(0), ONNXNORM_BLOCK(4), ONNXNORM_BLOCK(8), ONNXNORM_BLOCK(12));
+#undef ONNXNORM_BLOCK
+#undef ONNXNORM_AT
+}
+
+// Vectors whose operations alternate: while one waits for its last result, the others' next operations run.
+template <class C, int N>
+struct Pack {
+  V<C> v[N];
+};
+
+#define ONNXNORM_PACK_OPERATOR(op)                                                \
+  template <class C, int N>                                                       \
+  ONNXNORM_INLINE Pack<C, N> operator op(const Pack<C, N>& a, const Pack<C, N>& b) { \
+    Pack<C, N> result;                                                            \
+    ONNXNORM_UNROLL for (int i = 0; i < N; ++i) result.v[i] = a.v[i] op b.v[i];   \
+    return result;                                                                \
+  }                                                                               \
+  template <class C, int N>                                                       \
+  ONNXNORM_INLINE Pack<C, N> operator op(C a, const Pack<C, N>& b) {              \
+    Pack<C, N> result;                                                            \
+    ONNXNORM_UNROLL for (int i = 0; i < N; ++i) result.v[i] = a op b.v[i];        \
+    return result;                                                                \
+  }
+ONNXNORM_PACK_OPERATOR(+)
+ONNXNORM_PACK_OPERATOR(-)
+ONNXNORM_PACK_OPERATOR(*)
+#undef ONNXNORM_PACK_OPERATOR
+
+template <int N>
+ONNXNORM_INLINE Pack<float, N> rough_reciprocal_root(const Pack<float, N>& a) {
+  Pack<float, N> result;
+  ONNXNORM_UNROLL for (int i = 0; i < N; ++i) result.v[i] = rough_reciprocal_root(a.v[i]);
+  return result;
 }
 
 }  // namespace onnxnorm::ONNXNORM_TARGET

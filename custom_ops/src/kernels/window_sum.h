@@ -12,7 +12,6 @@
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
-inline constexpr int kGroup = 4;
 inline constexpr int64_t kDirect = 12;  // the widest window whose shared rows are summed directly
 
 // Rows at base + i * stride for i in [begin, end); every other row is zero.
@@ -26,25 +25,23 @@ struct Rows {
   const T* operator()(int64_t i) const { return i >= begin && i < end ? base + i * stride : zeros; }
 };
 
-// A receiver takes the sums, kGroup rows at a time: `sink(first, count)` is where vectors of the rows first .. first + 3
-// go, of which `count` are asked for (and no other may be put where kOnlyAsked says so), and `done(first, count, sink)` is told when they are all there. A sink is a value
-// that lives in registers meanwhile; its `put(j, column, sums)` takes one vector of row first + j.
+// A receiver takes the sums, kGroup rows at a time. `sink(first)` is where those of the rows first .. first + 3 go: a
+// value that lives in registers, whose `put(column, sums)` takes one vector of each row, until `done(first, count,
+// sink)`. The last group may be asked for only `count` rows; where kOnlyAsked says that no other may be put, they are
+// stored and handed over by `rest(first, count, sums, stride)`.
 
-// Stores the sums as rows.
+// Stores the sums as rows, also those not asked for.
 template <class C>
 struct StoreSums {
-  C* rows;
-  int64_t stride;
-  ONNXNORM_INLINE void put(int j, int64_t column, V<C> sums) { store<C>(rows + j * stride + column, sums); }
-};
-
-template <class C>
-struct Collector {
   static constexpr bool kOnlyAsked = false;
   C* rows;
   int64_t stride;
-  StoreSums<C> sink(int64_t first, int) const { return {rows + first * stride, stride}; }
-  void done(int64_t, int, const StoreSums<C>&) const {}
+
+  ONNXNORM_INLINE StoreSums sink(int64_t first) const { return {rows + first * stride, stride}; }
+  ONNXNORM_INLINE void put(int64_t column, const Pack<C, kGroup>& sums) {
+    ONNXNORM_UNROLL for (int j = 0; j < kGroup; ++j) store<C>(rows + j * stride + column, sums.v[j]);
+  }
+  ONNXNORM_INLINE void done(int64_t, int, const StoreSums&) const {}
 };
 
 template <class C, bool kSquare, class T>
@@ -71,10 +68,10 @@ struct GroupRows {
   const C* common = nullptr;
 };
 
-template <class C, bool kSquare, int kShared, class T, class Sink>
-void sum_group(const GroupRows<C, T>& given, int64_t length, Sink& out) {
+template <class C, bool kSquare, int kShared, class T, class Receiver>
+void sum_group(const GroupRows<C, T>& given, int64_t first, int count, int64_t length, Receiver& receiver) {
   const GroupRows<C, T> rows = given;
-  Sink sink = out;
+  auto sink = receiver.sink(first);
   const int shared_count = kShared >= 0 ? kShared : rows.shared_count;
   constexpr int64_t step = kLanes<C>;
   for (int64_t column = 0; column < length; column += step) {
@@ -99,24 +96,10 @@ void sum_group(const GroupRows<C, T>& given, int64_t length, Sink& out) {
     const V<C> right0 = term<C, kSquare>(rows.right[0] + x);
     const V<C> right1 = plus<C, kSquare>(right0, rows.right[1] + x);
     const V<C> right2 = plus<C, kSquare>(right1, rows.right[2] + x);
-    sink.put(0, x, left0 + shared);
-    sink.put(1, x, (left1 + shared) + right0);
-    sink.put(2, x, (left2 + shared) + right1);
-    sink.put(3, x, shared + right2);
+    sink.put(x, {{left0 + shared, (left1 + right0) + shared, (left2 + right1) + shared, shared + right2}});
   }
-  out = sink;
+  receiver.done(first, count, sink);
 }
-
-// Of a group's rows only the first `count`.
-template <class Sink>
-struct FirstRows {
-  Sink sink;
-  int count;
-  template <class Vec>
-  ONNXNORM_INLINE void put(int j, int64_t column, Vec sums) {
-    if (j < count) sink.put(j, column, sums);
-  }
-};
 
 template <class C, bool kSquare, class T>
 void sum_four(const T* const (&rows)[kGroup], int64_t length, C* out) {
@@ -129,28 +112,44 @@ void sum_four(const T* const (&rows)[kGroup], int64_t length, C* out) {
   }
 }
 
-// Windows of one or two rows.
-template <class C, bool kSquare, class T, class Sink>
-void sum_narrow(int j, const T* first, const T* second, int64_t length, Sink& out) {
-  Sink sink = out;
+// Windows of one row, or of two where kPairs.
+template <class C, bool kSquare, bool kPairs, class T, class Receiver>
+void sum_narrow(const GroupRows<C, T>& given, int64_t first, int count, int64_t length, Receiver& receiver) {
+  const T* const rows[kGroup + 1] = {given.left[0], given.left[1], given.left[2], given.right[0], given.right[1]};
+  auto sink = receiver.sink(first);
   constexpr int64_t step = kLanes<C>;
   for (int64_t column = 0; column < length; column += step) {
     const int64_t x = column + step <= length ? column : length - step;
-    V<C> sum = term<C, kSquare>(first + x);
-    if (second != nullptr) sum = plus<C, kSquare>(sum, second + x);
-    sink.put(j, x, sum);
+    Pack<C, kGroup> sums;
+    ONNXNORM_UNROLL for (int j = 0; j < kGroup; ++j) {
+      sums.v[j] = term<C, kSquare>(rows[j] + x);
+      if constexpr (kPairs) sums.v[j] = plus<C, kSquare>(sums.v[j], rows[j + 1] + x);
+    }
+    sink.put(x, sums);
   }
-  out = sink;
+  receiver.done(first, count, sink);
+}
+
+template <class C, bool kSquare, class T, class Receiver>
+void sum_any(int64_t n, const GroupRows<C, T>& rows, int64_t first, int count, int64_t length, Receiver& receiver) {
+  if (n == 1) return sum_narrow<C, kSquare, false>(rows, first, count, length, receiver);
+  if (n == 2) return sum_narrow<C, kSquare, true>(rows, first, count, length, receiver);
+  switch (rows.common == nullptr ? rows.shared_count : -1) {
+    case 0: return sum_group<C, kSquare, 0>(rows, first, count, length, receiver);
+    case 2: return sum_group<C, kSquare, 2>(rows, first, count, length, receiver);
+    default: return sum_group<C, kSquare, -1>(rows, first, count, length, receiver);
+  }
 }
 
 // The bytes that sum_windows takes from the scratch.
 template <class C>
 size_t window_scratch(int64_t n, int64_t outputs, int64_t length) {
-  if (n <= kDirect) return 0;
-  const int64_t groups = ceil_div(outputs, kGroup);
-  const int64_t shared = n / kGroup - 1;
   const int64_t rows = padded(length);
-  return Scratch::bytes<C>((groups + shared + kGroup) * rows) + Scratch::bytes<C>((groups + kGroup) * rows) +
+  const size_t rest = Scratch::bytes<C>(kGroup * rows);
+  if (n <= kDirect) return rest;
+  const int64_t groups = ceil_div(outputs, kGroup);
+  const int64_t shared = (n - 3) / kGroup;
+  return rest + Scratch::bytes<C>((groups + shared + kGroup) * rows) + Scratch::bytes<C>((groups + kGroup) * rows) +
          window_scratch<C>(shared, groups, length);
 }
 
@@ -158,33 +157,21 @@ size_t window_scratch(int64_t n, int64_t outputs, int64_t length) {
 template <class C, bool kSquare, class T, class Receiver>
 void sum_windows(const Rows<T>& rows, int64_t n, int64_t first, int64_t outputs, int64_t length, Scratch& scratch,
                  Receiver& receiver) {
-  if (n <= 2) {
-    for (int64_t k = 0; k < outputs; k += kGroup) {
-      const int count = static_cast<int>(smaller(outputs - k, kGroup));
-      auto sink = receiver.sink(k, count);
-      for (int j = 0; j < count; ++j) {
-        const int64_t row = first + k + j;
-        sum_narrow<C, kSquare>(j, rows(row), n == 2 ? rows(row + 1) : nullptr, length, sink);
-      }
-      receiver.done(k, count, sink);
-    }
-    return;
-  }
   char* const mark = scratch.mark();
   const int64_t stride = padded(length);
   const C* common = nullptr;
-  int64_t summed = 0;  // rows of M, from a+4 on, that lie in summed groups
+  int64_t summed = 0;  // rows of M, from its first on, that lie in summed groups
   if (n > kDirect) {
     const int64_t groups = ceil_div(outputs, kGroup);
-    const int64_t shared = n / kGroup - 1;
+    const int64_t shared = (n - 3) / kGroup;
     C* const sums = scratch.take<C>((groups + shared + kGroup) * stride);
     for (int64_t g = 0; g < groups + shared - 1; ++g) {
-      const int64_t row = first + (g + 1) * kGroup;
+      const int64_t row = first + 3 + g * kGroup;
       const T* const four[kGroup] = {rows(row), rows(row + 1), rows(row + 2), rows(row + 3)};
       sum_four<C, kSquare>(four, length, sums + g * stride);
     }
     C* const windows = scratch.take<C>((groups + kGroup) * stride);
-    Collector<C> collector{windows, stride};
+    StoreSums<C> collector{windows, stride};
     // Rows past the end are met only for outputs that are not asked for: any row does.
     sum_windows<C, false>(Rows<C>{sums, stride, 0, groups + shared - 1, sums}, shared, 0, groups, length, scratch,
                           collector);
@@ -196,31 +183,20 @@ void sum_windows(const Rows<T>& rows, int64_t n, int64_t first, int64_t outputs,
     GroupRows<C, T> group;
     for (int i = 0; i < kGroup - 1; ++i) {
       group.left[i] = rows(row + i);
-      group.right[i] = rows(row + n + i);
+      group.right[i] = rows(row + larger(n, 3) + i);
     }
-    if (common != nullptr) {
-      group.common = common + k / kGroup * stride;
-      group.shared[group.shared_count++] = rows(row + 3);
-      for (int64_t i = 4 + summed; i < n; ++i) group.shared[group.shared_count++] = rows(row + i);
-    } else {
-      for (int64_t i = 3; i < n; ++i) group.shared[group.shared_count++] = rows(row + i);
-    }
+    if (common != nullptr) group.common = common + k / kGroup * stride;
+    for (int64_t i = 3 + summed; i < n; ++i) group.shared[group.shared_count++] = rows(row + i);
     const int count = static_cast<int>(smaller(outputs - k, kGroup));
-    auto sink = receiver.sink(k, count);
     if constexpr (Receiver::kOnlyAsked) {
       if (count < kGroup) {
-        FirstRows<decltype(sink)> fewer{sink, count};
-        sum_group<C, kSquare, -1>(group, length, fewer);
-        receiver.done(k, count, fewer.sink);
-        continue;
+        StoreSums<C> rest{scratch.take<C>(kGroup * stride), stride};
+        sum_any<C, kSquare>(n, group, 0, count, length, rest);
+        receiver.rest(k, count, rest.rows, stride);
+        break;
       }
     }
-    switch (common == nullptr ? group.shared_count : -1) {
-      case 0: sum_group<C, kSquare, 0>(group, length, sink); break;
-      case 2: sum_group<C, kSquare, 2>(group, length, sink); break;
-      default: sum_group<C, kSquare, -1>(group, length, sink); break;
-    }
-    receiver.done(k, count, sink);
+    sum_any<C, kSquare>(n, group, k, count, length, receiver);
   }
   scratch.release(mark);
 }
