@@ -37,7 +37,7 @@ TOLERANCE = 1e-9
 ROUNDINGS = 100
 """What x - x may become although no noise can be seen in it, in roundings of one: inputs and weights are about one."""
 AMPLIFIED = {"float64": 1e4, "float32": 24.0, "float16": 24.0}
-"""How far a result may be off, in terms of what one more rounding of every weight does to it."""
+"""How far a result may be off, in terms of what one more rounding of every weight, or of its own, does to it."""
 
 _ELEMENTS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}
 
@@ -164,7 +164,7 @@ def _difference(model: onnx.ModelProto, folded: onnx.ModelProto, seed: int, prec
             continue
         # Rounding may be large where values cancel: as large as if every weight were rounded once more.
         noise = noise or _noise(model, feeds, expected)
-        if error > max(AMPLIFIED[precision] * noise[name], ROUNDINGS * rounding):
+        if error > max(AMPLIFIED[precision] * max(noise[name], rounding * size), ROUNDINGS * rounding):
             return f"{name}: off by {error:.3g} where the largest element is {size:.3g} (noise {noise[name]:.3g})"
     return ""
 
