@@ -580,3 +580,17 @@ def test_the_account_says_what_was_merged() -> None:
     assert set(records) == {"norm_0", "norm_1", "norm_2"}
     for record in records.values():
         assert record.fate is Fate.MERGED and record.reason.endswith(told)
+
+
+def test_no_affine_goes_far_that_a_merge_takes_away() -> None:
+    """The norm on the identity could leave by the sum; its shift, other at the border, would stay in the shortcut."""
+
+    def build(b: Builder, x: str) -> str:
+        x = b.node("Relu", conv(b, x, 4, 4))
+        v = b.batch_norm(conv(b, x, 4, 4), 4)
+        stream = b.node("Add", b.batch_norm(conv(b, v, 4, 4, (3, 3), pads=[1] * 4, group=4), 4), b.batch_norm(v, 4))
+        side = b.batch_norm(conv(b, x, 4, 4, (3, 3), pads=[1] * 4, group=4), 4)
+        return b.node("Add", stream, b.batch_norm(conv(b, side, 4, 4), 4))
+
+    _, after = optimized(build, (1, 4, 12, 12))
+    assert nodes(after) == ["Add", *["Conv"] * 5, "Relu", "Relu"]
