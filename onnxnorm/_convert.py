@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
+from onnxnorm._convert_up import put_right, remedies_for
 from onnxnorm._errors import OnnxNormError
 
 __all__ = ["convert_opset", "run_converters"]
@@ -47,13 +48,40 @@ def convert_opset(model: ir.Model, opset: int, name: str) -> None:
         raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {reason}") from error
     if model.opset_imports.get("", 0) != opset:
         raise OnnxNormError(
-            f"{name} cannot be converted from opset {present} to {opset}: no converter knows all of its operators"
+            f"{name} cannot be converted from opset {present} to {opset}: no converter knows all of its operators; "
+            f"those that are others there: {_changed(model, present, opset)}"
         )
     model.ir_version = max(model.ir_version or 0, _IR_VERSIONS.get(opset, 10))
 
 
+def _changed(model: ir.Model, present: int, opset: int) -> str:
+    """The nodes, each operator once, whose definition is another one at the new opset, or is missing there."""
+    found: dict[str, str] = {}
+    for node in model.graph.all_nodes():
+        if node.domain not in ("", "ai.onnx") or node.op_type in found:
+            continue
+        versions = []
+        for at in (present, opset):
+            try:
+                schema = onnx.defs.get_schema(node.op_type, at, "")
+            except onnx.defs.SchemaError:
+                versions.append(0)
+            else:
+                versions.append(0 if schema.deprecated else schema.since_version)
+        if versions[0] != versions[1]:
+            found[node.op_type] = f"{node.op_type} {node.name!r}"
+    shown = list(found.values())
+    more = f" and {len(shown) - 5} more operators" if len(shown) > 5 else ""
+    return ", ".join(shown[:5]) + more
+
+
 def run_converters(model: ir.Model, opset: int) -> bool:
-    """What the libraries make of it, in place; tells whether the model is at `opset` then. If not it is as it was."""
+    """What the libraries make of it, in place; tells whether the model is at `opset` then. If not it is as it was.
+
+    Raises:
+        OnnxNormError: a node means something else there, or can mean nothing; the message names it.
+    """
+    remedies = remedies_for(model, opset)
     # Imported when it is needed: it takes longer than optimizing most models.
     from onnxscript.version_converter import ConvertVersionPass
 
@@ -64,4 +92,5 @@ def run_converters(model: ir.Model, opset: int) -> bool:
         ConvertVersionPass(opset, fallback=True)(model)
     finally:
         logger.setLevel(level)
+    put_right(model, remedies)
     return model.opset_imports.get("", 0) == opset

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.checker
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -173,3 +174,107 @@ def test_the_operators_of_this_project_get_their_bodies_anew_or_are_written_out(
     operators = Counter(node.op_type for node in result.graph.node)
     assert (operators == {"IntraChannelLRN": 1}) is carried
     assert [f.opset_import[0].version for f in result.functions] == ([opset] if carried else [])
+
+
+@pytest.mark.parametrize("opset", [13, 21])
+def test_upwards_batch_normalization_in_training_mode(opset: int) -> None:
+    """From opset 14 on its outputs no longer say that it trains; a converter that keeps them changes the result."""
+    vectors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("s", "b", "m", "v")]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "m1", "v1")]
+    node = helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "m1", "v1"], name="training")
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2, 3]), *vectors]
+    graph = helper.make_graph([node], "graph", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
+    if opset < 14:
+        assert list(onnxnorm.optimize(model, opset=opset).model.graph.node[0].output) == ["y", "m1", "v1"]
+        return
+    with pytest.raises(OnnxNormError, match=r"from opset 9 to 21: BatchNormalization 'training' is in training mode"):
+        onnxnorm.optimize(model, opset=opset)
+
+
+def upwards(op_type: str, opset: int, constants: dict[str, np.ndarray], **attributes: Any) -> onnx.ModelProto:
+    """One node of an old definition, on a random input."""
+    node = helper.make_node(op_type, ["x", *constants], ["y"], name="old", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
+        [onnx.ValueInfoProto(name="y")],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+
+
+def in_onnxruntime(model: onnx.ModelProto) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    x = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    (y,) = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
+    return np.asarray(y)
+
+
+def _scales(*spatial: float) -> dict[str, np.ndarray]:
+    return {"s": np.array([1, 1, *spatial], np.float32)}
+
+
+FOUR_VECTORS = dict.fromkeys(("s", "b", "m", "v"), FOUR)
+OLD: dict[str, tuple[str, int, dict[str, np.ndarray], dict[str, Any]]] = {
+    "Softmax over several axes": ("Softmax", 11, {}, {"axis": 1}),
+    "LogSoftmax": ("LogSoftmax", 12, {}, {}),
+    "Hardmax": ("Hardmax", 11, {}, {"axis": 3}),
+    "Clip": ("Clip", 7, {}, {"min": -0.5, "max": 0.5}),
+    "Pad": ("Pad", 9, {}, {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "value": 0.5}),
+    "Slice": ("Slice", 9, {}, {"starts": [1, 0], "ends": [3, 4], "axes": [1, 2]}),
+    "Upsample": ("Upsample", 9, _scales(3, 2), {"mode": "nearest"}),
+    "Upsample, linear": ("Upsample", 9, _scales(2, 2), {"mode": "linear"}),
+    "Upsample, scales as attribute": ("Upsample", 7, {}, {"mode": "linear", "scales": [1.0, 1.0, 2.0, 3.0]}),
+    "Resize": ("Resize", 10, _scales(1.3, 1.7), {"mode": "nearest"}),
+    "Resize, smaller": ("Resize", 10, _scales(0.3, 0.7), {"mode": "nearest"}),
+    "Resize, linear": ("Resize", 10, _scales(1.5, 0.5), {"mode": "linear"}),
+    "Unsqueeze": ("Unsqueeze", 11, {}, {"axes": [1]}),
+    "ReduceSum": ("ReduceSum", 11, {}, {"axes": [1], "keepdims": 0}),
+    "ReduceMean": ("ReduceMean", 13, {}, {"axes": [1, 2]}),
+    "Dropout": ("Dropout", 7, {}, {"ratio": 0.5}),
+    "BatchNormalization": ("BatchNormalization", 7, FOUR_VECTORS, {}),
+    "GroupNormalization": ("GroupNormalization", 18, dict.fromkeys(("s", "b"), FOUR[:2]), {"num_groups": 2}),
+}
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21, 23])
+@pytest.mark.parametrize("name", OLD)
+def test_upwards_keeps_what_is_computed(name: str, opset: int) -> None:
+    op_type, old, constants, attributes = OLD[name]
+    if opset <= old:
+        return
+    model = upwards(op_type, old, constants, **attributes)
+    converted = onnxnorm.optimize(model, opset=opset).model
+    assert converted.opset_import[0].version == opset
+    np.testing.assert_allclose(in_onnxruntime(converted), in_onnxruntime(model), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "opset", "constants", "attributes"),
+    [("Hardmax", 11, {}, {"axis": 1}), ("Resize", 10, _scales(1.5, 0.6), {"mode": "nearest"})],
+)
+def test_upwards_refuses_what_has_no_form(
+    op_type: str, opset: int, constants: dict[str, np.ndarray], attributes: dict[str, Any]
+) -> None:
+    with pytest.raises(OnnxNormError, match=f"cannot be converted.*{op_type} 'old'"):
+        onnxnorm.optimize(upwards(op_type, opset, constants, **attributes), opset=21)
+
+
+def test_upwards_scan_over_a_batch() -> None:
+    body_inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("a", "b")]
+    body_outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("c", "d")]
+    inner = [helper.make_node("Add", ["a", "b"], ["c"]), helper.make_node("Identity", ["c"], ["d"])]
+    body = helper.make_graph(inner, "body", body_inputs, body_outputs)
+    scan = helper.make_node("Scan", ["", "i", "r"], ["y", "z"], name="scan", num_scan_inputs=1, body=body)
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in
+              (("i", [1, 2]), ("x", [1, 3, 2]))]  # fmt: skip
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "z")]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["r"], name="rectifier"), scan], "graph", inputs, outputs
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 8)], ir_version=3)
+    with pytest.raises(OnnxNormError, match=r"from opset 8 to 21.*Scan 'scan' goes over a batch"):
+        onnxnorm.optimize(model, opset=21)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm._convert import run_converters
+from onnxnorm._errors import OnnxNormError
 from onnxnorm._facts import Facts
 from onnxnorm._op_check import DEFAULTS, DOMAIN
 from onnxnorm._structure import graphs_within
@@ -42,13 +43,16 @@ class Accelerate(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, modified=False)
         if self._target.name != "onnxruntime":
             return ir.passes.PassResult(model, self._write_out(model))
-        modified = False
+        modified, why = False, ""
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES and not model.functions:
-            modified = run_converters(model, _OPSET_AFTER_CONVERSION)
+            try:
+                modified = run_converters(model, _OPSET_AFTER_CONVERSION)
+            except OnnxNormError as error:
+                why = f", and cannot be raised: {error}"
         nodes = _lrn_nodes(model)
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES:
             for node in nodes:
-                self._journal.decline(node, "the model's opset is too old for the body of the native kernel")
+                self._journal.decline(node, f"the model's opset is too old for the body of the native kernel{why}")
             return ir.passes.PassResult(model, modified)
         for node in nodes:
             for name, default in DEFAULTS.items():
