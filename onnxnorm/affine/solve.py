@@ -27,15 +27,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Dim, Facts
-from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm._facts import Facts
+from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import node_cost
+from onnxnorm.affine.exactness import beyond_range, fits, loses_digits, size_of
 from onnxnorm.affine.memory import Memory, Obstacle
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode, elements_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
-from onnxnorm.affine.sizes import size_of
 
 __all__ = ["Stuck", "next_door", "solve"]
 
@@ -43,12 +43,6 @@ __all__ = ["Stuck", "next_door", "solve"]
 _MAX_QUESTIONS = 1000
 _NEARBY = 24
 _MAX_BRANCHES = 64
-
-# How far a value that the original does not have may be scaled. Half precision has little room for it.
-_MAX_SCALE = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**32, ir.DataType.FLOAT: 2.0**32}
-# Undoing a shift costs as many bits as the shift is larger than the values: at most two.
-_MAX_CANCELLATION = 4.0
-
 
 # A copy of a shared weight must be worth its bytes: for every unit that is saved at run time, so many elements.
 _MAX_COPIED = 16
@@ -142,7 +136,7 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
     node, maker, affine, facts = search.node, value.producer(), search.found.affine, search.facts
     if maker is None or maker.graph is not node.graph or len(value.uses()) != 1 or value.is_graph_output():
         return None
-    if affine.is_identity or not _fits(Gauge(affine, None), facts.shape(value)) or facts.is_constant(value):
+    if affine.is_identity or not fits(Gauge(affine, None), facts.shape(value)) or facts.is_constant(value):
         return None
     gauge = Gauge.new(affine)
     if search.memory.obstacle(value, gauge) is not None:
@@ -354,7 +348,7 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Se
                 return f"two ways demand different affines of {value.name!r}"
         elif growth.facts.is_constant(value) and not isinstance(owner_of_output(value, growth.facts), ir.Node):
             return f"{value.name!r} is a constant"
-        elif not _fits(gauge, growth.facts.shape(value)):
+        elif not fits(gauge, growth.facts.shape(value)):
             return f"{value.name!r} has another shape than the affine that it would carry"
         elif (refused := _inexact(value, gauge, growth, search)) is not None:
             return refused
@@ -371,16 +365,6 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Se
     return None
 
 
-def _fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
-    """Whether the value keeps its shape under the affine, as far as that is known."""
-    if shape is None:
-        return True
-    extents = gauge.any.scale.shape
-    return len(extents) == len(shape) and all(
-        extent == 1 or not isinstance(dim, int) or dim == extent for extent, dim in zip(extents, shape, strict=True)
-    )
-
-
 def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
     own = value is search.node.inputs[search.found.data]
@@ -389,26 +373,9 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
         if not growth.backward:
             # What follows the affine has its shift in it.
             size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
-        refused = _cancels(value, gauge, size)
-        if refused is not None:
+        if (refused := loses_digits(value, gauge, size)) is not None:
             return refused
-    if own or value is search.node.outputs[0]:
-        return None
-    limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
-    size = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
-    if size.size and (size.max() > limit or size.min() < 1.0 / limit):
-        return f"{value.name!r} would have to be scaled beyond the range of its type"
-    return None
-
-
-def _cancels(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
-    """Readers that do not lead to the affine must get x back from s x + t: it loses bits where t / s is larger."""
-    affine = gauge.to_old
-    if affine is None:
-        return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    if not np.all(np.abs(affine.shift) <= _MAX_CANCELLATION * size):
-        return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
-    return None
+    return None if own or value is search.node.outputs[0] else beyond_range(value, gauge)
 
 
 def _called(node: ir.Node) -> str:
