@@ -16,6 +16,7 @@ import onnxscript.optimizer
 from onnx_ir.passes import common
 
 from onnxnorm._export_trace import SCOPES
+from onnxnorm._surgery import rename_initializer
 
 __all__ = ["clean"]
 
@@ -89,11 +90,7 @@ def _give_back_names(graph: ir.Graph, origins: dict[str, str]) -> None:
         value = graph.initializers.get(name)
         if value is None or origin in graph.initializers:
             continue
-        del graph.initializers[name]
-        value.name = origin
-        if value.const_value is not None:
-            value.const_value.name = origin
-        graph.initializers[origin] = value
+        rename_initializer(graph, value, origin)
 
 
 def _make_reshapes_constant(graph: ir.Graph) -> None:

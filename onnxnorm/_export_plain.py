@@ -15,6 +15,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from onnxnorm._surgery import rename_initializer
+
 __all__ = ["name_parameters", "plain"]
 
 
@@ -74,8 +76,4 @@ def name_parameters(graph: ir.Graph, module: torch.nn.Module) -> None:
         value = graph.initializers.get(alias)
         if alias == name or value is None or name in graph.initializers:
             continue
-        del graph.initializers[alias]
-        value.name = name
-        if value.const_value is not None:
-            value.const_value.name = name
-        graph.initializers[name] = value
+        rename_initializer(graph, value, name)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 
-__all__ = ["add_constant", "drop_if_unused", "set_inputs", "splice_out"]
+__all__ = ["add_constant", "drop_if_unused", "rename_initializer", "set_inputs", "splice_out"]
 
 
 def add_constant(
@@ -79,3 +79,13 @@ def splice_out(node: ir.Node, kept: int = 0) -> None:
     if is_output:
         output.name = None
         value.name = name
+
+
+def rename_initializer(graph: ir.Graph, value: ir.Value, name: str) -> None:
+    """The initializer under a name that no other has."""
+    assert value.name is not None
+    del graph.initializers[value.name]
+    value.name = name
+    if value.const_value is not None:
+        value.const_value.name = name
+    graph.initializers[name] = value

@@ -24,6 +24,7 @@ from onnxnorm import OnnxNormError, _export_check  # noqa: E402
 from onnxnorm._errors import OnnxNormWarning  # noqa: E402
 from onnxnorm._evaluate import evaluate_float64  # noqa: E402
 from onnxnorm.layers import InterChannelLRN, IntraChannelLRN, PerActivationBatchNorm  # noqa: E402
+from tests.randomized import random, randomized  # noqa: E402
 
 NORMALIZATIONS = {
     "BatchNormalization",
@@ -46,22 +47,6 @@ class Parallel(nn.Module):
 
     def forward(self, x):
         return tuple(layer(x) for layer in self.layers)
-
-
-def randomized(module, seed=0):
-    """Parameters and statistics that are not trivial, weights of both signs; in evaluation mode."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            if name.endswith("running_var"):
-                tensor.uniform_(0.2, 3, generator=generator)
-            elif tensor.is_floating_point():
-                tensor.normal_(generator=generator)
-    return module.eval()
-
-
-def random(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def ops(model, prefix=""):

@@ -22,24 +22,10 @@ from onnxnorm import OnnxNormError, _export_script  # noqa: E402
 from onnxnorm._errors import OnnxNormWarning  # noqa: E402
 from onnxnorm._evaluate import evaluate_float64  # noqa: E402
 from onnxnorm.layers import IntraChannelLRN  # noqa: E402
+from tests.randomized import random, randomized  # noqa: E402
 
 EXPORTERS = ("dynamo", "torchscript")
 both = pytest.mark.parametrize("exporter", EXPORTERS)
-
-
-def random(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def randomized(module, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            if name.endswith("running_var"):
-                tensor.uniform_(0.2, 3, generator=generator)
-            elif tensor.is_floating_point():
-                tensor.normal_(generator=generator)
-    return module.eval()
 
 
 def ops(model):

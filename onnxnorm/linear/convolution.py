@@ -200,20 +200,13 @@ class Convolution:
             [np.minimum(self.reach[:, 0], other.reach[:, 0]), np.maximum(self.reach[:, 1], other.reach[:, 1])], axis=1
         )
 
-        def weight() -> Aligned:
-            group = group_of(reach, self.inputs)
-            starts = starts_of(self.inputs, self.outputs, group)
-            total = np.zeros((self.outputs, self.inputs // group, *(axis.kernel for axis in axes)))
-            for part, factor in ((self, 1.0), (other, sign)):
-                total[part._places(axes)] += factor * realigned(part.weight, part.starts, starts, total.shape[1])
-            return total, starts
-
+        parts = ((self, slice(None), 1.0), (other, slice(None), sign))
         return Convolution(
             self.inputs,
             axes,
             reach,
             self.biased or other.biased,
-            weight,
+            lambda: _laid_out(parts, reach, axes),
             lambda: self.bias + sign * other.bias,
         )
 
@@ -224,21 +217,13 @@ class Convolution:
             return None
         reach = np.concatenate([self.reach, other.reach])
 
-        def weight() -> Aligned:
-            group = group_of(reach, self.inputs)
-            starts = starts_of(self.inputs, len(reach), group)
-            total = np.zeros((len(reach), self.inputs // group, *(axis.kernel for axis in axes)))
-            for part, rows in ((self, slice(0, self.outputs)), (other, slice(self.outputs, len(reach)))):
-                own = realigned(part.weight, part.starts, starts[rows], total.shape[1])
-                total[(rows, *part._places(axes)[1:])] = own
-            return total, starts
-
+        parts = ((self, slice(0, self.outputs), 1.0), (other, slice(self.outputs, None), 1.0))
         return Convolution(
             self.inputs,
             axes,
             reach,
             self.biased or other.biased,
-            weight,
+            lambda: _laid_out(parts, reach, axes),
             lambda: np.concatenate([self.bias, other.bias]),
         )
 
@@ -278,6 +263,18 @@ class Convolution:
         """Where the weight stands in one with the taps of `axes`."""
         own = (mine.embedded(axis) for mine, axis in zip(self.axes, axes, strict=True))
         return (slice(None), slice(None), *own)
+
+
+def _laid_out(parts: Sequence[tuple[Convolution, slice, float]], reach: Reach, axes: Axes) -> Aligned:
+    """One weight of all parts, each times its factor in its rows, where the windows have the taps of `axes`."""
+    inputs = parts[0][0].inputs
+    group = group_of(reach, inputs)
+    starts = starts_of(inputs, len(reach), group)
+    total = np.zeros((len(reach), inputs // group, *(axis.kernel for axis in axes)))
+    for part, rows, factor in parts:
+        own = realigned(part.weight, part.starts, starts[rows], total.shape[1])
+        total[(rows, *part._places(axes)[1:])] += factor * own
+    return total, starts
 
 
 def _times(outer: Convolution, values: FloatArray) -> FloatArray:
