@@ -1,21 +1,31 @@
 """Arithmetic on large weights, a block at a time: in float64, yet without the whole tensor ever being there in float64.
 
-A block fits into the processor's cache together with its copy in float64, so this is also several times faster.
+A block fits into the processor's cache together with its copy in float64, so this is also several times faster. Where
+the result is not to be kept in memory each block goes to its place at once, and the whole is never there at all.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Scaled", "scaled"]
+__all__ = ["Put", "Scaled", "scaled"]
+
+Put: TypeAlias = Callable[[int, npt.NDArray[np.generic]], None]
+"""Takes the elements from the given one on, in C order; called from several threads at once."""
+
+_Block: TypeAlias = "tuple[slice, ...]"
 
 _BLOCK = 2**16
+# Where NumPy itself converts piece by piece a larger block costs less of what Python does around it.
+_CONVERTED_AT_ONCE = 2**18
 _THREADS = min(4, os.cpu_count() or 1)
 # Threads are for weights beside which starting them is nothing.
 _LEAST_PER_THREAD = 2**20
@@ -26,13 +36,13 @@ class Scaled:
     """A scaled and rounded tensor, with what has to be known about it before it may be used.
 
     Attributes:
-        array: the tensor in its type.
-        finite: whether every element of `array` is finite.
+        array: the tensor in its type; None where it was put elsewhere.
+        finite: whether every element of it is finite.
         underflows: whether a slice along the channel axis (all of it, where there is none) that is not all zero has
             nothing in it of the magnitude `smallest`, before rounding and NaN aside.
     """
 
-    array: npt.NDArray[np.generic]
+    array: npt.NDArray[np.generic] | None
     finite: bool
     underflows: bool
 
@@ -43,6 +53,7 @@ def scaled(
     dtype: npt.DTypeLike,
     channel_axis: int | None = None,
     smallest: float = 0.0,
+    put: Put | None = None,
 ) -> Scaled:
     """The product of `old` with `factors`, computed in float64 and rounded once.
 
@@ -52,73 +63,99 @@ def scaled(
         dtype: the type to round to.
         channel_axis: the axis whose slices are judged one by one.
         smallest: the magnitude that is wanted in each slice.
+        put: is given the result block by block, and may be given it twice; where None it is an array in memory.
     """
     if old.ndim == 0:
-        result = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest)
-        return Scaled(result.array.reshape(()), result.finite, result.underflows)
-    array = np.empty(old.shape, dtype)
-    if array.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
-        sums = _multiplied(old, factors, array, channel_axis)
+        one = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest, put)
+        return Scaled(None if one.array is None else one.array.reshape(()), one.finite, one.underflows)
+    result = _Result(old.shape, np.dtype(dtype), put)
+    if result.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
+        sums = _multiplied(old, factors, result, channel_axis)
         if np.all(np.isfinite(sums) & (sums > 0.0)):
-            return Scaled(array, finite=True, underflows=False)
-    return _examined(old, factors, array, channel_axis, smallest)
+            return Scaled(result.array, finite=True, underflows=False)
+    return _examined(old, factors, result, channel_axis, smallest)
 
 
 # A sum of fewer than 2**31 squares in float32 that is not zero has a square of at least 2**-149 in it.
 _CERTAIN = 2.0**-75
 
 
-def _multiplied(
-    old: npt.NDArray[np.generic],
-    factors: npt.NDArray[np.float64],
-    array: npt.NDArray[np.generic],
-    channel_axis: int | None,
-) -> npt.NDArray[np.float32]:
-    """Fills `array`; returns the sum of squares of each slice, which tells of large values, infinities and NaN."""
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """Where the blocks go: into an array, or by way of a buffer to where they are put."""
 
-    def work(blocks: list[tuple[slice, ...]]) -> npt.NDArray[np.float32]:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    put: Put | None
+    array: npt.NDArray[np.generic] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "array", np.empty(self.shape, self.dtype) if self.put is None else None)
+
+    def parts(self, blocks: Iterator[_Block]) -> Iterator[tuple[_Block, npt.NDArray[np.generic]]]:
+        """For each block what is to be filled with it; that has gone to its place when the next one is asked for."""
+        buffer = np.empty(0, self.dtype)
+        for block in blocks:
+            if self.array is not None:
+                yield block, self.array[block]
+                continue
+            extents = [len(range(extent)[part]) for part, extent in zip(block, self.shape, strict=False)]
+            extents += self.shape[len(block) :]
+            count = math.prod(extents)
+            if buffer.size < count:
+                buffer = np.empty(count, self.dtype)
+            part = buffer[:count].reshape(extents)
+            yield block, part
+            assert self.put is not None
+            first = sum(each.start * math.prod(self.shape[axis + 1 :]) for axis, each in enumerate(block))
+            self.put(first, part)
+
+
+def _multiplied(
+    old: npt.NDArray[np.generic], factors: npt.NDArray[np.float64], result: _Result, channel_axis: int | None
+) -> npt.NDArray[np.float32]:
+    """Fills `result`; returns the sum of squares of each slice, which tells of large values, infinities and NaN."""
+    # Taken in turn by all threads, so that what is put into a file is put there nearly in order.
+    blocks = iter(list(_blocks(old.shape, _CONVERTED_AT_ONCE)))
+
+    def work() -> npt.NDArray[np.float32]:
         sums = np.zeros(1 if channel_axis is None else old.shape[channel_axis], np.float32)
         with np.errstate(all="ignore"):
-            for block in blocks:
-                part = array[block]
+            for block, part in result.parts(blocks):
                 np.multiply(
                     old[block], factors[_within(block, factors.shape)], part, dtype=np.float64, casting="unsafe"
                 )
                 if channel_axis is None:
                     flat = part.reshape(1, 1, -1)
                 else:
-                    below = int(np.prod(part.shape[channel_axis + 1 :]))
-                    flat = part.reshape(-1, part.shape[channel_axis], below)
+                    flat = part.reshape(-1, part.shape[channel_axis], math.prod(part.shape[channel_axis + 1 :]))
                 place = block[channel_axis] if channel_axis is not None and channel_axis < len(block) else slice(None)
                 sums[place] += np.einsum("acb,acb->c", flat, flat)  # type: ignore[arg-type]
         return sums
 
-    blocks = list(_blocks(old.shape))
     threads = max(1, min(_THREADS, old.size // _LEAST_PER_THREAD))
     if threads == 1:
-        return work(blocks)
-    share = -(-len(blocks) // threads)
+        return work()
     with ThreadPoolExecutor(threads) as pool:
-        shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
-        total: npt.NDArray[np.float32] = np.sum(list(pool.map(work, shares)), axis=0)
+        shares = [pool.submit(work) for _ in range(threads)]
+        total: npt.NDArray[np.float32] = np.sum([share.result() for share in shares], axis=0)
     return total
 
 
 def _examined(
     old: npt.NDArray[np.generic],
     factors: npt.NDArray[np.float64],
-    array: npt.NDArray[np.generic],
+    result: _Result,
     channel_axis: int | None,
     smallest: float,
 ) -> Scaled:
-    """Fills `array` and looks at every element before it is rounded."""
+    """Fills `result` and looks at every element before it is rounded."""
     largest = np.zeros(() if channel_axis is None else old.shape[channel_axis])
     finite = True
     with np.errstate(all="ignore"):
-        for block in _blocks(old.shape):
+        for block, part in result.parts(_blocks(old.shape, _BLOCK)):
             wide = old[block].astype(np.float64)
             wide *= factors[_within(block, factors.shape)]
-            part = array[block]
             part[...] = wide
             finite = finite and bool(np.isfinite(part).all())
             np.abs(wide, out=wide)
@@ -128,21 +165,21 @@ def _examined(
                 others = tuple(axis for axis in range(wide.ndim) if axis != channel_axis)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
+    return Scaled(result.array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
-def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Slices along the leading axes, each of about `_BLOCK` elements."""
-    below = int(np.prod(shape[1:], dtype=np.int64))
-    if below > _BLOCK and len(shape) > 1:
+def _blocks(shape: tuple[int, ...], size: int) -> Iterator[_Block]:
+    """Slices along the leading axes, each of about `size` elements."""
+    below = math.prod(shape[1:])
+    if below > size and len(shape) > 1:
         for index in range(shape[0]):
-            for rest in _blocks(shape[1:]):
+            for rest in _blocks(shape[1:], size):
                 yield (slice(index, index + 1), *rest)
         return
-    rows = max(1, _BLOCK // max(below, 1))
+    rows = max(1, size // max(below, 1))
     for start in range(0, shape[0], rows):
         yield (slice(start, min(start + rows, shape[0])),)
 
 
-def _within(block: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+def _within(block: _Block, shape: tuple[int, ...]) -> _Block:
     return tuple(slice(None) if extent == 1 else part for part, extent in zip(block, shape, strict=False))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._constant_budget import ConstantBudget
-from onnxnorm._spool import spool_of
+from onnxnorm._spool import Spool, spool_of
 from onnxnorm._structure import graphs_of
 
 __all__ = ["Dim", "Facts", "subgraphs_of"]
@@ -138,6 +138,11 @@ class Facts:
     def new_tensor(self, array: npt.NDArray[np.generic], dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
         """The array as a tensor of the model: in memory, or in a file where memory holds much already."""
         return self._spool.tensor(array, dtype, name)
+
+    @property
+    def spool(self) -> Spool:
+        """Where the new weights of the model go."""
+        return self._spool
 
     def forget(self, value: ir.Value) -> None:
         """The value was given another constant."""

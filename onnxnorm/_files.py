@@ -1,8 +1,18 @@
 """Files that appear whole or not at all, also when the process is killed, the disk is full or two write at once.
 
 A file is written without a name (Linux: O_TMPFILE, so that nothing is left of it when the process dies), brought to
-disk, and only then takes its place by a rename. Of a model with data files the data come first; the model, which names
-them, is renamed last and is the switch from old to new. New data never take the name of data that an old model needs.
+disk, and only then takes its place. Where nothing stands there it is given the name; what stands there is replaced by a
+rename, for which the file needs a name for a moment. It is locked until then: a file with such a name and without a
+lock is what a dead process left, and the next to write in the folder removes it.
+
+Of a model with data files the data come first; the model, which names them, is last and is the switch from old to new.
+New data never take the name of data that an old model needs. Until the model is there they bear a mark (an extended
+attribute), by which the next to write the same model knows them if the process dies in between.
+
+While a file is written, what has been written is brought to disk, so that little is left to wait for at the end. Of a
+large file the system is then told to let go: its memory is used again, which is warm, where writing to all the free
+memory of the machine takes several times as long. Where the disk is slower than the writer this has no effect, and the
+file stays in memory, where whoever reads it next finds it sooner.
 """
 
 from __future__ import annotations
@@ -11,14 +21,23 @@ import contextlib
 import os
 import secrets
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
-__all__ = ["NewFile", "copy_range", "locked", "sync_folder", "write_all"]
+__all__ = ["NewFile", "locked", "remove_leftovers", "sync_folder"]
+
+_Bytes: TypeAlias = "bytes | bytearray | memoryview"
 
 _BLOCK = 2**20
-_SENT_AT_ONCE = 2**25
+_SENT_AT_ONCE = 2**23
+# 128 MB of every file stay in memory.
+_KEPT = 16
+_PREFIX, _SUFFIX = ".onnxnorm.", ".tmp"
+_MARK = "user.onnxnorm.unfinished"
 
 
 class NewFile:
@@ -27,11 +46,17 @@ class NewFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._temporary: Path | None = None
+        self._behind = _Behind()
         self.fd = _nameless(folder)
-        if self.fd < 0:
-            self.fd, name = tempfile.mkstemp(prefix=".onnxnorm.", suffix=".tmp", dir=folder)
+        if self.fd >= 0:
+            _lock(self.fd)
+            return
+        # Whoever looks for what others left holds the lock of the folder, and so finds no name without its lock.
+        with locked(folder):
+            self.fd, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
             self._temporary = Path(name)
-            _open_to_all(self._temporary)
+            _lock(self.fd)
+        _open_to_all(self._temporary)
 
     def __enter__(self) -> NewFile:
         return self
@@ -40,22 +65,58 @@ class NewFile:
         self.close()
 
     def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     @property
     def is_nameless(self) -> bool:
         return self._temporary is None
+
+    def write(self, data: _Bytes, offset: int) -> int:
+        """Write all of `data` from `offset` on, from any thread; gives the end of it."""
+        view = memoryview(data).cast("B")
+        while view:
+            written = os.pwrite(self.fd, view[:_BLOCK], offset)
+            self._behind.wrote(self.fd, offset, written)
+            view, offset = view[written:], offset + written
+        return offset
+
+    def copy(self, source: int, start: int, count: int, offset: int) -> int:
+        """Write `count` bytes of the file `source`, from `start` on, to `offset`; the kernel copies. Gives their end.
+
+        Raises:
+            OSError: the source ends too early, or the disk is full.
+        """
+        while count:
+            try:
+                copied = os.copy_file_range(source, self.fd, min(count, _SENT_AT_ONCE), start, offset)
+            except (AttributeError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in _NOT_IN_KERNEL:
+                    raise
+                break
+            if not copied:
+                break
+            self._behind.wrote(self.fd, offset, copied)
+            start, offset, count = start + copied, offset + copied, count - copied
+        while count:
+            block = os.pread(source, min(count, _BLOCK), start)
+            if not block:
+                raise OSError("the source file ended while it was copied")
+            offset = self.write(block, offset)
+            start, count = start + len(block), count - len(block)
+        return offset
 
     def sync(self) -> None:
         os.fsync(self.fd)
 
     def replace(self, target: Path) -> None:
         """Take the place of `target`, whatever stands there."""
+        if self._temporary is None and self.publish(target):
+            return
         if self._temporary is None:
             self._temporary = self._named()
         self._temporary.replace(target)
@@ -70,14 +131,95 @@ class NewFile:
                 os.link(self._temporary, target)
         except FileExistsError:
             return False
+        except OSError:
+            # A file system without hard links; who publishes holds the lock of the folder.
+            if self._temporary is None:
+                raise
+            if target.exists():
+                return False
+            self._temporary.rename(target)
+            self._temporary = None
         return True
+
+    def mark(self) -> None:
+        """Say of the file that it is of no use yet; without effect where the file system has no such attributes."""
+        with contextlib.suppress(AttributeError, OSError):
+            os.setxattr(self.fd, _MARK, b"")
+
+    def unmark(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.removexattr(self.fd, _MARK)
 
     def _named(self) -> Path:
         while True:
-            path = self._folder / f".onnxnorm.{secrets.token_hex(8)}.tmp"
+            path = self._folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
             with contextlib.suppress(FileExistsError):
                 _link(self.fd, path, self._folder)
                 return path
+
+
+class _Behind:
+    """Follows the writer of a file: starts what it wrote on its way to disk, and lets go of what is there by then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._start, self._end, self._count = 0, 0, 0
+        self._sent: deque[tuple[int, int]] = deque()
+
+    def wrote(self, fd: int, offset: int, count: int) -> None:
+        with self._lock:
+            if not self._count:
+                self._start, self._end = offset, offset
+            self._start, self._end = min(self._start, offset), max(self._end, offset + count)
+            self._count += count
+            if self._count < _SENT_AT_ONCE:
+                return
+            ranges = [(self._start, self._end - self._start)]
+            self._sent.extend(ranges)
+            self._count = 0
+            if len(self._sent) > _KEPT:
+                ranges.append(self._sent.popleft())
+        for each in ranges:
+            # To be told that written data will not be needed has Linux begin to write them to disk; what is there it
+            # lets go of. Others may do nothing.
+            with contextlib.suppress(AttributeError, OSError):
+                os.posix_fadvise(fd, *each, os.POSIX_FADV_DONTNEED)
+
+
+def remove_leftovers(folder: Path, stem: str, needed: set[str]) -> None:
+    """Remove what dead processes left in the folder; the caller holds its lock.
+
+    Args:
+        folder: where to look.
+        stem: data files whose names begin so are looked at too.
+        needed: the names of those that are in use.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            temporary = entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX)
+            if temporary or (entry.name.startswith(stem) and entry.name not in needed):
+                with contextlib.suppress(AttributeError, OSError):
+                    _remove_if_left(Path(entry.path), temporary=temporary)
+
+
+def _remove_if_left(path: Path, *, temporary: bool) -> None:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        if _lock(descriptor) if temporary else _MARK in os.listxattr(descriptor):
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(fd: int) -> bool:
+    """Lock the file until it is closed or the process ends; whether that could be done."""
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _nameless(folder: Path) -> int:
@@ -107,52 +249,6 @@ def _open_to_all(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of `data` at the descriptor's position."""
-    view = memoryview(data).cast("B")
-    sent = 0
-    while view:
-        written = os.write(fd, view[:_BLOCK])
-        view, sent = view[written:], sent + written
-        if sent >= _SENT_AT_ONCE:
-            sent = _start_sync(fd, sent)
-
-
-def copy_range(source: int, offset: int, count: int, target: int) -> None:
-    """Write `count` bytes of the file `source`, from `offset` on, at the position of `target`; the kernel copies.
-
-    Raises:
-        OSError: the source ends too early, or the disk is full.
-    """
-    while count:
-        try:
-            copied = os.copy_file_range(source, target, min(count, _SENT_AT_ONCE), offset)
-        except (AttributeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in _NOT_IN_KERNEL:
-                raise
-            break
-        if not copied:
-            break
-        offset, count = offset + copied, count - copied
-        _start_sync(target, copied)
-    while count:
-        block = os.pread(source, min(count, _BLOCK), offset)
-        if not block:
-            raise OSError("the source file ended while it was copied")
-        write_all(target, block)
-        offset, count = offset + len(block), count - len(block)
-
-
-def _start_sync(fd: int, count: int) -> int:
-    """Let the system begin to bring the last `count` bytes to disk, so that there is less to wait for later; gives 0.
-
-    That is what Linux does when it is told that written data will not be needed; it keeps them until it is done.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        os.posix_fadvise(fd, os.lseek(fd, 0, os.SEEK_CUR) - count, count, os.POSIX_FADV_DONTNEED)
-    return 0
-
-
 # EBADF to EOPNOTSUPP: what file systems answer that cannot copy between these two files.
 _NOT_IN_KERNEL = frozenset({1, 9, 18, 22, 26, 38, 95})
 
@@ -168,18 +264,21 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One at a time publishes in the folder; without effect where the system has no such lock."""
+def locked(folder: Path) -> Iterator[bool]:
+    """One at a time publishes in the folder; tells whether that is so, where the system may have no such lock."""
     try:
         import fcntl
 
         descriptor = os.open(folder, os.O_RDONLY)
     except (ImportError, OSError):
-        yield
+        yield False
         return
     try:
-        with contextlib.suppress(OSError):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            held = True
+        except OSError:
+            held = False
+        yield held
     finally:
         os.close(descriptor)

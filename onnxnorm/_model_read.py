@@ -6,6 +6,7 @@ import logging
 import mmap
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -58,15 +59,26 @@ def _read(path: Path, mark: str) -> tuple[onnx.ModelProto, DataFile | None]:
 
 
 def data_locations(path: Path) -> set[str]:
-    """The files to which the initializers of the model at `path` refer, as it names them."""
+    """The files to which the tensors of the model at `path` refer, as it names them."""
     mark = secrets.token_hex(16)
     proto, _ = _read(path, mark)
     return {
         entry.value
-        for initializer in proto.graph.initializer
-        for entry in initializer.external_data
+        for tensor in _tensors_in(proto.graph)
+        for entry in tensor.external_data
         if entry.key == "location" and entry.value != mark
     }
+
+
+def _tensors_in(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (*attribute.graphs, *((attribute.g,) if attribute.HasField("g") else ())):
+                yield from _tensors_in(inner)
 
 
 def from_proto(

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import DataFile, FileTensor
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._files import NewFile, copy_range, locked, sync_folder, write_all
+from onnxnorm._files import NewFile, locked, remove_leftovers, sync_folder
 from onnxnorm._model_read import data_locations
 from onnxnorm._safetensors import head_of
 from onnxnorm._skim import varint
@@ -31,6 +31,7 @@ __all__ = ["write_in_one_file", "write_with_data"]
 _LEAST_STREAMED = 2**16
 _LEAST_OUTSIDE = 2**10
 _SMALL_ALIGNMENT = 64
+_ENDINGS = (".data", ".safetensors")
 _GRAPH_TAG, _INITIALIZER_TAG, _RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"
 
 
@@ -62,17 +63,15 @@ def write_in_one_file(model: ir.Model, target: Path) -> None:
     proto.ClearField("graph")
     total = len(graph) + sum(len(head) + length for head, _, length in heads)
     with NewFile(target.parent) as file:
-        write_all(file.fd, proto.SerializeToString() + _GRAPH_TAG + varint(total) + graph)
+        end = file.write(proto.SerializeToString() + _GRAPH_TAG + varint(total) + graph, 0)
         for head, tensor, length in heads:
-            write_all(file.fd, head)
-            _write_tensor(file.fd, tensor, length)
+            end = _write_tensor(file, tensor, length, file.write(head, end))
         file.sync()
-        with locked(target.parent):
+        with locked(target.parent) as alone:
             outdated = _data_of(target)
             file.replace(target)
             sync_folder(target.parent)
-            for path in outdated:
-                path.unlink(missing_ok=True)
+            _clean(target, outdated, set(), alone=alone)
 
 
 @dataclass
@@ -110,25 +109,27 @@ def write_with_data(
         if safetensors:
             _put_heads(holders, parts, where)
         files = [_written(part, folder, stack) for part in parts]
-        with locked(folder):
+        file = stack.enter_context(NewFile(folder))
+        with locked(folder) as alone:
             outdated = _data_of(target)
-            names = [_publish_data(file, target, suffix, number, len(files)) for number, file in enumerate(files)]
+            names: list[str] = []
             try:
+                for number, data in enumerate(files):
+                    names.append(_publish_data(data, target, suffix, number, len(files)))
                 places = {
                     key: Place(names[part], offset, length) for key, (part, offset, length) in where.items()
                 } | shared
-                proto = structure(model, places)
-                with NewFile(folder) as file:
-                    write_all(file.fd, proto.SerializeToString())
-                    file.sync()
-                    file.replace(target)
+                file.write(structure(model, places).SerializeToString(), 0)
+                file.sync()
+                file.replace(target)
             except BaseException:
                 for name in names:
                     (folder / name).unlink(missing_ok=True)
                 raise
+            for data in files:
+                data.unmark()
             sync_folder(folder)
-            for path in outdated - {folder / place.location for place in places.values()}:
-                path.unlink(missing_ok=True)
+            _clean(target, outdated, {place.location for place in places.values()}, alone=alone)
 
 
 def _planned(
@@ -194,12 +195,12 @@ def _written(part: _Part, folder: Path, stack: contextlib.ExitStack) -> NewFile:
     file = part.claimed
     if file is None:
         file = stack.enter_context(NewFile(folder))
-    if part.end:
-        os.ftruncate(file.fd, part.end)
-    write_all(file.fd, part.head)
+    file.write(part.head, 0)
     for offset, tensor, length in part.own:
-        os.lseek(file.fd, offset, os.SEEK_SET)
-        _write_tensor(file.fd, tensor, length)
+        _write_tensor(file, tensor, length, offset)
+    # What was given up lies behind, and what comes last may be empty.
+    os.ftruncate(file.fd, part.end)
+    file.mark()
     file.sync()
     return file
 
@@ -213,31 +214,42 @@ def _publish_data(file: NewFile, target: Path, suffix: str, number: int, count: 
     return name
 
 
-def _data_of(target: Path) -> set[Path]:
-    """The data files, by our naming, of the model that is about to be replaced: nothing will refer to them any more."""
+def _data_of(target: Path) -> set[str]:
+    """The data files, by our naming, of the model that is about to be replaced."""
+    return {name for name in _locations(target) if name.startswith(f"{target.name}.") and name.endswith(_ENDINGS)}
+
+
+def _clean(target: Path, outdated: set[str], needed: set[str], *, alone: bool) -> None:
+    """Remove the data files of the model that was replaced, and what others left that did not come to their end."""
+    folder = target.parent
+    if outdated - needed:
+        # Others may share them.
+        for other in folder.glob("*.onnx"):
+            if other.name != target.name:
+                needed = needed | _locations(other)
+    for name in outdated - needed:
+        (folder / name).unlink(missing_ok=True)
+    if alone:
+        remove_leftovers(folder, f"{target.name}.", needed)
+
+
+def _locations(model: Path) -> set[str]:
     try:
-        names = data_locations(target)
+        return {os.path.normpath(name) for name in data_locations(model)}
     except (OSError, OnnxNormError):
-        # Whatever is there is no model of ours.
+        # Whatever is there is no model.
         return set()
-    own = f"{target.name}."
-    return {
-        target.with_name(name)
-        for name in names
-        if name.startswith(own) and name.endswith((".data", ".safetensors")) and "/" not in name
-    }
 
 
-def _write_tensor(fd: int, tensor: ir.TensorProtocol, length: int) -> None:
+def _write_tensor(file: NewFile, tensor: ir.TensorProtocol, length: int, offset: int) -> int:
+    """Gives the end of it."""
     if isinstance(tensor, FileTensor):
-        copy_range(tensor.data_file.fd, tensor.start, length, fd)
-        return
+        return file.copy(tensor.data_file.fd, tensor.start, length, offset)
     if isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:
         array = np.ascontiguousarray(tensor.numpy())
         if array.dtype.byteorder != ">" and array.nbytes == length:
-            write_all(fd, array.reshape(-1).view(np.uint8).data)
-            return
+            return file.write(array.reshape(-1).view(np.uint8).data, offset)
     data = tensor.tobytes()
     if len(data) != length:
         raise OnnxNormError(f"the tensor {tensor.name!r} has {len(data)} bytes where its shape asks for {length}")
-    write_all(fd, data)
+    return file.write(data, offset)

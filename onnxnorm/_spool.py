@@ -6,19 +6,22 @@ one for temporary files, and can itself become the data file of the result, if t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm._data_files import DataFile, FileTensor
+from onnxnorm._data_files import DataFile, FileTensor, stored_bytes
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._files import NewFile, write_all
+from onnxnorm._files import NewFile
 
-__all__ = ["ALIGNMENT", "Spool", "spool_of"]
+__all__ = ["ALIGNMENT", "Room", "Spool", "spool_of"]
 
 ALIGNMENT = 4096
 _KEY = "onnxnorm.spool"
@@ -38,24 +41,39 @@ class Spool:
 
     def tensor(self, array: npt.NDArray[np.generic], dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
         """The array as a tensor, kept in memory or in the file."""
-        if array.nbytes < _LEAST or dtype.bitwidth < 8 or self._in_memory + array.nbytes <= _IN_MEMORY:
+        room = self.room(array.shape, dtype)
+        if room is None:
             self._in_memory += array.nbytes
             return ir.Tensor(array, dtype=dtype, name=name)
-        try:
+        room.put(0, array)
+        room.tensor.name = name or ""
+        return room.tensor
+
+    def room(self, shape: tuple[int, ...], dtype: ir.DataType) -> Room | None:
+        """Room in the file for a tensor; None where it belongs in memory."""
+        if dtype.bitwidth < 8:
+            return None
+        size = stored_bytes(dtype, shape)
+        if size < _LEAST or self._in_memory + size <= _IN_MEMORY:
+            return None
+        with self._complaining():
             if self._file is None or self._data_file is None:
                 self._file = NewFile(self._folder)
                 self._data_file = DataFile(self._folder / "new weights", os.dup(self._file.fd))
-            offset = -(-self._end // ALIGNMENT) * ALIGNMENT
-            os.lseek(self._file.fd, offset, os.SEEK_SET)
-            ordered = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            write_all(self._file.fd, ordered.reshape(-1).view(np.uint8).data)
-        except OSError as error:
-            raise OnnxNormError(
-                f"{self._folder}: cannot keep the new weights there: {error.strerror or error}; name a folder with "
-                "more room as the workspace"
-            ) from error
-        self._end = offset + array.nbytes
-        return FileTensor(self._data_file, offset, array.nbytes, dtype, shape=ir.Shape(array.shape), name=name or "")
+                self._end = 0
+        offset = -(-self._end // ALIGNMENT) * ALIGNMENT
+        self._end = offset + size
+        tensor = FileTensor(self._data_file, offset, size, dtype, shape=ir.Shape(shape), name="")
+        return Room(tensor, self._file, self._complaining)
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """How much there is, for `back_to`."""
+        return self._in_memory, self._end
+
+    def back_to(self, end: tuple[int, int]) -> None:
+        """Give the room of what was made since then to what comes next; nothing may refer to it any more."""
+        self._in_memory, self._end = end
 
     def claim(self, folder: Path) -> tuple[NewFile, DataFile, int] | None:
         """Give the file away to become one of the result, with what is in it and where that ends; once at most."""
@@ -65,6 +83,31 @@ class Spool:
             return None
         claimed, self._file = self._file, None
         return claimed, self._data_file, self._end
+
+    @contextlib.contextmanager
+    def _complaining(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OnnxNormError(
+                f"{self._folder}: cannot keep the new weights there: {error.strerror or error}; name a folder with "
+                "more room as the workspace"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """Room for one tensor in the file, which can be filled piece by piece, by several threads at once."""
+
+    tensor: FileTensor
+    _file: NewFile
+    _complaining: Callable[[], contextlib.AbstractContextManager[None]]
+
+    def put(self, first: int, elements: npt.NDArray[np.generic]) -> None:
+        """Put `elements` there, from the one with the number `first` on, in C order."""
+        ordered = np.ascontiguousarray(elements, elements.dtype.newbyteorder("<"))
+        with self._complaining():
+            self._file.write(ordered.reshape(-1).view(np.uint8).data, self.tensor.start + first * ordered.itemsize)
 
 
 def spool_of(model: ir.Model, folder: str | os.PathLike[str] | None = None) -> Spool:

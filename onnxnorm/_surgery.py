@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 
-__all__ = ["add_constant", "drop_if_unused", "rename_initializer", "set_inputs", "splice_out"]
+__all__ = ["add_constant", "add_tensor", "drop_if_unused", "rename_initializer", "set_inputs", "splice_out"]
 
 
 def add_constant(
@@ -20,14 +20,20 @@ def add_constant(
 
     Before IR version 4 it is listed among the inputs of the graph too, as every initializer there has to be.
     """
-    tensor = facts.new_tensor(array, dtype, name)
+    return add_tensor(graph, name, facts.new_tensor(array, dtype, name), facts)
+
+
+def add_tensor(graph: ir.Graph, name: str, tensor: ir.TensorProtocol, facts: Facts) -> ir.Value:
+    """As `add_constant`, of what `Facts.new_tensor` made."""
+    tensor.name = name
+    shape, dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
     if facts.is_function_body(graph):
         holder = ir.node("Constant", [], attributes={"value": tensor})
         value = holder.outputs[0]
-        value.name, value.shape, value.dtype = name, ir.Shape(array.shape), dtype
+        value.name, value.shape, value.dtype = name, shape, dtype
         graph.insert_before(graph[0], holder)
         return value
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor)
+    value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype), const_value=tensor)
     graph.register_initializer(value)
     if facts.initializers_are_inputs and facts.is_main(graph):
         graph.inputs.append(value)

@@ -49,3 +49,29 @@ def test_a_slice_of_subnormal_numbers_is_told(magnitude: float, underflows: bool
     slices[7, 5], slices[7, 6] = magnitude, np.nan
     assert scaled(old, np.ones((1, 1)), np.float32, axis, 2.0**-126).underflows is underflows
     assert not scaled(old, np.ones((1, 1)), np.float32, None, 2.0**-126).underflows
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_is_put_elsewhere_is_the_same(shape: tuple[int, ...], dtype: type) -> None:
+    random = np.random.default_rng(4)
+    old = random.normal(size=shape).astype(dtype)
+    factors = random.normal(size=[1 if axis else extent for axis, extent in enumerate(shape)])
+    kept = scaled(old, factors, dtype, 0 if shape else None, 1e-6)
+    elsewhere = np.full(old.size, np.nan, dtype)
+
+    def put(first: int, part: np.ndarray) -> None:
+        elsewhere[first : first + part.size] = part.reshape(-1)
+
+    found = scaled(old, factors, dtype, 0 if shape else None, 1e-6, put)
+    assert found.array is None and kept.array is not None
+    assert elsewhere.tobytes() == kept.array.tobytes()
+    assert (found.finite, found.underflows) == (kept.finite, kept.underflows)
+
+
+def test_an_error_where_a_block_goes_to_is_told() -> None:
+    def put(first: int, part: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        scaled(np.ones((3000, 3000), np.float32), np.ones((1, 1)), np.float32, 0, 0.0, put)

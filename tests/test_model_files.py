@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from onnxnorm import _model_io, _model_read, _spool
+from onnxnorm import _files, _model_io, _model_read, _spool
 from onnxnorm._data_files import FileTensor
 
 CHANNELS = 32
@@ -261,6 +261,97 @@ def test_two_may_write_the_same_path_at_once(tmp_path: Path, expected: dict[str,
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert weights(tmp_path / "out.onnx") == expected
     assert len(list(tmp_path.glob("out.onnx*"))) == 2
+
+
+_DIE = """
+import os, signal, sys
+from onnxnorm import _files
+from onnxnorm._cli import main
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(*(_files.Path, "replace") if sys.argv[1] == "rename" else (_files.NewFile, "replace"), die)
+main(["optimize", *sys.argv[2:], "--no-verify", "--external-data"])
+"""
+
+
+def _die(moment: str, path: Path, output: Path) -> None:
+    process = subprocess.run([sys.executable, "-c", _DIE, moment, str(path), str(output)], capture_output=True)
+    assert process.returncode == -9, process.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files in the making have names")
+@pytest.mark.parametrize("moment", ["rename", "replace"])
+def test_what_a_dead_process_left_goes_with_the_next_run(
+    tmp_path: Path, expected: dict[str, bytes], moment: str
+) -> None:
+    """The moments at which something is left: the data are there, the model is not, or has its name of a moment."""
+    path, output = write(tmp_path / "in.onnx"), tmp_path / "out.onnx"
+    output.write_bytes(b"before")
+    (tmp_path / "out.onnx.data.csv").write_bytes(b"of the user")
+    before = {file.name for file in tmp_path.iterdir()}
+    _die(moment, path, output)
+    left = {file.name for file in tmp_path.iterdir()} - before
+    assert "out.onnx.data" in left and len(left) == (2 if moment == "rename" else 1)
+    assert output.read_bytes() == b"before"
+    onnxnorm.optimize(path).save(output, external_data=True)
+    assert weights(output) == expected
+    now = {file.name for file in tmp_path.iterdir()} - before
+    assert len(now) == 1 and next(iter(now)).startswith("out.onnx.")
+    onnxnorm.optimize(path).save(output, external_data=True)
+    assert {file.name for file in tmp_path.iterdir()} - before == {"out.onnx.data"}
+
+
+def test_files_of_living_processes_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_files, "_nameless", lambda folder: -1)
+    path = write(tmp_path / "in.onnx")
+    with _files.NewFile(tmp_path) as other:
+        name = next(iter(tmp_path.glob(".onnxnorm.*")))
+        onnxnorm.optimize(path).save(tmp_path / "out.onnx", external_data=True)
+        assert name.exists() and os.fstat(other.fd).st_nlink == 1
+    assert not list(tmp_path.glob(".onnxnorm.*"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_file_systems_without_nameless_files_or_links_will_do(
+    tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(_files, "_nameless", lambda folder: -1)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = write(tmp_path / "in.onnx")
+    for form in ({"external_data": True}, {"external_data": True}, {"shard_size": 120_000}, {}):
+        onnxnorm.optimize(path).save(tmp_path / "out.onnx", **form)
+        assert weights(tmp_path / "out.onnx") == expected
+    assert {file.name for file in tmp_path.iterdir()} == {"in.onnx", "in.onnx.weights", "out.onnx"}
+
+
+def test_data_that_another_model_shares_stay(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    path = write(tmp_path / "in.onnx")
+    onnxnorm.optimize(path).save(tmp_path / "a.onnx", external_data=True)
+    onnxnorm.optimize(tmp_path / "a.onnx").save(tmp_path / "b.onnx", share_data=True)
+    for _ in range(2):
+        onnxnorm.optimize(path).save(tmp_path / "a.onnx", external_data=True)
+        assert weights(tmp_path / "a.onnx") == weights(tmp_path / "b.onnx") == expected
+    assert len(list(tmp_path.glob("a.onnx.*"))) == 2
+
+
+def test_a_large_file_is_let_go_of_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(_files, "_SENT_AT_ONCE", 4000)
+    monkeypatch.setattr(_files, "_KEPT", 2)
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, count, _: told.append((start, count)), raising=False)
+    data = np.random.default_rng(1).bytes(30_000)
+    with _files.NewFile(tmp_path) as file:
+        for start in range(0, len(data), 1000):
+            file.write(data[start : start + 1000], start)
+        file.replace(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+    chunks = [(start, 4000) for start in range(0, 28_000, 4000)]
+    assert [each for number, each in enumerate(told) if each not in told[:number]] == chunks, "each is sent"
+    assert [each for number, each in enumerate(told) if each in told[:number]] == chunks[:-2], "all but two are let go"
 
 
 def test_links_in_a_model_cache_are_followed(tmp_path: Path) -> None:

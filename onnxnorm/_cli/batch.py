@@ -237,7 +237,7 @@ def _is_done(job: Job, contents: str) -> bool:
 
 
 def _write_record(job: Job, contents: str | None) -> None:
-    from onnxnorm._files import NewFile, write_all
+    from onnxnorm._files import NewFile
 
     record = {
         "input": contents,
@@ -246,7 +246,7 @@ def _write_record(job: Job, contents: str | None) -> None:
         "version": _version(),
     }
     with NewFile(Path(job.record).parent) as file:
-        write_all(file.fd, json.dumps(record).encode())
+        file.write(json.dumps(record).encode(), 0)
         file.replace(Path(job.record))
 
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxnorm._blocks import scaled
 from onnxnorm._facts import Facts
-from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs, splice_out
+from onnxnorm._surgery import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
 from onnxnorm.affine.site import Constant, Edit, Scaling
@@ -24,18 +24,21 @@ def apply(region: Region, facts: Facts) -> str | None:
     Returns:
         None, or why the region cannot be applied.
     """
-    arrays: dict[Constant, npt.NDArray[np.generic]] = {}
+    tensors: dict[Constant, ir.TensorProtocol] = {}
+    before = facts.spool.end
     for node, edit in region.edits.items():
         for constant in edit.inputs:
             if isinstance(constant, Constant):
                 rounded = _computed_and_rounded(constant, facts)
                 if isinstance(rounded, str):
+                    facts.spool.back_to(before)
                     return f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
-                arrays[constant] = rounded
+                tensors[constant] = rounded
     operands: list[list[npt.NDArray[np.generic]]] = []
     for insertion in region.insertions:
         rounded_operands = _operands(insertion, facts)
         if isinstance(rounded_operands, str):
+            facts.spool.back_to(before)
             return f"what would be left at {insertion.value.name!r} {rounded_operands}"
         operands.append(rounded_operands)
     for node in region.edits:
@@ -44,7 +47,7 @@ def apply(region: Region, facts: Facts) -> str | None:
         _insert(insertion, own, facts)
     for node, edit in region.edits.items():
         if not edit.removed:
-            _change(node, edit, arrays, facts)
+            _change(node, edit, tensors, facts)
     for node, edit in region.edits.items():
         if edit.removed:
             kept = edit.inputs[0]
@@ -126,14 +129,23 @@ def _computed(insertion: Insertion, operands: list[npt.NDArray[np.generic]], nam
     return current
 
 
-def _computed_and_rounded(constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
+def _computed_and_rounded(constant: Constant, facts: Facts) -> ir.TensorProtocol | str:
     with np.errstate(all="ignore"):
         exact = constant.compute()
     if not isinstance(exact, Scaling):
-        return _rounded(np.asarray(exact, np.float64), constant, facts)
+        rounded = _rounded(np.asarray(exact, np.float64), constant, facts)
+        return rounded if isinstance(rounded, str) else facts.new_tensor(rounded, constant.dtype, None)
     smallest = _smallest_normal(constant.dtype)
-    product = scaled(exact.array, exact.factors, constant.dtype.numpy(), constant.channel_axis, smallest)
-    return _judged(product.array, product.finite, product.underflows, constant, facts)
+    room = facts.spool.room(exact.array.shape, constant.dtype)
+    put = None if room is None else room.put
+    product = scaled(exact.array, exact.factors, constant.dtype.numpy(), constant.channel_axis, smallest, put)
+    problem = _loss(product.finite, product.underflows, constant, facts)
+    if problem is not None:
+        return problem
+    if room is not None:
+        return room.tensor
+    assert product.array is not None
+    return facts.new_tensor(product.array, constant.dtype, None)
 
 
 def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
@@ -144,23 +156,18 @@ def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -
     axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
     largest = np.abs(exact).max(axis=axes, initial=0.0)
     underflows = bool(np.any((largest > 0.0) & (largest < _smallest_normal(constant.dtype))))
-    return _judged(rounded, finite, underflows, constant, facts)
+    problem = _loss(finite, underflows, constant, facts)
+    return rounded if problem is None else problem
 
 
-def _judged(
-    rounded: npt.NDArray[np.generic],
-    finite: bool,
-    underflows: bool,
-    constant: Constant,
-    facts: Facts,
-) -> npt.NDArray[np.generic] | str:
-    """The array, or why it loses what the original had. `underflows`: a channel has nothing but subnormal numbers."""
+def _loss(finite: bool, underflows: bool, constant: Constant, facts: Facts) -> str | None:
+    """What is lost of the original's constant. `underflows`: a channel has nothing but subnormal numbers."""
     old = None if finite else facts.constant(constant.old)
     if not finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
         return f"overflows {constant.dtype.name.lower()}"
     if underflows and constant.role in ("weight", "scale"):
         return f"underflows {constant.dtype.name.lower()}"
-    return rounded
+    return None
 
 
 _SMALLEST_NORMAL = {ir.DataType.FLOAT16: 2.0**-14, ir.DataType.BFLOAT16: 2.0**-126, ir.DataType.FLOAT: 2.0**-126}
@@ -171,12 +178,12 @@ def _smallest_normal(dtype: ir.DataType) -> float:
     return _SMALLEST_NORMAL.get(dtype, 0.0)
 
 
-def _change(node: ir.Node, edit: Edit, arrays: dict[Constant, npt.NDArray[np.generic]], facts: Facts) -> None:
+def _change(node: ir.Node, edit: Edit, tensors: dict[Constant, ir.TensorProtocol], facts: Facts) -> None:
     old = list(node.inputs)
     new: list[ir.Value | None] = []
     for item in edit.inputs:
         if isinstance(item, Constant):
-            new.append(_new_constant(node, item, arrays[item], facts))
+            new.append(_new_constant(node, item, tensors[item], facts))
         else:
             new.append(None if item is None else old[item])
     if edit.op_type is not None and edit.op_type != node.op_type:
@@ -193,7 +200,7 @@ def _change(node: ir.Node, edit: Edit, arrays: dict[Constant, npt.NDArray[np.gen
         drop_if_unused(value, facts)
 
 
-def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.generic], facts: Facts) -> ir.Value:
+def _new_constant(node: ir.Node, constant: Constant, tensor: ir.TensorProtocol, facts: Facts) -> ir.Value:
     """A new initializer; it inherits the name of the one it replaces where nobody else reads that."""
     graph = node.graph
     assert graph is not None
@@ -206,9 +213,9 @@ def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.gener
         and len(old.uses()) == 1
         and (not old.is_graph_input() or facts.initializers_are_inputs)
     ):
-        old.const_value = facts.new_tensor(array, constant.dtype, old.name)
-        old.shape, old.dtype = ir.Shape(array.shape), constant.dtype
+        tensor.name = old.name
+        old.const_value, old.shape, old.dtype = tensor, ir.Shape(tensor.shape.numpy()), constant.dtype
         facts.forget(old)
         return old
     name = facts.fresh_name(f"{node.name}_{constant.role}" if old is None or not old.name else f"{old.name}_folded")
-    return add_constant(graph, name, array, constant.dtype, facts)
+    return add_tensor(graph, name, tensor, facts)
