@@ -58,11 +58,12 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
             raise OnnxNormError(f"{name}: opset {entry.version} of {entry.domain or 'ai.onnx'!r} cannot be")
     _check_graph(proto.graph, name, 0)
     for function in proto.functions:
-        _check_nodes(function.node, name, 0, set(function.input), f"function {function.name!r}")
+        where = f"function {function.name!r}"
+        _check_nodes(function.node, name, 0, set(function.input), where, in_function=True)
     _check_calls(proto, name)
 
 
-def _check_graph(graph: onnx.GraphProto, name: str, depth: int) -> None:
+def _check_graph(graph: onnx.GraphProto, name: str, depth: int, *, in_function: bool = False) -> None:
     if depth > _MAX_DEPTH:
         raise OnnxNormError(f"{name}: its graphs are nested more than {_MAX_DEPTH} deep; export it again")
     if graph.sparse_initializer:
@@ -82,10 +83,13 @@ def _check_graph(graph: onnx.GraphProto, name: str, depth: int) -> None:
             raise OnnxNormError(f"{name}: two initializers are called {tensor.name!r}; rename one")
         initializers.add(tensor.name)
         _check_tensor(tensor, name, f"initializer {tensor.name!r}")
-    _check_nodes(graph.node, name, depth, seen | initializers, f"graph {graph.name!r}")
+    where = f"graph {graph.name!r}"
+    _check_nodes(graph.node, name, depth, seen | initializers, where, in_function=in_function)
 
 
-def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: set[str], where: str) -> None:
+def _check_nodes(
+    nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: set[str], where: str, *, in_function: bool = False
+) -> None:
     for node in nodes:
         texts = (node.name, node.op_type, node.domain, *node.input, *node.output)
         _check_text(texts, name, f"something in node {node.name!r} ({node.op_type})")
@@ -108,16 +112,21 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: s
             names.add(attribute.name)
             if not attribute.ref_attr_name:
                 _check_attribute(attribute, name, node)
+            elif not in_function:
+                raise OnnxNormError(
+                    f"{name}: node {node.name!r} ({node.op_type}) takes its attribute {attribute.name!r} from a "
+                    "function around it, and there is none; export the model again"
+                )
             if attribute.HasField("t"):
                 _check_tensor(attribute.t, name, f"attribute {attribute.name!r} of node {node.name!r}")
             if attribute.HasField("g"):
-                _check_graph(attribute.g, name, depth + 1)
+                _check_graph(attribute.g, name, depth + 1, in_function=in_function)
             for graph in attribute.graphs:
-                _check_graph(graph, name, depth + 1)
+                _check_graph(graph, name, depth + 1, in_function=in_function)
 
 
 def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
-    """That it holds what it says, and text where an operator of the standard wants text."""
+    """That it holds what it says; of operators of the standard also that texts are text, and that there are groups."""
     kind = attribute.type
     if (kind == onnx.AttributeProto.TENSOR and not attribute.HasField("t")) or (
         kind == onnx.AttributeProto.GRAPH and not attribute.HasField("g")
@@ -127,8 +136,13 @@ def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeP
             "the model again"
         )
     texts = [attribute.s] if kind == onnx.AttributeProto.STRING else attribute.strings
-    # Operators of other domains may keep any bytes there.
+    # Operators of other domains may keep anything there.
     if node.domain in ("", "ai.onnx"):
+        if attribute.name == "group" and kind == onnx.AttributeProto.INT and attribute.i < 1:
+            raise OnnxNormError(
+                f"{name}: node {node.name!r} ({node.op_type}) has {attribute.i} groups, where there must be at least "
+                "one; export the model again"
+            )
         for text in texts:
             try:
                 text.decode()
@@ -156,6 +170,7 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
         raise OnnxNormError(f"{name}: {what} says no element type; export the model again")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         for entry in tensor.external_data:
+            _check_text((entry.key, entry.value), name, f"the file of {what}")
             if entry.key in ("offset", "length") and not (entry.value.isascii() and entry.value.isdecimal()):
                 raise OnnxNormError(
                     f"{name}: {what} lies in a file at {entry.key} {entry.value[:40]!r}, which is no number of bytes; "

@@ -11,6 +11,7 @@ import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._shape_inference import infer_shapes
 
 __all__ = ["DEFAULTS", "DOMAIN", "OP_TYPES", "VERSION", "check_nodes", "custom_nodes", "input_elements"]
 
@@ -119,7 +120,7 @@ class _Types:
         wanted = [node.input[0] for node in custom_nodes(model) if node.input]
         if any(None in known.get(name, (None, None)) for name in wanted):
             with contextlib.suppress(Exception):  # an aid alone: what stays unknown here, the runtime checks
-                known = {**_declared(onnx.shape_inference.infer_shapes(_without_weights(model))), **known}
+                known = {**_declared(infer_shapes(_without_weights(model))), **known}
         return cls(known)
 
     def of_value(self, name: str) -> tuple[int | None, int | None]:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import first_line
+from onnxnorm._shape_inference import infer_shapes
 from onnxnorm._structure import Place, bytes_of, structure, tensors_of
 
 __all__ = ["run_pass"]
@@ -42,7 +43,7 @@ def _diagnosis(model: ir.Model, pass_name: str, error: BaseException) -> str:
     try:
         proto = _without_weights(model)
         onnx.checker.check_model(proto)
-        onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+        infer_shapes(proto, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
         return f"the model is malformed ({' '.join(str(fault).split())[:300]}); export it again"
     except Exception as fault:

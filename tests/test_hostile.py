@@ -15,6 +15,7 @@ import onnxnorm
 from fuzz.mutate import mutated
 from fuzz.seeds import FINDINGS, seed_model
 from fuzz.target import limited, survives
+from onnxnorm._shape_inference import infer_shapes
 from onnxnorm._skim import varint
 
 Change = Callable[[onnx.ModelProto], object]
@@ -76,6 +77,10 @@ def _attribute_type(model: onnx.ModelProto) -> None:
     model.graph.node[1].attribute.append(helper.make_attribute("epsilon", "small"))
 
 
+def _attribute_of_a_function(model: onnx.ModelProto) -> None:
+    model.graph.node[0].attribute.append(onnx.AttributeProto(name="group", ref_attr_name="x", type=2))
+
+
 def _too_few_inputs(model: onnx.ModelProto) -> None:
     del model.graph.node[1].input[2:]
 
@@ -106,6 +111,8 @@ def _sparse(model: onnx.ModelProto) -> None:
         (_attribute_type, ["malformed", "epsilon"]),
         (_too_few_inputs, ["malformed", "BatchNormalization"]),
         (_sparse, ["sparse"]),
+        (_attribute_of_a_function, ["'conv'", "'group'", "no"]),
+        (lambda model: model.graph.node[0].attribute.append(helper.make_attribute("group", 0)), ["'conv'", "0 groups"]),
     ],
 )
 def test_malformed_models_are_refused_by_name_with_a_remedy(tmp_path: Path, change: Change, words: list[str]) -> None:
@@ -116,6 +123,28 @@ def test_malformed_models_are_refused_by_name_with_a_remedy(tmp_path: Path, chan
     message = attempt(model, tmp_path)
     for word in words:
         assert word in message
+
+
+def test_a_slice_of_what_cannot_be_does_not_end_the_process(tmp_path: Path) -> None:
+    """ONNX's shape inference does: of an extent that is declared as -1, and of a window larger than its input."""
+    model = valid()
+    for name, number in (("start", 0), ("end", 2), ("axis", 2)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array([number]), name))
+    model.graph.node[2].CopyFrom(helper.make_node("Slice", ["n", "start", "end", "axis"], ["y"], "cut"))
+    assert survives(model.SerializeToString(), tmp_path)
+    window = onnx.ModelProto.FromString(model.SerializeToString())
+    window.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((2, 2, 9, 9), np.float32), "w"))
+    assert survives(window.SerializeToString(), tmp_path)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = -1
+    assert survives(model.SerializeToString(), tmp_path)
+
+
+def test_what_shape_inference_finds_wrong_is_told(tmp_path: Path) -> None:
+    model = valid()
+    model.graph.node.append(helper.make_node("Slice", ["y"], ["z"], "cut"))
+    with pytest.raises(onnx.shape_inference.InferenceError):
+        infer_shapes(model, check_type=True, strict_mode=True)
+    assert infer_shapes(valid(), suspicious=True) == infer_shapes(valid())
 
 
 def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxnorm import _shape_inference
 from onnxnorm._facts import subgraphs_of
 from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensors_of
 
@@ -48,7 +49,8 @@ def infer_shapes(model: ir.Model) -> bool:
         if bytes_of(holder.tensor) > _LARGEST_READ
     }
     try:
-        inferred = onnx.shape_inference.infer_shapes(structure(model, places), data_prop=_data_stay_small(model))
+        small = _data_stay_small(model)
+        inferred = _shape_inference.infer_shapes(structure(model, places), suspicious=not small, data_prop=small)
     except Exception:
         # ONNX cannot say more about this model than what it says of itself.
         return False
@@ -63,6 +65,9 @@ def _data_stay_small(model: ir.Model) -> bool:
     known: dict[ir.Value, int] = {}
     total = 0
     for graph in graphs_of(model):
+        # A shape that the caller gives has as many elements as another value has dimensions.
+        if any(_extent(value) > _LARGEST_READ for value in graph.inputs if value.dtype is ir.DataType.INT64):
+            return False
         for node in graph:
             if node.op_type in _MAKERS and any(_largest(value) > _LARGEST_EXTENT for value in node.inputs):
                 return False
@@ -76,6 +81,13 @@ def _data_stay_small(model: ir.Model) -> bool:
             if total > _LARGEST_DATA:
                 return False
     return True
+
+
+def _extent(value: ir.Value) -> int:
+    """That of a vector, 0 for all else."""
+    if value.shape is None or len(value.shape) != 1 or not isinstance(extent := value.shape[0], int):
+        return 0
+    return extent
 
 
 def _own_data(value: ir.Value) -> int:

@@ -59,10 +59,14 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
         return Declined("has a weight whose shape is not known")
     rank, group = len(shape), site.integer("group", 1)
     first, second = int(shape[0] or 0), int(shape[1] or 0)
+    if first % group:
+        return Declined("has a weight that its groups do not divide")
     channels, outputs = (first, second * group) if transposed else (second * group, first)
     before, after = site.before(0, rank), site.after(rank)
     if before is None or after is None:
         return Declined(_NO_INVERSE)
+    if before.rank != rank or after.rank != rank:
+        return Declined("has a weight of another rank than its input")
     if before.scale.shape[1] not in (1, channels) or after.scale.shape[1] not in (1, outputs):
         return Declined("has another number of channels than the affine")
     scales = [affine.along_axis(1, extent) for affine, extent in ((before.scaling(), channels), (after, outputs))]

@@ -38,13 +38,24 @@ def _axes_operand(site: Site) -> tuple[int, ...] | None:
     return axes
 
 
+def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
+    """The axes counted from the first, in order; None where one is out of range or there twice."""
+    # More than any runtime knows, and NumPy.
+    if rank > 64 or not all(-rank <= axis < rank for axis in axes):
+        return None
+    counted = sorted({axis % rank for axis in axes})
+    return tuple(counted) if len(counted) == len(axes) else None
+
+
 def unsqueeze(site: Site) -> Answer:
     axes = _axes_operand(site)
     gauge = site.gauge_in(0) or site.gauge_out()
     if axes is None or gauge is None:
         return Declined("adds axes that are not constant")
     rank = gauge.any.rank + (len(axes) if site.gauge_in(0) is not None else 0)
-    added = tuple(sorted(axis % rank for axis in axes))
+    added = _counted(axes, rank)
+    if added is None:
+        return Declined("adds axes that there cannot be")
     return cross(
         site,
         lambda gauge: gauge.map(lambda array: np.expand_dims(array, added)),
@@ -61,7 +72,9 @@ def squeeze(site: Site) -> Answer:
         return Declined("removes axes that are not known")
     if axes is None:
         axes = tuple(axis for axis, dim in enumerate(shape) if dim == 1)
-    removed = tuple(sorted(axis % len(shape) for axis in axes))
+    removed = _counted(axes, len(shape))
+    if removed is None:
+        return Declined("removes axes that there cannot be")
     return cross(
         site,
         lambda gauge: gauge.map(lambda array: np.squeeze(array, removed)),

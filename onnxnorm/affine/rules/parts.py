@@ -125,8 +125,12 @@ def slice_(site: Site) -> Answer:
         )
     if starts is None or ends is None:
         return Declined("cuts at places that are not constant")
-    axes = tuple(axis % rank for axis in (axes or range(len(starts))))
-    cuts = dict(zip(axes, zip(starts, ends, steps or (1,) * len(starts), strict=True), strict=True))
+    axes = tuple(range(len(starts))) if axes is None else axes
+    steps = (1,) * len(starts) if steps is None else steps
+    placed = all(-rank <= axis < rank for axis in axes) and 0 not in steps
+    if not placed or not len(axes) == len(starts) == len(ends) == len(steps):
+        return Declined("cuts at places that there cannot be")
+    cuts = dict(zip((axis % rank for axis in axes), zip(starts, ends, steps, strict=True), strict=True))
 
     def forward(gauge: Gauge) -> Gauge | Declined:
         index: list[slice] = [slice(None)] * rank
