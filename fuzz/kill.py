@@ -5,7 +5,8 @@
 Each round optimizes one of two models to the same path, with the weights inside or in a data file, also in place, and
 kills the process (SIGKILL) at a random moment of its life; every tenth round is interrupted (SIGINT) instead, has to
 exit with 130 and to leave nothing new. Afterwards the model at the path has to compute one of the two results, to the
-bit. Prints the counts; the exit code is 1 where a round failed.
+bit. What a killed process leaves (a name of a moment, or data without their model) has to be gone after one more run.
+Prints the counts; the exit code is 1 where a round failed or something is left.
 """
 
 from __future__ import annotations
@@ -120,6 +121,20 @@ def _problem(target: Path, before: dict[str, bytes], new: dict[str, bytes]) -> s
     return None if now in (before, new) else "the result is neither the old one nor the new one"
 
 
+def leftovers(folder: Path) -> tuple[set[str], set[str]]:
+    """The files that the killed left behind, and those that are still there after one more run."""
+    work = folder / "work"
+
+    def strangers() -> set[str]:
+        model = onnx.load(work / "out.onnx", load_external_data=False)
+        data = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data}
+        return {path.name for path in work.iterdir()} - {"out.onnx", *data}
+
+    before = strangers()
+    subprocess.run(_command(folder / "model0.onnx", work / "out.onnx", True), cwd=ROOT, check=True, capture_output=True)
+    return before, strangers()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
@@ -128,12 +143,13 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         counts = run_rounds(arguments.rounds, arguments.seed, Path(name))
-        left = [path.name for path in Path(name, "work").iterdir() if path.name.startswith(".")]
+        before, after = leftovers(Path(name))
     print(
         f"{arguments.rounds} rounds: {counts['old']} left the old result, {counts['new']} the new one, "
-        f"{counts['finished']} finished first, {counts['failed']} failed; {len(left)} temporary files left"
+        f"{counts['finished']} finished first, {counts['failed']} failed; {len(before)} files left by the last killed, "
+        f"{len(after)} after one more run"
     )
-    return 1 if counts["failed"] else 0
+    return 1 if counts["failed"] or after else 0
 
 
 if __name__ == "__main__":

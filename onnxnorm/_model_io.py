@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -86,6 +87,7 @@ def save(
     shard_size: int | None = None,
     share_data: bool = False,
     safetensors: bool = False,
+    on_bytes: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Write the whole model to `path`, or leave what is there untouched.
 
@@ -98,6 +100,7 @@ def save(
         share_data: weights that are as they were stay in the data files of the original, which the new model refers
             to; the new one has to lie beside them.
         safetensors: weights in a second file, or in several, of that format; `.safetensors` takes the place of `.data`.
+        on_bytes: is told how many more bytes of weights are in their place.
 
     Raises:
         OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
@@ -115,9 +118,17 @@ def save(
     try:
         if external_data:
             spool = spool_of(work)
-            write_with_data(work, target, shard_size=shard_size, share=share_data, spool=spool, safetensors=safetensors)
+            write_with_data(
+                work,
+                target,
+                shard_size=shard_size,
+                share=share_data,
+                spool=spool,
+                safetensors=safetensors,
+                on_bytes=on_bytes,
+            )
         else:
-            write_in_one_file(work, target)
+            write_in_one_file(work, target, on_bytes)
     except OSError as error:
         raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}") from error
     except (ValueError, ir.serde.SerdeError) as error:

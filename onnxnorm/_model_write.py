@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ _ENDINGS = (".data", ".safetensors")
 _GRAPH_TAG, _INITIALIZER_TAG, _RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"
 
 
-def write_in_one_file(model: ir.Model, target: Path) -> None:
+def write_in_one_file(model: ir.Model, target: Path, on_bytes: Callable[[int], None]) -> None:
     """Everything into `target`; the caller knows that it is below 2 GB."""
     large = {
         holder.value.name: holder.tensor
@@ -66,6 +66,7 @@ def write_in_one_file(model: ir.Model, target: Path) -> None:
         end = file.write(proto.SerializeToString() + _GRAPH_TAG + varint(total) + graph, 0)
         for head, tensor, length in heads:
             end = _write_tensor(file, tensor, length, file.write(head, end))
+            on_bytes(length)
         file.sync()
         with locked(target.parent) as alone:
             outdated = _data_of(target)
@@ -93,7 +94,14 @@ class _Part:
 
 
 def write_with_data(
-    model: ir.Model, target: Path, *, shard_size: int | None, share: bool, spool: Spool | None, safetensors: bool
+    model: ir.Model,
+    target: Path,
+    *,
+    shard_size: int | None,
+    share: bool,
+    spool: Spool | None,
+    safetensors: bool,
+    on_bytes: Callable[[int], None],
 ) -> None:
     """The structure into `target`, the weights into files beside it, all of them new; then the old ones go."""
     folder = target.parent
@@ -108,7 +116,7 @@ def write_with_data(
         parts, where, shared = _planned(holders, folder, shard_size, share, spool, stack, packed=safetensors)
         if safetensors:
             _put_heads(holders, parts, where)
-        files = [_written(part, folder, stack) for part in parts]
+        files = [_written(part, folder, stack, on_bytes) for part in parts]
         file = stack.enter_context(NewFile(folder))
         with locked(folder) as alone:
             outdated = _data_of(target)
@@ -191,13 +199,14 @@ def _shared_place(tensor: FileTensor, folder: Path, length: int) -> Place:
     return Place(path.relative_to(folder.resolve()).as_posix(), tensor.start, length)
 
 
-def _written(part: _Part, folder: Path, stack: contextlib.ExitStack) -> NewFile:
+def _written(part: _Part, folder: Path, stack: contextlib.ExitStack, on_bytes: Callable[[int], None]) -> NewFile:
     file = part.claimed
     if file is None:
         file = stack.enter_context(NewFile(folder))
     file.write(part.head, 0)
     for offset, tensor, length in part.own:
         _write_tensor(file, tensor, length, offset)
+        on_bytes(length)
     # What was given up lies behind, and what comes last may be empty.
     os.ftruncate(file.fd, part.end)
     file.mark()

@@ -102,8 +102,13 @@ def optimize(
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
             verification.
     """
+    work = _model_io.load(model)
+    if verify:
+        from onnxnorm._verify_room import check_room
+
+        check_room(work, _model_io.name_of(model))
     result = transform(
-        _model_io.load(model),
+        work,
         passes=passes,
         target=target,
         freeze_inputs=freeze_inputs,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from rich.progress import Progress
 
 __all__ = [
     "Table",
@@ -29,6 +30,8 @@ __all__ = [
     "print_json",
     "print_table",
     "status",
+    "steps",
+    "transfer",
     "written_size",
 ]
 
@@ -105,36 +108,65 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
 
 @contextlib.contextmanager
 def status(text: str) -> Iterator[None]:
-    """Says what takes its time while it does, if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    with Console(stderr=True).status(Text(text)):
+    """Says what takes its time while it does, and for how long, if stderr is a terminal."""
+    with _progress("{spinner} {text} {elapsed}") as progress:
+        if progress is not None:
+            progress.add_task("", total=None, what=_plain_text(text))
         yield
 
 
 @contextlib.contextmanager
-def steps(text: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar of so many steps, if stderr is a terminal; what it yields is told the name of each step as it begins."""
-    if not sys.stderr.isatty():
-        yield lambda name: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def steps(text: str, total: int, *, done: bool = False) -> Iterator[Callable[[str], None]]:
+    """A bar of so many steps, if stderr is a terminal; what it yields is told the name of each as it begins.
 
-    columns = (
-        TextColumn("{task.fields[what]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task, done = progress.add_task("", total=total, what=text.replace("[", "\\[")), itertools.count()
-        yield lambda name: progress.update(task, completed=next(done), description=name)
+    Or, where `done` is true, when it is done.
+    """
+    with _progress("{text} {bar} {count} {elapsed} {step}") as progress:
+        if progress is None:
+            yield lambda name: None
+            return
+        task, numbers = progress.add_task("", total=total, what=_plain_text(text)), itertools.count(int(done))
+        yield lambda name: progress.update(task, completed=next(numbers), description=_plain_text(name))
+
+
+@contextlib.contextmanager
+def transfer(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of so many bytes, if stderr is a terminal; what it yields is told how many more are done."""
+    with _progress("{text} {bar} {bytes} {elapsed}") as progress:
+        if progress is None:
+            yield lambda count: None
+            return
+        task = progress.add_task("", total=total, what=_plain_text(text))
+        yield lambda count: progress.update(task, advance=count)
+
+
+@contextlib.contextmanager
+def _progress(columns: str) -> Iterator[Progress | None]:
+    """Rich's, of these columns; None where nobody would see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    known = {
+        "{text}": rich_progress.TextColumn("{task.fields[what]}"),
+        "{step}": rich_progress.TextColumn("{task.description}"),
+        "{bar}": rich_progress.BarColumn(),
+        "{bytes}": rich_progress.DownloadColumn(),
+        "{count}": rich_progress.MofNCompleteColumn(),
+        "{elapsed}": rich_progress.TimeElapsedColumn(),
+        "{spinner}": rich_progress.SpinnerColumn(),
+    }
+    with rich_progress.Progress(
+        *(known[name] for name in columns.split()), console=Console(stderr=True), transient=True
+    ) as progress:
+        yield progress
+
+
+def _plain_text(text: str) -> str:
+    # Names hold square brackets, which rich would read as markup.
+    return text.replace("[", "\\[")
 
 
 def _jsonable(value: object) -> object:

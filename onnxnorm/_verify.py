@@ -22,14 +22,11 @@ from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate_ops import is_real
 from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
 from onnxnorm._verify_cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
+from onnxnorm._verify_room import check_room
 from onnxnorm._verify_runs import Runs, collect
 from onnxnorm._verify_signature import difference
 
 __all__ = ["OutputError", "VerifyReport", "verify"]
-
-
-# More than one protobuf message takes.
-_LARGEST = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -170,12 +167,7 @@ def _proto(model: _model_io.ModelLike) -> onnx.ModelProto:
     if isinstance(model, onnx.ModelProto):
         return model
     loaded = _model_io.load(model)
-    size = _model_io.weight_bytes(loaded)
-    if size > _LARGEST:
-        raise OnnxNormError(
-            f"{_model_io.name_of(model)}: its weights have {size / 1e9:.1f} GB; verifying holds both models in memory, "
-            f"the original in float64 too, which would take {4 * size / 1e9:.0f} GB, and runs models below 2 GB only"
-        )
+    check_room(loaded, _model_io.name_of(model))
     proto = _model_io.to_proto(loaded)
     return onnx.load(model) if isinstance(model, (str, os.PathLike)) else proto
 

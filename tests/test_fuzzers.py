@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fuzz.kill import leftovers
 from fuzz.kill import run_rounds as kill_rounds
 from fuzz.native import case
 from onnxnorm._runtime import find_library
@@ -51,3 +52,4 @@ def test_a_killed_command_leaves_the_old_result_or_the_new_one(tmp_path: Path) -
     counts = kill_rounds(10, 3, tmp_path)
     assert counts["failed"] == 0
     assert sum(counts.values()) == 10 and counts["finished"] < 10
+    assert not leftovers(tmp_path)[1]

@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +69,14 @@ def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{arguments.output}: cannot be written to ({error.strerror or error})") from error
+    from onnxnorm._report import steps
+
     finished = []
-    with _progress(len(jobs)) as advance:
+    with steps("optimizing", len(jobs), done=True) as advance:
         results = _on_cluster(jobs, arguments.scheduler) if arguments.scheduler else _here(jobs, arguments.jobs)
         for done in results:
             finished.append(done)
-            advance(done.input)
+            advance(Path(done.input).name)
             if arguments.json:
                 print(json.dumps(asdict(done)), flush=True)
     if not arguments.json:
@@ -254,21 +255,6 @@ def _version() -> str:
     from onnxnorm._doctor import own_version
 
     return str(own_version())
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda name: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda name: progress.update(task, advance=1, description=Path(name).name.replace("[", "\\["))
 
 
 def _print(finished: Iterable[Done]) -> None:

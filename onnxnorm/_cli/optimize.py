@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -121,12 +122,17 @@ def run(arguments: argparse.Namespace) -> int:
     (arguments.input,) = arguments.input
     check_output(arguments.output)
     from onnxnorm._inspect import account
-    from onnxnorm._model_io import load
+    from onnxnorm._model_io import load, save, weight_bytes
     from onnxnorm._optimize import transform
-    from onnxnorm._report import count_operators, model_size, print_json, status, steps, written_size
+    from onnxnorm._report import count_operators, model_size, print_json, status, steps, transfer, written_size
+    from onnxnorm._verify_room import check_room
     from onnxnorm.passes import FOLDING
 
-    original = load(arguments.input)
+    with status(f"reading {arguments.input}"):
+        original = load(arguments.input)
+    if arguments.verify:
+        with _unproved():
+            check_room(original, arguments.input)
     size_before = model_size(arguments.input, original)
     before = count_operators(original)
     passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
@@ -145,13 +151,15 @@ def run(arguments: argparse.Namespace) -> int:
             ),
         )
     proof = _prove(result, arguments) if arguments.verify else None
-    with status(f"writing {arguments.output}"):
-        result.save(
+    with transfer(f"writing {arguments.output}", weight_bytes(result._model)) as on_bytes:
+        save(
+            result._model,
             arguments.output,
             external_data=arguments.external_data or None,
             shard_size=arguments.shard_size,
             share_data=arguments.share_data,
             safetensors=arguments.safetensors,
+            on_bytes=on_bytes,
         )
     outcome = _Outcome(
         input=arguments.input,
@@ -210,16 +218,21 @@ def _chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in chosen if name not in skipped)
 
 
+@contextlib.contextmanager
+def _unproved() -> Iterator[None]:
+    try:
+        yield
+    except OnnxNormError as error:
+        raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
+
+
 def _prove(result: OptimizeResult, arguments: argparse.Namespace) -> VerifyReport:
     from onnxnorm._report import status
     from onnxnorm._verify import verify
 
-    try:
-        with status("verifying the result against the original"):
-            # The original first: it says what is in the way where the models are too large.
-            report = verify(arguments.input, result._model)
-    except OnnxNormError as error:
-        raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
+    with _unproved(), status("verifying the result against the original"):
+        # The original first: it says what is in the way where the models are too large.
+        report = verify(arguments.input, result._model)
     if not report.passed:
         raise JobError(f"{arguments.input}: the verification {report}; nothing was written")
     return report

@@ -105,14 +105,16 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._cli.feeds import candidate_feeds
     from onnxnorm._inputs import input_specs
     from onnxnorm._model_io import load
-    from onnxnorm._report import print_json
+    from onnxnorm._report import print_json, status
     from onnxnorm._runtime import find_library
 
-    model = load(arguments.model)
-    library = None if arguments.portable else find_library()
-    candidates = candidate_feeds(arguments, input_specs(ir.to_proto(model)))
-    session = _make_session(arguments)
-    feeds, outputs = _first_that_runs(arguments.model, session, candidates)
+    # It is over before the runs that are timed.
+    with status(f"running {arguments.model}"):
+        model = load(arguments.model)
+        library = None if arguments.portable else find_library()
+        candidates = candidate_feeds(arguments, input_specs(ir.to_proto(model)))
+        session = _make_session(arguments)
+        feeds, outputs = _first_that_runs(arguments.model, session, candidates)
     latencies = [_timed(session, feeds) for _ in range(arguments.repeat)]
     if arguments.output is not None:
         write_npz(arguments.output, _arrays(outputs))

@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._report import print_json, status
     from onnxnorm._verify import verify
 
-    original, candidate = load(arguments.original), load(arguments.candidate)
+    with status("reading both models"):
+        original, candidate = load(arguments.original), load(arguments.candidate)
     shapes = None
     if arguments.shape:
         shapes = shapes_by_name(arguments.shape, [spec.name for spec in input_specs(ir.to_proto(original))])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,3 +214,43 @@ def test_a_reader_that_goes_away_is_no_error(model_path: Path) -> None:
         os.close(writing)
     assert finished.returncode == 141
     assert finished.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal that can be faked")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["optimize", "in.onnx", "out.onnx"],
+            ["reading in.onnx", "optimizing in.onnx", "verifying", "writing out.onnx"],
+        ),
+        (["optimize", ".", "many"], ["optimizing", "1/1"]),
+        (["verify", "in.onnx", "in.onnx"], ["reading both", "running both"]),
+        (["inspect", "in.onnx"], ["optimizing a copy of in.onnx"]),
+        (["run", "in.onnx"], ["running in.onnx"]),
+    ],
+)
+def test_progress_shows_on_a_terminal_and_nowhere_else(
+    tmp_path: Path, model_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    import pty
+
+    command = [sys.executable, "-m", "onnxnorm", *arguments]
+    screen, terminal = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=terminal, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):  # a terminal that nobody holds any more
+        while data := os.read(screen, 65536):
+            shown += data
+    os.close(screen)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    for word in words:
+        assert word in text
+    shutil.rmtree(tmp_path / "many", ignore_errors=True)
+    quiet = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
