@@ -141,6 +141,13 @@ class NewFile:
             self._temporary = None
         return True
 
+    def is_at(self, path: Path) -> bool:
+        """Whether `path` is this very file."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), path.stat())
+        except OSError:
+            return False
+
     def mark(self) -> None:
         """Say of the file that it is of no use yet; without effect where the file system has no such attributes."""
         with contextlib.suppress(AttributeError, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._verify_room import available_memory
 
 __all__ = ["Feeds", "GivenInputs", "InputSpec", "given_samples", "input_specs", "random_samples"]
 
@@ -28,6 +30,7 @@ _OTHER_SIZES = (64, 128, 224, 256, 16, 8, 4, 2, 1, 299, 512)
 """Tried in this order where the original refuses the sizes above: strides and fixed classifiers ask for multiples."""
 
 _SMALL_INTEGERS = 4
+_LEAST_ASKED = 10**7
 _MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
@@ -138,6 +141,7 @@ def random_samples(
     for name, shape in shapes.items():
         if name not in by_name:
             raise OnnxNormError(f"a shape is given for {name!r}; the model takes {list(by_name)}")
+        _check_room(by_name[name], tuple(shape))
         by_name[name].check(np.empty(tuple(shape), by_name[name].dtype))
     symbols = _symbols(specs)
     given: dict[str, int] = {}
@@ -218,9 +222,20 @@ def _shape(spec: InputSpec, shapes: Mapping[str, Sequence[int]], sizes: Mapping[
     return tuple(_size(dim, sizes) for dim in spec.dims)
 
 
+def _check_room(spec: InputSpec, shape: tuple[int, ...]) -> None:
+    # Numbers are made up in float64 and as long integers.
+    count, available = math.prod(shape), available_memory()
+    if count >= 2**59 or (count > _LEAST_ASKED and available is not None and 8 * count > available):
+        raise OnnxNormError(
+            f"input {spec.name!r} of shape {list(shape)} has more elements than there is memory; give a smaller shape, "
+            "or inputs"
+        )
+
+
 def _fill(
     spec: InputSpec, shape: tuple[int, ...], rng: np.random.Generator, index: int, bound: int | None
 ) -> npt.NDArray[Any]:
+    _check_room(spec, shape)
     kind = spec.dtype.kind
     if kind == "b":
         return rng.integers(0, 2, shape).astype(np.bool_)

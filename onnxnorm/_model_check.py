@@ -55,7 +55,8 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
         raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph, or names no opset); export it again")
     for entry in proto.opset_import:
         if not 1 <= entry.version < 2**31:
-            raise OnnxNormError(f"{name}: opset {entry.version} of {entry.domain or 'ai.onnx'!r} cannot be")
+            domain = entry.domain or "ai.onnx"
+            raise OnnxNormError(f"{name}: opset {entry.version} of {domain!r} cannot be; export it again")
     _check_graph(proto.graph, name, 0)
     for function in proto.functions:
         where = f"function {function.name!r}"

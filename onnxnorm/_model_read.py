@@ -55,7 +55,9 @@ def _read(path: Path, mark: str) -> tuple[onnx.ModelProto, DataFile | None]:
     except OSError:
         raise
     except Exception as error:
-        raise OnnxNormError(f"{path}: this is no ONNX model, or only a part of one ({first_line(error)})") from error
+        raise OnnxNormError(
+            f"{path}: this is no ONNX model, or only a part of one ({first_line(error)}); fetch or export it again"
+        ) from error
 
 
 def data_locations(path: Path) -> set[str]:

@@ -131,8 +131,10 @@ def write_with_data(
                 file.sync()
                 file.replace(target)
             except BaseException:
-                for name in names:
-                    (folder / name).unlink(missing_ok=True)
+                # An interrupt can come when the model is there already.
+                if not file.is_at(target):
+                    for name in names:
+                        (folder / name).unlink(missing_ok=True)
                 raise
             for data in files:
                 data.unmark()

@@ -6,6 +6,7 @@ the original, and the result passes where it is as accurate as the original was;
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -144,22 +145,36 @@ def verify(
     different = difference(original, result)
     if different is not None:
         return VerifyReport(False, different, "none: the models were not run")
-    specs = input_specs(original)
-    candidates: list[Callable[[], Iterable[Feeds]]]
-    if inputs is not None:
-        if shapes:
-            raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
-        constants = {tensor.name for tensor in original.graph.initializer}
-        overridable = [value.name for value in original.graph.input if value.name in constants]
-        candidates = [partial(list, [feeds]) for feeds in given_samples(inputs, specs, overridable)]
-    else:
-        if samples is None:
-            samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
-        if samples < 1:
-            raise OnnxNormError(f"samples must be at least 1, not {samples}")
-        candidates = [partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i) for i in range(samples)]
-    runs = collect(original, result, candidates, seed=seed)
+    with _naming(_model_io.name_of(a)):
+        specs = input_specs(original)
+        candidates: list[Callable[[], Iterable[Feeds]]]
+        if inputs is not None:
+            if shapes:
+                raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
+            constants = {tensor.name for tensor in original.graph.initializer}
+            overridable = [value.name for value in original.graph.input if value.name in constants]
+            candidates = [partial(list, [feeds]) for feeds in given_samples(inputs, specs, overridable)]
+        else:
+            if samples is None:
+                samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
+            if samples < 1:
+                raise OnnxNormError(f"samples must be at least 1, not {samples}")
+            candidates = [
+                partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i) for i in range(samples)
+            ]
+        runs = collect(original, result, candidates, seed=seed)
     return _judge(original, runs)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Errors say which model they are about."""
+    try:
+        yield
+    except OnnxNormError as error:
+        if name in str(error):
+            raise
+        raise OnnxNormError(f"{name}: {error}") from error
 
 
 def _proto(model: _model_io.ModelLike) -> onnx.ModelProto:

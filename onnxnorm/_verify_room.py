@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_io import weight_bytes
 
-__all__ = ["check_room"]
+__all__ = ["available_memory", "check_room"]
 
 # More than one protobuf message takes.
 _LARGEST = 2 * 10**9
@@ -35,14 +35,14 @@ def check_room(model: ir.Model, name: str) -> None:
             f"{name}: its weights have {size / 1e9:.1f} GB; {needed}, and is possible below {_LARGEST / 1e9:.0f} GB of "
             "weights only, which is what one protobuf message holds"
         )
-    available = _available()
+    available = available_memory()
     if available is not None and _TIMES * size > available:
         raise OnnxNormError(
             f"{name}: its weights have {size / 1e9:.1f} GB; {needed}, and {available / 1e9:.1f} GB are free"
         )
 
 
-def _available() -> int | None:
+def available_memory() -> int | None:
     """Bytes of memory that are free or can be made so, for the machine and for the container; None where unknown."""
     known = []
     with contextlib.suppress(OSError, ValueError, StopIteration):

@@ -738,8 +738,20 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(
     for attempt in (partial(verify, path, path), partial(optimize, path, verify=True)):
         with pytest.raises(OnnxNormError, match=r"40\.0 GB; verifying it would take about 400 GB"):
             attempt()
-    monkeypatch.setattr(_verify_room, "_available", lambda: 10**9)
+    monkeypatch.setattr(_verify_room, "available_memory", lambda: 10**9)
     model.graph.initializer[0].dims[0] = 10**8
     path.write_bytes(model.SerializeToString())
     with pytest.raises(OnnxNormError, match=r"about 4 GB of memory, and 1\.0 GB are free"):
         verify(path, path)
+
+
+@pytest.mark.parametrize("extent", [2**62, 10**12])
+def test_inputs_that_no_memory_holds_are_refused(extent: int) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, extent]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "large", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(OnnxNormError, match=f"large: .*input 'x' of shape .*{extent}.* than there is memory; give a"):
+        verify(model, model)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "n"
+    with pytest.raises(OnnxNormError, match="give a smaller shape"):
+        verify(model, model, shapes={"x": [1, extent]})

@@ -47,14 +47,18 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._report import print_json, status
     from onnxnorm._verify import verify
 
-    with status("reading both models"):
-        original, candidate = load(arguments.original), load(arguments.candidate)
     shapes = None
     if arguments.shape:
-        shapes = shapes_by_name(arguments.shape, [spec.name for spec in input_specs(ir.to_proto(original))])
+        specs = input_specs(ir.to_proto(load(arguments.original)))
+        shapes = shapes_by_name(arguments.shape, [spec.name for spec in specs])
     with status("running both models"):
         report = verify(
-            original, candidate, arguments.inputs, seed=arguments.seed, samples=arguments.samples, shapes=shapes
+            arguments.original,
+            arguments.candidate,
+            arguments.inputs,
+            seed=arguments.seed,
+            samples=arguments.samples,
+            shapes=shapes,
         )
     if arguments.json:
         print_json(report.to_dict())

@@ -31,6 +31,8 @@ _OVERLAPS = "adds up overlapping windows, so a shift before it is not one shift 
 # border alone changes, and one that differs from place to place, where the next question may ask for as much again.
 _MAX_WORK = 2**30
 _MAX_WORK_EVERYWHERE = 2**24
+# Pairs of channels; a shape can say more than there ever will be elements.
+_MAX_WEIGHT = 2**30
 
 
 def conv(site: Site) -> Answer:
@@ -212,6 +214,8 @@ def _edited(
     rank = len(site.shape_in(1) or ())
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
+    if len(rows) * len(columns) // group > _MAX_WEIGHT:
+        return Declined("has a weight that is too large for any memory")
     # What is the same for all columns stays one column: weights are large.
     per_group = columns[:1].reshape(1, 1, 1) if np.all(columns == columns[0]) else columns.reshape(group, 1, -1)
     if group == 1:
