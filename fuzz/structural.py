@@ -29,6 +29,7 @@ def try_seeds(start: int, step: int, until: float, folder: Path) -> None:
     counts = folder / "counts"
     tried = optimized = 0
     while time.monotonic() < until:
+        (folder / "number").write_text(str(number))
         data = mutated(seed_model(number // 20), number)
         (folder / "current.onnx").write_bytes(data)
         with limited():
@@ -36,7 +37,6 @@ def try_seeds(start: int, step: int, until: float, folder: Path) -> None:
         tried += 1
         counts.write_text(f"{tried} {optimized}")
         number += step
-        (folder / "next").write_text(str(number))
 
 
 def _work(start: int, step: int, seconds: float, folder: str) -> None:
@@ -62,6 +62,7 @@ def main() -> int:
 
         def begin(job: int, start: int) -> None:
             folder = Path(tempfile.mkdtemp(dir=name))
+            (folder / "number").write_text(str(start))
             seconds = until - time.monotonic()
             process = context.Process(target=_work, args=(start, arguments.jobs, seconds, str(folder)))
             process.start()
@@ -81,8 +82,7 @@ def main() -> int:
                     tried, optimized = tried + done[0], optimized + done[1]
                 if process.exitcode:  # type: ignore[attr-defined]
                     findings += 1
-                    following = folder / "next"
-                    number = int(following.read_text()) if following.exists() else arguments.seed + job
+                    number = int((folder / "number").read_text())
                     _keep(folder, number, process.exitcode)  # type: ignore[attr-defined]
                     begin(job, number + arguments.jobs)
     print(f"{tried} inputs tried, {optimized} of them optimized, the others refused; {findings} findings")
