@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["ModelLike", "load", "name_of", "save", "to_proto", "weight_bytes"]
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
 
 _PROTOBUF_LIMIT = 2**31 - 1
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ROOM_FOR_STRUCTURE = 64 * 2**20
 
 
@@ -130,7 +132,8 @@ def save(
         else:
             write_in_one_file(work, target, on_bytes)
     except OSError as error:
-        raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}") from error
+        room = f"; its weights take {weight_bytes(work) / 1e6:.0f} MB there" if error.errno in _FULL else ""
+        raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}{room}") from error
     except (ValueError, ir.serde.SerdeError) as error:
         raise OnnxNormError(f"{target}: cannot write the model: {cause_of(error)}") from error
 

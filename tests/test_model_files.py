@@ -249,9 +249,33 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "onnxnorm", "optimize", str(path), str(output), "--no-verify", *flags]
         process = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
         assert process.returncode == 2
-        assert process.stderr.startswith("onnxnorm: error: ") and "File too large" in process.stderr
+        assert process.stderr.startswith("onnxnorm: error: ") and "File too large; its weights" in process.stderr
         assert output.read_bytes() == b"before"
         assert sorted(file.name for file in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+
+
+_SMALL_SPOOL = """
+import sys
+from onnxnorm import _spool
+from onnxnorm._cli import main
+_spool._IN_MEMORY, _spool._LEAST = 0, 1000
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_disk_that_is_full_before_the_result_is_written_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    """New weights go to disk while the model is folded."""
+    path = write(tmp_path / "in.onnx", external=False)
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    command = [sys.executable, "-c", _SMALL_SPOOL, "optimize", str(path), str(tmp_path / "out.onnx"), "--no-verify"]
+    process = subprocess.run(command, capture_output=True, text=True, preexec_fn=limited)
+    assert process.returncode == 2
+    assert "cannot keep the new weights there: File too large; name a folder with more room" in process.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
 
 
 def test_two_may_write_the_same_path_at_once(tmp_path: Path, expected: dict[str, bytes]) -> None:
