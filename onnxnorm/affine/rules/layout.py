@@ -31,17 +31,20 @@ def transpose(site: Site) -> Answer:
     )
 
 
+# NumPy's limit, and more than any runtime knows.
+_MAX_RANK = 64
+
+
 def _axes_operand(site: Site) -> tuple[int, ...] | None:
     axes = site.integers("axes")
     if axes is None and site.input(1) is not None and (constant := site.constant(1)) is not None:
-        axes = tuple(int(axis) for axis in np.ravel(constant))
+        axes = tuple(int(axis) for axis in np.ravel(constant)[: _MAX_RANK + 1])
     return axes
 
 
 def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
     """The axes counted from the first, in order; None where one is out of range or there twice."""
-    # More than any runtime knows, and NumPy.
-    if rank > 64 or not all(-rank <= axis < rank for axis in axes):
+    if rank > _MAX_RANK or not all(-rank <= axis < rank for axis in axes):
         return None
     counted = sorted({axis % rank for axis in axes})
     return tuple(counted) if len(counted) == len(axes) else None
