@@ -51,6 +51,13 @@ def _weights(path: Path) -> dict[str, bytes]:
     return {tensor.name: numpy_helper.to_array(tensor).tobytes() for tensor in model.graph.initializer}
 
 
+def _data_of(path: Path) -> set[str]:
+    model = onnx.load(path, load_external_data=False)
+    return {
+        entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
+    }
+
+
 def _command(source: Path, target: Path, external: bool) -> list[str]:
     flags = ["--external-data"] if external else []
     return [sys.executable, "-m", "onnxnorm", "optimize", str(source), str(target), "--no-verify", *flags]
@@ -78,6 +85,9 @@ def run_rounds(rounds: int, seed: int, folder: Path) -> dict[str, int]:
         wanted = number % 2
         external, in_place = source.random() < 0.5, source.random() < 0.2
         if in_place:
+            # Who puts a model of another hand there takes care of the data of the one that was there.
+            for name in _data_of(target):
+                (work / name).unlink()
             onnx.save(_model(0.001 * (wanted + 1)), target)
             before = _weights(target)
         files = {path.name for path in work.iterdir()}
@@ -126,9 +136,7 @@ def leftovers(folder: Path) -> tuple[set[str], set[str]]:
     work = folder / "work"
 
     def strangers() -> set[str]:
-        model = onnx.load(work / "out.onnx", load_external_data=False)
-        data = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data}
-        return {path.name for path in work.iterdir()} - {"out.onnx", *data}
+        return {path.name for path in work.iterdir()} - {"out.onnx", *_data_of(work / "out.onnx")}
 
     before = strangers()
     subprocess.run(_command(folder / "model0.onnx", work / "out.onnx", True), cwd=ROOT, check=True, capture_output=True)
