@@ -72,7 +72,7 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
 
 
 def _power_of_base() -> str:
-    """Base ** BetaFloat: by roots where these do and no base is negative, since a power takes them several times as long.
+    """Base ** BetaFloat, by roots where they do and no base is negative: a power takes several times as long.
 
     onnxruntime and others see that the conditions are constants and keep one branch alone.
     """
