@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
-__all__ = ["NewFile", "locked", "remove_leftovers", "sync_folder"]
+__all__ = ["NewFile", "locked", "remove_temporaries", "sync_folder", "unfinished"]
 
 _Bytes: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -193,27 +193,36 @@ class _Behind:
                 os.posix_fadvise(fd, *each, os.POSIX_FADV_DONTNEED)
 
 
-def remove_leftovers(folder: Path, stem: str, needed: set[str]) -> None:
-    """Remove what dead processes left in the folder; the caller holds its lock.
-
-    Args:
-        folder: where to look.
-        stem: data files whose names begin so are looked at too.
-        needed: the names of those that are in use.
-    """
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            temporary = entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX)
-            if temporary or (entry.name.startswith(stem) and entry.name not in needed):
-                with contextlib.suppress(AttributeError, OSError):
-                    _remove_if_left(Path(entry.path), temporary=temporary)
+def remove_temporaries(folder: Path) -> None:
+    """Remove the files with a name of a moment that dead processes left; the caller holds the lock of the folder."""
+    for path in _entries(folder, _PREFIX):
+        if path.name.endswith(_SUFFIX):
+            with contextlib.suppress(OSError), _opened(path) as descriptor:
+                if _lock(descriptor):
+                    path.unlink()
 
 
-def _remove_if_left(path: Path, *, temporary: bool) -> None:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+def unfinished(folder: Path, prefix: str) -> set[str]:
+    """The names, beginning with `prefix`, of files that bear the mark; the caller holds the lock of the folder."""
+    found = set()
+    for path in _entries(folder, prefix):
+        with contextlib.suppress(AttributeError, OSError), _opened(path) as descriptor:
+            if _MARK in os.listxattr(descriptor):
+                found.add(path.name)
+    return found
+
+
+def _entries(folder: Path, prefix: str) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    # A pipe of that name is not waited for.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        if _lock(descriptor) if temporary else _MARK in os.listxattr(descriptor):
-            path.unlink()
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import DataFile, FileTensor
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._files import NewFile, locked, remove_leftovers, sync_folder
+from onnxnorm._files import NewFile, locked, remove_temporaries, sync_folder, unfinished
 from onnxnorm._model_read import data_locations
 from onnxnorm._safetensors import head_of
 from onnxnorm._skim import varint
@@ -133,8 +133,7 @@ def write_with_data(
             except BaseException:
                 # An interrupt can come when the model is there already.
                 if not file.is_at(target):
-                    for name in names:
-                        (folder / name).unlink(missing_ok=True)
+                    _clean(target, set(names), _locations(target), alone=alone)
                 raise
             for data in files:
                 data.unmark()
@@ -231,17 +230,20 @@ def _data_of(target: Path) -> set[str]:
 
 
 def _clean(target: Path, outdated: set[str], needed: set[str], *, alone: bool) -> None:
-    """Remove the data files of the model that was replaced, and what others left that did not come to their end."""
+    """Remove the data files of the model that was replaced, and what processes left that did not come to their end.
+
+    `alone`: the lock of the folder is held, so that none of what is found there is still in the making.
+    """
     folder = target.parent
-    if outdated - needed:
+    stale = (outdated | unfinished(folder, f"{target.name}.") if alone else outdated) - needed
+    if stale:
         # Others may share them.
         for other in folder.glob("*.onnx"):
-            if other.name != target.name:
-                needed = needed | _locations(other)
-    for name in outdated - needed:
+            stale -= set() if other.name == target.name else _locations(other)
+    for name in stale:
         (folder / name).unlink(missing_ok=True)
     if alone:
-        remove_leftovers(folder, f"{target.name}.", needed)
+        remove_temporaries(folder)
 
 
 def _locations(model: Path) -> set[str]:
