@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["OnnxNormError", "OnnxNormWarning"]
+import contextlib
+from collections.abc import Iterator
+
+__all__ = ["OnnxNormError", "OnnxNormWarning", "naming"]
 
 
 class OnnxNormError(Exception):
@@ -11,3 +14,14 @@ class OnnxNormError(Exception):
 
 class OnnxNormWarning(UserWarning):
     """Something works, though not the way the user may expect; the message says what to do about it."""
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Errors say which model they are about."""
+    try:
+        yield
+    except OnnxNormError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from error

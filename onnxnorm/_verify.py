@@ -6,7 +6,6 @@ the original, and the result passes where it is as accurate as the original was;
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import onnx
 
 from onnxnorm import _model_io
 from onnxnorm._accuracy import unit_roundoff
-from onnxnorm._errors import OnnxNormError
+from onnxnorm._errors import OnnxNormError, naming
 from onnxnorm._evaluate_ops import is_real
 from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
 from onnxnorm._verify_cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
@@ -145,7 +144,7 @@ def verify(
     different = difference(original, result)
     if different is not None:
         return VerifyReport(False, different, "none: the models were not run")
-    with _naming(_model_io.name_of(a)):
+    with naming(_model_io.name_of(a)):
         specs = input_specs(original)
         candidates: list[Callable[[], Iterable[Feeds]]]
         if inputs is not None:
@@ -164,17 +163,6 @@ def verify(
             ]
         runs = collect(original, result, candidates, seed=seed)
     return _judge(original, runs)
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Errors say which model they are about."""
-    try:
-        yield
-    except OnnxNormError as error:
-        if name in str(error):
-            raise
-        raise OnnxNormError(f"{name}: {error}") from error
 
 
 def _proto(model: _model_io.ModelLike) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
 from onnxnorm._cli.tensors import positive, shape_option, write_npz
-from onnxnorm._errors import OnnxNormError
+from onnxnorm._errors import OnnxNormError, naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm._runtime import find_library
 
     # It is over before the runs that are timed.
-    with status(f"running {arguments.model}"):
+    with status(f"running {arguments.model}"), naming(arguments.model):
         model = load(arguments.model)
         library = None if arguments.portable else find_library()
         candidates = candidate_feeds(arguments, input_specs(ir.to_proto(model)))
