@@ -5,6 +5,7 @@ A block fits into the processor's cache together with its copy in float64, so th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,13 +58,15 @@ def scaled(
         result = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest)
         return Scaled(result.array.reshape(()), result.finite, result.underflows)
     array = np.empty(old.shape, dtype)
-    if array.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
+    if array.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and _LEAST_SUMMED < old.size < 2**31:
         sums = _multiplied(old, factors, array, channel_axis)
-        if np.all(np.isfinite(sums) & (sums > 0.0)):
+        if np.count_nonzero(np.isfinite(sums) & (sums > 0.0)) == sums.size:
             return Scaled(array, finite=True, underflows=False)
     return _examined(old, factors, array, channel_axis, smallest)
 
 
+# Below, nothing is gained by a second way.
+_LEAST_SUMMED = 2**12
 # A sum of fewer than 2**31 squares in float32 that is not zero has a square of at least 2**-149 in it.
 _CERTAIN = 2.0**-75
 
@@ -87,7 +90,7 @@ def _multiplied(
                 if channel_axis is None:
                     flat = part.reshape(1, 1, -1)
                 else:
-                    below = int(np.prod(part.shape[channel_axis + 1 :]))
+                    below = math.prod(part.shape[channel_axis + 1 :])
                     flat = part.reshape(-1, part.shape[channel_axis], below)
                 place = block[channel_axis] if channel_axis is not None and channel_axis < len(block) else slice(None)
                 sums[place] += np.einsum("acb,acb->c", flat, flat)  # type: ignore[arg-type]
@@ -116,23 +119,32 @@ def _examined(
     finite = True
     with np.errstate(all="ignore"):
         for block in _blocks(old.shape):
-            wide = old[block].astype(np.float64)
-            wide *= factors[_within(block, factors.shape)]
+            wide = np.multiply(old[block], factors[_within(block, factors.shape)], dtype=np.float64)
             part = array[block]
             part[...] = wide
-            finite = finite and bool(np.isfinite(part).all())
+            finite = finite and int(np.count_nonzero(np.isfinite(part))) == part.size
             np.abs(wide, out=wide)
             if channel_axis is None:
                 largest = np.fmax(largest, np.fmax.reduce(wide, axis=None, initial=0.0))
+            elif not block:
+                largest = np.fmax.reduce(wide, axis=_but(channel_axis, wide.ndim), initial=0.0)
             else:
-                others = tuple(axis for axis in range(wide.ndim) if axis != channel_axis)
+                others = _but(channel_axis, wide.ndim)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
+    return Scaled(array, finite, np.count_nonzero((largest > 0.0) & (largest < smallest)) > 0)
+
+
+def _but(axis: int, ndim: int) -> tuple[int, ...]:
+    """All axes but one."""
+    return (*range(axis), *range(axis + 1, ndim))
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Slices along the leading axes, each of about `_BLOCK` elements."""
+    """Slices along the leading axes, each of about `_BLOCK` elements; none where one block has all of it."""
+    if math.prod(shape) <= _BLOCK:
+        yield ()
+        return
     below = int(np.prod(shape[1:], dtype=np.int64))
     if below > _BLOCK and len(shape) > 1:
         for index in range(shape[0]):

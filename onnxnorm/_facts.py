@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -100,7 +101,7 @@ class Facts:
         """What passes found out about nodes, for as long as they stay as they are."""
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
-        self._names = {value.name for value in _all_values(model) if value.name}
+        self._model = model
         self._spool = spool_of(model)
         self._budget = ConstantBudget()
         self._owners = _owners(model)
@@ -143,6 +144,10 @@ class Facts:
         """The value was given another constant."""
         self._constants.pop(value, None)
 
+    @cached_property
+    def _names(self) -> set[str]:
+        return {value.name for value in _all_values(self._model) if value.name}
+
     def fresh_name(self, wish: str) -> str:
         """A value name that no value of the model has, and from now on this one has."""
         name, number = wish, 1
@@ -180,7 +185,7 @@ class Facts:
     def shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
         """Extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not known."""
         if value.shape is not None:
-            return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+            return tuple([dim if isinstance(dim, int) else dim.value for dim in value.shape])
         if (array := self._constants.get(value)) is not None and isinstance(array, np.ndarray):
             return tuple(array.shape)
         node = value.producer()
@@ -196,7 +201,7 @@ class Facts:
 
     def elements(self, value: ir.Value) -> int:
         """How many elements the value has, unknown extents counted as one."""
-        return math.prod(dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ())
+        return math.prod([dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ()])
 
     def _rank(self, value: ir.Value) -> int | None:
         # A chain of operators that keep the rank ends at a weight, a known shape, or nowhere.
@@ -225,10 +230,16 @@ class Facts:
         known = self._is_constant
         if value in known:
             return known[value]
+        if self._reads_what_varies(value):
+            known[value] = False
+            return False
         stack = [(value, self._constant_inputs(value))]
         while stack:
             top, inputs = stack[-1]
             missing = [] if top in known else [each for each in inputs or () if each not in known]
+            for each in missing:
+                if self._reads_what_varies(each):
+                    known[each] = False
             if missing and all(known.get(each, True) for each in inputs or ()):
                 stack.extend((each, self._constant_inputs(each)) for each in missing)
                 continue
@@ -236,6 +247,16 @@ class Facts:
             if top not in known:
                 known[top] = self._is_leaf(top) if inputs is None else all(known.get(each, False) for each in inputs)
         return known[value]
+
+    def _reads_what_varies(self, value: ir.Value) -> bool:
+        """Whether one of the operands of a computed value is known to be no constant."""
+        node, known = value.producer(), self._is_constant
+        if node is None or node.op_type == "Shape":
+            return False
+        for operand in node.inputs:
+            if operand is not None and known.get(operand) is False:
+                return True
+        return False
 
     def _compute(self, value: ir.Value) -> object:
         if not self.is_constant(value):
@@ -380,7 +401,20 @@ class Facts:
         return np.asarray(result).astype(dtype.numpy(), copy=False)
 
 
+# As they lie in raw data, the types of nearly all constants.
+_PLAIN_TYPES = {
+    int(dtype): dtype.numpy().newbyteorder("<")
+    for dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT32, ir.DataType.INT64)
+}
+
+
 def _array(tensor: ir.TensorProtocol) -> object:
+    if type(tensor) is ir.serde.TensorProtoTensor:
+        # onnx-ir asks what the type is a dozen times.
+        proto = tensor.raw
+        dtype = _PLAIN_TYPES.get(proto.data_type)
+        if dtype is not None and proto.HasField("raw_data"):
+            return np.frombuffer(proto.raw_data, dtype).reshape(proto.dims)
     return None if tensor.dtype is ir.DataType.STRING else tensor.numpy()
 
 
