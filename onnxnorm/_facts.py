@@ -253,10 +253,7 @@ class Facts:
         node, known = value.producer(), self._is_constant
         if node is None or node.op_type == "Shape":
             return False
-        for operand in node.inputs:
-            if operand is not None and known.get(operand) is False:
-                return True
-        return False
+        return any(known.get(operand) is False for operand in node.inputs if operand is not None)
 
     def _compute(self, value: ir.Value) -> object:
         if not self.is_constant(value):
