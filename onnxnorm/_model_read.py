@@ -107,13 +107,15 @@ def from_proto(
 def _find_data(model: ir.Model, path: Path, files: dict[str, DataFile]) -> None:
     for graph in graphs_of(model):
         for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value = _found(value.const_value, path, files)
+            tensor = value.const_value
+            # By `type`: to `isinstance` the classes of onnx-ir are protocols, of which it asks a lot.
+            if type(tensor) is ir.ExternalTensor:
+                value.const_value = _found(tensor, path, files)
         for node in graph:
             for name, attribute in node.attributes.items():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
                     tensor = attribute.as_tensor()
-                    if isinstance(tensor, ir.ExternalTensor):
+                    if type(tensor) is ir.ExternalTensor:
                         node.attributes[name] = ir.AttrTensor(name, _found(tensor, path, files))
 
 

@@ -229,7 +229,7 @@ def _data_of(target: Path) -> set[Path]:
 
 
 def _write_tensor(fd: int, tensor: ir.TensorProtocol, length: int) -> None:
-    if isinstance(tensor, FileTensor):
+    if type(tensor) is FileTensor:
         copy_range(tensor.data_file.fd, tensor.start, length, fd)
         return
     if isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:

@@ -48,7 +48,8 @@ def infer_shapes(model: ir.Model) -> bool:
         if bytes_of(holder.tensor) > _LARGEST_READ
     }
     try:
-        inferred = onnx.shape_inference.infer_shapes(structure(model, places), data_prop=_data_stay_small(model))
+        message = structure(model, places, annotated=False)
+        inferred = onnx.shape_inference.infer_shapes(message, data_prop=_data_stay_small(model))
     except Exception:
         # ONNX cannot say more about this model than what it says of itself.
         return False
