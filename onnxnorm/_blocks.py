@@ -17,6 +17,7 @@ import numpy.typing as npt
 __all__ = ["Scaled", "scaled"]
 
 _BLOCK = 2**16
+_SMALL = 2**12
 _THREADS = min(4, os.cpu_count() or 1)
 # Threads are for weights beside which starting them is nothing.
 _LEAST_PER_THREAD = 2**20
@@ -57,18 +58,35 @@ def scaled(
     if old.ndim == 0:
         result = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest)
         return Scaled(result.array.reshape(()), result.finite, result.underflows)
+    if old.size <= _SMALL:
+        return _at_once(old, factors, np.dtype(dtype), channel_axis, smallest)
     array = np.empty(old.shape, dtype)
-    if array.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and _LEAST_SUMMED < old.size < 2**31:
+    if array.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
         sums = _multiplied(old, factors, array, channel_axis)
         if np.count_nonzero(np.isfinite(sums) & (sums > 0.0)) == sums.size:
             return Scaled(array, finite=True, underflows=False)
     return _examined(old, factors, array, channel_axis, smallest)
 
 
-# Below, nothing is gained by a second way.
-_LEAST_SUMMED = 2**12
 # A sum of fewer than 2**31 squares in float32 that is not zero has a square of at least 2**-149 in it.
 _CERTAIN = 2.0**-75
+
+
+def _at_once(
+    old: npt.NDArray[np.generic],
+    factors: npt.NDArray[np.float64],
+    dtype: np.dtype[np.generic],
+    channel_axis: int | None,
+    smallest: float,
+) -> Scaled:
+    """What `_examined` finds, without blocks."""
+    with np.errstate(all="ignore"):
+        wide = np.multiply(old, factors, dtype=np.float64)
+        array = wide.astype(dtype)
+        finite = np.count_nonzero(np.isfinite(array)) == array.size
+        axes = None if channel_axis is None else _but(channel_axis, wide.ndim)
+        largest = np.fmax.reduce(np.abs(wide), axis=axes, initial=0.0)
+        return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 def _multiplied(
@@ -126,13 +144,11 @@ def _examined(
             np.abs(wide, out=wide)
             if channel_axis is None:
                 largest = np.fmax(largest, np.fmax.reduce(wide, axis=None, initial=0.0))
-            elif not block:
-                largest = np.fmax.reduce(wide, axis=_but(channel_axis, wide.ndim), initial=0.0)
             else:
                 others = _but(channel_axis, wide.ndim)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(array, finite, np.count_nonzero((largest > 0.0) & (largest < smallest)) > 0)
+    return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 def _but(axis: int, ndim: int) -> tuple[int, ...]:
@@ -141,10 +157,7 @@ def _but(axis: int, ndim: int) -> tuple[int, ...]:
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Slices along the leading axes, each of about `_BLOCK` elements; none where one block has all of it."""
-    if math.prod(shape) <= _BLOCK:
-        yield ()
-        return
+    """Slices along the leading axes, each of about `_BLOCK` elements."""
     below = int(np.prod(shape[1:], dtype=np.int64))
     if below > _BLOCK and len(shape) > 1:
         for index in range(shape[0]):

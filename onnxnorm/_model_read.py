@@ -17,7 +17,7 @@ from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import cause_of, check_message, first_line
 from onnxnorm._skim import skim
 from onnxnorm._sparse import without_sparse_initializers
-from onnxnorm._structure import graphs_of
+from onnxnorm._structure import graphs_of, tensor_in
 
 __all__ = ["data_locations", "from_proto", "read_model"]
 
@@ -114,7 +114,7 @@ def _find_data(model: ir.Model, path: Path, files: dict[str, DataFile]) -> None:
         for node in graph:
             for name, attribute in node.attributes.items():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
-                    tensor = attribute.as_tensor()
+                    tensor = tensor_in(attribute)
                     if type(tensor) is ir.ExternalTensor:
                         node.attributes[name] = ir.AttrTensor(name, _found(tensor, path, files))
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import stored_bytes
 
-__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "graphs_within", "structure", "tensors_of"]
+__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "graphs_within", "structure", "tensor_in", "tensors_of"]
 
 _QUANTIZATION = "quant_parameter_tensor_names"
 _PLAIN = {
@@ -80,7 +80,13 @@ def tensors_of(model: ir.Model) -> Iterator[Holder]:
         for node in graph:
             for attribute in node.attributes.values():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
-                    yield Holder(attribute.as_tensor(), None)
+                    yield Holder(tensor_in(attribute), None)
+
+
+def tensor_in(attribute: ir.Attr) -> ir.TensorProtocol:
+    """The tensor of an attribute of that type; onnx-ir's own way looks for each member of a tensor first."""
+    tensor: ir.TensorProtocol = attribute.value
+    return tensor
 
 
 def bytes_of(tensor: ir.TensorProtocol) -> int:

@@ -63,9 +63,9 @@ class ChannelAffine:
         scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
         if scale.shape != shift.shape:
             if shift.ndim == 0:
-                shift = np.zeros(scale.shape) + shift
+                shift = np.full(scale.shape, shift)
             elif scale.ndim == 0:
-                scale = np.zeros(shift.shape) + scale
+                scale = np.full(shift.shape, scale)
             else:
                 scale, shift = np.broadcast_arrays(scale, shift)
         if scale.ndim > rank:

@@ -212,8 +212,10 @@ def _new_constant(node: ir.Node, constant: Constant, array: npt.NDArray[np.gener
         and len(old.uses()) == 1
         and (not old.is_graph_input() or facts.initializers_are_inputs)
     ):
-        tensor = facts.new_tensor(array, constant.dtype, old.name)
-        old.const_value, old.shape, old.dtype = tensor, tensor.shape, constant.dtype
+        old.const_value = facts.new_tensor(array, constant.dtype, old.name)
+        if facts.shape(old) != array.shape:
+            old.shape = ir.Shape(array.shape)
+        old.dtype = constant.dtype
         facts.forget(old)
         return old
     name = facts.fresh_name(f"{node.name}_{constant.role}" if old is None or not old.name else f"{old.name}_folded")

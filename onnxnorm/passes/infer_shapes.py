@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm._facts import subgraphs_of
-from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensors_of
+from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensor_in, tensors_of
 
 __all__ = ["InferShapes", "infer_shapes"]
 
@@ -99,7 +99,7 @@ def _largest(value: ir.Value | None) -> float:
     if node is not None and node.op_type == "Constant":
         for attribute in node.attributes.values():
             if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
-                tensor = attribute.as_tensor()
+                tensor = tensor_in(attribute)
             elif attribute.type in (ir.AttributeType.INT, ir.AttributeType.INTS) and not attribute.is_ref():
                 return float(np.max(np.abs(np.asarray(attribute.value, np.float64)), initial=0.0))
     if tensor is None or not 0 < bytes_of(tensor) <= _LARGEST_READ or tensor.dtype.bitwidth < 16:

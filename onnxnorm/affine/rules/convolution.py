@@ -214,7 +214,7 @@ def _edited(
     shape = site.shape_in(1) or ()
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
-    factors = _products(rows, columns, group, shape[0])
+    factors = _products(rows, columns, group, int(shape[0] or 0))
     scaling = ChannelAffine.of(factors.reshape(*factors.shape, *(1,) * (len(shape) - 2)), 0.0, len(shape))
     demands: Demands = ()
     inputs: list[int | Constant | None] = list(range(at))
