@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +117,9 @@ def _multiplied(
     threads = max(1, min(_THREADS, old.size // _LEAST_PER_THREAD))
     if threads == 1:
         return work(blocks)
+    # Few models need it, and all would wait for the import.
+    from concurrent.futures import ThreadPoolExecutor
+
     share = -(-len(blocks) // threads)
     with ThreadPoolExecutor(threads) as pool:
         shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]

@@ -61,7 +61,9 @@ def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
         found.append(top)
         inner: list[ir.Graph] = []
         for node in top:
-            for attribute in node.attributes.values():
+            attributes = node.attributes
+            # Most nodes have none.
+            for attribute in attributes.values() if attributes else ():
                 kind = attribute.type
                 if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
                     inner.append(attribute.as_graph())

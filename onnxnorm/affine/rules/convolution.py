@@ -236,7 +236,7 @@ def _edited(
     elif any_of(shift) or (has_bias and not all_of(after == 1.0)):
         total = (0.0 if bias is None else bias) * after + shift
         dtype = site.value_dtype(at if has_bias else 1)
-        inputs.append(Constant("bias", lambda: np.broadcast_to(total, (outputs,)), dtype, old=site.input(at)))
+        inputs.append(Constant("bias", partial(np.array, total), dtype, old=site.input(at)))
     elif has_bias:
         inputs.append(at)
     for index in (1, at):
