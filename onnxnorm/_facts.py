@@ -245,7 +245,7 @@ class Facts:
     def _read_for(self, value: ir.Value) -> list[ir.Value]:
         """What all has to be constant for the value to be so; a shape may be known of what varies."""
         node = value.producer()
-        if node is None or node.op_type == "Shape":
+        if node is None or (node.op_type == "Shape" and self._static_shape(node) is not None):
             return []
         return [operand for operand in node.inputs if operand is not None]
 
