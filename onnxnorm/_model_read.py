@@ -112,7 +112,8 @@ def _find_data(model: ir.Model, path: Path, files: dict[str, DataFile]) -> None:
             if type(tensor) is ir.ExternalTensor:
                 value.const_value = _found(tensor, path, files)
         for node in graph:
-            for name, attribute in node.attributes.items():
+            attributes = node.attributes
+            for name, attribute in attributes.items() if attributes else ():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
                     tensor = tensor_in(attribute)
                     if type(tensor) is ir.ExternalTensor:

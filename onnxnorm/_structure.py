@@ -18,6 +18,7 @@ from onnxnorm._data_files import stored_bytes
 
 __all__ = ["Holder", "Place", "bytes_of", "graphs_of", "graphs_within", "structure", "tensor_in", "tensors_of"]
 
+_TYPES = {dtype.value: dtype for dtype in ir.DataType}
 _QUANTIZATION = "quant_parameter_tensor_names"
 _PLAIN = {
     ir.AttributeType.INT: "i",
@@ -61,8 +62,8 @@ def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
         found.append(top)
         inner: list[ir.Graph] = []
         for node in top:
-            attributes = node.attributes
             # Most nodes have none.
+            attributes = node.attributes
             for attribute in attributes.values() if attributes else ():
                 kind = attribute.type
                 if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
@@ -80,7 +81,8 @@ def tensors_of(model: ir.Model) -> Iterator[Holder]:
             if value.const_value is not None:
                 yield Holder(value.const_value, value)
         for node in graph:
-            for attribute in node.attributes.values():
+            attributes = node.attributes
+            for attribute in attributes.values() if attributes else ():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
                     yield Holder(tensor_in(attribute), None)
 
@@ -94,8 +96,8 @@ def tensor_in(attribute: ir.Attr) -> ir.TensorProtocol:
 def bytes_of(tensor: ir.TensorProtocol) -> int:
     """How many bytes the tensor has in a file; 0 for text, which has no fixed size."""
     if type(tensor) is ir.serde.TensorProtoTensor:
-        # Its `shape` is made anew each time it is asked for.
-        return stored_bytes(tensor.dtype, tuple(tensor.raw.dims))
+        # Its `dtype` and `shape` are made anew each time they are asked for.
+        return stored_bytes(_TYPES[tensor.raw.data_type], tensor.raw.dims)
     dtype = tensor.dtype
     if dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
         return 0
