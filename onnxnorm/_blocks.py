@@ -57,6 +57,11 @@ def scaled(
     if old.ndim == 0:
         result = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest)
         return Scaled(result.array.reshape(()), result.finite, result.underflows)
+    if old.size and not any(old.strides) and old.shape != factors.shape:
+        # One number all over, as ConstantOfShape gives it: the product varies as the factors do.
+        one = np.broadcast_to(old[(0,) * old.ndim], factors.shape)
+        result = scaled(one, factors, dtype, channel_axis, smallest)
+        return Scaled(np.broadcast_to(result.array, old.shape), result.finite, result.underflows)
     if old.size <= _SMALL:
         return _at_once(old, factors, np.dtype(dtype), channel_axis, smallest)
     array = np.empty(old.shape, dtype)

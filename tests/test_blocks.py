@@ -49,3 +49,17 @@ def test_a_slice_of_subnormal_numbers_is_told(magnitude: float, underflows: bool
     slices[7, 5], slices[7, 6] = magnitude, np.nan
     assert scaled(old, np.ones((1, 1)), np.float32, axis, 2.0**-126).underflows is underflows
     assert not scaled(old, np.ones((1, 1)), np.float32, None, 2.0**-126).underflows
+
+
+@pytest.mark.parametrize("channel_axis", [None, 0, 1])
+@pytest.mark.parametrize(
+    ("number", "factor"), [(0.3, 1.7), (2.0**-100, 2.0**-30), (1e30, 1e30), (0.0, 2.0), (np.nan, 1.0)]
+)
+def test_one_number_all_over_is_like_any_other_array(number: float, factor: float, channel_axis: int | None) -> None:
+    filled = np.broadcast_to(np.float32(number), (40, 50, 3, 3))
+    factors = np.linspace(factor, 1.0, 40).reshape(40, 1, 1, 1)
+    for each in (factors, factors[:1]):
+        found = scaled(filled, each, np.float32, channel_axis, 2.0**-126)
+        wanted = scaled(filled.copy(), each, np.float32, channel_axis, 2.0**-126)
+        assert found.array.tobytes() == wanted.array.tobytes()
+        assert (found.finite, found.underflows) == (wanted.finite, wanted.underflows)
