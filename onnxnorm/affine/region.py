@@ -103,7 +103,8 @@ def wires(node: ir.Node) -> Iterator[ir.Value]:
         if value is not None:
             yield value
     yield from node.outputs
-    for attribute in node.attributes.values():
+    attributes = node.attributes
+    for attribute in attributes.values() if attributes else ():
         if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
             yield from attribute.as_graph().inputs
             yield from attribute.as_graph().outputs

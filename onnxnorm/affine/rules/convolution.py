@@ -100,7 +100,7 @@ def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray:
     total = spread + shift
     middle = total[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in total.shape[2:]))]
     largest = max(np.abs(spread).max(initial=0.0), np.abs(shift).max(initial=0.0))
-    return middle if np.all(np.abs(total - middle) <= 1e-13 * largest) else total
+    return middle if all_of(np.abs(total - middle) <= 1e-13 * largest) else total
 
 
 def _per_channel(array: FloatArray) -> bool:
