@@ -59,11 +59,10 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
             BetaFloat = Constant <value_float: float = @beta> ()
             BiasFloat = Constant <value_float: float = @bias> ()
             Alpha = CastLike(AlphaFloat, {like})
-            Beta = CastLike(BetaFloat, {like})
             Bias = CastLike(BiasFloat, {like})
             Scaled = Mul(Alpha, Mean)
             Base = Add(Bias, Scaled)
-            {_POWER}
+            {_power_of_base()}
             Quotient = Div(Value, Divisor)
             Y = CastLike(Quotient, X)
         }}"""
@@ -72,22 +71,34 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
     return function
 
 
-# Roots where beta is 3/4 and no base is negative: onnxruntime and others see that the condition is a constant and keep
-# the one branch, and a power takes them several times as long as two roots.
-_POWER = """
-            ThreeQuarters = Constant <value_float = 0.75> ()
-            Nothing = Constant <value_float = 0.0> ()
-            IsThreeQuarters = Equal(BetaFloat, ThreeQuarters)
-            IsPositive = GreaterOrEqual(AlphaFloat, Nothing)
-            HasRoots = And(IsThreeQuarters, IsPositive)
-            Divisor = If (HasRoots) <
-                then_branch = roots () => (RootCubed) {
-                    Root = Sqrt(Base)
-                    FourthRoot = Sqrt(Root)
-                    RootCubed = Mul(Root, FourthRoot)
-                },
-                else_branch = power () => (Power) { Power = Pow(Base, Beta) }
+def _power_of_base() -> str:
+    """Base ** BetaFloat, by roots where they do and no base is negative: a power takes several times as long.
+
+    onnxruntime and others see that the conditions are constants and keep one branch alone.
+    """
+    by_roots = {
+        "ThreeQuarters": (0.75, "Root = Sqrt(Base) FourthRoot = Sqrt(Root) ThreeQuarters = Mul(Root, FourthRoot)"),
+        "Half": (0.5, "Half = Sqrt(Base)"),
+        "Whole": (1.0, "Whole = Identity(Base)"),
+        "Quarter": (0.25, "SquareRoot = Sqrt(Base) Quarter = Sqrt(SquareRoot)"),
+    }
+    result, text = "Power", "Power = Pow(Base, BetaFloat)"
+    for name, (beta, roots) in by_roots.items():
+        text = f"""
+            {name}Beta = Constant <value_float = {beta}> ()
+            Is{name} = Equal(BetaFloat, {name}Beta)
+            Has{name} = And(Is{name}, IsPositive)
+            Not{name} = If (Has{name}) <
+                then_branch = then{name} () => ({name}) {{ {roots} }},
+                else_branch = else{name} () => ({result}) {{ {text} }}
             >"""
+        result = f"Not{name}"
+    return f"""
+            Nothing = Constant <value_float = 0.0> ()
+            IsPositive = GreaterOrEqual(AlphaFloat, Nothing)
+            {text}
+            Divisor = Identity({result})"""
+
 
 # SAME_UPPER puts the odd position of an even window behind; counted padding makes the divisor the whole window.
 _INTRA_MEAN = """

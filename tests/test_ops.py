@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,6 +88,19 @@ def test_any_shape(shape: list[int], windows: list[int], beta: float, seed: int)
     wanted = reference.inter_channel_lrn(x, windows[0], 0.5, beta, 1.0)
     for runner in RUNNERS.values():
         assert_close(runner(model, x), wanted)
+
+
+@pytest.mark.parametrize("beta", [0.25, 0.5, 0.6, 0.75, 1.0, 2.0])
+def test_onnxruntime_keeps_one_form_of_the_power(beta: float, tmp_path: Path) -> None:
+    model = with_bodies(make("IntraChannelLRN", (1, 2, 5, 5), kernel_shape=[3, 3], alpha=0.5, beta=beta))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(model.SerializeToString(), options)
+    operators = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert "If" not in operators
+    assert ("Pow" in operators) == (beta in (0.6, 2.0))
+    assert operators.count("Sqrt") == {0.25: 2, 0.5: 1, 0.75: 2}.get(beta, 0)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

@@ -70,11 +70,14 @@ void set_constants(const Attributes& a, LrnProblem& out) {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// Blocks small enough that several threads find work and the scratch stays in the cache, and large against the window,
-// whose rows beyond the block are summed again by the neighbour.
+// Blocks small enough that several threads find work, and large against the window, whose rows beyond the block are
+// summed again by the neighbour. Between these, as long a stretch of each row as can be: that is what memory serves best.
 void set_blocks(LrnProblem& p) {
-  constexpr std::int64_t kElementsPerBlock = 64 * 1024;
-  constexpr std::int64_t kColumns = 1024;
+  constexpr std::int64_t kUnits = 16;
+  constexpr std::int64_t kFewestElements = 32 * 1024;
+  constexpr std::int64_t kFewestColumns = 512;
+  constexpr std::int64_t kMostColumns = 8 * 1024;
+  constexpr std::int64_t kWindowColumns = 4 * 1024;  // of windows along the columns
   const auto split = [&p](int axis, std::int64_t wanted) {
     const std::int64_t size = p.size[axis];
     const std::int64_t least = std::min(2 * p.reach[axis].width(), ceil_div(size, 4));
@@ -83,10 +86,14 @@ void set_blocks(LrnProblem& p) {
     p.block[axis] = count == 0 ? 0 : ceil_div(size, count);
     p.blocks[axis] = p.block[axis] == 0 ? 0 : ceil_div(size, p.block[axis]);
   };
-  split(2, p.reach[2].trivial() ? kColumns : 4 * kColumns);
+  const std::int64_t most = p.reach[0].trivial() ? 256 * 1024 : 64 * 1024;  // sums over slices are stored as such
+  const std::int64_t all = p.volumes * p.size[0] * p.size[1] * p.size[2];
+  const std::int64_t elements = std::clamp(all / kUnits, kFewestElements, most);
+  const std::int64_t rows = std::max<std::int64_t>(p.size[1], 1);
+  split(2, p.reach[2].trivial() ? std::clamp(elements / rows, kFewestColumns, kMostColumns) : kWindowColumns);
   const std::int64_t columns = std::max<std::int64_t>(p.block[2], 1);
-  split(1, kElementsPerBlock / columns);
-  split(0, kElementsPerBlock / (columns * std::max<std::int64_t>(p.block[1], 1)));
+  split(1, elements / columns);
+  split(0, elements / (columns * std::max<std::int64_t>(p.block[1], 1)));
 }
 
 }  // namespace

@@ -175,8 +175,8 @@ std::vector<Case> cases(bool quick) {
                                                ? std::vector<std::int64_t>{1, 7, 17}
                                                : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33};
   const std::vector<std::int64_t> windows =
-      quick ? std::vector<std::int64_t>{2, 5, 31}
-            : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 9, 13, 16, 17, 31, 40, 67};
+      quick ? std::vector<std::int64_t>{2, 5, 9, 31}
+            : std::vector<std::int64_t>{1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 13, 16, 17, 31, 40, 67};
   for (const std::int64_t width : widths)
     for (const std::int64_t n : windows) {
       all.push_back({false, {n, n}, {1, 2, 19, width}});

@@ -110,6 +110,17 @@ ONNXNORM_INLINE Vec blockwise(Vec a, Vec b) {
 #undef ONNXNORM_AT
 }
 
+// Elements kFrom .. kFrom + n - 1 of a and b behind each other.
+template <int kFrom, class Vec>
+ONNXNORM_INLINE Vec joined(Vec a, Vec b) {
+  constexpr int n = static_cast<int>(sizeof(Vec) / sizeof(a[0]));
+#define ONNXNORM_FOUR(i) kFrom + i, kFrom + i + 1, kFrom + i + 2, kFrom + i + 3
+  if constexpr (n == 8) return __builtin_shufflevector(a, b, ONNXNORM_FOUR(0), ONNXNORM_FOUR(4));
+  if constexpr (n == 16)
+    return __builtin_shufflevector(a, b, ONNXNORM_FOUR(0), ONNXNORM_FOUR(4), ONNXNORM_FOUR(8), ONNXNORM_FOUR(12));
+#undef ONNXNORM_FOUR
+}
+
 // Vectors whose operations alternate: while one waits for its last result, the others' next operations run.
 template <class C, int N>
 struct Pack {

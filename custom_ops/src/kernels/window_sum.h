@@ -137,6 +137,7 @@ void sum_any(int64_t n, const GroupRows<C, T>& rows, int64_t first, int count, i
   switch (rows.common == nullptr ? rows.shared_count : -1) {
     case 0: return sum_group<C, kSquare, 0>(rows, first, count, length, receiver);
     case 2: return sum_group<C, kSquare, 2>(rows, first, count, length, receiver);
+    case 6: return sum_group<C, kSquare, 6>(rows, first, count, length, receiver);
     default: return sum_group<C, kSquare, -1>(rows, first, count, length, receiver);
   }
 }
