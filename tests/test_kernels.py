@@ -161,6 +161,24 @@ def test_inter_channel_ranks(target: str, shape: tuple[int, ...]) -> None:
         check("InterChannelLRN", normal(shape), (size,), 5.0, 0.75, 2.0)
 
 
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="no type with more digits than double")
+@pytest.mark.parametrize("beta", [0.0, 0.1, 0.6, 1.5, 2.0, 7.0, 40.0, -0.3, -3.0])
+@pytest.mark.parametrize("scale", [1e-160, 1e-8, 1.0, 1e3, 1e150])
+def test_powers_in_double(target: str, beta: float, scale: float) -> None:
+    """Windows of one element, so that the power alone is held against one in more digits, near the range's ends too."""
+    x = normal((2, 3, 5, 41), "float64", scale=scale)
+    y = run(make("IntraChannelLRN", 4, "float64", alpha=0.5, beta=beta, bias=0.75, kernel_shape=[1, 1]), x)
+    wide = x.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        base = x.astype(np.float64) ** 2 * 0.5 + 0.75  # rounded twice, which beta makes more of
+        power = base.astype(np.longdouble) ** np.longdouble(np.float32(beta))
+        wanted = wide / power
+        off = np.abs(y - wanted) / (EPSILON["float64"] * np.abs(wanted) + SMALLEST["float64"])
+    held = (power < np.finfo(np.float64).max) & (np.abs(wanted) < np.finfo(np.float64).max)
+    assert held.all() or scale == 1e150
+    assert np.all(off[held] <= 4 + 2 * abs(beta))
+
+
 @pytest.mark.parametrize("shape", [(0, 2, 4, 4), (2, 0, 4, 4), (2, 2, 0, 4), (2, 2, 4, 0)])
 def test_empty_tensors(shape: tuple[int, ...]) -> None:
     check("IntraChannelLRN", normal(shape), (3, 3), 1.0, 0.75, 1.0)

@@ -101,6 +101,70 @@ inline V<double> power_for_float(V<double> base, double exponent) {
   return exp * (V<double>)(((Longs)shifted << 52) + 0x3ff0000000000000);
 }
 
+// Half of the digits of each number: products of two such halves are exact.
+inline V<double> upper_half(V<double> v) { return (V<double>)((Longs)v & ~int64_t{0x7ffffff}); }
+
+// What a * b, once rounded, lacks.
+inline V<double> rounding_of_product(V<double> a, V<double> b, V<double> product) {
+  const V<double> a1 = upper_half(a), b1 = upper_half(b), a2 = a - a1, b2 = b - b1;
+  return a2 * b2 - (((product - a1 * b1) - a2 * b1) - a1 * b2);
+}
+
+// x * base^exponent where both are normal numbers and base is positive, within two units of the last digit; returns
+// false where a lane is not so. The exponent has the digits of a float.
+inline bool multiply_by_power(V<double>& x, V<double> base, double exponent) {
+  constexpr double kShift = 0x1.8p52;
+  constexpr double kScale = 0x1.71547652b82fep+1, kScaleRest = 0x1.777d0ffda0d24p-55;  // 2 / ln 2
+  // base = 2^e * m, with m from sqrt(1/2) to sqrt(2).
+  const Longs bits = (Longs)base - 0x3fe6a09e667f3bcd;
+  const V<double> e = (V<double>)((bits >> 52) + (Longs)broadcast<double>(kShift)) - kShift;
+  const V<double> m = (V<double>)((bits & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
+  // log2(m) = 2 / ln 2 * (s + s^3 / 3 + ...) with s = (m - 1) / (m + 1), the first term in twice the digits.
+  const V<double> over = m - 1.0, under = m + 1.0, under_rest = m - (under - 1.0);
+  const V<double> s = over / under;
+  const V<double> back = s * under;
+  const V<double> s_rest = (((over - back) - rounding_of_product(s, under, back)) - s * under_rest) / under;
+  const V<double> q = s * s;
+  V<double> series = 1.0 / 21 + q * (1.0 / 23);
+  series = 1.0 / 19 + q * series;
+  series = 1.0 / 17 + q * series;
+  series = 1.0 / 15 + q * series;
+  series = 1.0 / 13 + q * series;
+  series = 1.0 / 11 + q * series;
+  series = 1.0 / 9 + q * series;
+  series = 1.0 / 7 + q * series;
+  series = 1.0 / 5 + q * series;
+  series = 1.0 / 3 + q * series;
+  const V<double> scale = broadcast(kScale);
+  const V<double> first = s * scale;
+  const V<double> rest =
+      rounding_of_product(s, scale, first) + (s * kScaleRest + (s_rest * kScale + s * (q * series) * kScale));
+  // The exponent times e, and times half of the first term's digits, are exact.
+  const V<double> whole = e * exponent;
+  const V<double> upper = upper_half(first);
+  const V<double> part = upper * exponent;
+  const V<double> small = ((first - upper) + rest) * exponent;
+  const V<double> t = whole + (part + small);
+  for (int i = 0; i < kLanes<double>; ++i)
+    if (!(base[i] >= DBL_MIN && base[i] <= DBL_MAX && t[i] > -1000 && t[i] < 1000)) return false;
+  const V<double> shifted = t + kShift;
+  const V<double> f = (((whole - (shifted - kShift)) + part) + small) * 0.69314718055994530942;
+  V<double> exp = 1.0 / 479001600 + f * (1.0 / 6227020800);
+  exp = 1.0 / 39916800 + f * exp;
+  exp = 1.0 / 3628800 + f * exp;
+  exp = 1.0 / 362880 + f * exp;
+  exp = 1.0 / 40320 + f * exp;
+  exp = 1.0 / 5040 + f * exp;
+  exp = 1.0 / 720 + f * exp;
+  exp = 1.0 / 120 + f * exp;
+  exp = 1.0 / 24 + f * exp;
+  exp = 1.0 / 6 + f * exp;
+  exp = 0.5 + f * exp;
+  exp = 1.0 + f * (1.0 + f * exp);
+  x = x * (exp * (V<double>)(((Longs)shifted << 52) + 0x3ff0000000000000));
+  return true;
+}
+
 // For any beta, also those that need roots alone; out of line, because the kernels would grow by it.
 __attribute__((noinline)) inline void divide_any(V<float>& x, const V<float>& base, const Constants<float>& constants) {
   switch (constants.power) {
@@ -136,6 +200,7 @@ __attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& 
     }
     case Power::kGeneral: break;
   }
+  if (kLanes<double> > 2 && multiply_by_power(x, base, -constants.beta)) return;  // two lanes take as long as twice `pow`
   for (int i = 0; i < kLanes<double>; ++i) x[i] /= __builtin_pow(base[i], constants.beta);
 }
 
