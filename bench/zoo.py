@@ -21,7 +21,7 @@ from pathlib import Path
 import onnx
 
 from bench.fold import affines, networks
-from bench.scale import RIVALS
+from bench.scale import RIVALS, compile_package
 from onnxnorm._report import Table, print_table
 
 _PACKAGES = {"onnxscript rewriter": "onnxscript"}
@@ -56,6 +56,7 @@ def main() -> None:
     rivals = {tool: code for tool, code in RIVALS.items() if importlib.util.find_spec(_PACKAGES.get(tool, tool))}
     rows = []
     slower = 0
+    compile_package()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -26,6 +25,7 @@ _Block: TypeAlias = "tuple[slice, ...]"
 _BLOCK = 2**16
 # Where NumPy itself converts piece by piece a larger block costs less of what Python does around it.
 _CONVERTED_AT_ONCE = 2**18
+_SMALL = 2**12
 _THREADS = min(4, os.cpu_count() or 1)
 # Threads are for weights beside which starting them is nothing.
 _LEAST_PER_THREAD = 2**20
@@ -68,16 +68,40 @@ def scaled(
     if old.ndim == 0:
         one = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest, put)
         return Scaled(None if one.array is None else one.array.reshape(()), one.finite, one.underflows)
+    if put is None and old.size and not any(old.strides) and old.shape != factors.shape:
+        # One number all over, as ConstantOfShape gives it: the product varies as the factors do.
+        one = scaled(np.broadcast_to(old[(0,) * old.ndim], factors.shape), factors, dtype, channel_axis, smallest)
+        assert one.array is not None
+        return Scaled(np.broadcast_to(one.array, old.shape), one.finite, one.underflows)
+    if put is None and old.size <= _SMALL:
+        return _at_once(old, factors, np.dtype(dtype), channel_axis, smallest)
     result = _Result(old.shape, np.dtype(dtype), put)
     if result.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
         sums = _multiplied(old, factors, result, channel_axis)
-        if np.all(np.isfinite(sums) & (sums > 0.0)):
+        if np.count_nonzero(np.isfinite(sums) & (sums > 0.0)) == sums.size:
             return Scaled(result.array, finite=True, underflows=False)
     return _examined(old, factors, result, channel_axis, smallest)
 
 
 # A sum of fewer than 2**31 squares in float32 that is not zero has a square of at least 2**-149 in it.
 _CERTAIN = 2.0**-75
+
+
+def _at_once(
+    old: npt.NDArray[np.generic],
+    factors: npt.NDArray[np.float64],
+    dtype: np.dtype[np.generic],
+    channel_axis: int | None,
+    smallest: float,
+) -> Scaled:
+    """What `_examined` finds, without blocks."""
+    with np.errstate(all="ignore"):
+        wide = np.multiply(old, factors, dtype=np.float64)
+        array = wide.astype(dtype)
+        finite = np.count_nonzero(np.isfinite(array)) == array.size
+        axes = None if channel_axis is None else _but(channel_axis, wide.ndim)
+        largest = np.fmax.reduce(np.abs(wide), axis=axes, initial=0.0)
+        return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +160,9 @@ def _multiplied(
     threads = max(1, min(_THREADS, old.size // _LEAST_PER_THREAD))
     if threads == 1:
         return work()
+    # Few models need it, and all would wait for the import.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(threads) as pool:
         shares = [pool.submit(work) for _ in range(threads)]
         total: npt.NDArray[np.float32] = np.sum([share.result() for share in shares], axis=0)
@@ -154,18 +181,22 @@ def _examined(
     finite = True
     with np.errstate(all="ignore"):
         for block, part in result.parts(_blocks(old.shape, _BLOCK)):
-            wide = old[block].astype(np.float64)
-            wide *= factors[_within(block, factors.shape)]
+            wide = np.multiply(old[block], factors[_within(block, factors.shape)], dtype=np.float64)
             part[...] = wide
-            finite = finite and bool(np.isfinite(part).all())
+            finite = finite and int(np.count_nonzero(np.isfinite(part))) == part.size
             np.abs(wide, out=wide)
             if channel_axis is None:
                 largest = np.fmax(largest, np.fmax.reduce(wide, axis=None, initial=0.0))
             else:
-                others = tuple(axis for axis in range(wide.ndim) if axis != channel_axis)
+                others = _but(channel_axis, wide.ndim)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
     return Scaled(result.array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
+
+
+def _but(axis: int, ndim: int) -> tuple[int, ...]:
+    """All axes but one."""
+    return (*range(axis), *range(axis + 1, ndim))
 
 
 def _blocks(shape: tuple[int, ...], size: int) -> Iterator[_Block]:

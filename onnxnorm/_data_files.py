@@ -8,8 +8,10 @@ so the folder in which the model itself really lies counts too.
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +83,9 @@ class FileTensor(ir.ExternalTensor):
         return self.data_file.bytes(self.start, self.length or 0) if self.length else np.empty(0, np.uint8)
 
 
-def stored_bytes(dtype: ir.DataType, dims: tuple[int, ...]) -> int:
+def stored_bytes(dtype: ir.DataType, dims: Iterable[int]) -> int:
     """How many bytes a tensor has in a file: packed where its elements are smaller than a byte."""
-    count = 1
-    for dim in dims:
-        count *= dim
-    return -(-count * dtype.bitwidth // 8)
+    return -(-math.prod(dims) * dtype.bitwidth // 8)
 
 
 def find_data_file(model: Path, location: str) -> Path:

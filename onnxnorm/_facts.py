@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._constant_budget import ConstantBudget
+from onnxnorm._constant_layout import laid_out
 from onnxnorm._spool import Spool, spool_of
-from onnxnorm._structure import graphs_of
+from onnxnorm._structure import graphs_of, tensor_in
 
 __all__ = ["Dim", "Facts", "subgraphs_of"]
 
@@ -100,7 +102,7 @@ class Facts:
         """What passes found out about nodes, for as long as they stay as they are."""
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
-        self._names = {value.name for value in _all_values(model) if value.name}
+        self._model = model
         self._spool = spool_of(model)
         self._budget = ConstantBudget()
         self._owners = _owners(model)
@@ -148,6 +150,10 @@ class Facts:
         """The value was given another constant."""
         self._constants.pop(value, None)
 
+    @cached_property
+    def _names(self) -> set[str]:
+        return {value.name for value in _all_values(self._model) if value.name}
+
     def fresh_name(self, wish: str) -> str:
         """A value name that no value of the model has, and from now on this one has."""
         name, number = wish, 1
@@ -185,7 +191,7 @@ class Facts:
     def shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
         """Extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not known."""
         if value.shape is not None:
-            return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+            return tuple([dim if isinstance(dim, int) else dim.value for dim in value.shape])
         if (array := self._constants.get(value)) is not None and isinstance(array, np.ndarray):
             return tuple(array.shape)
         node = value.producer()
@@ -201,7 +207,7 @@ class Facts:
 
     def elements(self, value: ir.Value) -> int:
         """How many elements the value has, unknown extents counted as one."""
-        return math.prod(dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ())
+        return math.prod([dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ()])
 
     def _rank(self, value: ir.Value) -> int | None:
         # A chain of operators that keep the rank ends at a weight, a known shape, or nowhere.
@@ -228,25 +234,31 @@ class Facts:
         if value is None:
             return False
         known = self._is_constant
-        if value in known:
-            return known[value]
-        stack = [(value, self._constant_inputs(value))]
+        stack = [value]
         while stack:
-            top, inputs = stack[-1]
-            missing = [] if top in known else [each for each in inputs or () if each not in known]
-            if missing and all(known.get(each, True) for each in inputs or ()):
-                stack.extend((each, self._constant_inputs(each)) for each in missing)
+            top = stack[-1]
+            inputs = () if top in known else self._read_for(top)
+            answers = [known.get(each) for each in inputs]
+            if False not in answers and None in answers:
+                stack.extend(each for each, answer in zip(inputs, answers, strict=True) if answer is None)
                 continue
             stack.pop()
             if top not in known:
-                known[top] = self._is_leaf(top) if inputs is None else all(known.get(each, False) for each in inputs)
+                known[top] = False not in answers and (self._constant_inputs(top) is not None or self._is_leaf(top))
         return known[value]
+
+    def _read_for(self, value: ir.Value) -> list[ir.Value]:
+        """What all has to be constant for the value to be so; a shape may be known of what varies."""
+        node = value.producer()
+        if node is None or (node.op_type == "Shape" and self._static_shape(node) is not None):
+            return []
+        return [operand for operand in node.inputs if operand is not None]
 
     def _compute(self, value: ir.Value) -> object:
         if not self.is_constant(value):
             return None
-        for operand in self._unfinished(value, self._constants):
-            if self._constant_inputs(operand) is None:
+        for operand, inputs in self._unfinished(value, self._constants):
+            if inputs is None:
                 self._constants[operand] = self._leaf(operand)
                 continue
             node = operand.producer()
@@ -258,19 +270,27 @@ class Facts:
             self._constants[operand] = self._evaluate(node, arrays) if known else None
         return self._constants[value]
 
-    def _unfinished(self, value: ir.Value, finished: Mapping[ir.Value, object]) -> Iterator[ir.Value]:
-        """`value` and all it is computed from, operands first; without recursion, since a chain may be long."""
+    def _unfinished(
+        self, value: ir.Value, finished: Mapping[ir.Value, object]
+    ) -> Iterator[tuple[ir.Value, list[ir.Value] | None]]:
+        """`value` and all it is computed from, operands first, each with its own `_constant_inputs`.
+
+        Without recursion, since a chain may be long.
+        """
+        inputs: dict[ir.Value, list[ir.Value] | None] = {}
         stack = [value]
         while stack:
             top = stack[-1]
             if top in finished:
                 stack.pop()
                 continue
-            missing = [each for each in self._constant_inputs(top) or () if each not in finished]
+            if top not in inputs:
+                inputs[top] = self._constant_inputs(top)
+            missing = [each for each in inputs[top] or () if each not in finished]
             if missing:
                 stack.extend(missing)
             else:
-                yield top
+                yield top, inputs[top]
                 stack.pop()
 
     def _is_leaf(self, value: ir.Value) -> bool:
@@ -336,16 +356,21 @@ class Facts:
         shape = tuple(extents.tolist())
         if not self._budget.allows_elements(math.prod(shape), extents.size):
             return None
-        value = np.float32(0) if "value" not in node.attributes else node.attributes["value"].as_tensor().numpy()
+        value = np.float32(0) if "value" not in node.attributes else tensor_in(node.attributes["value"]).numpy()
         if value.size != 1:
             return None
-        array = np.full(shape, value.reshape(()))
+        array = np.broadcast_to(value.reshape(()), shape)
         self._budget.spend(array)
         return array
 
     def _evaluate(self, node: ir.Node, arrays: list[object]) -> object:
         if node.op_type == "ConstantOfShape" and len(arrays) == 1:
             return self._filled(node, arrays[0])
+        if (array := laid_out(node, arrays)) is not None:
+            if not self._budget.allows_elements(array.size, array.size):
+                return None
+            self._budget.spend(array)
+            return array
         import onnx
         from onnx.reference import ReferenceEvaluator
 
@@ -385,7 +410,20 @@ class Facts:
         return np.asarray(result).astype(dtype.numpy(), copy=False)
 
 
+# As they lie in raw data, the types of nearly all constants.
+_PLAIN_TYPES = {
+    int(dtype): dtype.numpy().newbyteorder("<")
+    for dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT32, ir.DataType.INT64)
+}
+
+
 def _array(tensor: ir.TensorProtocol) -> object:
+    if type(tensor) is ir.serde.TensorProtoTensor:
+        # onnx-ir asks what the type is a dozen times.
+        proto = tensor.raw
+        dtype = _PLAIN_TYPES.get(proto.data_type)
+        if dtype is not None and proto.HasField("raw_data"):
+            return np.frombuffer(proto.raw_data, dtype).reshape(proto.dims)
     return None if tensor.dtype is ir.DataType.STRING else tensor.numpy()
 
 
@@ -394,7 +432,7 @@ def _array_of_constant_node(node: ir.Node) -> object:
         if attribute.is_ref():
             return None
         if name == "value":
-            return _array(attribute.as_tensor())
+            return _array(tensor_in(attribute))
         if name in ("value_float", "value_floats"):
             return np.array(attribute.value, np.float32)
         if name in ("value_int", "value_ints"):

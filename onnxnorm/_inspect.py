@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import onnx
 import onnx_ir as ir
 
+from onnxnorm._collector import collector_paused
 from onnxnorm._model_io import load, name_of
 from onnxnorm._optimize import Decline, OptimizeResult, Rewrite, transform
 from onnxnorm.passes.infer_shapes import infer_shapes
@@ -125,6 +126,7 @@ def examine(
     return account(load(model), lambda loaded: transform(loaded, name=name))
 
 
+@collector_paused
 def account(
     model: ir.Model, transform: Callable[[ir.Model], OptimizeResult]
 ) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:

@@ -18,7 +18,7 @@ from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import cause_of, check_message, first_line
 from onnxnorm._skim import skim
 from onnxnorm._sparse import without_sparse_initializers
-from onnxnorm._structure import graphs_of
+from onnxnorm._structure import graphs_of, tensor_in
 
 __all__ = ["data_locations", "from_proto", "read_model"]
 
@@ -121,13 +121,16 @@ def from_proto(
 def _find_data(model: ir.Model, path: Path, files: dict[str, DataFile]) -> None:
     for graph in graphs_of(model):
         for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value = _found(value.const_value, path, files)
+            tensor = value.const_value
+            # By `type`: to `isinstance` the classes of onnx-ir are protocols, of which it asks a lot.
+            if type(tensor) is ir.ExternalTensor:
+                value.const_value = _found(tensor, path, files)
         for node in graph:
-            for name, attribute in node.attributes.items():
+            attributes = node.attributes
+            for name, attribute in attributes.items() if attributes else ():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
-                    tensor = attribute.as_tensor()
-                    if isinstance(tensor, ir.ExternalTensor):
+                    tensor = tensor_in(attribute)
+                    if type(tensor) is ir.ExternalTensor:
                         node.attributes[name] = ir.AttrTensor(name, _found(tensor, path, files))
 
 

@@ -256,7 +256,7 @@ def _locations(model: Path) -> set[str]:
 
 def _write_tensor(file: NewFile, tensor: ir.TensorProtocol, length: int, offset: int) -> int:
     """Gives the end of it."""
-    if isinstance(tensor, FileTensor):
+    if type(tensor) is FileTensor:
         return file.copy(tensor.data_file.fd, tensor.start, length, offset)
     if isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:
         array = np.ascontiguousarray(tensor.numpy())

@@ -16,8 +16,9 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import stored_bytes
 
-__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "graphs_within", "structure", "tensors_of"]
+__all__ = ["Holder", "Place", "bytes_of", "graphs_of", "graphs_within", "structure", "tensor_in", "tensors_of"]
 
+_TYPES = {dtype.value: dtype for dtype in ir.DataType}
 _QUANTIZATION = "quant_parameter_tensor_names"
 _PLAIN = {
     ir.AttributeType.INT: "i",
@@ -61,7 +62,9 @@ def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
         found.append(top)
         inner: list[ir.Graph] = []
         for node in top:
-            for attribute in node.attributes.values():
+            # Most nodes have none.
+            attributes = node.attributes
+            for attribute in attributes.values() if attributes else ():
                 kind = attribute.type
                 if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
                     inner.append(attribute.as_graph())
@@ -78,29 +81,39 @@ def tensors_of(model: ir.Model) -> Iterator[Holder]:
             if value.const_value is not None:
                 yield Holder(value.const_value, value)
         for node in graph:
-            for attribute in node.attributes.values():
+            attributes = node.attributes
+            for attribute in attributes.values() if attributes else ():
                 if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
-                    yield Holder(attribute.as_tensor(), None)
+                    yield Holder(tensor_in(attribute), None)
+
+
+def tensor_in(attribute: ir.Attr) -> ir.TensorProtocol:
+    """The tensor of an attribute of that type; onnx-ir's own way looks for each member of a tensor first."""
+    tensor: ir.TensorProtocol = attribute.value
+    return tensor
 
 
 def bytes_of(tensor: ir.TensorProtocol) -> int:
     """How many bytes the tensor has in a file; 0 for text, which has no fixed size."""
-    if isinstance(tensor, ir.serde.TensorProtoTensor):
-        # Its `shape` is made anew each time it is asked for.
-        return stored_bytes(tensor.dtype, tuple(tensor.raw.dims))
+    if type(tensor) is ir.serde.TensorProtoTensor:
+        # Its `dtype` and `shape` are made anew each time they are asked for.
+        return stored_bytes(_TYPES[tensor.raw.data_type], tensor.raw.dims)
     dtype = tensor.dtype
     if dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
         return 0
     return stored_bytes(dtype, tuple(tensor.shape.numpy()))
 
 
-def structure(model: ir.Model, places: Mapping[int, Place], *, only: Set[str | None] | None = None) -> onnx.ModelProto:
+def structure(
+    model: ir.Model, places: Mapping[int, Place], *, only: Set[str | None] | None = None, annotated: bool = True
+) -> onnx.ModelProto:
     """The model as a message.
 
     Args:
         model: is not changed.
         places: for tensors, by `id`, where their bytes are; all others are written into the message.
         only: names of the initializers to which `places` applies, all where None.
+        annotated: with what it says of quantization.
     """
     shell = ir.Model(
         ir.Graph((), (), nodes=(), opset_imports=model.graph.opset_imports, name=model.graph.name),
@@ -115,15 +128,18 @@ def structure(model: ir.Model, places: Mapping[int, Place], *, only: Set[str | N
         device_configurations=model.device_configurations,
     )
     proto = ir.serde.serialize_model(shell)
-    _Writer(places, only, model.ir_version).graph(proto.graph, model.graph)
+    _Writer(places, only, model.ir_version, annotated).graph(proto.graph, model.graph)
     return proto
 
 
 class _Writer:
-    def __init__(self, places: Mapping[int, Place], only: Set[str | None] | None, ir_version: int | None) -> None:
+    def __init__(
+        self, places: Mapping[int, Place], only: Set[str | None] | None, ir_version: int | None, annotated: bool
+    ) -> None:
         self._places = places
         self._only = only
         self._ir_version = ir_version
+        self._annotated = annotated
         self._types: dict[object, onnx.TypeProto] = {}
 
     def graph(self, proto: onnx.GraphProto, graph: ir.Graph) -> None:
@@ -209,11 +225,16 @@ class _Writer:
     def _tensor(self, proto: onnx.TensorProto, tensor: ir.TensorProtocol, name: str | None) -> None:
         place = self._places.get(id(tensor))
         if place is None or (self._only is not None and name not in self._only):
-            if isinstance(tensor, ir.ExternalTensor):
-                tensor = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name, doc_string=tensor.doc_string)
-            if isinstance(tensor, ir.serde.TensorProtoTensor) and not tensor.metadata_props:
+            # By `type`: to `isinstance` the classes of onnx-ir are protocols, of which it asks a lot.
+            if type(tensor) is ir.serde.TensorProtoTensor and not tensor.metadata_props:
                 proto.CopyFrom(tensor.raw)
+            elif type(tensor) is ir.Tensor and not tensor.metadata_props and not tensor.doc_string:
+                proto.data_type = tensor.dtype.value
+                proto.dims.extend(tensor.shape.numpy())
+                proto.raw_data = tensor.tobytes()
             else:
+                if isinstance(tensor, ir.ExternalTensor):
+                    tensor = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name, doc_string=tensor.doc_string)
                 ir.serde.serialize_tensor_into(proto, tensor)
             if name:
                 proto.name = name
@@ -250,7 +271,7 @@ class _Writer:
         proto.type.CopyFrom(message)
 
     def _annotate(self, proto: onnx.GraphProto, value: ir.Value) -> None:
-        names: Mapping[str, str] | None = value.meta.get(_QUANTIZATION)
+        names: Mapping[str, str] | None = value.meta.get(_QUANTIZATION) if self._annotated else None
         if names:
             annotation = proto.quantization_annotation.add(tensor_name=value.name)
             for key in sorted(names):

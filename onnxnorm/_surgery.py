@@ -55,8 +55,9 @@ def drop_if_unused(value: ir.Value | None, facts: Facts) -> None:
 
 def set_inputs(node: ir.Node, values: Sequence[ir.Value | None]) -> None:
     node.resize_inputs(len(values))
-    for index, value in enumerate(values):
-        node.replace_input_with(index, value)
+    for index, (old, value) in enumerate(zip(node.inputs, values, strict=True)):
+        if old is not value:
+            node.replace_input_with(index, value)
 
 
 def splice_out(node: ir.Node, kept: int = 0) -> None:

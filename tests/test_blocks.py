@@ -75,3 +75,17 @@ def test_an_error_where_a_block_goes_to_is_told() -> None:
 
     with pytest.raises(OSError, match="No space left"):
         scaled(np.ones((3000, 3000), np.float32), np.ones((1, 1)), np.float32, 0, 0.0, put)
+
+
+@pytest.mark.parametrize("channel_axis", [None, 0, 1])
+@pytest.mark.parametrize(
+    ("number", "factor"), [(0.3, 1.7), (2.0**-100, 2.0**-30), (1e30, 1e30), (0.0, 2.0), (np.nan, 1.0)]
+)
+def test_one_number_all_over_is_like_any_other_array(number: float, factor: float, channel_axis: int | None) -> None:
+    filled = np.broadcast_to(np.float32(number), (40, 50, 3, 3))
+    factors = np.linspace(factor, 1.0, 40).reshape(40, 1, 1, 1)
+    for each in (factors, factors[:1]):
+        found = scaled(filled, each, np.float32, channel_axis, 2.0**-126)
+        wanted = scaled(filled.copy(), each, np.float32, channel_axis, 2.0**-126)
+        assert found.array.tobytes() == wanted.array.tobytes()
+        assert (found.finite, found.underflows) == (wanted.finite, wanted.underflows)

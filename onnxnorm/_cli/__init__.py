@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, TextIO
 
-from onnxnorm._cli import doctor, export, inspect, optimize, run, verify
 from onnxnorm._cli.later import import_later
 from onnxnorm._cli.outcome import JobError, UsageError
 from onnxnorm._errors import OnnxNormError
 
 __all__ = ["entry", "main"]
 
+# The commands and the module of each in this package.
 _COMMANDS = {
-    "export": export,
-    "optimize": optimize,
-    "fold": optimize,
-    "inspect": inspect,
-    "verify": verify,
-    "run": run,
-    "doctor": doctor,
+    "export": "export",
+    "optimize": "optimize",
+    "fold": "optimize",
+    "inspect": "inspect",
+    "verify": "verify",
+    "run": "run",
+    "doctor": "doctor",
 }
 
 
@@ -51,14 +52,16 @@ class _VersionAction(argparse.Action):
         parser.exit()
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def _make_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """A parser that knows the commands of these names."""
     parser = _Parser(
         prog="onnxnorm",
         description="The normalization layers of neural networks on their way to deployment: export, run, fold, prove.",
     )
     parser.add_argument("--version", action=_VersionAction, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for name, module in _COMMANDS.items():
+    for name in names:
+        module = importlib.import_module(f"onnxnorm._cli.{_COMMANDS[name]}")
         text = module.DESCRIPTIONS[name]
         command = commands.add_parser(
             name,
@@ -94,15 +97,14 @@ def _fail(error: Exception, code: int) -> int:
 
 def entry() -> NoReturn:
     """The program: `main` for the arguments of the process, then its end."""
-    import_later("sympy", "onnx_ir._symbolic_shapes")
+    import_later("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
     code = main()
-    if code == 130:
-        # Python ends by the signal itself where the interrupt came at an awkward moment, such as during an import.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # Python would take millions of objects apart one by one; and it would end by the signal itself where an interrupt
+    # came at an awkward moment, such as during an import.
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,7 +116,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            arguments = _make_parser().parse_args(argv)
+            words = sys.argv[1:] if argv is None else argv
+            # Most of the time that a small model takes is that of imports.
+            names = words[:1] if words and words[0] in _COMMANDS else _COMMANDS
+            arguments = _make_parser(names).parse_args(words)
             code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code

@@ -8,7 +8,6 @@ does what is missing or has changed. The processes run here, or wherever the wor
 from __future__ import annotations
 
 import argparse
-import glob
 import hashlib
 import json
 import os
@@ -21,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onnxnorm._cli.many import models_in
 from onnxnorm._cli.outcome import UsageError
 
-__all__ = ["is_batch", "models_of", "run_batch"]
+__all__ = ["run_batch"]
 
 _RECORDS = ".onnxnorm"
 _BLOCK = 2**22
@@ -55,11 +55,6 @@ class Done:
     size_after: int | None = None
 
 
-def is_batch(inputs: Sequence[str]) -> bool:
-    """Whether the inputs are anything else than one file."""
-    return len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_pattern(inputs[0])
-
-
 def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
     """Optimizes all models that `arguments.input` means into the folder `arguments.output`; the worst exit code."""
     jobs = _jobs(arguments.input, Path(arguments.output), tuple(options))
@@ -84,16 +79,12 @@ def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
     return max((done.code for done in finished), default=0)
 
 
-def _is_pattern(text: str) -> bool:
-    return glob.has_magic(text) and not Path(text).exists()
-
-
 def _jobs(inputs: Sequence[str], folder: Path, options: tuple[str, ...]) -> list[Job]:
     if not folder.is_dir() and (folder.exists() or folder.suffix == ".onnx"):
         raise UsageError(f"{inputs[0]}: many models need a folder to go to, and {folder} is none")
     found: dict[Path, Path] = {}
     for text in inputs:
-        models = list(_models(text, folder.resolve()))
+        models = list(models_in(text, folder.resolve()))
         if not models:
             raise UsageError(f"{text}: there is no model (*.onnx) there")
         for relative, path in models:
@@ -103,36 +94,6 @@ def _jobs(inputs: Sequence[str], folder: Path, options: tuple[str, ...]) -> list
         Job(str(path), str(folder / relative), str(folder / _RECORDS / f"{relative}.json"), options)
         for relative, path in sorted(found.items())
     ]
-
-
-def _models(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
-    """Models with their paths relative to what was asked for; those that are results themselves are none."""
-    path = Path(text)
-    if path.is_dir():
-        base, paths = path, sorted(path.rglob("*.onnx"))
-    elif _is_pattern(text):
-        fixed = Path(*_before_magic(path.parts))
-        base, paths = fixed, sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - patterns may be absolute
-    else:
-        base, paths = path.parent, [path]
-    inside = output != base.resolve()
-    for each in paths:
-        if each.is_dir() or (inside and each.resolve().is_relative_to(output)):
-            continue
-        yield each.relative_to(base), each
-
-
-def models_of(inputs: Sequence[str]) -> list[Path]:
-    """The models that are named, each once, in order."""
-    nowhere = Path(os.devnull)
-    return list(dict.fromkeys(path for text in inputs for _, path in _models(text, nowhere)))
-
-
-def _before_magic(parts: Sequence[str]) -> Iterator[str]:
-    for part in parts[:-1]:
-        if glob.has_magic(part):
-            return
-        yield part
 
 
 def _here(jobs: Sequence[Job], count: int | None) -> Iterator[Done]:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from onnxnorm._cli.batch import is_batch
+    from onnxnorm._cli.many import is_batch
 
     if is_batch(arguments.model):
         return _run_many(arguments)
@@ -57,7 +57,7 @@ def _examined(path: str) -> tuple[tuple[NormRecord, ...], list[str]]:
 
 def _run_many(arguments: argparse.Namespace) -> int:
     """One line a model; one that cannot be read costs its line, and the exit code."""
-    from onnxnorm._cli.batch import models_of
+    from onnxnorm._cli.many import models_of
     from onnxnorm._cli.outcome import UsageError
     from onnxnorm._errors import OnnxNormError
     from onnxnorm._report import Table, print_json, print_table

@@ -1,6 +1,7 @@
 """Libraries that others import and this program hardly ever needs, imported when somebody asks for what is in them.
 
-onnx-ir imports sympy for arithmetic with symbolic dimensions, which takes longer than optimizing most models.
+onnx-ir imports sympy for arithmetic with symbolic dimensions, which takes longer than optimizing most models; onnx
+imports what reads and writes messages as text.
 `importlib.util.LazyLoader` does not serve: a second import statement loads what it has put off.
 """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from onnxnorm._cli.batch import is_batch, run_batch
+from onnxnorm._cli.many import is_batch
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
 from onnxnorm._cli.tensors import positive, size
 from onnxnorm._errors import OnnxNormError
@@ -118,6 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     if is_batch(arguments.input):
         if arguments.command == "fold":
             raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
+        from onnxnorm._cli.batch import run_batch
+
         return run_batch(arguments, _options(arguments))
     (arguments.input,) = arguments.input
     check_output(arguments.output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +115,8 @@ def read_npy(path: str) -> np.ndarray:
 
 def read_npz(path: str) -> dict[str, np.ndarray]:
     """Reads the arrays of an .npz file by name; UsageError where the file is missing or no .npz file."""
+    import zipfile
+
     import numpy as np
 
     try:
@@ -141,6 +142,8 @@ def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _write_zip(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     # numpy.savez takes the names as keyword arguments, so an array called "file" would break it.
+    import zipfile
+
     import numpy as np
 
     with zipfile.ZipFile(path, "x") as archive:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from onnxnorm.affine.arrays import all_of, any_of, finite
 
 __all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
 
@@ -31,14 +33,14 @@ def _same(a: FloatArray, b: FloatArray | float) -> bool:
     # Most that differ do so from their first element on.
     if a.size and isinstance(b, float) and not abs(a.item(0) - b) <= 1e-13 * max(abs(a.item(0)), abs(b)):
         return False
-    return bool(np.all(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b))))
+    return all_of(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b)))
 
 
 def _varies(array: FloatArray, axis: int) -> bool:
     first, second = (0,) * array.ndim, (*(0,) * axis, 1, *(0,) * (array.ndim - axis - 1))
     if array[first] != array[second]:
         return True
-    return bool(np.any(array != array[(slice(None),) * axis + (slice(0, 1),)]))
+    return any_of(array != array[(slice(None),) * axis + (slice(0, 1),)])
 
 
 def leading_axes_dropped(array: FloatArray) -> FloatArray:
@@ -81,11 +83,11 @@ class ChannelAffine:
     def along(cls, axis: int, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
         """From vectors along one axis of a value of rank `rank`."""
         shape = tuple(-1 if i == axis else 1 for i in range(rank))
-        return cls.of(np.reshape(scale, shape), np.reshape(shift, shape), rank)
+        return cls.of(np.asarray(scale).reshape(shape), np.asarray(shift).reshape(shape), rank)
 
     @classmethod
     def identity(cls, rank: int) -> ChannelAffine:
-        return cls(np.ones((1,) * rank), np.zeros((1,) * rank))
+        return _identity(rank)
 
     @property
     def rank(self) -> int:
@@ -102,7 +104,7 @@ class ChannelAffine:
 
     @cached_property
     def shifts(self) -> bool:
-        return bool(self.shift.any())
+        return any_of(self.shift)
 
     @property
     def is_identity(self) -> bool:
@@ -110,7 +112,7 @@ class ChannelAffine:
 
     @cached_property
     def is_finite(self) -> bool:
-        return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
+        return finite(self.scale) and finite(self.shift)
 
     def then(self, outer: ChannelAffine) -> ChannelAffine:
         """`outer` applied to the result of this one; shifts that undo each other up to rounding are gone."""
@@ -120,19 +122,25 @@ class ChannelAffine:
         return ChannelAffine.of(outer.scale * self.scale, shift, self.rank)
 
     def inverse(self) -> ChannelAffine | None:
-        """The affine that undoes this one, or None where a scale is zero."""
+        """The affine that undoes this one, of the same extents; None where a scale is zero."""
         return self._inverse
 
     @cached_property
     def _inverse(self) -> ChannelAffine | None:
-        if (self.scale == 0.0).any():
+        if not all_of(self.scale != 0.0):
             return None
         with np.errstate(over="ignore"):
-            inverse = ChannelAffine.of(1.0 / self.scale, -self.shift / self.scale, self.rank)
+            inverse = ChannelAffine(1.0 / self.scale, -self.shift / self.scale)
         return inverse if inverse.is_finite else None
 
+    def widened(self, shape: tuple[int, ...]) -> ChannelAffine:
+        """The same with other extents, to which its own broadcast."""
+        return ChannelAffine(np.broadcast_to(self.scale, shape), np.broadcast_to(self.shift, shape))
+
     def same_as(self, other: ChannelAffine) -> bool:
-        return self.rank == other.rank and _same(self.scale, other.scale) and _same(self.shift, other.shift)
+        return self is other or (
+            self.rank == other.rank and _same(self.scale, other.scale) and _same(self.shift, other.shift)
+        )
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
         """Both arrays put through `change`, which may give them another rank."""
@@ -141,7 +149,7 @@ class ChannelAffine:
 
     def scaling(self) -> ChannelAffine:
         """The scale alone."""
-        return ChannelAffine.of(self.scale, 0.0, self.rank)
+        return self if not self.shifts else ChannelAffine.of(self.scale, 0.0, self.rank)
 
     def along_axis(self, axis: int, extent: int) -> tuple[FloatArray, FloatArray] | None:
         """Scale and shift as vectors of length `extent` along `axis`; None where they vary along another axis too.
@@ -153,59 +161,69 @@ class ChannelAffine:
         vectors = self.scale.reshape(-1), self.shift.reshape(-1)
         if self.scale.size == extent:
             return vectors
-        return np.broadcast_to(vectors[0], (extent,)), np.broadcast_to(vectors[1], (extent,))
+        return np.full(extent, vectors[0]), np.full(extent, vectors[1])
 
     def __str__(self) -> str:
         parts = [name for name, there in (("scale", self.scales), ("shift", self.shifts)) if there]
         return " and ".join(parts) or "identity"
 
 
+@lru_cache(maxsize=64)
+def _identity(rank: int) -> ChannelAffine:
+    return ChannelAffine(np.ones((1,) * rank), np.zeros((1,) * rank))
+
+
 def _along(array: FloatArray, axis: int, start: int, end: int) -> FloatArray:
     return array if array.shape[axis] == 1 else array[(slice(None),) * axis + (slice(start, end),)]
 
 
-@dataclass(frozen=True, eq=False)
 class Gauge:
     """How a value of the original graph and its counterpart in the rewritten one hang together.
 
     new = to_new(old) and old = to_old(new). One of the two is missing where a scale is zero: then the value can be made
-    from the old one or the old one from it, not both.
+    from the old one or the old one from it, not both. Where one is given, the other is computed if somebody asks.
     Both directions have the same extents.
+
+    Attributes:
+        any: either direction, for what both have in common: rank, axes, signs, whether there is a shift.
     """
 
-    to_new: ChannelAffine | None
-    to_old: ChannelAffine | None
-
-    def __post_init__(self) -> None:
+    def __init__(self, to_new: ChannelAffine | None, to_old: ChannelAffine | None) -> None:
         # Scales one rounding apart can have the same reciprocal: the axis on which they vary is kept for both.
-        if self.to_new is not None and self.to_old is not None and self.to_new.scale.shape != self.to_old.scale.shape:
-            shape = np.broadcast_shapes(self.to_new.scale.shape, self.to_old.scale.shape)
-            for name, affine in (("to_new", self.to_new), ("to_old", self.to_old)):
-                if affine.scale.shape != shape:
-                    widened = ChannelAffine(np.broadcast_to(affine.scale, shape), np.broadcast_to(affine.shift, shape))
-                    object.__setattr__(self, name, widened)
+        if to_new is not None and to_old is not None and to_new.scale.shape != to_old.scale.shape:
+            shape = np.broadcast_shapes(to_new.scale.shape, to_old.scale.shape)
+            to_new, to_old = to_new.widened(shape), to_old.widened(shape)
+        given = to_new if to_new is not None else to_old
+        assert given is not None
+        self.any = given
+        self.to_new, self.to_old = to_new, to_old
 
     @classmethod
     def new(cls, affine: ChannelAffine) -> Gauge:
         """The new value is `affine` of the old one."""
-        return cls(affine, affine.inverse())
+        gauge = cls.__new__(cls)
+        gauge.any = gauge.to_new = affine
+        return gauge
 
     @classmethod
     def old(cls, affine: ChannelAffine) -> Gauge:
         """The old value is `affine` of the new one."""
-        return cls(affine.inverse(), affine)
+        gauge = cls.__new__(cls)
+        gauge.any = gauge.to_old = affine
+        return gauge
 
     @classmethod
     def identity(cls, rank: int) -> Gauge:
         same = ChannelAffine.identity(rank)
         return cls(same, same)
 
-    @property
-    def any(self) -> ChannelAffine:
-        """Either direction, for what both have in common: rank, axes, signs, whether there is a shift."""
-        affine = self.to_new if self.to_new is not None else self.to_old
-        assert affine is not None
-        return affine
+    @cached_property
+    def to_new(self) -> ChannelAffine | None:
+        return self.any.inverse()
+
+    @cached_property
+    def to_old(self) -> ChannelAffine | None:
+        return self.any.inverse()
 
     @property
     def is_identity(self) -> bool:
@@ -225,11 +243,11 @@ class Gauge:
 
     @property
     def non_negative(self) -> bool:
-        return bool(np.all(self.any.scale >= 0.0))
+        return all_of(self.any.scale >= 0.0)
 
     @property
     def positive(self) -> bool:
-        return bool(np.all(self.any.scale > 0.0))
+        return all_of(self.any.scale > 0.0)
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> Gauge:
         """Both directions put through the same change of axes."""

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Dim
+from onnxnorm.affine.arrays import all_of
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.region import Region
 
@@ -41,7 +42,7 @@ def loses_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
     affine = gauge.to_old
     if affine is None:
         return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    if not np.all(np.abs(affine.shift) <= _MAX_CANCELLATION * size):
+    if not all_of(np.abs(affine.shift) <= _MAX_CANCELLATION * size):
         return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
     return None
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm.affine.arrays import any_of
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.site import Cause
 
@@ -47,7 +48,7 @@ class Memory:
         """Every gauge of `chain` leads, one by force of the one before, to the obstacle."""
         for value, gauge in chain:
             mask = _mask(gauge, cause)
-            if not mask.any():
+            if not any_of(mask):
                 return
             records = self._records.setdefault(value, [])
             if len(records) < 4:
@@ -57,7 +58,7 @@ class Memory:
         """What the gauge would be led to."""
         for record in self._records.get(value, ()):
             mask = _mask(gauge, record.cause)
-            if mask.ndim == record.mask.ndim and not np.any(record.mask & ~mask):
+            if mask.ndim == record.mask.ndim and not any_of(record.mask & ~mask):
                 return record.obstacle
         return None
 

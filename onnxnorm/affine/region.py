@@ -52,7 +52,7 @@ class Insertion:
     value: ir.Value
     affine: ChannelAffine
     op_types: tuple[str, ...]
-    readers: frozenset[Party]
+    readers: tuple[Party, ...]
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -103,7 +103,8 @@ def wires(node: ir.Node) -> Iterator[ir.Value]:
         if value is not None:
             yield value
     yield from node.outputs
-    for attribute in node.attributes.values():
+    attributes = node.attributes
+    for attribute in attributes.values() if attributes else ():
         if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
             yield from attribute.as_graph().inputs
             yield from attribute.as_graph().outputs
@@ -231,10 +232,9 @@ class Growth:
         if not aside:
             return None
         gauge = self.gauges[value]
-        takers = frozenset(takers_of(value, self.facts))
         maker_keeps = maker_of(value, self.facts) in aside
         # A node that makes a value and reads it too (a loop) cannot be on both sides of the new node.
-        readers = frozenset(takers - aside if maker_keeps else takers & aside)
+        readers = tuple(party for party in takers_of(value, self.facts) if (party in aside) is not maker_keeps)
         if not readers:
             return None
         affine = gauge.to_new if maker_keeps else gauge.to_old

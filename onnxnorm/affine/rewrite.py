@@ -11,11 +11,15 @@ import onnx_ir as ir
 from onnxnorm._blocks import scaled
 from onnxnorm._facts import Facts
 from onnxnorm._surgery import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
+from onnxnorm.affine.arrays import any_of, finite
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
 from onnxnorm.affine.site import Constant, Edit, Scaling
 
 __all__ = ["apply"]
+
+# Where nothing but subnormal numbers is a loss.
+_FACTORS = frozenset({"weight", "scale"})
 
 
 def apply(region: Region, facts: Facts) -> str | None:
@@ -152,20 +156,22 @@ def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -
     """The float64 array in its type, or why that loses what the original had."""
     with np.errstate(all="ignore"):
         rounded = exact.astype(constant.dtype.numpy())
-        finite = bool(np.isfinite(rounded.astype(np.float64)).all())
-    axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
-    largest = np.abs(exact).max(axis=axes, initial=0.0)
-    underflows = bool(np.any((largest > 0.0) & (largest < _smallest_normal(constant.dtype))))
-    problem = _loss(finite, underflows, constant, facts)
+        ends = finite(rounded.astype(np.float64))
+    underflows = False
+    if constant.role in _FACTORS:
+        axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
+        largest = np.abs(exact).max(axis=axes, initial=0.0)
+        underflows = any_of((largest > 0.0) & (largest < _smallest_normal(constant.dtype)))
+    problem = _loss(ends, underflows, constant, facts)
     return rounded if problem is None else problem
 
 
-def _loss(finite: bool, underflows: bool, constant: Constant, facts: Facts) -> str | None:
+def _loss(is_finite: bool, underflows: bool, constant: Constant, facts: Facts) -> str | None:
     """What is lost of the original's constant. `underflows`: a channel has nothing but subnormal numbers."""
-    old = None if finite else facts.constant(constant.old)
-    if not finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
+    old = None if is_finite else facts.constant(constant.old)
+    if not is_finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
         return f"overflows {constant.dtype.name.lower()}"
-    if underflows and constant.role in ("weight", "scale"):
+    if underflows and constant.role in _FACTORS:
         return f"underflows {constant.dtype.name.lower()}"
     return None
 
@@ -213,8 +219,12 @@ def _new_constant(node: ir.Node, constant: Constant, tensor: ir.TensorProtocol, 
         and len(old.uses()) == 1
         and (not old.is_graph_input() or facts.initializers_are_inputs)
     ):
+        shape = tuple(tensor.shape.numpy())
         tensor.name = old.name
-        old.const_value, old.shape, old.dtype = tensor, ir.Shape(tensor.shape.numpy()), constant.dtype
+        old.const_value = tensor
+        if facts.shape(old) != shape:
+            old.shape = ir.Shape(shape)
+        old.dtype = constant.dtype
         facts.forget(old)
         return old
     name = facts.fresh_name(f"{node.name}_{constant.role}" if old is None or not old.name else f"{old.name}_folded")

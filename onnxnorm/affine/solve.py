@@ -136,9 +136,9 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
     node, maker, affine, facts = search.node, value.producer(), search.found.affine, search.facts
     if maker is None or maker.graph is not node.graph or len(value.uses()) != 1 or value.is_graph_output():
         return None
-    if affine.is_identity or not fits(Gauge(affine, None), facts.shape(value)) or facts.is_constant(value):
-        return None
     gauge = Gauge.new(affine)
+    if affine.is_identity or not fits(gauge, facts.shape(value)) or facts.is_constant(value):
+        return None
     if search.memory.obstacle(value, gauge) is not None:
         return None
     edits = {}

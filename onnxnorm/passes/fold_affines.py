@@ -81,7 +81,7 @@ class FoldAffines(ir.passes.InPlacePass):
                 found = affine_of(node, facts) if is_affine(node) else None
                 region = next_door(node, found, facts) if isinstance(found, AffineNode) else None
                 if region is not None and isinstance(found, AffineNode):
-                    modified |= isinstance(self._apply(node, found, region, facts), set)
+                    modified |= self._apply(node, found, region, facts) is None
         return modified
 
     def _sweep(
@@ -126,22 +126,24 @@ class FoldAffines(ir.passes.InPlacePass):
         if not isinstance(region, Region):
             self._decline(node, region.reason)
             return region
-        return self._apply(node, found, region, facts)
+        around = _around(region)
+        refused = self._apply(node, found, region, facts)
+        return around if refused is None else Stuck(refused, 0)
 
-    def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> set[ir.Node] | Stuck:
+    def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> str | None:
+        """Returns why that cannot be, if so."""
         op_type = node.op_type
         detail = _told(node, region)
-        around = _around(region)
         own = node.inputs[found.data]
         refused = apply(region, facts)
         if refused is not None:
             self._decline(node, refused)
-            return Stuck(refused, 0)
+            return refused
         if own is not None:
             remember_sizes(region, own, found.spread)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
         self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
-        return around
+        return None
 
     def _decline(self, node: ir.Node, reason: str) -> None:
         # An Add or a Mul is a bias or a gate more often than a normalization; nobody asks why it is there.

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm import _shape_inference
 from onnxnorm._facts import subgraphs_of
-from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensors_of
+from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensor_in, tensors_of
 
 __all__ = ["InferShapes", "infer_shapes"]
 
@@ -50,7 +50,8 @@ def infer_shapes(model: ir.Model) -> bool:
     }
     try:
         small = _data_stay_small(model)
-        inferred = _shape_inference.infer_shapes(structure(model, places), suspicious=not small, data_prop=small)
+        message = structure(model, places, annotated=False)
+        inferred = _shape_inference.infer_shapes(message, suspicious=not small, data_prop=small)
     except Exception:
         # ONNX cannot say more about this model than what it says of itself.
         return False
@@ -110,7 +111,7 @@ def _largest(value: ir.Value | None) -> float:
     if node is not None and node.op_type == "Constant":
         for attribute in node.attributes.values():
             if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
-                tensor = attribute.as_tensor()
+                tensor = tensor_in(attribute)
             elif attribute.type in (ir.AttributeType.INT, ir.AttributeType.INTS) and not attribute.is_ref():
                 return float(np.max(np.abs(np.asarray(attribute.value, np.float64)), initial=0.0))
     if tensor is None or not 0 < bytes_of(tensor) <= _LARGEST_READ or tensor.dtype.bitwidth < 16:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxnorm.affine.arrays import all_of, any_of
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
@@ -71,31 +72,33 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
         return Declined("has a weight of another rank than its input")
     if before.scale.shape[1] not in (1, channels) or after.scale.shape[1] not in (1, outputs):
         return Declined("has another number of channels than the affine")
-    scales = [affine.along_axis(1, extent) for affine, extent in ((before.scaling(), channels), (after, outputs))]
-    if scales[0] is None:
+    scaling = before.scaling()
+    if any(axis != 1 for axis in scaling.axes):
         return Declined(f"mixes channels (axis 1), the affine varies along axis {before.axes}")
     spread = _shift_of_output(site, before, group, rank, transposed=transposed)
     if isinstance(spread, Declined):
         return spread
-    spread = spread if spread is not None else np.zeros((1,) * rank)
-    if site.gauge_out() is None and not _per_channel(spread):
+    columns = scaling.scale.reshape(-1)
+    if spread is not None and site.gauge_out() is None and not _per_channel(spread):
         # What differs from place to place goes on to the output, all else into the bias.
         inner = spread[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in spread.shape[2:]))]
         demanded = Gauge.old(ChannelAffine.of(1.0, spread - inner, rank))
         edits = _edited(
-            site, scales[0][0], np.ones(outputs), inner.reshape(-1), group, outputs, transposed=transposed, at=bias
+            site, columns, np.ones(outputs), inner.reshape(-1), group, outputs, transposed=transposed, at=bias
         )
         if isinstance(edits, Declined):
             return edits
         return Settled(edits.edit, edits.demands + site.demand(site.output(), demanded))
-    left_over = ChannelAffine.of(after.scale, _evened(after.scale * spread, after.shift), rank)
+    # The part of the new bias that does not come from the old one: a_s (W * b_t) + a_t.
+    left_over = after
+    if spread is not None:
+        left_over = ChannelAffine.of(after.scale, _evened(after.scale * spread, after.shift), rank)
     vectors = left_over.along_axis(1, outputs)
     if vectors is None:
-        if _per_channel(spread):
+        if spread is None or _per_channel(spread):
             return Declined(f"mixes channels (axis 1), the affine varies along axis {after.axes}")
         return Declined(_OVERLAPS if transposed else _PADDED)
-    # The part of the new bias that does not come from the old one: a_s (W * b_t) + a_t.
-    return _edited(site, scales[0][0], vectors[0], vectors[1], group, outputs, transposed=transposed, at=bias)
+    return _edited(site, columns, vectors[0], vectors[1], group, outputs, transposed=transposed, at=bias)
 
 
 def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray:
@@ -103,7 +106,7 @@ def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray:
     total = spread + shift
     middle = total[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in total.shape[2:]))]
     largest = max(np.abs(spread).max(initial=0.0), np.abs(shift).max(initial=0.0))
-    return middle if np.all(np.abs(total - middle) <= 1e-13 * largest) else total
+    return middle if all_of(np.abs(total - middle) <= 1e-13 * largest) else total
 
 
 def _per_channel(array: FloatArray) -> bool:
@@ -210,29 +213,26 @@ def _edited(
     transposed: bool,
     at: int,
 ) -> Settled | Declined:
-    """The node with weight W * before * after and bias B * after + shift, the bias being input number `at`."""
-    rank = len(site.shape_in(1) or ())
+    """The node with weight W * before * after and bias B * after + shift, the bias being input number `at`.
+
+    `before` is one number for each channel, or one for all.
+    """
+    shape = site.shape_in(1) or ()
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
-    if len(rows) * len(columns) // group > _MAX_WEIGHT:
+    if rows.size * columns.size // group > _MAX_WEIGHT:
         return Declined("has a weight that is too large for any memory")
-    # What is the same for all columns stays one column: weights are large.
-    per_group = columns[:1].reshape(1, 1, 1) if np.all(columns == columns[0]) else columns.reshape(group, 1, -1)
-    if group == 1:
-        factors = per_group[0]
-    else:
-        factors = np.broadcast_to(per_group, (group, len(rows) // group, per_group.shape[2])).reshape(len(rows), -1)
-    factors = (factors * rows[:, None]).reshape(len(rows), -1, *(1,) * (rank - 2))
+    factors = _products(rows, columns, group, int(shape[0] or 0))
+    scaling = ChannelAffine.of(factors.reshape(*factors.shape, *(1,) * (len(shape) - 2)), 0.0, len(shape))
     demands: Demands = ()
     inputs: list[int | Constant | None] = list(range(at))
     weight = site.constant(1)
-    scaled = Gauge.identity(rank) if np.all(factors == 1.0) else Gauge.new(ChannelAffine.of(factors, 0.0, rank))
     if weight is None:
-        demands += _demanded(site, 1, scaled)
+        demands += _demanded(site, 1, Gauge.new(scaling))
     elif site.gauge_in(1) is not None:
         return Declined("takes it for a weight")
-    elif not scaled.is_identity:
-        compute = partial(Scaling, weight, scaled.any.scale)
+    elif not scaling.is_identity:
+        compute = partial(Scaling, weight, scaling.scale)
         inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
     bias, has_bias = site.bias64(at), site.input(at) is not None
@@ -241,21 +241,33 @@ def _edited(
     if has_bias and bias is None:
         inputs.append(at)
         demands += _demanded(site, at, Gauge.new(ChannelAffine.of(after, shift, 1)))
-    elif np.any(shift) or (has_bias and not np.all(after == 1.0)):
+    elif any_of(shift) or (has_bias and not all_of(after == 1.0)):
         total = (0.0 if bias is None else bias) * after + shift
         dtype = site.value_dtype(at if has_bias else 1)
-        inputs.append(Constant("bias", lambda: np.broadcast_to(total, (outputs,)), dtype, old=site.input(at)))
+        inputs.append(Constant("bias", partial(np.array, total), dtype, old=site.input(at)))
     elif has_bias:
         inputs.append(at)
     for index in (1, at):
         if site.gauge_in(index) is not None and not any(value is site.input(index) for value, _ in demands):
             own = site.gauge_in(index)
-            wanted = scaled if index == 1 else Gauge.new(ChannelAffine.of(after, shift, 1))
+            wanted = Gauge.new(scaling) if index == 1 else Gauge.new(ChannelAffine.of(after, shift, 1))
             if own is None or not own.same_as(wanted):
                 return Declined("takes it for a weight")
     if len(site.node.inputs) > at + 1:
         inputs += [None] * (at + 1 - len(inputs)) + list(range(at + 1, len(site.node.inputs)))
     return Settled(Edit(tuple(inputs), what="absorbs"), demands)
+
+
+def _products(rows: FloatArray, columns: FloatArray, group: int, count: int) -> FloatArray:
+    """What each row of a weight, of which there are `count`, is multiplied by at each of its columns.
+
+    What is the same for all columns, or rows, stays one number: weights are large.
+    """
+    if columns.size > 1 and all_of(columns == columns[0]):
+        columns = columns[:1]
+    if columns.size > 1 and group > 1:
+        return np.repeat(columns.reshape(group, -1), count // group, axis=0) * rows[:, None]
+    return columns * rows[:, None]
 
 
 def _demanded(site: Site, index: int, gauge: Gauge) -> Demands:

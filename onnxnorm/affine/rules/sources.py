@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
+from onnxnorm.affine.arrays import all_of
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
 from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site
@@ -74,7 +75,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         )
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return Declined("has further outputs that are used")
-    if facts.constant(node.inputs[0]) is not None:
+    if facts.is_constant(node.inputs[0]) and facts.constant(node.inputs[0]) is not None:
         return Declined("normalizes a constant, so whoever reads it sees a constant")
     names = ("scale", "bias", "mean", "variance")
     parameters = []
@@ -102,7 +103,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     # Parameters that undo each other up to their own rounding are meant as the identity.
     unit = _epsilon(node.inputs[1])
     alike = not scale.size or abs(scale.item(0) - 1.0) <= unit
-    if alike and np.all(np.abs(scale - 1.0) <= unit) and np.all(np.abs(shift) <= unit * np.abs(mean)):
+    if alike and all_of(np.abs(scale - 1.0) <= unit) and all_of(np.abs(shift) <= unit * np.abs(mean)):
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
     if per_activation:
