@@ -1,8 +1,8 @@
 """What is known about the values of a model: constants, also in disguise, shapes, element types, opsets.
 
 A constant in disguise is a value computed from constants alone: exporters leave weights behind Identity, Cast,
-Transpose, Reshape, Expand, Shape and arithmetic. They are computed here when somebody asks, by ONNX's own reference
-evaluator one node at a time, and never written into the model unless an absorber changes them.
+Transpose, Reshape, Expand, Shape and arithmetic. They are computed when somebody asks, one node at a time, and never
+written into the model unless an absorber changes them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm._constant_budget import ConstantBudget
-from onnxnorm._constant_layout import laid_out
+from onnxnorm._constant_nodes import ConstantNodes, array_of, array_of_constant_node
 from onnxnorm._spool import Spool, spool_of
-from onnxnorm._structure import graphs_of, tensor_in
+from onnxnorm._structure import graphs_of
 
 __all__ = ["Dim", "Facts", "subgraphs_of"]
 
@@ -104,7 +103,7 @@ class Facts:
         self._bodies = {function.graph for function in model.functions.values()}
         self._model = model
         self._spool = spool_of(model)
-        self._budget = ConstantBudget()
+        self._nodes = ConstantNodes()
         self._owners = _owners(model)
 
     def opset(self, node: ir.Node) -> int:
@@ -181,7 +180,7 @@ class Facts:
         arrays = [self.constant(operand) for operand in node.inputs]
         if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
             return None
-        result = self._evaluate(node, list(arrays))
+        result = self._nodes.compute(node, arrays, self.opset(node))
         return result if isinstance(result, np.ndarray) else None
 
     def overridable(self, value: ir.Value | None) -> bool:
@@ -267,7 +266,7 @@ class Facts:
             known = all(
                 each is None or isinstance(array, np.ndarray) for each, array in zip(node.inputs, arrays, strict=True)
             )
-            self._constants[operand] = self._evaluate(node, arrays) if known else None
+            self._constants[operand] = self._nodes.compute(node, arrays, self.opset(node)) if known else None
         return self._constants[value]
 
     def _unfinished(
@@ -303,10 +302,10 @@ class Facts:
 
     def _leaf(self, value: ir.Value) -> object:
         if value.is_initializer() and not self.overridable(value):
-            return None if value.const_value is None else _array(value.const_value)
+            return None if value.const_value is None else array_of(value.const_value)
         node = value.producer()
         if node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            return _array_of_constant_node(node)
+            return array_of_constant_node(node)
         if (
             node is not None
             and node.op_type == "Shape"
@@ -348,96 +347,6 @@ class Facts:
             return None
         start, end = (node.attributes.get(name) for name in ("start", "end"))
         return np.array(shape[start.as_int() if start else None : end.as_int() if end else None], np.int64)
-
-    def _filled(self, node: ir.Node, extents: object) -> object:
-        """ConstantOfShape: models that were stripped of their weights are full of it."""
-        if not isinstance(extents, np.ndarray) or extents.ndim != 1 or extents.dtype != np.int64 or (extents < 0).any():
-            return None
-        shape = tuple(extents.tolist())
-        if not self._budget.allows_elements(math.prod(shape), extents.size):
-            return None
-        value = np.float32(0) if "value" not in node.attributes else tensor_in(node.attributes["value"]).numpy()
-        if value.size != 1:
-            return None
-        array = np.broadcast_to(value.reshape(()), shape)
-        self._budget.spend(array)
-        return array
-
-    def _evaluate(self, node: ir.Node, arrays: list[object]) -> object:
-        if node.op_type == "ConstantOfShape" and len(arrays) == 1:
-            return self._filled(node, arrays[0])
-        if (array := laid_out(node, arrays)) is not None:
-            if not self._budget.allows_elements(array.size, array.size):
-                return None
-            self._budget.spend(array)
-            return array
-        import onnx
-        from onnx.reference import ReferenceEvaluator
-
-        from onnxnorm._evaluate import evaluate_float64
-        from onnxnorm._evaluate_ops import REPLACEMENTS
-
-        named = [("" if array is None else f"i{index}", array) for index, array in enumerate(arrays)]
-        proto = ir.serde.serialize_node(node)
-        del proto.input[:], proto.output[:]
-        proto.input.extend(name for name, _ in named)
-        proto.output.append("o")
-        inputs = [onnx.ValueInfoProto(name=name) for name, _ in named if name]
-        graph = onnx.helper.make_graph([proto], "constant", inputs, [onnx.ValueInfoProto(name="o")])
-        version = min(self.opset(node), onnx.defs.onnx_opset_version())
-        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
-        feeds = {name: array for name, array in named if name}
-        if not self._budget.allows(model, feeds):
-            return None
-        # The evaluator of the package onnx has some operators wrong; those are computed as `verify` computes them.
-        lifted = node.op_type in {replacement.__name__ for replacement in REPLACEMENTS}
-        try:
-            if lifted:
-                result: object = evaluate_float64(model, feeds)["o"]
-            else:
-                with np.errstate(all="ignore"):
-                    results = ReferenceEvaluator(model).run(None, feeds)
-                    result = next(iter(results))
-        except Exception:
-            # The evaluator lacks the operator or does not take these inputs: not a constant that we can know.
-            return None
-        if not isinstance(result, (np.ndarray, np.generic)):
-            return None
-        self._budget.spend(np.asarray(result))
-        dtype = node.outputs[0].dtype
-        if dtype is None:
-            return None if lifted else np.asarray(result)
-        return np.asarray(result).astype(dtype.numpy(), copy=False)
-
-
-# As they lie in raw data, the types of nearly all constants.
-_PLAIN_TYPES = {
-    int(dtype): dtype.numpy().newbyteorder("<")
-    for dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT32, ir.DataType.INT64)
-}
-
-
-def _array(tensor: ir.TensorProtocol) -> object:
-    if type(tensor) is ir.serde.TensorProtoTensor:
-        # onnx-ir asks what the type is a dozen times.
-        proto = tensor.raw
-        dtype = _PLAIN_TYPES.get(proto.data_type)
-        if dtype is not None and proto.HasField("raw_data"):
-            return np.frombuffer(proto.raw_data, dtype).reshape(proto.dims)
-    return None if tensor.dtype is ir.DataType.STRING else tensor.numpy()
-
-
-def _array_of_constant_node(node: ir.Node) -> object:
-    for name, attribute in node.attributes.items():
-        if attribute.is_ref():
-            return None
-        if name == "value":
-            return _array(tensor_in(attribute))
-        if name in ("value_float", "value_floats"):
-            return np.array(attribute.value, np.float32)
-        if name in ("value_int", "value_ints"):
-            return np.array(attribute.value, np.int64)
-    return None
 
 
 def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
