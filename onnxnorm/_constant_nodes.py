@@ -72,7 +72,8 @@ class ConstantNodes:
         dtype = node.outputs[0].dtype
         if dtype is None:
             return None if lifted else np.asarray(result)
-        return np.asarray(result).astype(dtype.numpy(), copy=False)
+        with np.errstate(all="ignore"):
+            return np.asarray(result).astype(dtype.numpy(), copy=False)
 
     def _filled(self, node: ir.Node, extents: object) -> object:
         """ConstantOfShape: models that were stripped of their weights are full of it."""
