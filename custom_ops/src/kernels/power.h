@@ -67,38 +67,50 @@ ONNXNORM_INLINE Vec divided_by_root4_cubed(Vec x, Vec base) {
 
 using Longs = Vector<int64_t, kLanes<double>>;
 
+inline constexpr double kShift = 0x1.8p52;  // added to a number, leaves it rounded to an integer in the low bits
+
+// first + x * (second + x * (...)).
+template <int N>
+inline V<double> polynomial(V<double> x, const double (&coefficients)[N]) {
+  V<double> sum = broadcast(coefficients[N - 1]);
+  _Pragma("GCC unroll 16") for (int i = N - 2; i >= 0; --i) sum = coefficients[i] + x * sum;
+  return sum;
+}
+
+// A normal positive number as 2^exponent * rest, with rest from sqrt(1/2) to sqrt(2).
+struct Parts {
+  V<double> exponent;
+  V<double> rest;
+};
+
+inline Parts parts_of(V<double> base) {
+  const Longs bits = (Longs)base - 0x3fe6a09e667f3bcd;
+  return {(V<double>)((bits >> 52) + (Longs)broadcast(kShift)) - kShift,
+          (V<double>)((bits & 0xfffffffffffff) + 0x3fe6a09e667f3bcd)};
+}
+
+// 2^n times the power series of exp at `fraction` * ln 2; n is in the low bits of `shifted`.
+template <int N>
+inline V<double> power_of_two(V<double> shifted, V<double> fraction, const double (&series)[N]) {
+  return polynomial(fraction * 0.69314718055994530942, series) *
+         (V<double>)(((Longs)shifted << 52) + 0x3ff0000000000000);
+}
+
 // base^exponent for normal positive bases, with a relative error below 2^-30: 2^(exponent * log2(base)) in double.
 inline V<double> power_for_float(V<double> base, double exponent) {
-  constexpr double kShift = 0x1.8p52;  // added to a number, leaves it rounded to an integer in the low bits
-  // base = 2^e * m, with m from sqrt(1/2) to sqrt(2).
-  const Longs bits = (Longs)base - 0x3fe6a09e667f3bcd;
-  const Longs e = bits >> 52;
-  const V<double> m = (V<double>)((bits & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
-  // log2(m) by the series of the inverse hyperbolic tangent.
-  const V<double> s = (m - 1.0) / (m + 1.0);
-  const V<double> q = s * s;
-  V<double> series = 1.0 / 13 + q * (1.0 / 15);
-  series = 1.0 / 11 + q * series;
-  series = 1.0 / 9 + q * series;
-  series = 1.0 / 7 + q * series;
-  series = 1.0 / 5 + q * series;
-  series = 1.0 / 3 + q * series;
-  const V<double> log2_m = s * (1.0 + q * series) * 2.885390081777926815;
-  const V<double> log2_base = ((V<double>)(e + (Longs)broadcast<double>(kShift)) - kShift) + log2_m;
+  const Parts parts = parts_of(base);
+  // log2 of the rest by the series of the inverse hyperbolic tangent.
+  const V<double> s = (parts.rest - 1.0) / (parts.rest + 1.0);
+  const V<double> series =
+      polynomial(s * s, {1.0, 1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11, 1.0 / 13, 1.0 / 15});
+  const V<double> log2_base = parts.exponent + s * series * 2.885390081777926815;
   // Beyond 2^-1000 .. 2^1000 the result leaves the range of float either way.
   V<double> t = exponent * log2_base;
   t = t < 1000.0 ? t : broadcast<double>(1000.0);
   t = t > -1000.0 ? t : broadcast<double>(-1000.0);
   const V<double> shifted = t + kShift;
-  const V<double> f = (t - (shifted - kShift)) * 0.69314718055994530942;
-  V<double> exp = 1.0 / 5040 + f * (1.0 / 40320);
-  exp = 1.0 / 720 + f * exp;
-  exp = 1.0 / 120 + f * exp;
-  exp = 1.0 / 24 + f * exp;
-  exp = 1.0 / 6 + f * exp;
-  exp = 0.5 + f * exp;
-  exp = 1.0 + f * (1.0 + f * exp);
-  return exp * (V<double>)(((Longs)shifted << 52) + 0x3ff0000000000000);
+  return power_of_two(shifted, t - (shifted - kShift),
+                      {1.0, 1.0, 0.5, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320});
 }
 
 // Half of the digits of each number: products of two such halves are exact.
@@ -113,34 +125,23 @@ inline V<double> rounding_of_product(V<double> a, V<double> b, V<double> product
 // x * base^exponent where both are normal numbers and base is positive, within two units of the last digit; returns
 // false where a lane is not so. The exponent has the digits of a float.
 inline bool multiply_by_power(V<double>& x, V<double> base, double exponent) {
-  constexpr double kShift = 0x1.8p52;
   constexpr double kScale = 0x1.71547652b82fep+1, kScaleRest = 0x1.777d0ffda0d24p-55;  // 2 / ln 2
-  // base = 2^e * m, with m from sqrt(1/2) to sqrt(2).
-  const Longs bits = (Longs)base - 0x3fe6a09e667f3bcd;
-  const V<double> e = (V<double>)((bits >> 52) + (Longs)broadcast<double>(kShift)) - kShift;
-  const V<double> m = (V<double>)((bits & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
-  // log2(m) = 2 / ln 2 * (s + s^3 / 3 + ...) with s = (m - 1) / (m + 1), the first term in twice the digits.
-  const V<double> over = m - 1.0, under = m + 1.0, under_rest = m - (under - 1.0);
+  const Parts parts = parts_of(base);
+  // log2 of the rest = 2 / ln 2 * (s + s^3 / 3 + ...) with s = (rest - 1) / (rest + 1), the first term in twice the
+  // digits.
+  const V<double> over = parts.rest - 1.0, under = parts.rest + 1.0, under_rest = parts.rest - (under - 1.0);
   const V<double> s = over / under;
   const V<double> back = s * under;
   const V<double> s_rest = (((over - back) - rounding_of_product(s, under, back)) - s * under_rest) / under;
   const V<double> q = s * s;
-  V<double> series = 1.0 / 21 + q * (1.0 / 23);
-  series = 1.0 / 19 + q * series;
-  series = 1.0 / 17 + q * series;
-  series = 1.0 / 15 + q * series;
-  series = 1.0 / 13 + q * series;
-  series = 1.0 / 11 + q * series;
-  series = 1.0 / 9 + q * series;
-  series = 1.0 / 7 + q * series;
-  series = 1.0 / 5 + q * series;
-  series = 1.0 / 3 + q * series;
+  const V<double> series = polynomial(q, {1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11, 1.0 / 13, 1.0 / 15, 1.0 / 17,
+                                          1.0 / 19, 1.0 / 21, 1.0 / 23});
   const V<double> scale = broadcast(kScale);
   const V<double> first = s * scale;
   const V<double> rest =
       rounding_of_product(s, scale, first) + (s * kScaleRest + (s_rest * kScale + s * (q * series) * kScale));
-  // The exponent times e, and times half of the first term's digits, are exact.
-  const V<double> whole = e * exponent;
+  // The exponent times that of the base, and times half of the first term's digits, are exact.
+  const V<double> whole = parts.exponent * exponent;
   const V<double> upper = upper_half(first);
   const V<double> part = upper * exponent;
   const V<double> small = ((first - upper) + rest) * exponent;
@@ -148,20 +149,9 @@ inline bool multiply_by_power(V<double>& x, V<double> base, double exponent) {
   for (int i = 0; i < kLanes<double>; ++i)
     if (!(base[i] >= DBL_MIN && base[i] <= DBL_MAX && t[i] > -1000 && t[i] < 1000)) return false;
   const V<double> shifted = t + kShift;
-  const V<double> f = (((whole - (shifted - kShift)) + part) + small) * 0.69314718055994530942;
-  V<double> exp = 1.0 / 479001600 + f * (1.0 / 6227020800);
-  exp = 1.0 / 39916800 + f * exp;
-  exp = 1.0 / 3628800 + f * exp;
-  exp = 1.0 / 362880 + f * exp;
-  exp = 1.0 / 40320 + f * exp;
-  exp = 1.0 / 5040 + f * exp;
-  exp = 1.0 / 720 + f * exp;
-  exp = 1.0 / 120 + f * exp;
-  exp = 1.0 / 24 + f * exp;
-  exp = 1.0 / 6 + f * exp;
-  exp = 0.5 + f * exp;
-  exp = 1.0 + f * (1.0 + f * exp);
-  x = x * (exp * (V<double>)(((Longs)shifted << 52) + 0x3ff0000000000000));
+  x = x * power_of_two(shifted, ((whole - (shifted - kShift)) + part) + small,
+                       {1.0, 1.0, 0.5, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880,
+                        1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800});
   return true;
 }
 
@@ -200,7 +190,8 @@ __attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& 
     }
     case Power::kGeneral: break;
   }
-  if (kLanes<double> > 2 && multiply_by_power(x, base, -constants.beta)) return;  // two lanes take as long as twice `pow`
+  // Two lanes take as long as `pow` for each.
+  if (kLanes<double> > 2 && multiply_by_power(x, base, -constants.beta)) return;
   for (int i = 0; i < kLanes<double>; ++i) x[i] /= __builtin_pow(base[i], constants.beta);
 }
 
