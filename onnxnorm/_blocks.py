@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from onnxnorm._arrays import all_of, finite
+
 __all__ = ["Put", "Scaled", "scaled"]
 
 Put: TypeAlias = Callable[[int, npt.NDArray[np.generic]], None]
@@ -78,7 +80,7 @@ def scaled(
     result = _Result(old.shape, np.dtype(dtype), put)
     if result.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
         sums = _multiplied(old, factors, result, channel_axis)
-        if np.count_nonzero(np.isfinite(sums) & (sums > 0.0)) == sums.size:
+        if all_of(np.isfinite(sums) & (sums > 0.0)):
             return Scaled(result.array, finite=True, underflows=False)
     return _examined(old, factors, result, channel_axis, smallest)
 
@@ -98,10 +100,10 @@ def _at_once(
     with np.errstate(all="ignore"):
         wide = np.multiply(old, factors, dtype=np.float64)
         array = wide.astype(dtype)
-        finite = np.count_nonzero(np.isfinite(array)) == array.size
+        is_finite = finite(array)
         axes = None if channel_axis is None else _but(channel_axis, wide.ndim)
         largest = np.fmax.reduce(np.abs(wide), axis=axes, initial=0.0)
-        return Scaled(array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
+        return Scaled(array, is_finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +180,12 @@ def _examined(
 ) -> Scaled:
     """Fills `result` and looks at every element before it is rounded."""
     largest = np.zeros(() if channel_axis is None else old.shape[channel_axis])
-    finite = True
+    is_finite = True
     with np.errstate(all="ignore"):
         for block, part in result.parts(_blocks(old.shape, _BLOCK)):
             wide = np.multiply(old[block], factors[_within(block, factors.shape)], dtype=np.float64)
             part[...] = wide
-            finite = finite and int(np.count_nonzero(np.isfinite(part))) == part.size
+            is_finite = is_finite and finite(part)
             np.abs(wide, out=wide)
             if channel_axis is None:
                 largest = np.fmax(largest, np.fmax.reduce(wide, axis=None, initial=0.0))
@@ -191,7 +193,7 @@ def _examined(
                 others = _but(channel_axis, wide.ndim)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(result.array, finite, bool(np.any((largest > 0.0) & (largest < smallest))))
+    return Scaled(result.array, is_finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 def _but(axis: int, ndim: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm.affine.arrays import all_of, any_of, finite
+from onnxnorm._arrays import all_of, any_of, finite
 
 __all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import all_of
 from onnxnorm._facts import Dim
-from onnxnorm.affine.arrays import all_of
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.region import Region
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm.affine.arrays import any_of
+from onnxnorm._arrays import any_of
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.site import Cause
 

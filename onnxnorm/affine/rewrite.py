@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._arrays import any_of, finite
 from onnxnorm._blocks import scaled
 from onnxnorm._facts import Facts
 from onnxnorm._surgery import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
-from onnxnorm.affine.arrays import any_of, finite
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
 from onnxnorm.affine.site import Constant, Edit, Scaling

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxnorm.affine.arrays import all_of, any_of
+from onnxnorm._arrays import all_of, any_of
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
 from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import all_of
 from onnxnorm._facts import Facts
-from onnxnorm.affine.arrays import all_of
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
 from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Settled, Site

@@ -1,4 +1,4 @@
-"""Tests of onnxnorm/affine/arrays.py against NumPy's own reductions."""
+"""Tests of onnxnorm/_arrays.py against NumPy's own reductions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from onnxnorm.affine.arrays import all_of, any_of, finite
+from onnxnorm._arrays import all_of, any_of, finite
 from tests.affine.support import QUICK
 
 ARRAYS = npst.arrays(
