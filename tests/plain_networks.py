@@ -93,11 +93,14 @@ class Builder:
         made = (self.conv_transpose if self.often(0.15) else self.conv)(self.pick())
         if self.often(0.8):
             made = self.norm(made)
-        others = [other for other, channels in self.values if channels == made[1]]
         kind = self.random.random()
+        if kind < 0.4 and not self.often(0.05):
+            # What is joined without anything between would be parallel branches.
+            made = self.norm(self.conv(self.activation(made)))
+        others = [other for other, channels in self.values if channels == made[1]]
         if kind < 0.25 and others:
             made = self.node("Add", [made[0], str(self.random.choice(others))], made[1])
-        elif kind < 0.35:
+        elif kind < 0.4:
             other, channels = self.pick()
             made = self.node("Concat", [made[0], other], made[1] + channels, axis=1)
         if not self.often(0.05):
@@ -175,6 +178,24 @@ def _read_twice(net: Builder) -> None:
 
 def _read_outside(net: Builder) -> None:
     net.outputs.append(_last_norm(net).input[0])
+
+
+def _norm_outside(net: Builder) -> None:
+    net.outputs.append(_last_norm(net).output[0])
+
+
+def _lone_sum(net: Builder) -> None:
+    x, channels = net.values[-1]
+    net.values.append(net.activation(net.node("Sum", [x], channels)))
+
+
+def _taken_name(net: Builder) -> None:
+    """The name that a new bias would get is taken."""
+    norm = _last_norm(net)
+    convolution = _convolution_of(net, norm)
+    net.constant(np.ones(3), f"{convolution.name}_bias")
+    net.nodes.append(helper.make_node("PRelu", [net.values[0][0], net.constants[-1].name], ["beside"]))
+    net.put(net.constants[-1].name, np.ones((1, 1, 1)))
 
 
 def _training(net: Builder) -> None:
@@ -293,6 +314,9 @@ TRAPS: Mapping[str, Callable[[Builder], None]] = MappingProxyType({
     "statistics that serve twice": _shared_statistics,
     "a convolution that others read": _read_twice,
     "a convolution that is an output": _read_outside,
+    "a norm that is an output": _norm_outside,
+    "a sum of one value": _lone_sum,
+    "a name that is taken": _taken_name,
     "training": _training,
     "an overridable constant": _overridable,
     "constants among the inputs of an old file": _old_file,

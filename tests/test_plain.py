@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
+import onnxnorm
+from bench.scale import chain
+from onnxnorm import plain
+from onnxnorm._cli import main
 from onnxnorm._model_io import load, to_proto
 from onnxnorm._optimize import transform
-from onnxnorm.plain import folding_of
-from tests.plain_networks import TRAPS, plain_network
+from onnxnorm.affine.cost import ARITHMETIC
+from onnxnorm.linear.steps import _SUMS, _TABLES
+from onnxnorm.passes.account import NORMALIZATIONS
+from onnxnorm.plain import folding_of, network, read_small
+from tests.plain_networks import TRAPS, Builder, plain_network
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,13 +59,13 @@ def taken(model: onnx.ModelProto) -> bool:
     assert model.SerializeToString() == before
     if folding is None:
         return False
-    plain = _copy(model)
-    rewrites = folding.apply_to(plain)
+    made = _copy(model)
+    rewrites = folding.apply_to(made)
     result = transform(load(model))
-    assert _parts(plain) == _parts(to_proto(result.graph))
+    assert _parts(made) == _parts(to_proto(result.graph))
     assert rewrites == result.rewrites
     assert not result.declined
-    onnx.checker.check_model(plain)
+    onnx.checker.check_model(made)
     return True
 
 
@@ -65,3 +78,95 @@ def test_what_is_taken_on_comes_out_as_the_passes_make_it(seed: int, trap: str |
 def test_plain_networks_are_taken_on() -> None:
     networks = [plain_network(seed) for seed in range(60)]
     assert sum(map(taken, networks)) >= 30
+
+
+def test_what_a_network_has_to_do_with_merging_is_known() -> None:
+    mergeable = {name for table in _TABLES.values() for name in table} | _SUMS
+    # A Reshape is a linear step behind a Transpose alone, and there is none in a plain network.
+    assert mergeable & (network.OTHERS | network.PRODUCTS) == {"Reshape"}
+    assert "Transpose" not in network.STEPS | network.OTHERS | network.PRODUCTS
+    assert not ARITHMETIC & (network.LINEAR | network.OTHERS)
+    assert not {name for _, name in NORMALIZATIONS} & (network.STEPS | network.OTHERS | network.PRODUCTS)
+
+
+def test_the_narrow_row_stays_and_the_wide_one_is_left_to_the_passes() -> None:
+    assert any(taken(plain_network(seed, "a narrow row")) for seed in range(20))
+    wide = Builder(0)
+    middle = wide.node("Conv", ["x", wide.constant(np.ones((9, wide.values[0][1], 1, 1)))], 9)
+    wide.values.append(wide.node("Conv", [middle[0], wide.constant(np.ones((2, 9, 1, 1)))], 2))
+    model = wide.model()
+    assert not taken(model)
+    assert [node.op_type for node in transform(load(model)).graph.graph] == ["Conv"]
+
+
+@pytest.mark.parametrize("trap", sorted(TRAPS))
+def test_traps_are_traps(trap: str) -> None:
+    """None is taken on for a mistake of the generator, and those that are no obstacle are taken on."""
+    harmless = {
+        "a constant that nobody reads",
+        "a name that is taken",
+        "a narrow row",
+        "a norm that is an output",
+        "statistics that serve twice",
+    }
+    without = [seed for seed in range(24) if folding_of(plain_network(seed)) is not None]
+    taken_on = [seed for seed in without if folding_of(plain_network(seed, trap)) is not None]
+    assert bool(taken_on) == (trap in harmless)
+
+
+def test_the_callers_message_stays_as_it_is() -> None:
+    model = chain(3)
+    before = model.SerializeToString()
+    result = onnxnorm.optimize(model)
+    assert model.SerializeToString() == before
+    assert [node.op_type for node in result.model.graph.node] == ["Conv", "Relu"] * 3
+    assert [rewrite.node for rewrite in result.rewrites] == ["norm0", "norm1", "norm2"]
+
+
+def test_from_file_to_file_by_api_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, by_api, by_command = (tmp_path / name for name in ("in.onnx", "api.onnx", "command.onnx"))
+    onnx.save(chain(3), source)
+    onnxnorm.optimize(source, verify=True).save(by_api)
+    assert main(["optimize", str(source), str(by_command)]) == 0
+    said = capsys.readouterr().out
+    assert "norm0: absorbed into Conv 'conv0'" in said
+    assert "verification passed" in said
+    assert "9 -> 6 nodes" in said
+    assert by_api.read_bytes() == by_command.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["api.onnx", "command.onnx", "in.onnx"]
+    # In place, and with weights apart, which takes the long way.
+    assert main(["optimize", str(source), str(source), "--no-verify"]) == 0
+    assert source.read_bytes() == by_api.read_bytes()
+    assert main(["fold", str(source), str(tmp_path / "apart.onnx"), "--no-verify", "--external-data"]) == 0
+
+
+def test_the_command_needs_no_more_of_onnx_than_its_messages(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(chain(3), source)
+    code = (
+        "import sys; from onnxnorm._cli import main; "
+        f"main(['optimize', {str(source)!r}, {str(target)!r}, '--no-verify']); "
+        "assert 'onnx' not in sys.modules and 'onnx_ir' not in sys.modules, 'imported'; "
+        "import onnx; from onnxnorm._message import message_class; assert message_class() is onnx.ModelProto; "
+        f"onnx.checker.check_model({str(target)!r}, full_check=True)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_where_others_say_more_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\xff" * 20)
+    assert read_small(broken) is None
+    assert read_small(tmp_path) is None
+    assert read_small(tmp_path / "missing.onnx") is None
+    onnx.save(chain(3), broken)
+    assert read_small(broken) == chain(3)
+    monkeypatch.setattr(plain, "_LARGEST", 100)
+    assert read_small(broken) is None
+    assert folding_of(chain(3)) is None
+
+
+def test_many_weights_are_left_to_the_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folding_of(chain(3)) is not None
+    monkeypatch.setattr(network, "_MOST_WEIGHTS", 3 * 4 * (16 + 4 * 4) - 1)
+    assert folding_of(chain(3)) is None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Folding", "folding_of", "read_small"]
 
-# Everything is in memory at once here, new weights beside old ones.
-_LARGEST = 2**25
+# Everything is in memory at once here.
+_LARGEST = 2**27
 
 
 def read_small(path: Path) -> ModelProto | None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from onnxnorm._arrays import all_of, finite
 from onnxnorm._batch_norm import EPSILON, affine_of_batch_norm
 from onnxnorm._blocks import scaled
+from onnxnorm._collector import collector_paused
 from onnxnorm._names import fresh_name, name_nodes
 from onnxnorm._records import Rewrite
 from onnxnorm.plain.network import FLOAT, Network
@@ -76,6 +77,7 @@ class Folding:
     network: Network
     pairs: tuple[_Pair, ...]
 
+    @collector_paused
     def apply_to(self, message: ModelProto) -> tuple[Rewrite, ...]:
         """Do it, and take out what nobody reads any more; an account of it.
 

@@ -32,7 +32,8 @@ _A_FLOAT, _A_INT, _A_STRING = 1, 2, 3
 _ATTRIBUTES = frozenset({_A_FLOAT, _A_INT, _A_STRING, 6, 7})
 
 _OPSETS = range(7, 27)
-_IR_VERSIONS = range(3, 14)
+# Before version 4 every constant has to be listed among the inputs.
+_IR_VERSIONS = range(4, 14)
 # BatchNormalization: whether it trains is said by an attribute from here on, by its outputs before.
 _TRAINING_MODE = 14
 _NORM_ATTRIBUTES = frozenset({"epsilon", "momentum", "spatial", "training_mode"})
@@ -51,6 +52,8 @@ OTHERS = frozenset({
 })  # fmt: skip
 """Their first input is no constant, all others are, and they are not linear or nothing that merges with others."""
 
+# New weights are beside the old ones for a moment.
+_MOST_WEIGHTS = 2**25
 # How far back a linear stretch is followed; the passes follow it less far.
 _MAX_REACH = 64
 
@@ -101,9 +104,13 @@ class Network:
         self._inputs = frozenset(value.name for value in graph.input)
         self.outputs = frozenset(value.name for value in graph.output)
         _require(len(self._inputs) == len(graph.input) and len(self.outputs) == len(graph.output))
+        weights = 0
         for tensor in graph.initializer:
-            _require(_is_sound(tensor) and tensor.name not in self.constants and tensor.name not in self._inputs)
+            size = _sound_size(tensor)
+            _require(size is not None and tensor.name not in self.constants and tensor.name not in self._inputs)
             self.constants[tensor.name] = tensor
+            weights += size or 0
+        _require(weights <= _MOST_WEIGHTS)
         self.uses = dict.fromkeys(self.constants, 0)
         self._reads = dict.fromkeys(self._inputs, 0)
         for place, node in enumerate(self.nodes):
@@ -135,7 +142,7 @@ class Network:
                 _require(name == "" and index > 0)
         _require(bool(values) and values[0] not in constants)
         if op_type in JOINS or op_type in PRODUCTS:
-            _require(len(values) == len(node.input) and not any(name in constants for name in values))
+            _require(len(values) == len(node.input) > 1 and not any(name in constants for name in values))
             if op_type in JOINS:
                 self._require_apart(values)
         else:
@@ -247,19 +254,16 @@ def _require(condition: bool) -> None:
         raise _NotPlainError
 
 
-def _is_sound(tensor: TensorProto) -> bool:
-    """Whether its bytes are in it, and as many as they should be."""
-    size, dims = _SIZES.get(tensor.data_type), tensor.dims
-    if size is None or tensor.data_location or not tensor.name or type(tensor.name) is not str:
-        return False
-    count = math.prod(dims)
+def _sound_size(tensor: TensorProto) -> int | None:
+    """How many bytes it has, if they are in it and as many as they should be."""
+    itemsize, dims, raw = _SIZES.get(tensor.data_type), tensor.dims, tensor.raw_data
+    if itemsize is None or tensor.data_location or not tensor.name or type(tensor.name) is not str:
+        return None
     if dims and min(dims) < 0:
-        return False
-    if tensor.raw_data:
-        found = len(tensor.raw_data) // size if len(tensor.raw_data) % size == 0 else -1
-    else:
-        found = len(tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data)
-    return bool(found == count)
+        return None
+    size = itemsize * math.prod(dims)
+    own = tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data
+    return size if (len(raw) if raw else itemsize * len(own)) == size else None
 
 
 def _attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
