@@ -239,7 +239,7 @@ def network_of(message: ModelProto) -> Network | None:
         _require(not (message.functions or message.training_info or message.configuration))
         _require(message.ir_version in _IR_VERSIONS)
         graph = message.graph
-        _require(not (graph.sparse_initializer or graph.quantization_annotation))
+        _require(bool(graph.node) and not (graph.sparse_initializer or graph.quantization_annotation))
         versions = [entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")]
         _require(len(versions) == 1 and versions[0] in _OPSETS)
         network = Network(message, versions[0], list(graph.node))
