@@ -32,6 +32,7 @@ from onnxnorm.passes.journal import Journal
 __all__ = ["FoldAffines"]
 
 _NAME = "fold_affines"
+_NEARBY = "fold_affines_nearby"
 _FOLDS_PER_AFFINE = 8
 
 
@@ -56,7 +57,8 @@ class FoldAffines(ir.passes.InPlacePass):
         if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
-        modified = self._to_neighbours(model, facts)
+        modified = not self._journal.unchanged_since(_NEARBY) and self._to_neighbours(model, facts)
+        self._journal.mark(_NEARBY)
         if not self._nearby:
             modified |= self._anywhere(model, facts)
             self._journal.mark(_NAME)
