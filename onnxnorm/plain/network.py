@@ -68,12 +68,13 @@ class Network:
 
     Attributes:
         message: the model.
+        opset: that of its standard operators.
         nodes: of its graph, in order.
         constants: its initializers, by name.
         uses: how many inputs of nodes read each constant.
         norms: for each BatchNormalization its place among the nodes and that of the convolution before it.
         readers: of what each BatchNormalization makes: places of nodes and of their inputs.
-        names: of all values.
+        outputs: names of what the graph gives.
     """
 
     message: ModelProto
