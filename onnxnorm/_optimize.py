@@ -49,7 +49,7 @@ class OptimizeResult:
         return self._result if self._as_ir else _model_io.to_proto(self._result)
 
     @cached_property
-    def graph(self) -> ir.Model:
+    def ir_model(self) -> ir.Model:
         """The result as an `onnx_ir.Model`."""
         return self._result if isinstance(self._result, ir.Model) else _model_io.load(self._result)
 

@@ -178,7 +178,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
                 on_pass=advance,
             ),
         )
-    model = result.graph
+    model = result.ir_model
     proof = _prove(model, arguments) if arguments.verify else None
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
