@@ -27,7 +27,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from bench.scale import processor_seconds
+from bench.scale import compile_package, processor_seconds
 
 RIVALS = {
     "onnxsim": "import onnxsim,onnx,sys; m,_=onnxsim.simplify(sys.argv[1]); "
@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
     arguments = parser.parse_args()
+    compile_package()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         if shutil.disk_usage(folder).free < 3e9 * arguments.gigabytes + 5e9:

@@ -63,6 +63,7 @@ class Spool:
                 self._end = 0
         offset = -(-self._end // ALIGNMENT) * ALIGNMENT
         self._end = offset + size
+        self._file.reserve(offset, self._end)
         tensor = FileTensor(self._data_file, offset, size, dtype, shape=ir.Shape(shape), name="")
         return Room(tensor, self._file, self._complaining)
 
