@@ -147,7 +147,10 @@ def _planned(
     shared: dict[int, Place] = {}
     ranges: dict[tuple[int, int, int], tuple[int, int, int]] = {}
     claimed: DataFile | None = None
-    if spool is not None and shard_size is None and (claim := spool.claim(folder)) is not None:
+    claim = None
+    if spool is not None and shard_size is None:
+        claim = spool.claim(folder, (holder.tensor for holder in holders))
+    if claim is not None:
         file, claimed, end = claim
         stack.callback(file.close)
         parts.append(_Part(end=end, claimed=file))

@@ -185,6 +185,24 @@ def test_new_weights_in_the_spool_become_the_data_file(tmp_path: Path, small_lim
         assert (tmp_path / "out.onnx.data").stat().st_ino == inode
 
 
+def test_weights_that_changed_twice_leave_no_gap_in_the_data_file(tmp_path: Path, small_limits: None) -> None:
+    """Both branches are folded, and then merged: what they were in between is nowhere in the result."""
+    model = chain()
+    first, norm = model.graph.node[:2]
+    branch = helper.make_node("Conv", ["x", "w1"], ["cb"], "branch", pads=[2] * 4)
+    other = helper.make_node("BatchNormalization", ["cb", *norm.input[1:]], ["nb"], "norm_b")
+    total = helper.make_node("Add", ["n0", "nb"], ["sum"], "sum")
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend([first, norm, branch, other, total])
+    model.graph.output.append(helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1, CHANNELS, 6, 6]))
+    result = onnxnorm.optimize(model, workspace=tmp_path)
+    (conv,) = result.model.graph.node
+    result.save(tmp_path / "out.onnx", external_data=True)
+    assert onnxnorm.verify(model, tmp_path / "out.onnx").passed
+    kept = sum(len(data) for data in weights(tmp_path / "out.onnx").values())
+    assert conv.op_type == "Conv" and (tmp_path / "out.onnx.data").stat().st_size < 1.01 * kept
+
+
 def test_input_and_output_may_be_the_same_path(tmp_path: Path, expected: dict[str, bytes], small_limits: None) -> None:
     for external in (True, False):
         path = write(tmp_path / "model.onnx", external=external)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.linear.blocks import FloatArray
 from onnxnorm.linear.convolution import Convolution
 
 __all__ = [
@@ -79,8 +79,12 @@ class Weight:
         array = self.facts.constant(self.value)
         return array is not None and array.shape == self.shape
 
-    def array(self) -> FloatArray:
-        return np.asarray(self.facts.constant(self.value), np.float64)
+    @property
+    def array(self) -> npt.NDArray[np.generic]:
+        """In the type that it has, and where it is: of a large one parts are taken."""
+        array = self.facts.constant(self.value)
+        assert array is not None
+        return array
 
 
 @dataclass(frozen=True, eq=False)

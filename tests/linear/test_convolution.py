@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from onnxnorm.linear import convolution as convolution_module
 from onnxnorm.linear.axis import Axis, TransposedAxis
 from onnxnorm.linear.blocks import group_of
 from onnxnorm.linear.convolution import Convolution
@@ -22,6 +23,14 @@ EXAMPLES = settings(
 EXTENTS = (9, 10)
 
 
+@pytest.fixture(autouse=True, scope="module", params=[40, 2**21])
+def _block(request: pytest.FixtureRequest) -> Any:
+    """Some rows at a time, or all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution_module, "_BLOCK", request.param)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Any:
     # Pictures this small are slower on several threads.
@@ -32,7 +41,9 @@ def _one_thread() -> Any:
 
 
 def run(convolution: Convolution, x: Any) -> Any:
-    weight, bias = torch.from_numpy(convolution.weight), torch.from_numpy(np.array(convolution.bias))
+    numbers, blocks = zip(*convolution.blocks(), strict=True)
+    assert np.array_equal(np.concatenate(numbers), np.arange(convolution.outputs))
+    weight, bias = torch.from_numpy(np.concatenate(blocks)), torch.from_numpy(np.array(convolution.bias))
     axes = convolution.axes
     assert weight.shape == (convolution.outputs, convolution.inputs // convolution.group, *convolution.taps)
     if not axes:
