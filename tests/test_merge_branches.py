@@ -520,6 +520,16 @@ def test_weights_that_others_read_stay_as_they_are() -> None:
     assert nodes(after) == ["Conv", "Conv", "Relu", "Relu"]
 
 
+@pytest.mark.parametrize(("inputs", "middle"), [(4, 0), (0, 4), (0, 0)])
+def test_convolutions_without_channels_stay(inputs: int, middle: int) -> None:
+    """They have the twin in `test_merges` that has channels."""
+    b = Builder(dtype=np.float32)
+    x = b.input([1, inputs, 4, 4])
+    total = b.node("Add", *(conv(b, x, inputs, middle) for _ in range(2)))
+    model = b.model(conv(b, total, middle, 3))
+    assert count(onnxnorm.optimize(model).model, "Conv") == 3
+
+
 @pytest.mark.parametrize("loud", [False, True], ids=["fits", "overflows"])
 def test_constants_that_do_not_fit_half_precision_decline(loud: bool) -> None:
     b = Builder(dtype=np.float16)

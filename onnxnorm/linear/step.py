@@ -57,7 +57,7 @@ class Weight:
 
     @classmethod
     def of(cls, value: ir.Value | None, facts: Facts) -> Weight | None:
-        """None where the value is no constant of a floating-point type, or of rank below two."""
+        """None where the value is no constant of a floating-point type, of rank below two, or has no elements."""
         if value is None or not facts.is_constant(value):
             return None
         shape, dtype = facts.shape(value), value.dtype
@@ -67,7 +67,7 @@ class Weight:
                 return None
             shape, dtype = array.shape, ir.DataType.from_numpy(array.dtype) if dtype is None else dtype
         known = tuple(extent for extent in shape if isinstance(extent, int))
-        return cls(value, known, dtype, facts) if dtype in FLOATS and len(known) >= 2 else None
+        return cls(value, known, dtype, facts) if dtype in FLOATS and len(known) >= 2 and all(known) else None
 
     @property
     def size(self) -> int:
