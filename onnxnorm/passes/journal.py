@@ -33,6 +33,10 @@ class Journal:
         """Remember this moment by a name."""
         self._marks[name] = len(self._rewrites)
 
+    def unchanged_since(self, mark: str) -> bool:
+        """Whether the mark was made, and nothing has changed since."""
+        return mark in self._marks and self._marks[mark] == len(self._rewrites)
+
     def since(self, mark: str) -> frozenset[str]:
         """The passes that have changed something since the mark, or since the beginning."""
         return frozenset(rewrite.pass_name for rewrite in self._rewrites[self._marks.get(mark, 0) :])
