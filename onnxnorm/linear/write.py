@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._rounding import rounded, smallest_normal
 from onnxnorm._surgery import add_constant, add_tensor, drop_if_unused, set_inputs
 from onnxnorm.linear.axis import TransposedAxis
-from onnxnorm.linear.blocks import FloatArray, realigned
+from onnxnorm.linear.blocks import realigned
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.plan import Plan
 from onnxnorm.linear.reader import Reader
@@ -33,8 +33,8 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     before = facts.spool.end
     with np.errstate(all="ignore"):
         shift = convolution.bias[:, None] if reader.family is Family.LEFT_PRODUCT else convolution.bias
-        bias = _rounded(shift, dtype, None) if convolution.biased else None
-        weight = None if convolution.biased and bias is None else _weight(convolution, dtype, reader)
+        bias = rounded(shift, dtype.numpy())
+        weight = _weight(convolution, dtype, reader) if bias.finite else None
     if weight is None:
         facts.spool.back_to(before)
         return None
@@ -42,8 +42,9 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     name = _name(plan, reader)
     unused = [value for node in (root, *plan.sums[1:], *plan.gone) for value in node.inputs]
     constants = [add_tensor(graph, facts.fresh_name(f"{name}_merged_weight"), weight, facts)]
-    if bias is not None:
-        constants.append(add_constant(graph, facts.fresh_name(f"{name}_merged_bias"), bias, dtype, facts))
+    if convolution.biased:
+        assert bias.array is not None
+        constants.append(add_constant(graph, facts.fresh_name(f"{name}_merged_bias"), bias.array, dtype, facts))
     if plan.left:
         node = _joined(plan, name, constants, reader)
     else:
@@ -85,9 +86,11 @@ def _weight(convolution: Convolution, dtype: ir.DataType, reader: Reader) -> ir.
     for rows, exact in convolution.blocks():
         if reader.family is not Family.CONVOLUTION:
             exact = realigned(exact, convolution.starts[rows], np.zeros(len(rows), np.int64), inputs)
-        block = _rounded(exact, dtype, 0)
-        if block is None:
+        result = rounded(exact, dtype.numpy(), 0, smallest_normal(dtype.numpy()))
+        if not result.finite or result.underflows:
             return None
+        block = result.array
+        assert block is not None
         if whole is None:
             assert room is not None
             room.put(int(rows[0]) * math.prod(shape[1:]), block)
@@ -102,20 +105,6 @@ def _weight(convolution: Convolution, dtype: ir.DataType, reader: Reader) -> ir.
         return room.tensor
     assert whole is not None
     return reader.facts.new_tensor(whole, dtype, None)
-
-
-def _rounded(exact: FloatArray, dtype: ir.DataType, channel_axis: int | None) -> npt.NDArray[np.generic] | None:
-    """The array in its type; None where it overflows, or a whole channel of a weight falls below the normal numbers."""
-    rounded: npt.NDArray[np.generic] = exact.astype(dtype.numpy())
-    if not np.isfinite(rounded.astype(np.float64)).all():
-        return None
-    if channel_axis is not None and dtype is not ir.DataType.DOUBLE:
-        axes = tuple(axis for axis in range(exact.ndim) if axis != channel_axis)
-        largest = np.abs(exact).max(axis=axes, initial=0.0)
-        smallest = 2.0**-14 if dtype is ir.DataType.FLOAT16 else 2.0**-126
-        if np.any((largest > 0.0) & (largest < smallest)):
-            return None
-    return rounded
 
 
 def _name(plan: Plan, reader: Reader) -> str:
