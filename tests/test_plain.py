@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import onnxnorm
 from bench.scale import chain
+from fuzz.mutate import mutated
 from onnxnorm import plain
 from onnxnorm._cli import main
 from onnxnorm._model_io import load, to_proto
@@ -73,6 +75,19 @@ def taken(model: onnx.ModelProto) -> bool:
 @given(seed=st.integers(0, 2**32 - 1), trap=st.sampled_from([None, *TRAPS]))
 def test_what_is_taken_on_comes_out_as_the_passes_make_it(seed: int, trap: str | None) -> None:
     taken(plain_network(seed, trap))
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_the_passes_refuse_is_not_taken_on(seed: int) -> None:
+    try:
+        model = onnx.ModelProto.FromString(mutated(plain_network(seed // 10), seed))
+    except DecodeError:
+        return
+    folding = folding_of(model)
+    if folding is not None:
+        transform(load(model))
+        folding.apply_to(model)
 
 
 def test_plain_networks_are_taken_on() -> None:

@@ -28,6 +28,16 @@ class Changes:
     normalizations: tuple[NormRecord, ...]
     verification: Mapping[str, Any] | None
 
+    def summary(self) -> dict[str, int]:
+        """In numbers."""
+        return {
+            "rewrites": len(self.rewrites),
+            "nodes_before": sum(self.operators_before.values()),
+            "nodes_after": sum(self.operators_after.values()),
+            "size_before": self.size_before,
+            "size_after": self.size_after,
+        }
+
 
 def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
     from onnxnorm._report import Table, format_size, operator_table, print_table

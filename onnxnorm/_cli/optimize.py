@@ -95,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document instead of tables; for many models one a line"
     )
+    # How the process of one of many models says what it did.
+    parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     if is_fold:
         parser.set_defaults(jobs=None, scheduler=None)
     else:
@@ -112,10 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
     (arguments.input,) = arguments.input
     check_output(arguments.output)
     changes, proof = _plainly(arguments) or _by_passes(arguments)
-    if arguments.json:
+    if arguments.summary or arguments.json:
         from onnxnorm._report import print_json
 
-        print_json(changes)
+        print_json(changes.summary() if arguments.summary else changes)
     else:
         print_changes(changes, proof)
     return 0

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
+    from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 __all__ = ["FLOAT", "JOINS", "LINEAR", "OTHERS", "STEPS", "Network", "network_of"]
 
@@ -29,7 +29,7 @@ _SIZES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
 _INT64 = 7
 # AttributeProto.AttributeType: FLOAT, INT, STRING, FLOATS, INTS.
 _A_FLOAT, _A_INT, _A_STRING = 1, 2, 3
-_ATTRIBUTES = frozenset({_A_FLOAT, _A_INT, _A_STRING, 6, 7})
+_ATTRIBUTES = {_A_FLOAT: "f", _A_INT: "i", _A_STRING: "s", 6: "floats", 7: "ints"}
 
 _OPSETS = range(7, 27)
 # Before version 4 every constant has to be listed among the inputs.
@@ -104,6 +104,7 @@ class Network:
         self._inputs = frozenset(value.name for value in graph.input)
         self.outputs = frozenset(value.name for value in graph.output)
         _require(len(self._inputs) == len(graph.input) and len(self.outputs) == len(graph.output))
+        _require(all(map(_is_typed, (*graph.input, *graph.output, *graph.value_info))))
         weights = 0
         for tensor in graph.initializer:
             size = _sound_size(tensor)
@@ -255,23 +256,40 @@ def _require(condition: bool) -> None:
 
 
 def _sound_size(tensor: TensorProto) -> int | None:
-    """How many bytes it has, if they are in it and as many as they should be."""
-    itemsize, dims, raw = _SIZES.get(tensor.data_type), tensor.dims, tensor.raw_data
+    """How many bytes it has, if they are in it, in one way, and as many as they should be."""
+    itemsize, dims = _SIZES.get(tensor.data_type), tensor.dims
     if itemsize is None or tensor.data_location or not tensor.name or type(tensor.name) is not str:
         return None
-    if dims and min(dims) < 0:
+    if (dims and min(dims) < 0) or tensor.HasField("segment"):
+        return None
+    own = tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data
+    others = (tensor.int64_data, tensor.float_data, tensor.int32_data, tensor.double_data, tensor.uint64_data)
+    if any(other for other in others if other is not own) or tensor.string_data:
         return None
     size = itemsize * math.prod(dims)
-    own = tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data
-    return size if (len(raw) if raw else itemsize * len(own)) == size else None
+    if tensor.HasField("raw_data"):
+        return size if len(tensor.raw_data) == size and not own else None
+    return size if itemsize * len(own) == size else None
+
+
+def _is_typed(value: ValueInfoProto) -> bool:
+    """Whether it is said to be a tensor, of a type that weights may have, with something in it."""
+    kind = value.type
+    if kind.WhichOneof("value") != "tensor_type" or kind.tensor_type.elem_type not in _SIZES:
+        return False
+    dims = kind.tensor_type.shape.dim
+    return type(value.name) is str and all(dim.dim_value > 0 for dim in dims if dim.HasField("dim_value"))
 
 
 def _attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     _require(len(attributes) == len(node.attribute))
     for name, attribute in attributes.items():
-        _require(attribute.type in _ATTRIBUTES and not attribute.ref_attr_name and name != "")
-        _require(type(name) is str and (attribute.type != _A_STRING or attribute.s.isascii()))
+        _require(type(name) is str and name != "" and attribute.type in _ATTRIBUTES)
+        own = _ATTRIBUTES[attribute.type]
+        present = {field.name for field, _ in attribute.ListFields()}
+        _require(present <= {"name", "type", "doc_string", own} and (own in present or own in ("floats", "ints")))
+        _require(attribute.type != _A_STRING or attribute.s.isascii())
     return attributes
 
 
