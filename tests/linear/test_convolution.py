@@ -23,11 +23,10 @@ EXAMPLES = settings(
 EXTENTS = (9, 10)
 
 
-@pytest.fixture(autouse=True, scope="module", params=[40, 2**21])
-def _block(request: pytest.FixtureRequest) -> Any:
-    """Some rows at a time, or all of them."""
+@pytest.fixture(autouse=True, scope="module")
+def _a_few_rows_at_a_time() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution_module, "_BLOCK", request.param)
+        patch.setattr(convolution_module, "_BLOCK", 40)
         yield
 
 
