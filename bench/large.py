@@ -4,16 +4,17 @@
 
 Two models are made: one whose every convolution has a BatchNormalization, so that every weight is folded, and one of
 large matrices with RMSNormalization, in which nothing is. Copying is `cp` and then `sync` of the copy, since a result
-is not there before it is on the disk; `cp` alone is printed too. Before each run the file is copied once more, and the
-best of the rounds counts: a virtual machine that gave free memory back to its host takes several times as long for the
-first write to it, whoever writes. Seconds of the processor are given besides, which other work disturbs less. Peak
-memory is resident memory that is no mapped file.
+is not there before it is on the disk; `cp` alone, which leaves much of it in memory, is printed too. Before each run
+the file is copied once more, and the best of all copies and of all rounds counts: a virtual machine that gave free
+memory back to its host takes several times as long for the first write to it, whoever writes. Seconds of the processor
+are given besides, which other work disturbs less. Peak memory is resident memory that is no mapped file.
 Rivals that are not installed are left out; one that fails or takes longer than ten times the copy is said to.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from bench.scale import processor_seconds
+from bench.scale import compile_package, processor_seconds
 
 RIVALS = {
     "onnxsim": "import onnxsim,onnx,sys; m,_=onnxsim.simplify(sys.argv[1]); "
@@ -125,11 +126,14 @@ def measure(command: list[str], limit: float) -> tuple[float, float, float, int]
     return seconds, processor_seconds() - before, peak / 1000, process.returncode
 
 
-def best_of(rounds: int, command: list[str], limit: float, model: Path, out: Path) -> tuple[float, float, float, int]:
-    """As `measure`: the shortest times and the highest peak; one round where it fails."""
-    found = []
+def best_of(
+    rounds: int, command: list[str], model: Path, out: Path, copies: list[tuple[float, float, float]]
+) -> tuple[float, float, float, int]:
+    """As `measure`: the shortest times and the highest peak; one round where it fails. Adds to the times of copies."""
+    found: list[tuple[float, float, float, int]] = []
     while len(found) < rounds and not any(code for *_, code in found):
-        copy_times(model, out)
+        copies.append(copy_times(model, out))
+        limit = 10 * max(30.0, *(synced for _, synced, _ in copies))
         out.mkdir()
         found.append(measure(command, limit))
         shutil.rmtree(out)
@@ -157,6 +161,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
     arguments = parser.parse_args()
+    compile_package()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         if shutil.disk_usage(folder).free < 3e9 * arguments.gigabytes + 5e9:
@@ -164,13 +169,8 @@ def main() -> None:
         for folded in (True, False):
             model = make(folder / "model", arguments.gigabytes, folded=folded)
             os.sync()
-            copies = [copy_times(model, folder / "copy") for _ in range(arguments.rounds)]
-            copied, synced, processor = (min(times) for times in zip(*copies, strict=True))
             kind = "every weight folded" if folded else "no weight folded"
             print(f"{kind}: {model.with_name('model.onnx.data').stat().st_size / 1e9:.2f} GB", flush=True)
-            print(
-                f"  {'cp':24} {copied:6.1f} s      (with sync {synced:.1f} s, processor {processor:.1f} s)", flush=True
-            )
             out = folder / "out"
             optimize = [sys.executable, "-m", "onnxnorm", "optimize", str(model), str(out / "out.onnx"), "--no-verify"]
             runs = {"onnxnorm": [*optimize, "--external-data"]}
@@ -181,9 +181,13 @@ def main() -> None:
                 runs |= {
                     name: [sys.executable, "-c", code, str(model), str(out / "out.onnx")]
                     for name, code in RIVALS.items()
+                    if importlib.util.find_spec(name.split()[0])
                 }
-            for tool, command in runs.items():
-                seconds, busy, peak, code = best_of(arguments.rounds, command, 10 * max(synced, 30.0), model, out)
+            copies: list[tuple[float, float, float]] = []
+            found = {tool: best_of(arguments.rounds, command, model, out, copies) for tool, command in runs.items()}
+            copied, synced, processor = (min(times) for times in zip(*copies, strict=True))
+            print(f"  {'cp':24} {copied:6.1f} s      (with sync {synced:.1f} s, processor {processor:.1f} s)")
+            for tool, (seconds, busy, peak, code) in found.items():
                 result = "" if code == 0 else f"  failed (exit code {code})"
                 ratios = f"{seconds / copied:5.2f} x cp  {seconds / synced:5.2f} x cp with sync"
                 print(

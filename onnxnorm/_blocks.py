@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._arrays import all_of, finite
+from onnxnorm._arrays import all_of, any_of, finite
+from onnxnorm._rounding import Rounded, all_axes_but, rounded
 
-__all__ = ["Put", "Scaled", "scaled"]
+__all__ = ["Put", "scaled"]
 
 Put: TypeAlias = Callable[[int, npt.NDArray[np.generic]], None]
 """Takes the elements from the given one on, in C order; called from several threads at once."""
@@ -33,22 +34,6 @@ _THREADS = min(4, os.cpu_count() or 1)
 _LEAST_PER_THREAD = 2**20
 
 
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """A scaled and rounded tensor, with what has to be known about it before it may be used.
-
-    Attributes:
-        array: the tensor in its type; None where it was put elsewhere.
-        finite: whether every element of it is finite.
-        underflows: whether a slice along the channel axis (all of it, where there is none) that is not all zero has
-            nothing in it of the magnitude `smallest`, before rounding and NaN aside.
-    """
-
-    array: npt.NDArray[np.generic] | None
-    finite: bool
-    underflows: bool
-
-
 def scaled(
     old: npt.NDArray[np.generic],
     factors: npt.NDArray[np.float64],
@@ -56,7 +41,7 @@ def scaled(
     channel_axis: int | None = None,
     smallest: float = 0.0,
     put: Put | None = None,
-) -> Scaled:
+) -> Rounded:
     """The product of `old` with `factors`, computed in float64 and rounded once.
 
     Args:
@@ -69,41 +54,26 @@ def scaled(
     """
     if old.ndim == 0:
         one = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest, put)
-        return Scaled(None if one.array is None else one.array.reshape(()), one.finite, one.underflows)
+        return Rounded(None if one.array is None else one.array.reshape(()), one.finite, one.underflows)
     if put is None and old.size and not any(old.strides) and old.shape != factors.shape:
         # One number all over, as ConstantOfShape gives it: the product varies as the factors do.
         one = scaled(np.broadcast_to(old[(0,) * old.ndim], factors.shape), factors, dtype, channel_axis, smallest)
         assert one.array is not None
-        return Scaled(np.broadcast_to(one.array, old.shape), one.finite, one.underflows)
+        return Rounded(np.broadcast_to(one.array, old.shape), one.finite, one.underflows)
     if put is None and old.size <= _SMALL:
-        return _at_once(old, factors, np.dtype(dtype), channel_axis, smallest)
+        with np.errstate(all="ignore"):
+            product = np.multiply(old, factors, dtype=np.float64)
+        return rounded(product, dtype, channel_axis, smallest)
     result = _Result(old.shape, np.dtype(dtype), put)
     if result.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
         sums = _multiplied(old, factors, result, channel_axis)
         if all_of(np.isfinite(sums) & (sums > 0.0)):
-            return Scaled(result.array, finite=True, underflows=False)
+            return Rounded(result.array, finite=True, underflows=False)
     return _examined(old, factors, result, channel_axis, smallest)
 
 
 # A sum of fewer than 2**31 squares in float32 that is not zero has a square of at least 2**-149 in it.
 _CERTAIN = 2.0**-75
-
-
-def _at_once(
-    old: npt.NDArray[np.generic],
-    factors: npt.NDArray[np.float64],
-    dtype: np.dtype[np.generic],
-    channel_axis: int | None,
-    smallest: float,
-) -> Scaled:
-    """What `_examined` finds, without blocks."""
-    with np.errstate(all="ignore"):
-        wide = np.multiply(old, factors, dtype=np.float64)
-        array = wide.astype(dtype)
-        is_finite = finite(array)
-        axes = None if channel_axis is None else _but(channel_axis, wide.ndim)
-        largest = np.fmax.reduce(np.abs(wide), axis=axes, initial=0.0)
-        return Scaled(array, is_finite, bool(np.any((largest > 0.0) & (largest < smallest))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +147,7 @@ def _examined(
     result: _Result,
     channel_axis: int | None,
     smallest: float,
-) -> Scaled:
+) -> Rounded:
     """Fills `result` and looks at every element before it is rounded."""
     largest = np.zeros(() if channel_axis is None else old.shape[channel_axis])
     is_finite = True
@@ -190,15 +160,10 @@ def _examined(
             if channel_axis is None:
                 largest = np.fmax(largest, np.fmax.reduce(wide, axis=None, initial=0.0))
             else:
-                others = _but(channel_axis, wide.ndim)
+                others = all_axes_but(channel_axis, wide.ndim)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Scaled(result.array, is_finite, bool(np.any((largest > 0.0) & (largest < smallest))))
-
-
-def _but(axis: int, ndim: int) -> tuple[int, ...]:
-    """All axes but one."""
-    return (*range(axis), *range(axis + 1, ndim))
+    return Rounded(result.array, is_finite, any_of((largest > 0.0) & (largest < smallest)))
 
 
 def _blocks(shape: tuple[int, ...], size: int) -> Iterator[_Block]:

@@ -19,7 +19,8 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import DataFile, FileTensor
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._files import NewFile, locked, sync_folder
+from onnxnorm._files import NewFile
+from onnxnorm._folders import locked, sync_folder
 from onnxnorm._replace import clean, data_of, locations, put_in_place
 from onnxnorm._safetensors import head_of
 from onnxnorm._skim import varint
@@ -63,6 +64,7 @@ def write_in_one_file(model: ir.Model, target: Path, on_bytes: Callable[[int], N
     total = len(graph) + sum(len(head) + length for head, _, length in heads)
     with NewFile(target.parent) as file:
         end = file.write(proto.SerializeToString() + _GRAPH_TAG + varint(total) + graph, 0)
+        file.reserve(end, end + total - len(graph))
         for head, tensor, length in heads:
             end = _write_tensor(file, tensor, length, file.write(head, end))
             on_bytes(length)
@@ -145,7 +147,10 @@ def _planned(
     shared: dict[int, Place] = {}
     ranges: dict[tuple[int, int, int], tuple[int, int, int]] = {}
     claimed: DataFile | None = None
-    if spool is not None and shard_size is None and (claim := spool.claim(folder)) is not None:
+    claim = None
+    if spool is not None and shard_size is None:
+        claim = spool.claim(folder, (holder.tensor for holder in holders))
+    if claim is not None:
         file, claimed, end = claim
         stack.callback(file.close)
         parts.append(_Part(end=end, claimed=file))
@@ -199,6 +204,8 @@ def _written(part: _Part, folder: Path, stack: contextlib.ExitStack, on_bytes: C
     if file is None:
         file = stack.enter_context(NewFile(folder))
     file.write(part.head, 0)
+    if part.own:
+        file.reserve(part.own[0][0], part.end)
     for offset, tensor, length in part.own:
         _write_tensor(file, tensor, length, offset)
         on_bytes(length)

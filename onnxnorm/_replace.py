@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._files import NewFile, locked, remove_temporaries, sync_folder, unfinished
+from onnxnorm._files import NewFile
+from onnxnorm._folders import locked, remove_temporaries, sync_folder, unfinished
 
 __all__ = ["clean", "data_of", "locations", "put_in_place", "target_of", "telling_why", "write_message"]
 

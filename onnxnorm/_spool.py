@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ ALIGNMENT = 4096
 _KEY = "onnxnorm.spool"
 _IN_MEMORY = 64 * 2**20
 _LEAST = 2**16
+_LEAST_IN_USE = 0.95
 
 
 class Spool:
@@ -63,6 +64,7 @@ class Spool:
                 self._end = 0
         offset = -(-self._end // ALIGNMENT) * ALIGNMENT
         self._end = offset + size
+        self._file.reserve(offset, self._end)
         tensor = FileTensor(self._data_file, offset, size, dtype, shape=ir.Shape(shape), name="")
         return Room(tensor, self._file, self._complaining)
 
@@ -75,9 +77,19 @@ class Spool:
         """Give the room of what was made since then to what comes next; nothing may refer to it any more."""
         self._in_memory, self._end = end
 
-    def claim(self, folder: Path) -> tuple[NewFile, DataFile, int] | None:
-        """Give the file away to become one of the result, with what is in it and where that ends; once at most."""
+    def claim(self, folder: Path, tensors: Iterable[ir.TensorProtocol]) -> tuple[NewFile, DataFile, int] | None:
+        """Give the file away to become one of the result, with what is in it and where that ends; once at most.
+
+        None where it cannot lie in `folder`, or has much in it that is none of `tensors`: weights that changed twice.
+        """
         if self._file is None or self._data_file is None or self._file.fd < 0:
+            return None
+        lengths = {
+            tensor.start: tensor.length or 0
+            for tensor in tensors
+            if isinstance(tensor, FileTensor) and tensor.data_file is self._data_file
+        }
+        if sum(-(-length // ALIGNMENT) * ALIGNMENT for length in lengths.values()) < self._end * _LEAST_IN_USE:
             return None
         if os.fstat(self._file.fd).st_dev != folder.stat().st_dev or not self._file.is_nameless:
             return None

@@ -5,7 +5,9 @@ Each graph is compared before and after in float64, by the evaluator of `verify`
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import onnxnorm
+from onnxnorm import _spool
 from onnxnorm._inspect import Fate
+from onnxnorm.linear import convolution
 from tests.affine.support import QUICK, Builder, count, folded, same_in_onnxruntime
 
 WEIGHTY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 Build = Callable[[Builder, str], str]
+
+
+@pytest.fixture(autouse=True)
+def _a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the weights of large models are computed."""
+    monkeypatch.setattr(convolution, "_BLOCK", 40)
 
 
 def optimized(
@@ -510,6 +520,16 @@ def test_weights_that_others_read_stay_as_they_are() -> None:
     assert nodes(after) == ["Conv", "Conv", "Relu", "Relu"]
 
 
+@pytest.mark.parametrize(("inputs", "middle"), [(4, 0), (0, 4), (0, 0)])
+def test_convolutions_without_channels_stay(inputs: int, middle: int) -> None:
+    """They have the twin in `test_merges` that has channels."""
+    b = Builder(dtype=np.float32)
+    x = b.input([1, inputs, 4, 4])
+    total = b.node("Add", *(conv(b, x, inputs, middle) for _ in range(2)))
+    model = b.model(conv(b, total, middle, 3))
+    assert count(onnxnorm.optimize(model).model, "Conv") == 3
+
+
 @pytest.mark.parametrize("loud", [False, True], ids=["fits", "overflows"])
 def test_constants_that_do_not_fit_half_precision_decline(loud: bool) -> None:
     b = Builder(dtype=np.float16)
@@ -594,3 +614,24 @@ def test_no_affine_goes_far_that_a_merge_takes_away() -> None:
 
     _, after = optimized(build, (1, 4, 12, 12))
     assert nodes(after) == ["Add", *["Conv"] * 5, "Relu", "Relu"]
+
+
+def test_large_branches_merge_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64 each weight would take twice what is allowed for all of it; what they were lies in mapped files."""
+    monkeypatch.setattr(convolution, "_BLOCK", 2**16)
+    monkeypatch.setattr(_spool, "_IN_MEMORY", 0)
+    builder = Builder(dtype=np.float32)
+    x = builder.input([1, 512, 8, 8])
+    branches = [conv(builder, x, 512, 512, (3, 3), pads=[1] * 4) for _ in range(2)]
+    onnx.save(builder.model(builder.node("Add", *branches)), tmp_path / "in.onnx", save_as_external_data=True)
+    weight_bytes = 512 * 512 * 9 * 4
+    tracemalloc.start()
+    try:
+        result = onnxnorm.optimize(tmp_path / "in.onnx", workspace=tmp_path)
+        result.save(tmp_path / "out.onnx", external_data=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert nodes(onnx.load(tmp_path / "out.onnx", load_external_data=False)) == ["Conv"]
+    assert peak < weight_bytes
+    assert onnxnorm.verify(tmp_path / "in.onnx", tmp_path / "out.onnx").passed

@@ -1,5 +1,5 @@
 """Tests of how models get in and out of files: onnxnorm/_model_io.py, _model_read.py, _model_write.py, _data_files.py,
-_files.py, _skim.py and _spool.py."""
+_files.py, _folders.py, _replace.py, _skim.py, _spool.py and _write_behind.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from onnxnorm import _files, _model_io, _model_read, _spool
+from onnxnorm import _files, _model_io, _model_read, _spool, _write_behind
 from onnxnorm._data_files import FileTensor
 
 CHANNELS = 32
@@ -183,6 +183,24 @@ def test_new_weights_in_the_spool_become_the_data_file(tmp_path: Path, small_lim
     result.save(tmp_path / "out.onnx", external_data=True)
     if sys.platform == "linux":
         assert (tmp_path / "out.onnx.data").stat().st_ino == inode
+
+
+def test_weights_that_changed_twice_leave_no_gap_in_the_data_file(tmp_path: Path, small_limits: None) -> None:
+    """Both branches are folded, and then merged: what they were in between is nowhere in the result."""
+    model = chain()
+    first, norm = model.graph.node[:2]
+    branch = helper.make_node("Conv", ["x", "w1"], ["cb"], "branch", pads=[2] * 4)
+    other = helper.make_node("BatchNormalization", ["cb", *norm.input[1:]], ["nb"], "norm_b")
+    total = helper.make_node("Add", ["n0", "nb"], ["sum"], "sum")
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend([first, norm, branch, other, total])
+    model.graph.output.append(helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1, CHANNELS, 6, 6]))
+    result = onnxnorm.optimize(model, workspace=tmp_path)
+    (conv,) = result.model.graph.node
+    result.save(tmp_path / "out.onnx", external_data=True)
+    assert onnxnorm.verify(model, tmp_path / "out.onnx").passed
+    kept = sum(len(data) for data in weights(tmp_path / "out.onnx").values())
+    assert conv.op_type == "Conv" and (tmp_path / "out.onnx.data").stat().st_size < 1.01 * kept
 
 
 def test_input_and_output_may_be_the_same_path(tmp_path: Path, expected: dict[str, bytes], small_limits: None) -> None:
@@ -364,8 +382,8 @@ def test_data_that_another_model_shares_stay(tmp_path: Path, expected: dict[str,
 
 def test_a_large_file_is_let_go_of_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(_files, "_SENT_AT_ONCE", 4000)
-    monkeypatch.setattr(_files, "_KEPT", 2)
+    monkeypatch.setattr(_write_behind, "SENT_AT_ONCE", 4000)
+    monkeypatch.setattr(_write_behind, "_KEPT", 2)
     monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, count, _: told.append((start, count)), raising=False)
     data = np.random.default_rng(1).bytes(30_000)
     with _files.NewFile(tmp_path) as file:
@@ -376,6 +394,36 @@ def test_a_large_file_is_let_go_of_while_it_is_written(tmp_path: Path, monkeypat
     chunks = [(start, 4000) for start in range(0, 28_000, 4000)]
     assert [each for number, each in enumerate(told) if each not in told[:number]] == chunks, "each is sent"
     assert [each for number, each in enumerate(told) if each in told[:number]] == chunks[:-2], "all but two are let go"
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_room_on_the_disk_is_taken_at_once_and_what_is_too_much_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    taken: list[tuple[int, int]] = []
+    allocate = _write_behind._allocator()
+
+    def told(fd: int, start: int, count: int) -> None:
+        taken.append((start, count))
+        if allocate is not None:
+            allocate(fd, start, count)
+
+    monkeypatch.setattr(_write_behind, "_LEAST_RESERVED", 50_000)
+    monkeypatch.setattr(_write_behind, "_allocator", lambda: told if able else None)
+    path = write(tmp_path / "in.onnx", external=False)
+    onnxnorm.optimize(path).save(tmp_path / "one.onnx")
+    onnxnorm.optimize(path).save(tmp_path / "two.onnx", external_data=True)
+    assert weights(tmp_path / "one.onnx") == weights(tmp_path / "two.onnx") != {}
+    data = tmp_path / "two.onnx.data"
+    assert len(taken) == (2 if able else 0)
+    assert not able or taken[-1] == (0, data.stat().st_size)
+    with _files.NewFile(tmp_path) as file:
+        file.reserve(0, 10**6)
+        file.write(b"data", 0)
+        os.ftruncate(file.fd, 4)
+        file.replace(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"data"
+    assert (tmp_path / "out").stat().st_blocks * 512 <= 2**16
 
 
 def test_links_in_a_model_cache_are_followed(tmp_path: Path) -> None:

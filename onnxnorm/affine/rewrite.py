@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm._arrays import any_of, finite
 from onnxnorm._blocks import scaled
 from onnxnorm._facts import Facts
+from onnxnorm._rounding import Rounded, rounded, smallest_normal
 from onnxnorm._surgery import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
@@ -139,11 +139,11 @@ def _computed_and_rounded(constant: Constant, facts: Facts) -> ir.TensorProtocol
     if not isinstance(exact, Scaling):
         rounded = _rounded(np.asarray(exact, np.float64), constant, facts)
         return rounded if isinstance(rounded, str) else facts.new_tensor(rounded, constant.dtype, None)
-    smallest = _smallest_normal(constant.dtype)
+    dtype = constant.dtype.numpy()
     room = facts.spool.room(exact.array.shape, constant.dtype)
     put = None if room is None else room.put
-    product = scaled(exact.array, exact.factors, constant.dtype.numpy(), constant.channel_axis, smallest, put)
-    problem = _loss(product.finite, product.underflows, constant, facts)
+    product = scaled(exact.array, exact.factors, dtype, constant.channel_axis, smallest_normal(dtype), put)
+    problem = _loss(product, constant, facts)
     if problem is not None:
         return problem
     if room is not None:
@@ -154,34 +154,21 @@ def _computed_and_rounded(constant: Constant, facts: Facts) -> ir.TensorProtocol
 
 def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
     """The float64 array in its type, or why that loses what the original had."""
-    with np.errstate(all="ignore"):
-        rounded = exact.astype(constant.dtype.numpy())
-        ends = finite(rounded.astype(np.float64))
-    underflows = False
-    if constant.role in _FACTORS:
-        axes = tuple(axis for axis in range(exact.ndim) if axis != constant.channel_axis)
-        largest = np.abs(exact).max(axis=axes, initial=0.0)
-        underflows = any_of((largest > 0.0) & (largest < _smallest_normal(constant.dtype)))
-    problem = _loss(ends, underflows, constant, facts)
-    return rounded if problem is None else problem
+    dtype = constant.dtype.numpy()
+    result = rounded(exact, dtype, constant.channel_axis, smallest_normal(dtype) if constant.role in _FACTORS else 0.0)
+    problem = _loss(result, constant, facts)
+    assert result.array is not None
+    return result.array if problem is None else problem
 
 
-def _loss(is_finite: bool, underflows: bool, constant: Constant, facts: Facts) -> str | None:
-    """What is lost of the original's constant. `underflows`: a channel has nothing but subnormal numbers."""
-    old = None if is_finite else facts.constant(constant.old)
-    if not is_finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
+def _loss(result: Rounded, constant: Constant, facts: Facts) -> str | None:
+    """What is lost of the original's constant."""
+    old = None if result.finite else facts.constant(constant.old)
+    if not result.finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
         return f"overflows {constant.dtype.name.lower()}"
-    if underflows and constant.role in _FACTORS:
+    if result.underflows and constant.role in _FACTORS:
         return f"underflows {constant.dtype.name.lower()}"
     return None
-
-
-_SMALLEST_NORMAL = {ir.DataType.FLOAT16: 2.0**-14, ir.DataType.BFLOAT16: 2.0**-126, ir.DataType.FLOAT: 2.0**-126}
-
-
-def _smallest_normal(dtype: ir.DataType) -> float:
-    """The smallest magnitude with all its digits; 0 for types whose range is out of question."""
-    return _SMALLEST_NORMAL.get(dtype, 0.0)
 
 
 def _change(node: ir.Node, edit: Edit, tensors: dict[Constant, ir.TensorProtocol], facts: Facts) -> None:

@@ -11,14 +11,14 @@ With taps k at offsets k * d - p (see axis.py), zeros outside of x, and s the st
 - A transposed convolution writes where a convolution reads; sums and compositions with single taps are the same.
 Without spatial axes this is the algebra of matrices: y = x @ weight.T + bias.
 
-Geometry is known at once; weights are computed in float64 when somebody asks for them.
+Geometry is known at once; weights are computed in float64 when somebody asks for them, some outputs at a time where all
+of them together would take more memory than there is.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -37,11 +37,13 @@ from onnxnorm.linear.blocks import (
     realigned,
     starts_of,
 )
+from onnxnorm.linear.weights import Aligned, Composition, laid_out, times
 
 __all__ = ["Axes", "Convolution"]
 
 Axes: TypeAlias = "tuple[AnyAxis, ...]"
-Aligned: TypeAlias = "tuple[FloatArray, Integers]"
+# Elements: few enough for 16 MB in float64, and enough for a product of matrices to be as fast as it is for all rows.
+_BLOCK = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Convolution:
         axes: the geometry of each spatial axis.
         reach: which inputs each output may depend on (see blocks.py).
         biased: whether the bias may differ from zero.
-        make_weight: gives a float64 weight and where its rows start.
+        make_weight: gives the rows of the given numbers of a float64 weight, and where they start.
         make_bias: gives the float64 bias, shape (outputs,).
     """
 
@@ -60,25 +62,25 @@ class Convolution:
     axes: Axes
     reach: Reach
     biased: bool
-    make_weight: Callable[[], Aligned]
+    make_weight: Callable[[Integers], Aligned]
     make_bias: Callable[[], FloatArray]
 
     @classmethod
     def of(cls, weight: npt.ArrayLike, bias: npt.ArrayLike | None, group: int, axes: Axes) -> Convolution:
         """From a weight of shape (outputs, inputs / group, taps...) and a bias (outputs,)."""
         kernel = np.asarray(weight)
-        return cls.later(kernel.shape[:2], lambda: np.asarray(kernel, np.float64), bias, group, axes)
+        return cls.later(kernel.shape[:2], lambda rows: np.asarray(kernel[rows], np.float64), bias, group, axes)
 
     @classmethod
     def later(
         cls,
         shape: tuple[int, ...],
-        make_weight: Callable[[], FloatArray],
+        make_rows: Callable[[Integers], FloatArray],
         bias: npt.ArrayLike | None,
         group: int,
         axes: Axes,
     ) -> Convolution:
-        """`of`, from the first two extents of a weight that is made when somebody asks for it."""
+        """`of`, from the first two extents of a weight whose rows are made when somebody asks for them."""
         outputs, width = shape
         shift = np.zeros(outputs) if bias is None else np.asarray(bias, np.float64)
         return cls(
@@ -86,7 +88,7 @@ class Convolution:
             axes,
             reach_of_groups(width * group, outputs, group),
             bool(np.any(shift != 0.0)),
-            lambda: (make_weight(), starts_of(width * group, outputs, group)),
+            lambda rows: (make_rows(rows), starts_of(width * group, outputs, group)[rows]),
             lambda: shift,
         )
 
@@ -145,15 +147,21 @@ class Convolution:
         channels = self.outputs if self.transposed else self.inputs
         return channels * math.prod(axis.density() for axis in self.axes)
 
-    @cached_property
-    def weight(self) -> FloatArray:
-        """(outputs, inputs / group, taps...)."""
-        weight, starts = self.make_weight()
-        return realigned(weight, starts, self.starts, self.inputs // self.group)
+    def taken(self, rows: Integers) -> FloatArray:
+        """The given rows of the weight (outputs, inputs / group, taps...), made anew."""
+        weight, starts = self.make_weight(rows)
+        return realigned(weight, starts, self.starts[rows], self.inputs // self.group)
+
+    def blocks(self) -> Iterator[tuple[Integers, FloatArray]]:
+        """All rows of the weight, as many at a time as take little memory: their numbers and what is in them."""
+        count = max(1, _BLOCK * self.outputs // max(self.size, 1))
+        for start in range(0, self.outputs, count):
+            rows = np.arange(start, min(start + count, self.outputs))
+            yield rows, self.taken(rows)
 
     @property
     def starts(self) -> Integers:
-        """Where the rows of `weight` start."""
+        """Where the rows of the weight start."""
         return starts_of(self.inputs, self.outputs, self.group)
 
     @cached_property
@@ -184,8 +192,8 @@ class Convolution:
             tuple(axes),
             composed(outer.reach, self.reach),
             self.biased or outer.biased,
-            lambda: _composed_weight(outer, self, tuple(axes)),
-            lambda: outer.bias + _times(outer, self.bias) if self.biased else outer.bias,
+            Composition(outer, self, tuple(axes)).rows,
+            lambda: outer.bias + times(outer, self.bias) if self.biased else outer.bias,
         )
 
     def plus(self, other: Convolution, sign: float, extents: Sequence[int | None]) -> Convolution | None:
@@ -200,13 +208,13 @@ class Convolution:
             [np.minimum(self.reach[:, 0], other.reach[:, 0]), np.maximum(self.reach[:, 1], other.reach[:, 1])], axis=1
         )
 
-        parts = ((self, slice(None), 1.0), (other, slice(None), sign))
+        parts = ((self, 0, 1.0), (other, 0, sign))
         return Convolution(
             self.inputs,
             axes,
             reach,
             self.biased or other.biased,
-            lambda: _laid_out(parts, reach, axes),
+            lambda rows: laid_out(parts, reach, axes, rows),
             lambda: self.bias + sign * other.bias,
         )
 
@@ -217,13 +225,13 @@ class Convolution:
             return None
         reach = np.concatenate([self.reach, other.reach])
 
-        parts = ((self, slice(0, self.outputs), 1.0), (other, slice(self.outputs, None), 1.0))
+        parts = ((self, 0, 1.0), (other, self.outputs, 1.0))
         return Convolution(
             self.inputs,
             axes,
             reach,
             self.biased or other.biased,
-            lambda: _laid_out(parts, reach, axes),
+            lambda rows: laid_out(parts, reach, axes, rows),
             lambda: np.concatenate([self.bias, other.bias]),
         )
 
@@ -234,7 +242,7 @@ class Convolution:
             self.axes,
             self.reach[index],
             self.biased,
-            lambda: (self.weight[index], self.starts[index]),
+            lambda rows: (self.taken(index[rows]), self.starts[index[rows]]),
             lambda: self.bias[index],
         )
 
@@ -244,7 +252,7 @@ class Convolution:
             self.axes,
             self.reach,
             self.biased,
-            lambda: (factor * self.weight, self.starts),
+            lambda rows: (factor * self.taken(rows), self.starts[rows]),
             lambda: factor * self.bias,
         )
 
@@ -259,65 +267,7 @@ class Convolution:
             axes.append(axis)
         return tuple(axes)
 
-    def _places(self, axes: Axes) -> tuple[slice, ...]:
+    def places(self, axes: Axes) -> tuple[slice, ...]:
         """Where the weight stands in one with the taps of `axes`."""
         own = (mine.embedded(axis) for mine, axis in zip(self.axes, axes, strict=True))
         return (slice(None), slice(None), *own)
-
-
-def _laid_out(parts: Sequence[tuple[Convolution, slice, float]], reach: Reach, axes: Axes) -> Aligned:
-    """One weight of all parts, each times its factor in its rows, where the windows have the taps of `axes`."""
-    inputs = parts[0][0].inputs
-    group = group_of(reach, inputs)
-    starts = starts_of(inputs, len(reach), group)
-    total = np.zeros((len(reach), inputs // group, *(axis.kernel for axis in axes)))
-    for part, rows, factor in parts:
-        own = realigned(part.weight, part.starts, starts[rows], total.shape[1])
-        total[(rows, *part._places(axes)[1:])] += factor * own
-    return total, starts
-
-
-def _times(outer: Convolution, values: FloatArray) -> FloatArray:
-    """`outer` without its bias, of an input that has the same value in every place of a channel."""
-    matrix = outer.weight.reshape(outer.outputs, outer.inputs // outer.group, -1).sum(axis=2)
-    columns = np.repeat(values.reshape(outer.group, -1), outer.outputs // outer.group, axis=0)
-    total: FloatArray = (matrix * columns).sum(axis=1)
-    return total
-
-
-def _composed_weight(outer: Convolution, inner: Convolution, axes: Axes) -> Aligned:
-    first, second, group = inner.weight, outer.weight, math.gcd(inner.group, outer.group)
-    inner_is_diagonal = inner.group == inner.inputs == inner.outputs
-    outer_is_diagonal = outer.group == outer.inputs == outer.outputs
-    if outer_is_diagonal:
-        group = inner.group
-    elif inner_is_diagonal:
-        group = outer.group
-        per_group = first.reshape(group, 1, -1, *first.shape[2:])
-        rows = np.broadcast_to(per_group, (group, outer.outputs // group, *per_group.shape[2:]))
-        first = rows.reshape(outer.outputs, -1, *first.shape[2:])
-    else:
-        first = realigned(
-            first, inner.starts, starts_of(inner.inputs, inner.outputs, group), inner.inputs // group
-        ).reshape(group, inner.outputs // group, -1)
-        second = realigned(second, outer.starts, starts_of(outer.inputs, outer.outputs, group), outer.inputs // group)
-    width = inner.inputs // group
-    total = np.zeros((outer.outputs, width, *(axis.kernel for axis in axes)))
-    spans = [own.places(axis) for own, axis in zip(inner.axes, axes, strict=True)]
-    paces = [
-        other.places(axis, own.stride).step or 1
-        for own, other, axis in zip(inner.axes, outer.axes, axes, strict=True)
-    ]  # fmt: skip
-    for place, tap in enumerate(itertools.product(*(range(axis.kernel) for axis in outer.axes))):
-        places = tuple(
-            slice(index * pace, index * pace + span.stop, span.step)
-            for index, pace, span in zip(tap, paces, spans, strict=True)
-        )
-        factor = second.reshape(*second.shape[:2], -1)[:, :, place]
-        if outer_is_diagonal or inner_is_diagonal:
-            term = factor.reshape(factor.shape + (1,) * len(axes)) * first
-        else:
-            blocks = factor.reshape(group, outer.outputs // group, -1)
-            term = np.matmul(blocks, first).reshape(outer.outputs, width, *inner.taps)
-        total[(slice(None), slice(None), *places)] += term
-    return total, starts_of(inner.inputs, outer.outputs, group)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.linear.blocks import FloatArray
+from onnxnorm.linear.blocks import FloatArray, Integers
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.step import Family, Step, StepReader, Weight, rank_of
 
@@ -28,7 +28,11 @@ def _matmul(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
     if x is None or weight is None or rank is None or rank < len(weight.shape):
         return None
     shape = weight.shape[:-3:-1]
-    return _product(x, weight, Convolution.later(shape, lambda: weight.array().reshape(shape[::-1]).T, None, 1, ()))
+
+    def matrix(rows: Integers) -> FloatArray:
+        return np.asarray(weight.array.reshape(shape[::-1]).T[rows], np.float64)
+
+    return _product(x, weight, Convolution.later(shape, matrix, None, 1, ()))
 
 
 def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
@@ -46,8 +50,8 @@ def _gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step 
             return None
         bias = beta * np.broadcast_to(np.asarray(addend, np.float64).ravel(), (outputs,))
 
-    def matrix() -> FloatArray:
-        return alpha * (weight.array() if is_transposed else weight.array().T)
+    def matrix(rows: Integers) -> FloatArray:
+        return alpha * np.asarray((weight.array if is_transposed else weight.array.T)[rows], np.float64)
 
     return _product(x, weight, Convolution.later((outputs, inputs), matrix, bias, 1, ()))
 
@@ -58,7 +62,11 @@ def _left_matmul(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -
     if x is None or weight is None or rank is None or rank < len(weight.shape):
         return None
     shape = weight.shape[-2:]
-    return _product(x, weight, Convolution.later(shape, lambda: weight.array().reshape(shape), None, 1, ()))
+
+    def matrix(rows: Integers) -> FloatArray:
+        return np.asarray(weight.array.reshape(shape)[rows], np.float64)
+
+    return _product(x, weight, Convolution.later(shape, matrix, None, 1, ()))
 
 
 def _left_gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
@@ -76,8 +84,8 @@ def _left_gemm(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> 
             return None
         bias = beta * np.broadcast_to(np.asarray(addend, np.float64).ravel(), (outputs,))
 
-    def matrix() -> FloatArray:
-        return alpha * (weight.array().T if is_transposed else weight.array())
+    def matrix(rows: Integers) -> FloatArray:
+        return alpha * np.asarray((weight.array.T if is_transposed else weight.array)[rows], np.float64)
 
     return _product(x, weight, Convolution.later((outputs, inputs), matrix, bias, 1, ()))
 

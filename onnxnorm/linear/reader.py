@@ -78,13 +78,15 @@ class Reader:
             if part is None:
                 return None
             parts.append(part)
-        return step.combine(parts, self.extents(source))
+        whole = step.combine(parts, self.extents(source))
+        # Nothing is no convolution.
+        return whole if whole is not None and whole.outputs else None
 
     def _identity(self, source: ir.Value) -> Convolution | None:
         channels = channels_of(source, self.family, self.facts)
         if (
             channels is None
-            or not 0 <= channels <= _MAX_CHANNELS
+            or not 0 < channels <= _MAX_CHANNELS
             or channel_axis(source, self.family, self.facts) is None
         ):
             return None

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._facts import Facts
-from onnxnorm.linear.blocks import FloatArray
 from onnxnorm.linear.convolution import Convolution
 
 __all__ = [
@@ -57,7 +57,7 @@ class Weight:
 
     @classmethod
     def of(cls, value: ir.Value | None, facts: Facts) -> Weight | None:
-        """None where the value is no constant of a floating-point type, or of rank below two."""
+        """None where the value is no constant of a floating-point type, of rank below two, or has no elements."""
         if value is None or not facts.is_constant(value):
             return None
         shape, dtype = facts.shape(value), value.dtype
@@ -67,7 +67,7 @@ class Weight:
                 return None
             shape, dtype = array.shape, ir.DataType.from_numpy(array.dtype) if dtype is None else dtype
         known = tuple(extent for extent in shape if isinstance(extent, int))
-        return cls(value, known, dtype, facts) if dtype in FLOATS and len(known) >= 2 else None
+        return cls(value, known, dtype, facts) if dtype in FLOATS and len(known) >= 2 and all(known) else None
 
     @property
     def size(self) -> int:
@@ -79,8 +79,12 @@ class Weight:
         array = self.facts.constant(self.value)
         return array is not None and array.shape == self.shape
 
-    def array(self) -> FloatArray:
-        return np.asarray(self.facts.constant(self.value), np.float64)
+    @property
+    def array(self) -> npt.NDArray[np.generic]:
+        """In the type that it has, and where it is: of a large one parts are taken."""
+        array = self.facts.constant(self.value)
+        assert array is not None
+        return array
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis, TransposedAxis
-from onnxnorm.linear.blocks import FloatArray
+from onnxnorm.linear.blocks import FloatArray, Integers
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.step import Extents, Family, Step, StepReader, Weight, channels_of
 from onnxnorm.linear.windows import padding_of, transposed_window_of, window_of
@@ -28,7 +28,11 @@ def _conv(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step 
     axes = window_of(node, weight.shape[2:], (facts.shape(x) or ())[2:])
     if axes is None:
         return None
-    return _weighted(x, weight, Convolution.later(weight.shape[:2], weight.array, bias, group, axes))
+
+    def kernel(rows: Integers) -> FloatArray:
+        return np.asarray(weight.array[rows], np.float64)
+
+    return _weighted(x, weight, Convolution.later(weight.shape[:2], kernel, bias, group, axes))
 
 
 def _conv_transpose(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
@@ -41,9 +45,10 @@ def _conv_transpose(node: ir.Node, value: ir.Value, family: Family, facts: Facts
         return None
     inputs, columns, taps = weight.shape[0] // group, weight.shape[1], weight.shape[2:]
 
-    def kernel() -> FloatArray:
+    def kernel(rows: Integers) -> FloatArray:
         # (inputs, outputs / group, taps...) to (outputs, inputs / group, taps...), group by group.
-        return np.swapaxes(weight.array().reshape(group, inputs, columns, *taps), 1, 2).reshape(-1, inputs, *taps)
+        grouped = weight.array.reshape(group, inputs, columns, *taps)
+        return np.asarray(grouped[rows // columns, :, rows % columns], np.float64)
 
     return _weighted(x, weight, Convolution.later((group * columns, inputs), kernel, bias, group, axes))
 
@@ -122,9 +127,12 @@ def _depth_to_space(node: ir.Node, value: ir.Value, family: Family, facts: Facts
     by_depth = "mode" not in node.attributes or node.attributes["mode"].as_string() == "DCR"
     axes = (TransposedAxis(block, block), TransposedAxis(block, block))
 
-    def weight() -> FloatArray:
-        ones = np.eye(channels).reshape((block, block, outputs, -1) if by_depth else (outputs, block, block, -1))
-        return np.moveaxis(ones, 2 if by_depth else 0, 0).transpose(0, 3, 1, 2)
+    def weight(rows: Integers) -> FloatArray:
+        first, pace = (rows, outputs) if by_depth else (rows * block**2, 1)
+        found = np.zeros((len(rows), channels, block, block))
+        for place in range(block**2):
+            found[np.arange(len(rows)), first + place * pace, place // block, place % block] = 1.0
+        return found
 
     own = Convolution.later((outputs, channels), weight, None, 1, axes)
     return Step((x,), lambda parts, extents: parts[0].then(own, extents))

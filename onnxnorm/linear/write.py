@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm._surgery import add_constant, drop_if_unused, set_inputs
+from onnxnorm._rounding import rounded, smallest_normal
+from onnxnorm._surgery import add_constant, add_tensor, drop_if_unused, set_inputs
 from onnxnorm.linear.axis import TransposedAxis
-from onnxnorm.linear.blocks import FloatArray, realigned
+from onnxnorm.linear.blocks import realigned
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.plan import Plan
 from onnxnorm.linear.reader import Reader
@@ -28,21 +29,22 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     dtype, convolution = _element_type(plan, reader), plan.convolution
     if dtype is None:
         return None
-    with np.errstate(all="ignore"):
-        exact, channel_axis = _oriented(convolution, reader.family)
-        weight = _rounded(exact, dtype, channel_axis)
-        shift = convolution.bias[:, None] if reader.family is Family.LEFT_PRODUCT else convolution.bias
-        bias = _rounded(shift, dtype, None) if convolution.biased else None
-    if weight is None or (convolution.biased and bias is None):
-        return None
     facts, root, graph = reader.facts, plan.root, plan.root.graph
+    before = facts.spool.end
+    with np.errstate(all="ignore"):
+        shift = convolution.bias[:, None] if reader.family is Family.LEFT_PRODUCT else convolution.bias
+        bias = rounded(shift, dtype.numpy())
+        weight = _weight(convolution, dtype, reader) if bias.finite else None
+    if weight is None:
+        facts.spool.back_to(before)
+        return None
     assert graph is not None
     name = _name(plan, reader)
     unused = [value for node in (root, *plan.sums[1:], *plan.gone) for value in node.inputs]
-    weight_value = add_constant(graph, facts.fresh_name(f"{name}_merged_weight"), weight, dtype, facts)
-    constants = [weight_value]
-    if bias is not None:
-        constants.append(add_constant(graph, facts.fresh_name(f"{name}_merged_bias"), bias, dtype, facts))
+    constants = [add_tensor(graph, facts.fresh_name(f"{name}_merged_weight"), weight, facts)]
+    if convolution.biased:
+        assert bias.array is not None
+        constants.append(add_constant(graph, facts.fresh_name(f"{name}_merged_bias"), bias.array, dtype, facts))
     if plan.left:
         node = _joined(plan, name, constants, reader)
     else:
@@ -68,32 +70,41 @@ def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:
     return found.pop() if len(found) == 1 and all(weight.is_known for weight in weights) else None
 
 
-def _oriented(convolution: Convolution, family: Family) -> tuple[FloatArray, int | None]:
-    """The weight as the operator wants it, and its axis of output channels."""
-    weight = convolution.weight
-    if family is not Family.CONVOLUTION:
-        whole = realigned(weight, convolution.starts, np.zeros(convolution.outputs, np.int64), convolution.inputs)
-        return (np.ascontiguousarray(whole.T), 1) if family is Family.PRODUCT else (whole, 0)
-    if not convolution.transposed:
-        return weight, 0
-    group = convolution.group
-    grouped = weight.reshape(group, convolution.outputs // group, *weight.shape[1:])
-    transposed = np.swapaxes(grouped, 1, 2).reshape(convolution.inputs, -1, *weight.shape[2:])
-    return transposed, 1 if group == 1 else None
-
-
-def _rounded(exact: FloatArray, dtype: ir.DataType, channel_axis: int | None) -> npt.NDArray[np.generic] | None:
-    """The array in its type; None where it overflows, or a whole channel of a weight falls below the normal numbers."""
-    rounded: npt.NDArray[np.generic] = exact.astype(dtype.numpy())
-    if not np.isfinite(rounded.astype(np.float64)).all():
-        return None
-    if channel_axis is not None and dtype is not ir.DataType.DOUBLE:
-        axes = tuple(axis for axis in range(exact.ndim) if axis != channel_axis)
-        largest = np.abs(exact).max(axis=axes, initial=0.0)
-        smallest = 2.0**-14 if dtype is ir.DataType.FLOAT16 else 2.0**-126
-        if np.any((largest > 0.0) & (largest < smallest)):
+def _weight(convolution: Convolution, dtype: ir.DataType, reader: Reader) -> ir.TensorProtocol | None:
+    """The weight as the operator wants it, in its type; None where it does not fit that."""
+    outputs, inputs, group = convolution.outputs, convolution.inputs, convolution.group
+    shape: tuple[int, ...]
+    if reader.family is not Family.CONVOLUTION:
+        shape = (inputs, outputs) if reader.family is Family.PRODUCT else (outputs, inputs)
+    elif convolution.transposed:
+        shape = (inputs, outputs // group, *convolution.taps)
+    else:
+        shape = (outputs, inputs // group, *convolution.taps)
+    by_rows = reader.family is not Family.PRODUCT and not convolution.transposed
+    room = reader.facts.spool.room(shape, dtype) if by_rows else None
+    whole = np.empty(shape, dtype.numpy()) if room is None else None
+    for rows, exact in convolution.blocks():
+        if reader.family is not Family.CONVOLUTION:
+            exact = realigned(exact, convolution.starts[rows], np.zeros(len(rows), np.int64), inputs)
+        result = rounded(exact, dtype.numpy(), 0, smallest_normal(dtype.numpy()))
+        if not result.finite or result.underflows:
             return None
-    return rounded
+        block = result.array
+        assert block is not None
+        if whole is None:
+            assert room is not None
+            room.put(int(rows[0]) * math.prod(shape[1:]), block)
+        elif by_rows:
+            whole[rows] = block
+        elif convolution.transposed:
+            columns = outputs // group
+            whole.reshape(group, -1, *shape[1:])[rows // columns, :, rows % columns] = block
+        else:
+            whole[:, rows] = block.T
+    if room is not None:
+        return room.tensor
+    assert whole is not None
+    return reader.facts.new_tensor(whole, dtype, None)
 
 
 def _name(plan: Plan, reader: Reader) -> str:

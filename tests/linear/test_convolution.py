@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from onnxnorm.linear import convolution as convolution_module
 from onnxnorm.linear.axis import Axis, TransposedAxis
 from onnxnorm.linear.blocks import group_of
 from onnxnorm.linear.convolution import Convolution
@@ -23,6 +24,13 @@ EXTENTS = (9, 10)
 
 
 @pytest.fixture(autouse=True, scope="module")
+def _a_few_rows_at_a_time() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution_module, "_BLOCK", 40)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Any:
     # Pictures this small are slower on several threads.
     threads = torch.get_num_threads()
@@ -32,7 +40,9 @@ def _one_thread() -> Any:
 
 
 def run(convolution: Convolution, x: Any) -> Any:
-    weight, bias = torch.from_numpy(convolution.weight), torch.from_numpy(np.array(convolution.bias))
+    numbers, blocks = zip(*convolution.blocks(), strict=True)
+    assert np.array_equal(np.concatenate(numbers), np.arange(convolution.outputs))
+    weight, bias = torch.from_numpy(np.concatenate(blocks)), torch.from_numpy(np.array(convolution.bias))
     axes = convolution.axes
     assert weight.shape == (convolution.outputs, convolution.inputs // convolution.group, *convolution.taps)
     if not axes:

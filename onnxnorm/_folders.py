@@ -1,0 +1,89 @@
+"""Folders in which files appear: who publishes there at the moment, and what is left there by those who died."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["MARK", "PREFIX", "SUFFIX", "lock_file", "locked", "remove_temporaries", "sync_folder", "unfinished"]
+
+PREFIX, SUFFIX = ".onnxnorm.", ".tmp"
+MARK = "user.onnxnorm.unfinished"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """One at a time publishes in the folder; tells whether that is so, where the system may have no such lock."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held = True
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring renames in the folder to disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove the files with a name of a moment that dead processes left; the caller holds the lock of the folder."""
+    for path in _entries(folder, PREFIX):
+        if path.name.endswith(SUFFIX):
+            with contextlib.suppress(OSError), _opened(path) as descriptor:
+                if lock_file(descriptor):
+                    path.unlink()
+
+
+def unfinished(folder: Path, prefix: str) -> set[str]:
+    """The names, beginning with `prefix`, of files that bear the mark; the caller holds the lock of the folder."""
+    found = set()
+    for path in _entries(folder, prefix):
+        with contextlib.suppress(AttributeError, OSError), _opened(path) as descriptor:
+            if MARK in os.listxattr(descriptor):
+                found.add(path.name)
+    return found
+
+
+def _entries(folder: Path, prefix: str) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    # A pipe of that name is not waited for.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def lock_file(fd: int) -> bool:
+    """Lock the file until it is closed or the process ends; whether that could be done."""
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
