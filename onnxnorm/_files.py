@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -41,6 +39,9 @@ class NewFile:
         if self.fd >= 0:
             lock_file(self.fd)
             return
+        # Only where files need names: a small network is written in less time than this takes to import.
+        import tempfile
+
         # Whoever looks for what others left holds the lock of the folder, and so finds no name without its lock.
         with locked(folder):
             self.fd, name = tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=folder)
@@ -153,7 +154,7 @@ class NewFile:
 
     def _named(self) -> Path:
         while True:
-            path = self._folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+            path = self._folder / f"{PREFIX}{os.urandom(8).hex()}{SUFFIX}"
             with contextlib.suppress(FileExistsError):
                 _link(self.fd, path, self._folder)
                 return path
