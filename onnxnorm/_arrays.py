@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["all_of", "any_of", "finite"]
+__all__ = ["MAX_RANK", "all_of", "any_of", "finite"]
+
+# That of NumPy, and more axes than any runtime knows.
+MAX_RANK = 64
 
 
 def all_of(mask: npt.NDArray[np.bool_]) -> bool:

@@ -20,7 +20,7 @@ from onnxnorm._constant_nodes import ConstantNodes, array_of, array_of_constant_
 from onnxnorm._spool import Spool, spool_of
 from onnxnorm._structure import graphs_of
 
-__all__ = ["Dim", "Facts", "subgraphs_of"]
+__all__ = ["GENERATORS", "Dim", "Facts", "subgraphs_of"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -43,7 +43,8 @@ _NO_CONSTANT = frozenset(
         "SequenceEmpty",
     ]
 )
-_GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
+# Operators that make much of little.
+GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
 _RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
 _RANK_OF_INPUT = frozenset(
     [
@@ -335,7 +336,7 @@ class Facts:
         if shape is not None and math.prod(dim if isinstance(dim, int) else 1 for dim in shape) > _MAX_ELEMENTS:
             return None
         # Of a vector whose length cannot be foreseen the budget is asked when it is computed.
-        if node.op_type in _GENERATORS and (
+        if node.op_type in GENERATORS and (
             shape is None or (len(shape) > 1 and not all(isinstance(dim, int) for dim in shape))
         ):
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
+from onnxnorm._contradictions import contradiction_in
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import first_line
 from onnxnorm._shape_inference import infer_shapes
@@ -48,6 +49,8 @@ def _diagnosis(model: ir.Model, pass_name: str, error: BaseException) -> str:
         return f"the model is malformed ({' '.join(str(fault).split())[:300]}); export it again"
     except Exception as fault:
         return f"the model is malformed ({first_line(fault)}); check it with onnx.checker"
+    if (contradiction := contradiction_in(model)) is not None:
+        return f"the model is malformed ({contradiction}); export it again"
     return (
         f"the pass {pass_name!r} failed ({found}), although ONNX finds nothing wrong with the model; leave that pass "
         "out, and please report it together with the model"

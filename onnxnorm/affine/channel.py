@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from onnxnorm._arrays import all_of, any_of, finite
 
-__all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
+__all__ = ["ChannelAffine", "FloatArray", "Gauge", "extents_agree", "leading_axes_dropped"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -34,6 +34,13 @@ def _same(a: FloatArray, b: FloatArray | float) -> bool:
     if a.size and isinstance(b, float) and not abs(a.item(0) - b) <= 1e-13 * max(abs(a.item(0)), abs(b)):
         return False
     return all_of(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b)))
+
+
+def extents_agree(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether affines of these extents can be of one value; a model that contradicts itself demands others too."""
+    return shape == other or (
+        len(shape) == len(other) and all(a == b or a == 1 or b == 1 for a, b in zip(shape, other, strict=True))
+    )
 
 
 def _varies(array: FloatArray, axis: int) -> bool:
@@ -139,7 +146,9 @@ class ChannelAffine:
 
     def same_as(self, other: ChannelAffine) -> bool:
         return self is other or (
-            self.rank == other.rank and _same(self.scale, other.scale) and _same(self.shift, other.shift)
+            extents_agree(self.scale.shape, other.scale.shape)
+            and _same(self.scale, other.scale)
+            and _same(self.shift, other.shift)
         )
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> ChannelAffine:

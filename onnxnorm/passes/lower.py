@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
 from onnxnorm._facts import Facts
+from onnxnorm._inlining import inline
 from onnxnorm._op_check import DOMAIN
 from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import add_constant
@@ -45,7 +45,7 @@ class Lower(ir.passes.InPlacePass):
                 modified |= self._as_standard(node, facts)
                 modified |= self._lower(node, graph, facts)
         if not self._target.knows_functions and any(function.domain == DOMAIN for function in model.functions.values()):
-            InlinePass(criteria=lambda function: function.domain == DOMAIN)(model)
+            inline(model, lambda function: function.domain == DOMAIN)
             model.graph.opset_imports.pop(DOMAIN, None)
             modified = True
         return ir.passes.PassResult(model, modified)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnxnorm._arrays import MAX_RANK
 from onnxnorm._facts import Dim
 from onnxnorm._reshape import runs, shape_after
 from onnxnorm.affine.channel import FloatArray, Gauge
@@ -31,20 +32,16 @@ def transpose(site: Site) -> Answer:
     )
 
 
-# NumPy's limit, and more than any runtime knows.
-_MAX_RANK = 64
-
-
 def _axes_operand(site: Site) -> tuple[int, ...] | None:
     axes = site.integers("axes")
     if axes is None and site.input(1) is not None and (constant := site.constant(1)) is not None:
-        axes = tuple(int(axis) for axis in np.ravel(constant)[: _MAX_RANK + 1])
+        axes = tuple(int(axis) for axis in np.ravel(constant)[: MAX_RANK + 1])
     return axes
 
 
 def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
     """The axes counted from the first, in order; None where one is out of range or there twice."""
-    if rank > _MAX_RANK or not all(-rank <= axis < rank for axis in axes):
+    if rank > MAX_RANK or not all(-rank <= axis < rank for axis in axes):
         return None
     counted = sorted({axis % rank for axis in axes})
     return tuple(counted) if len(counted) == len(axes) else None

@@ -92,9 +92,10 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     if not gamma.shape == beta.shape == mean.shape == variance.shape:
         return Declined("has parameters that are no vectors of one length")
     assert node.inputs[0] is not None
-    rank = facts.rank(node.inputs[0]) or facts.rank(node.outputs[0])
-    if rank is None or rank < 2:
+    shape = facts.shape(node.inputs[0]) or facts.shape(node.outputs[0])
+    if shape is None or len(shape) < 2:
         return Declined("has an input whose rank is not known, or below 2")
+    rank = len(shape)
     epsilon = float(np.float32(attributes["epsilon"].as_float() if "epsilon" in attributes else 1e-5))
     sigma = np.sqrt(variance + epsilon)
     spread = sigma + np.abs(mean)
@@ -112,6 +113,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
     if scale.ndim != 1:
         return Declined("has parameters that are no vectors of one length")
+    if isinstance(shape[1], int) and shape[1] != scale.size:
+        return Declined(f"has parameters for {scale.size} channels, where its input has {shape[1]}")
     columns = (-1,) + (1,) * (rank - 2)
     return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
 
