@@ -84,7 +84,7 @@ class Reader:
         channels = channels_of(source, self.family, self.facts)
         if (
             channels is None
-            or not 0 <= channels <= _MAX_CHANNELS
+            or not 1 <= channels <= _MAX_CHANNELS
             or channel_axis(source, self.family, self.facts) is None
         ):
             return None

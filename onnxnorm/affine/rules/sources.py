@@ -54,6 +54,9 @@ def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
     if isinstance(found, AffineNode) and not found.affine.is_finite:
         found = Declined("has constants that give an infinite or undefined scale or shift")
+    shape = node.outputs[0].shape
+    if isinstance(found, AffineNode) and shape is not None and len(shape) != found.affine.rank:
+        found = Declined("has a result of another rank than its input, by what the model says of them")
     facts.memo[node] = found
     return found
 
