@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_ELEMENTS
 from onnxnorm._constant_nodes import ConstantNodes, array_of, array_of_constant_node
 from onnxnorm._spool import Spool, spool_of
 from onnxnorm._structure import graphs_of
 
-__all__ = ["GENERATORS", "Dim", "Facts", "subgraphs_of"]
+__all__ = ["GENERATORS", "Dim", "Facts", "subgraphs_of", "within_reach"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -348,6 +349,13 @@ class Facts:
             return None
         start, end = (node.attributes.get(name) for name in ("start", "end"))
         return np.array(shape[start.as_int() if start else None : end.as_int() if end else None], np.int64)
+
+
+def within_reach(shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
+    """The shape, with extents along which no constant could vary as unknown ones."""
+    if shape is None or not any(isinstance(dim, int) and dim > MAX_ELEMENTS for dim in shape):
+        return shape
+    return tuple(None if isinstance(dim, int) and dim > MAX_ELEMENTS else dim for dim in shape)
 
 
 def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:

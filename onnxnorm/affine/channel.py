@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._arrays import all_of, any_of, finite
+from onnxnorm._arrays import MAX_ELEMENTS, all_of, any_of, check_size, finite
 
 __all__ = ["ChannelAffine", "FloatArray", "Gauge", "extents_agree", "leading_axes_dropped"]
 
@@ -74,6 +74,7 @@ class ChannelAffine:
             elif scale.ndim == 0:
                 scale = np.full(shift.shape, scale)
             else:
+                check_size(np.broadcast_shapes(scale.shape, shift.shape), max(scale.size, shift.size))
                 scale, shift = np.broadcast_arrays(scale, shift)
         if scale.ndim > rank:
             raise ValueError(f"a constant of rank {scale.ndim} would raise the rank {rank} of the value")
@@ -123,6 +124,9 @@ class ChannelAffine:
 
     def then(self, outer: ChannelAffine) -> ChannelAffine:
         """`outer` applied to the result of this one; shifts that undo each other up to rounding are gone."""
+        if self.scale.size * outer.scale.size > MAX_ELEMENTS:
+            shape = np.broadcast_shapes(self.scale.shape, outer.scale.shape)
+            check_size(shape, max(self.scale.size, outer.scale.size))
         inner = outer.scale * self.shift
         shift = inner + outer.shift
         shift = np.where(np.abs(shift) <= _ROUNDING * np.abs(outer.shift), 0.0, shift)
@@ -170,6 +174,7 @@ class ChannelAffine:
         vectors = self.scale.reshape(-1), self.shift.reshape(-1)
         if self.scale.size == extent:
             return vectors
+        check_size((extent,))
         return np.full(extent, vectors[0]), np.full(extent, vectors[1])
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import TooLargeError
 from onnxnorm._contradictions import contradicts_itself
 from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
@@ -302,6 +303,8 @@ def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], search: _Search) -> Answe
         return Declined("takes an attribute from the function around it", Cause.ANYTHING)
     try:
         return rule(Site(node, gauges, search.facts))
+    except TooLargeError:
+        return Declined("would have a constant of more elements than any weight")
     except Exception:
         if contradicts_itself(node, search.facts, _extents_under(gauges, search.facts)):
             return Declined("has operands whose shapes contradict each other", Cause.ANYTHING)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_ELEMENTS
 from onnxnorm._facts import Facts
 from onnxnorm._inlining import inline
 from onnxnorm._op_check import DOMAIN
@@ -216,6 +217,8 @@ def _group_norm(form: _Form) -> ir.Value | None:
     if form.facts.opset(form.node) < 21:
         return None
     groups, add = form.whole("num_groups", 1), form.steps.add
+    if not 1 <= groups <= MAX_ELEMENTS:
+        return None
     dtype = form.steps.dtype
     x = form.wide(form.x)
     shape = form.steps.ints([0, groups, -1])

@@ -6,11 +6,12 @@ constant, so axes of unknown extent are no obstacle unless it varies there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from onnxnorm._arrays import MAX_RANK
+from onnxnorm._arrays import MAX_RANK, check_size
 from onnxnorm._facts import Dim
 from onnxnorm._reshape import runs, shape_after
 from onnxnorm.affine.channel import FloatArray, Gauge
@@ -115,10 +116,11 @@ def _regrouped(
             full[axis] = dim  # type: ignore[assignment]
         for axis, dim in zip(axes_after, extents_after, strict=True):
             target[axis] = dim  # type: ignore[assignment]
-    if np.prod(full, dtype=np.int64) != np.prod(target, dtype=np.int64):
+    if math.prod(full) != math.prod(target):
         return Declined("reshapes the axis on which the affine varies in a way that is not known beforehand")
 
     def change(array: FloatArray) -> FloatArray:
+        check_size(full, array.size)
         return np.broadcast_to(array, full).reshape(target)
 
     return gauge.map(change)
