@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from onnxnorm._arrays import MAX_ELEMENTS
 from onnxnorm._constant_nodes import ConstantNodes, array_of, array_of_constant_node
+from onnxnorm._names import fresh_name
 from onnxnorm._spool import Spool, spool_of
 from onnxnorm._structure import graphs_of
 
@@ -157,11 +158,7 @@ class Facts:
 
     def fresh_name(self, wish: str) -> str:
         """A value name that no value of the model has, and from now on this one has."""
-        name, number = wish, 1
-        while name in self._names:
-            name, number = f"{wish}_{number}", number + 1
-        self._names.add(name)
-        return name
+        return fresh_name(wish, self._names)
 
     def constant(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
         """The value as an array where it is the same at every inference, else None."""

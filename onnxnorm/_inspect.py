@@ -144,7 +144,7 @@ def account(
     renamed = _name_apart(model, found)
     names = [entry.node.name or "" for entry in found]
     result = transform(model)
-    after = result._model
+    after = result.graph
     rewrites = _by_node(result.rewrites)
     declined = {decline.node: decline.reason for decline in result.declined}
     written_out = {decline.node: decline for decline in result.declined if decline.kind is not None}

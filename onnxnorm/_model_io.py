@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import cause_of, check_structure
 from onnxnorm._model_read import from_proto, read_model
 from onnxnorm._model_write import write_in_one_file, write_with_data
+from onnxnorm._names import name_nodes
+from onnxnorm._replace import target_of, telling_why
 from onnxnorm._spool import spool_of
 from onnxnorm._structure import bytes_of, graphs_of, structure, tensors_of
 
@@ -24,7 +25,6 @@ __all__ = ["ModelLike", "load", "name_of", "save", "to_proto", "weight_bytes"]
 ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
 
 _PROTOBUF_LIMIT = 2**31 - 1
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ROOM_FOR_STRUCTURE = 64 * 2**20
 
 
@@ -56,7 +56,7 @@ def load(model: ModelLike) -> ir.Model:
         check_structure(loaded, name_of(model))
     else:
         raise OnnxNormError(f"a model is a path, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}")
-    _name_nodes(loaded)
+    name_nodes(graphs_of(loaded))
     return loaded
 
 
@@ -107,49 +107,30 @@ def save(
     Raises:
         OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
     """
-    target = Path(path).resolve()
-    # A device or a pipe is no place to rename a file to.
-    if target.exists() and not target.is_file():
-        raise OnnxNormError(f"{path}: is not a regular file, so no model can take its place; name another path")
+    target = target_of(path)
     if shard_size is not None and shard_size < 1:
         raise OnnxNormError(f"shard_size must be at least 1 byte, not {shard_size}")
     work = from_proto(model, name_of(model), None) if isinstance(model, onnx.ModelProto) else model
     if external_data is None:
         too_large = weight_bytes(work) + _ROOM_FOR_STRUCTURE > _PROTOBUF_LIMIT
         external_data = too_large or shard_size is not None or share_data or safetensors
-    try:
-        if external_data:
-            spool = spool_of(work)
-            write_with_data(
-                work,
-                target,
-                shard_size=shard_size,
-                share=share_data,
-                spool=spool,
-                safetensors=safetensors,
-                on_bytes=on_bytes,
-            )
-        else:
-            write_in_one_file(work, target, on_bytes)
-    except OSError as error:
-        room = f"; its weights take {weight_bytes(work) / 1e6:.0f} MB there" if error.errno in _FULL else ""
-        raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}{room}") from error
-    except (ValueError, ir.serde.SerdeError) as error:
-        raise OnnxNormError(f"{target}: cannot write the model: {cause_of(error)}") from error
-
-
-def _name_nodes(model: ir.Model) -> None:
-    """Name the nameless nodes, so that every report can point at the one it means."""
-    graphs = list(graphs_of(model))
-    taken = {node.name for graph in graphs for node in graph}
-    for graph in graphs:
-        for index, node in enumerate(graph):
-            if not node.name:
-                name = f"{node.op_type}_{index}"
-                while name in taken:
-                    name += "_"
-                node.name = name
-                taken.add(name)
+    with telling_why(target, lambda: weight_bytes(work)):
+        try:
+            if external_data:
+                spool = spool_of(work)
+                write_with_data(
+                    work,
+                    target,
+                    shard_size=shard_size,
+                    share=share_data,
+                    spool=spool,
+                    safetensors=safetensors,
+                    on_bytes=on_bytes,
+                )
+            else:
+                write_in_one_file(work, target, on_bytes)
+        except (ValueError, ir.serde.SerdeError) as error:
+            raise OnnxNormError(f"{target}: cannot write the model: {cause_of(error)}") from error
 
 
 def weight_bytes(model: ir.Model) -> int:

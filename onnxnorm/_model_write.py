@@ -19,8 +19,8 @@ import onnx_ir as ir
 
 from onnxnorm._data_files import DataFile, FileTensor
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._files import NewFile, locked, remove_temporaries, sync_folder, unfinished
-from onnxnorm._model_read import data_locations
+from onnxnorm._files import NewFile, locked, sync_folder
+from onnxnorm._replace import clean, data_of, locations, put_in_place
 from onnxnorm._safetensors import head_of
 from onnxnorm._skim import varint
 from onnxnorm._spool import ALIGNMENT, Spool
@@ -31,7 +31,6 @@ __all__ = ["write_in_one_file", "write_with_data"]
 _LEAST_STREAMED = 2**16
 _LEAST_OUTSIDE = 2**10
 _SMALL_ALIGNMENT = 64
-_ENDINGS = (".data", ".safetensors")
 _GRAPH_TAG, _INITIALIZER_TAG, _RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"
 
 
@@ -67,12 +66,7 @@ def write_in_one_file(model: ir.Model, target: Path, on_bytes: Callable[[int], N
         for head, tensor, length in heads:
             end = _write_tensor(file, tensor, length, file.write(head, end))
             on_bytes(length)
-        file.sync()
-        with locked(target.parent) as alone:
-            outdated = _data_of(target)
-            file.replace(target)
-            sync_folder(target.parent)
-            _clean(target, outdated, set(), alone=alone)
+        put_in_place(file, target)
 
 
 @dataclass
@@ -119,7 +113,7 @@ def write_with_data(
         files = [_written(part, folder, stack, on_bytes) for part in parts]
         file = stack.enter_context(NewFile(folder))
         with locked(folder) as alone:
-            outdated = _data_of(target)
+            outdated = data_of(target)
             names: list[str] = []
             try:
                 for number, data in enumerate(files):
@@ -133,12 +127,12 @@ def write_with_data(
             except BaseException:
                 # An interrupt can come when the model is there already.
                 if not file.is_at(target):
-                    _clean(target, set(names), _locations(target), alone=alone)
+                    clean(target, set(names), locations(target), alone=alone)
                 raise
             for data in files:
                 data.unmark()
             sync_folder(folder)
-            _clean(target, outdated, {place.location for place in places.values()}, alone=alone)
+            clean(target, outdated, {place.location for place in places.values()}, alone=alone)
 
 
 def _planned(
@@ -222,36 +216,6 @@ def _publish_data(file: NewFile, target: Path, suffix: str, number: int, count: 
     while not file.publish(target.with_name(name)):
         name = f"{stem}.{os.urandom(4).hex()}.{suffix}"
     return name
-
-
-def _data_of(target: Path) -> set[str]:
-    """The data files, by our naming, of the model that is about to be replaced."""
-    return {name for name in _locations(target) if name.startswith(f"{target.name}.") and name.endswith(_ENDINGS)}
-
-
-def _clean(target: Path, outdated: set[str], needed: set[str], *, alone: bool) -> None:
-    """Remove the data files of the model that was replaced, and what processes left that did not come to their end.
-
-    `alone`: the lock of the folder is held, so that none of what is found there is still in the making.
-    """
-    folder = target.parent
-    stale = (outdated | unfinished(folder, f"{target.name}.") if alone else outdated) - needed
-    if stale:
-        # Others may share them.
-        for other in folder.glob("*.onnx"):
-            stale -= set() if other.name == target.name else _locations(other)
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
-    if alone:
-        remove_temporaries(folder)
-
-
-def _locations(model: Path) -> set[str]:
-    try:
-        return {os.path.normpath(name) for name in data_locations(model)}
-    except (OSError, OnnxNormError):
-        # Whatever is there is no model.
-        return set()
 
 
 def _write_tensor(file: NewFile, tensor: ir.TensorProtocol, length: int, offset: int) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -17,9 +18,11 @@ from onnxnorm._convert import convert_opset
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_io import ModelLike
 from onnxnorm._pass_guard import run_pass
+from onnxnorm._replace import write_message
 from onnxnorm._spool import spool_of
 from onnxnorm._targets import TARGETS as _TARGETS
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
+from onnxnorm.plain import folding_of, read_small
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
@@ -37,13 +40,18 @@ class OptimizeResult:
 
     rewrites: tuple[Rewrite, ...]
     declined: tuple[Decline, ...]
-    _model: ir.Model
+    _result: onnx.ModelProto | ir.Model
     _as_ir: bool
 
     @cached_property
     def model(self) -> onnx.ModelProto | ir.Model:
         """The result: an `onnx_ir.Model` if that came in, a `ModelProto` otherwise."""
-        return self._model if self._as_ir else _model_io.to_proto(self._model)
+        return self._result if self._as_ir else _model_io.to_proto(self._result)
+
+    @cached_property
+    def graph(self) -> ir.Model:
+        """The result as an `onnx_ir.Model`."""
+        return self._result if isinstance(self._result, ir.Model) else _model_io.load(self._result)
 
     def save(
         self,
@@ -66,8 +74,13 @@ class OptimizeResult:
         Raises:
             OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
         """
+        where = external_data or shard_size is not None or share_data or safetensors
+        if isinstance(self._result, onnx.ModelProto) and not where:
+            # Of a plain network, which is small and has everything in it.
+            write_message(self._result.SerializeToString(), path)
+            return
         _model_io.save(
-            self._model,
+            self._result,
             path,
             external_data=external_data,
             shard_size=shard_size,
@@ -102,6 +115,12 @@ def optimize(
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
             verification.
     """
+    _check_choices(passes or (), target)
+    result = None if passes is not None or opset is not None else _plainly(model)
+    if result is not None:
+        if verify:
+            _prove(model, result)
+        return result
     work = _model_io.load(model)
     if verify:
         from onnxnorm._verify_room import check_room
@@ -140,11 +159,7 @@ def transform(
     `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
     """
     names = tuple(DEFAULT if passes is None else passes)
-    for each in names:
-        if each not in PASSES:
-            raise OnnxNormError(f"there is no pass {each!r}; there are: {', '.join(PASSES)}")
-    if target not in TARGETS:
-        raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
+    _check_choices(names, target)
     journal = Journal()
     settings = PassSettings(target=target)
     spool_of(work, workspace)
@@ -156,6 +171,29 @@ def transform(
         on_pass(each)
         run_pass(PASSES[each](journal, settings), each, work, name)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
+
+
+def _check_choices(passes: Sequence[str], target: str) -> None:
+    for each in passes:
+        if each not in PASSES:
+            raise OnnxNormError(f"there is no pass {each!r}; there are: {', '.join(PASSES)}")
+    if target not in TARGETS:
+        raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
+
+
+def _plainly(model: ModelLike) -> OptimizeResult | None:
+    """The short way, for a plain network."""
+    if isinstance(model, (str, os.PathLike)):
+        message = read_small(Path(model))
+    else:
+        message = model if isinstance(model, onnx.ModelProto) else None
+    folding = None if message is None else folding_of(message)
+    if message is None or folding is None:
+        return None
+    if message is model:
+        message = onnx.ModelProto()
+        message.CopyFrom(folding.network.message)
+    return OptimizeResult(folding.apply_to(message), (), message, False)
 
 
 def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool = False) -> OptimizeResult:

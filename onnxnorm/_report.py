@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -34,6 +34,11 @@ __all__ = [
     "transfer",
     "written_size",
 ]
+
+
+class _Node(Protocol):
+    op_type: str
+    domain: str
 
 
 class Align(str, enum.Enum):
@@ -199,11 +204,10 @@ def print_json(value: object, file: TextIO | None = None) -> None:
     print(json.dumps(_jsonable(value), indent=2, allow_nan=False), file=sys.stdout if file is None else file)
 
 
-def count_operators(model: ir.Model) -> Counter[str]:
-    """How often each operator stands in the model's graph and its subgraphs; other domains as `domain::Operator`."""
+def count_operators(nodes: Iterable[_Node]) -> Counter[str]:
+    """How often each operator stands among the nodes, of a graph or of a message; other domains as `domain::Op`."""
     return Counter(
-        node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
-        for node in model.graph.all_nodes()
+        node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}" for node in nodes
     )
 
 

@@ -177,7 +177,7 @@ def test_large_weights_are_neither_read_nor_in_memory(tmp_path: Path, small_limi
 def test_new_weights_in_the_spool_become_the_data_file(tmp_path: Path, small_limits: None) -> None:
     path = write(tmp_path / "in.onnx")
     result = onnxnorm.optimize(path, workspace=tmp_path)
-    folded = result._model.graph.initializers["w0"].const_value
+    folded = result.graph.graph.initializers["w0"].const_value
     assert isinstance(folded, FileTensor)
     inode = os.fstat(folded.data_file.fd).st_ino
     result.save(tmp_path / "out.onnx", external_data=True)

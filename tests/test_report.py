@@ -112,7 +112,7 @@ def test_operators_are_counted_through_subgraphs_and_with_their_domain() -> None
             >
         }"""
     )
-    counts = _report.count_operators(ir.from_proto(model))
+    counts = _report.count_operators(ir.from_proto(model).graph.all_nodes())
     assert counts == {"Relu": 2, "custom::Relu": 1, "If": 1, "Neg": 1}
 
 

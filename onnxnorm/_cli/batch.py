@@ -14,11 +14,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from onnxnorm._cli.many import models_in
 from onnxnorm._cli.outcome import UsageError
@@ -144,7 +143,7 @@ def optimize_one(job: Job) -> Done:
     before = _contents(Path(job.input))
     if before is not None and _is_done(job, before):
         return Done(job.input, job.output, "unchanged", 0, time.monotonic() - start, "done before")
-    command = [sys.executable, "-m", "onnxnorm", "optimize", job.input, job.output, "--json", *job.options]
+    command = [sys.executable, "-m", "onnxnorm", "optimize", job.input, job.output, "--summary", *job.options]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(command, capture_output=True, text=True, env=environment)
     seconds = time.monotonic() - start
@@ -155,20 +154,10 @@ def optimize_one(job: Job) -> Done:
             lines[-1].removeprefix("onnxnorm: error: ") if lines else f"the process ended with {process.returncode}"
         )
         return Done(job.input, job.output, "failed", code, seconds, message)
-    document: Mapping[str, Any] = json.loads(process.stdout)
+    summary: dict[str, int] = json.loads(process.stdout)
     _write_record(job, before)
-    return Done(
-        job.input,
-        job.output,
-        "done",
-        0,
-        seconds,
-        f"{len(document['rewrites'])} rewrites",
-        sum(document["operators_before"].values()),
-        sum(document["operators_after"].values()),
-        document["size_before"],
-        document["size_after"],
-    )
+    rewrites = summary.pop("rewrites")
+    return Done(job.input, job.output, "done", 0, seconds, f"{rewrites} rewrites", **summary)
 
 
 def _contents(path: Path) -> str | None:

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             exporter=arguments.exporter,
         )
     written = load(arguments.output)
-    counts = count_operators(written)
+    counts = count_operators(written.graph.all_nodes())
     size = model_size(arguments.output, written)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if arguments.json:

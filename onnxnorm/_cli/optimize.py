@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from onnxnorm._cli.changes import Changes, print_changes
 from onnxnorm._cli.many import is_batch
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
 from onnxnorm._cli.tensors import positive, size
@@ -17,10 +17,13 @@ from onnxnorm._errors import OnnxNormError
 
 if TYPE_CHECKING:
     from onnxnorm._inspect import NormRecord
-    from onnxnorm._optimize import OptimizeResult, Rewrite
+    from onnxnorm._model_io import ModelLike
+    from onnxnorm._records import Rewrite
     from onnxnorm._verify import VerifyReport
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+
+_Done: TypeAlias = "tuple[Changes, VerifyReport | None]"
 
 _TARGET_HELP = (
     "what the result has to run on: portable, onnxruntime, openvino, tensorrt or web (default: %(default)s); what it "
@@ -34,21 +37,6 @@ DESCRIPTIONS = {
     "optimize": f"remove, merge and speed up the normalizations of a model\n{_RESULT}",
     "fold": f"fold batch normalizations and other channel affines into their neighbours\n{_RESULT}",
 }
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What there is to report; sizes in bytes, with external data."""
-
-    input: str
-    output: str
-    operators_before: Mapping[str, int]
-    operators_after: Mapping[str, int]
-    size_before: int
-    size_after: int
-    rewrites: tuple[Rewrite, ...]
-    normalizations: tuple[NormRecord, ...]
-    verification: Mapping[str, Any] | None
 
 
 class _ListPasses(argparse.Action):
@@ -107,6 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document instead of tables; for many models one a line"
     )
+    # How the process of one of many models says what it did.
+    parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     if is_fold:
         parser.set_defaults(jobs=None, scheduler=None)
     else:
@@ -123,10 +113,46 @@ def run(arguments: argparse.Namespace) -> int:
         return run_batch(arguments, _options(arguments))
     (arguments.input,) = arguments.input
     check_output(arguments.output)
+    changes, proof = _plainly(arguments) or _by_passes(arguments)
+    if arguments.summary or arguments.json:
+        from onnxnorm._report import print_json
+
+        print_json(changes.summary() if arguments.summary else changes)
+    else:
+        print_changes(changes, proof)
+    return 0
+
+
+def _plainly(arguments: argparse.Namespace) -> _Done | None:
+    """The short way, for a plain network; None where that is closed, or more is asked for than it gives."""
+    weights_apart = arguments.external_data or arguments.safetensors or arguments.share_data or arguments.shard_size
+    chosen = arguments.passes is not None or arguments.skip or arguments.opset is not None
+    if weights_apart or chosen or arguments.json:
+        return None
+    from onnxnorm._replace import write_message
+    from onnxnorm._report import count_operators, status
+    from onnxnorm.plain import folding_of, read_small
+
+    with status(f"optimizing {arguments.input}"):
+        message = read_small(Path(arguments.input))
+        folding = None if message is None else folding_of(message)
+        if message is None or folding is None:
+            return None
+        size_before = Path(arguments.input).stat().st_size
+        before = count_operators(message.graph.node)
+        rewrites = folding.apply_to(message)
+    proof = _prove(message, arguments) if arguments.verify else None
+    data = message.SerializeToString()
+    write_message(data, arguments.output)
+    after = count_operators(message.graph.node)
+    return _changes(arguments, (before, after), (size_before, len(data)), rewrites, (), proof), proof
+
+
+def _by_passes(arguments: argparse.Namespace) -> _Done:
     from onnxnorm._inspect import account
     from onnxnorm._model_io import load, save, weight_bytes
     from onnxnorm._optimize import transform
-    from onnxnorm._report import count_operators, model_size, print_json, status, steps, transfer, written_size
+    from onnxnorm._report import count_operators, model_size, status, steps, transfer, written_size
     from onnxnorm._verify_room import check_room
     from onnxnorm.passes import FOLDING
 
@@ -136,7 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
         with _unproved():
             check_room(original, arguments.input)
     size_before = model_size(arguments.input, original)
-    before = count_operators(original)
+    before = count_operators(original.graph.all_nodes())
     passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
     with steps(f"optimizing {arguments.input}", len(passes)) as advance:
         result, records = account(
@@ -152,10 +178,11 @@ def run(arguments: argparse.Namespace) -> int:
                 on_pass=advance,
             ),
         )
-    proof = _prove(result, arguments) if arguments.verify else None
-    with transfer(f"writing {arguments.output}", weight_bytes(result._model)) as on_bytes:
+    model = result.graph
+    proof = _prove(model, arguments) if arguments.verify else None
+    with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
-            result._model,
+            model,
             arguments.output,
             external_data=arguments.external_data or None,
             shard_size=arguments.shard_size,
@@ -163,22 +190,21 @@ def run(arguments: argparse.Namespace) -> int:
             safetensors=arguments.safetensors,
             on_bytes=on_bytes,
         )
-    outcome = _Outcome(
-        input=arguments.input,
-        output=arguments.output,
-        operators_before=before,
-        operators_after=count_operators(result._model),
-        size_before=size_before,
-        size_after=written_size(arguments.output),
-        rewrites=result.rewrites,
-        normalizations=records,
-        verification=None if proof is None else proof.to_dict(),
-    )
-    if arguments.json:
-        print_json(outcome)
-    else:
-        _print(outcome, proof)
-    return 0
+    after = count_operators(model.graph.all_nodes())
+    sizes = (size_before, written_size(arguments.output))
+    return _changes(arguments, (before, after), sizes, result.rewrites, records, proof), proof
+
+
+def _changes(
+    arguments: argparse.Namespace,
+    operators: tuple[Mapping[str, int], Mapping[str, int]],
+    sizes: tuple[int, int],
+    rewrites: tuple[Rewrite, ...],
+    records: tuple[NormRecord, ...],
+    proof: VerifyReport | None,
+) -> Changes:
+    verification = None if proof is None else proof.to_dict()
+    return Changes(arguments.input, arguments.output, *operators, *sizes, rewrites, records, verification)
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:
@@ -228,38 +254,13 @@ def _unproved() -> Iterator[None]:
         raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
 
 
-def _prove(result: OptimizeResult, arguments: argparse.Namespace) -> VerifyReport:
+def _prove(result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
     from onnxnorm._report import status
     from onnxnorm._verify import verify
 
     with _unproved(), status("verifying the result against the original"):
         # The original first: it says what is in the way where the models are too large.
-        report = verify(arguments.input, result._model)
+        report = verify(arguments.input, result)
     if not report.passed:
         raise JobError(f"{arguments.input}: the verification {report}; nothing was written")
     return report
-
-
-def _print(outcome: _Outcome, proof: VerifyReport | None) -> None:
-    from onnxnorm._inspect import Fate
-    from onnxnorm._report import Table, format_shape, format_size, operator_table, print_table
-
-    print_table(operator_table(outcome.operators_before, outcome.operators_after))
-    if outcome.rewrites:
-        kinds: dict[tuple[str, str], list[Rewrite]] = {}
-        for rewrite in outcome.rewrites:
-            kinds.setdefault((rewrite.pass_name, rewrite.op_type), []).append(rewrite)
-        rows = [(*kind, len(found), f"{found[0].node}: {found[0].detail}") for kind, found in kinds.items()]
-        print("\nRewritten:")
-        print_table(Table.of("pass operator >nodes for_example", rows))
-    else:
-        print("\nNothing to rewrite was found.")
-    left = [record for record in outcome.normalizations if record.fate is Fate.LEFT]
-    if left:
-        print("\nNormalizations left:")
-        of_left = [(record.where, record.kind, format_shape(record.shape), record.reason) for record in left]
-        print_table(Table.of("node kind shape reason", of_left))
-    sizes = f"{format_size(outcome.size_before)} -> {format_size(outcome.size_after)}"
-    nodes = f"{sum(outcome.operators_before.values())} -> {sum(outcome.operators_after.values())} nodes"
-    print("\nnot verified" if proof is None else f"\nverification {proof}")
-    print(f"{outcome.output}: {nodes}, {sizes}")

@@ -8,6 +8,7 @@ from onnxnorm.affine.rewrite import apply
 from onnxnorm.affine.rules.sources import AffineNode, affine_of, is_affine
 from onnxnorm.affine.site import Declined
 from onnxnorm.affine.solve import Stuck, next_door, solve
+from onnxnorm.affine.twins import Twins
 
 __all__ = [
     "AffineNode",
@@ -17,6 +18,7 @@ __all__ = [
     "Memory",
     "Region",
     "Stuck",
+    "Twins",
     "affine_of",
     "apply",
     "is_affine",

@@ -58,11 +58,13 @@ class Stuck:
         reason: the sentence of the node that declined.
         depth: how many values the affine had come to.
         touched: the nodes that were asked. As long as they stay as they are, the answer will be the same.
+        by_numbers: whether the numbers in it were in the way somewhere, or the budget ended.
     """
 
     reason: str
     depth: int
     touched: frozenset[ir.Node] = frozenset()
+    by_numbers: bool = False
 
 
 @dataclass(eq=False)
@@ -76,6 +78,7 @@ class _Search:
     questions: int = _MAX_QUESTIONS
     branches: int = _MAX_BRANCHES
     touched: set[ir.Node] = field(default_factory=set)
+    by_numbers: bool = False
 
     @property
     def spent(self) -> bool:
@@ -116,7 +119,7 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
             farthest = max(farthest, result, key=lambda failure: failure.depth)
     if best is not None:
         return replace(best, reason=farthest.reason)
-    return replace(farthest, touched=frozenset(search.touched))
+    return replace(farthest, touched=frozenset(search.touched), by_numbers=search.by_numbers)
 
 
 def next_door(node: ir.Node, found: AffineNode, facts: Facts) -> Region | None:
@@ -224,6 +227,7 @@ def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
             if _is_perfect(best, search.node):
                 break
     if best is None and search.spent:
+        search.by_numbers = True
         return Stuck("the region that would have to change with it is too large", farthest.depth)
     return best or farthest
 
@@ -240,6 +244,7 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
         search.questions -= 1
         search.touched.add(node)
         if search.spent:
+            search.by_numbers = True
             return Stuck("the region that would have to change with it is too large", len(growth.gauges))
         answer = _ask(node, gauges, search)
         if isinstance(answer, Declined):
@@ -270,6 +275,7 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
     region = growth.complete()
     copied = _copied(region)
     if copied > _MAX_COPIED * region.saves:
+        search.by_numbers = True
         return Stuck(f"it would copy {copied} elements of weights that other nodes share", len(growth.gauges))
     return region
 
@@ -370,6 +376,7 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Se
         elif not fits(gauge, growth.facts.shape(value)):
             return f"{value.name!r} has another shape than the affine that it would carry"
         elif (refused := _inexact(value, gauge, growth, search)) is not None:
+            search.by_numbers = True
             return refused
         elif (obstacle := search.memory.obstacle(value, gauge)) is not None:
             # What is restored there must cost less than all that is saved.

@@ -9,7 +9,7 @@ the plan must save work in spite of it: neither multiply-adds nor elements moved
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -125,6 +125,9 @@ def _sources(terms: Sequence[Term], reader: Reader) -> Iterator[ir.Value]:
 def _plans(
     root: ir.Node, source: ir.Value, sums: tuple[ir.Node, ...], terms: tuple[Term, ...], reader: Reader
 ) -> Iterator[Plan]:
+    # To count nodes is quick, to multiply constants is not.
+    if not _is_worth_reading(source, sums, terms, reader):
+        return
     linear = [term for term in terms if reader.express(term.value, source) is not None]
     if len(linear) < min(len(terms), 2):
         return
@@ -173,6 +176,9 @@ def _plan(
     merged: Sequence[Term],
     reader: Reader,
 ) -> Plan | None:
+    gone = _gone(root, source, sums, merged, reader)
+    if not _are_several(gone, sums, reader):
+        return None
     total: Convolution | None = None
     for term in merged:
         part = reader.express(term.value, source)
@@ -185,12 +191,6 @@ def _plan(
         if total is None:
             return None
     if total is None or not _is_writable(total):
-        return None
-    gone = _gone(root, source, sums, merged, reader)
-    steps = [reader.step(node.outputs[0]) for node in gone]
-    # One operator with affines around it is the affine engine's business.
-    linear = sum(not merely_scales(node, reader.facts) for node in gone)
-    if not any(step is not None and step.weight is not None for step in steps) or linear + len(sums) < 2:
         return None
     before = Cost()
     for node in gone:
@@ -205,6 +205,24 @@ def _plan(
         kept.remove(term)
     rest = tuple(node for node in gone if node is not root)
     return Plan(root, source, total, tuple(merged), tuple(kept), rest, sums, saves)
+
+
+def _is_worth_reading(source: ir.Value, sums: tuple[ir.Node, ...], terms: Sequence[Term], reader: Reader) -> bool:
+    between: dict[ir.Node, None] = {}
+    for term in terms:
+        if source in reader.sources(term.value):
+            between.update(reader.between(term.value, source))
+    return _are_several(between, sums, reader)
+
+
+def _are_several(nodes: Iterable[ir.Node], sums: Sequence[ir.Node], reader: Reader) -> bool:
+    """Whether there is something to merge: one operator with affines around it is the affine engine's business."""
+    linear, has_weight = len(sums), False
+    for node in nodes:
+        step = reader.step(node.outputs[0])
+        has_weight = has_weight or (step is not None and step.weight is not None)
+        linear += not merely_scales(node, reader.facts)
+    return has_weight and linear >= 2
 
 
 def _gone(

@@ -19,6 +19,7 @@ from onnxnorm.affine import (
     Memory,
     Region,
     Stuck,
+    Twins,
     affine_of,
     apply,
     is_affine,
@@ -31,6 +32,7 @@ from onnxnorm.passes.journal import Journal
 __all__ = ["FoldAffines"]
 
 _NAME = "fold_affines"
+_NEARBY = "fold_affines_nearby"
 _FOLDS_PER_AFFINE = 8
 
 
@@ -49,12 +51,14 @@ class FoldAffines(ir.passes.InPlacePass):
         self._nearby = nearby
         self._after = frozenset(after)
         self._left = 0
+        self._twins = Twins()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
-        modified = self._to_neighbours(model, facts)
+        modified = not self._journal.unchanged_since(_NEARBY) and self._to_neighbours(model, facts)
+        self._journal.mark(_NEARBY)
         if not self._nearby:
             modified |= self._anywhere(model, facts)
             self._journal.mark(_NAME)
@@ -122,9 +126,15 @@ class FoldAffines(ir.passes.InPlacePass):
         if isinstance(found, Declined):
             self._decline(node, found.reason)
             return Stuck(found.reason, 0)
+        # Of a normalization people want to know what is in its own way.
+        has_twins = node.op_type != "BatchNormalization"
+        if has_twins and (touched := self._twins.touched(node, found, facts)) is not None:
+            return Stuck("", 0, touched)
         region = solve(node, found, facts, memory)
         if not isinstance(region, Region):
             self._decline(node, region.reason)
+            if has_twins and not region.by_numbers:
+                self._twins.note(node, found, region.touched, facts)
             return region
         around = _around(region)
         refused = self._apply(node, found, region, facts)

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from onnxnorm._records import Decline, Rewrite
+
 __all__ = ["Decline", "Journal", "Rewrite"]
-
-
-@dataclass(frozen=True)
-class Rewrite:
-    """One thing done: `node` (of type `op_type`) was changed by the pass `pass_name`; `detail` says how, in words."""
-
-    pass_name: str
-    node: str
-    op_type: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Decline:
-    """One normalization left where it is, with the reason that a person can act on.
-
-    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape`
-    is that of the tensor it normalizes (None where the rank is not known).
-    """
-
-    node: str
-    op_type: str
-    reason: str
-    kind: str | None = None
-    shape: tuple[int | str | None, ...] | None = None
 
 
 class Journal:
@@ -56,6 +32,10 @@ class Journal:
     def mark(self, name: str) -> None:
         """Remember this moment by a name."""
         self._marks[name] = len(self._rewrites)
+
+    def unchanged_since(self, mark: str) -> bool:
+        """Whether the mark was made, and nothing has changed since."""
+        return mark in self._marks and self._marks[mark] == len(self._rewrites)
 
     def since(self, mark: str) -> frozenset[str]:
         """The passes that have changed something since the mark, or since the beginning."""

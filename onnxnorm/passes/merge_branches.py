@@ -48,6 +48,8 @@ class MergeBranches(ir.passes.InPlacePass):
         self._families = families
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        if self._journal.unchanged_since(self._step):
+            return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
         modified = False
         for graph, family in itertools.product(list(_graphs(model)), self._families):
@@ -55,6 +57,7 @@ class MergeBranches(ir.passes.InPlacePass):
                 # Every merge lowers the cost, so this ends.
                 while self._sweep(graph, facts, family):
                     modified = True
+        self._journal.mark(self._step)
         return ir.passes.PassResult(model, modified)
 
     def _sweep(self, graph: ir.Graph, facts: Facts, family: Family) -> bool:

@@ -82,7 +82,7 @@ def test_results_that_do_not_verify_are_not_written(
 
     def spoiled(model: ir.Model, **options: Any) -> Any:
         result = real(model, **options)
-        weight = result._model.graph.initializers["w"]
+        weight = result.graph.graph.initializers["w"]
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01), name="w")
         return result
 

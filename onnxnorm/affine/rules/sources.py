@@ -3,8 +3,6 @@
 They are what the solver wants to be rid of, and the easiest boundary for any other affine: with an affine b before
 and a after, the node A becomes a . A . b. BatchNormalization expresses every per-channel affine; Mul takes scales and
 Add takes shifts, and what they cannot take goes on to their other side.
-
-BatchNormalization (Ioffe and Szegedy 2015; ONNX): scale = gamma / sqrt(var + epsilon), shift = beta - mean * scale.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._arrays import all_of
+from onnxnorm._batch_norm import EPSILON, affine_of_batch_norm
 from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
 from onnxnorm.affine.cost import ARITHMETIC, node_cost
@@ -99,16 +97,11 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     if shape is None or len(shape) < 2:
         return Declined("has an input whose rank is not known, or below 2")
     rank = len(shape)
-    epsilon = float(np.float32(attributes["epsilon"].as_float() if "epsilon" in attributes else 1e-5))
-    sigma = np.sqrt(variance + epsilon)
-    spread = sigma + np.abs(mean)
-    scale = gamma / sigma
-    shift = beta - mean * scale
-    # Parameters that undo each other up to their own rounding are meant as the identity.
-    unit = _epsilon(node.inputs[1])
-    alike = not scale.size or abs(scale.item(0) - 1.0) <= unit
-    if alike and all_of(np.abs(scale - 1.0) <= unit) and all_of(np.abs(shift) <= unit * np.abs(mean)):
-        scale, shift = np.ones_like(scale), np.zeros_like(shift)
+    scale, shift, spread = affine_of_batch_norm(
+        gamma, beta, mean, variance,
+        epsilon=attributes["epsilon"].as_float() if "epsilon" in attributes else EPSILON,
+        unit=_epsilon(node.inputs[1]),
+    )  # fmt: skip
     per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
     if per_activation:
         if scale.ndim != rank - 1:

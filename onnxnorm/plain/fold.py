@@ -1,0 +1,230 @@
+"""Folds the batch normalizations of a plain network into its convolutions.
+
+Before: x -> Conv or ConvTranspose (W, B) -> BatchNormalization (y = s x + t). After: W' = s W, B' = s B + t, computed
+in float64 and rounded once. Algebra and conditions are those of `onnxnorm.affine.rules.convolution`; where a number is
+not finite, too small or too large, nothing is done here at all.
+
+NumPy takes longer to begin than to work through a few channels, so what is alike is put together and computed at once:
+normalizations of one width, weights that differ in their number of rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxnorm._arrays import all_of, finite
+from onnxnorm._batch_norm import EPSILON, affine_of_batch_norm
+from onnxnorm._blocks import scaled
+from onnxnorm._collector import collector_paused
+from onnxnorm._names import fresh_name, name_nodes
+from onnxnorm._records import Rewrite
+from onnxnorm.plain.network import FLOAT, Network
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+__all__ = ["Folding", "fold_all"]
+
+_UNIT = 2.0**-23
+_SMALLEST_NORMAL = 2.0**-126
+# What is farther from one is left to the passes, which look at more than one pair.
+_LARGEST = 2.0**32
+
+_Wide = npt.NDArray[np.float64]
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class _DeclinedError(Exception):
+    """Some number does not go by the rules here."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A convolution and the normalization behind it.
+
+    Attributes:
+        norm: the place of the normalization among the nodes.
+        convolution: that of the convolution.
+        channels: how many it makes.
+        epsilon: that of the normalization.
+        group: of a ConvTranspose; 0 for a Conv, where it does not matter.
+        shape: of a weight, without the rows of a Conv, of which each is one channel.
+        scale: of each channel.
+        weight: the bytes of the new weight.
+        bias: those of the new bias; nothing where there is none.
+    """
+
+    norm: int
+    convolution: int
+    channels: int
+    epsilon: float
+    group: int
+    shape: tuple[int, ...]
+    scale: _Wide = field(init=False)
+    weight: bytes = b""
+    bias: bytes = b""
+
+
+@dataclass(frozen=True)
+class Folding:
+    """What there is to do in a network, down to the numbers."""
+
+    network: Network
+    pairs: tuple[_Pair, ...]
+
+    @collector_paused
+    def apply_to(self, message: ModelProto) -> tuple[Rewrite, ...]:
+        """Do it, and take out what nobody reads any more; an account of it.
+
+        Args:
+            message: the one that was read, or a copy of it.
+        """
+        network, graph = self.network, message.graph
+        nodes, constants = list(graph.node), {tensor.name: tensor for tensor in graph.initializer}
+        name_nodes([nodes])
+        names, uses = network.names(), dict(network.uses)
+        rewrites = []
+        for pair in self.pairs:
+            norm, convolution = nodes[pair.norm], nodes[pair.convolution]
+            _put(constants[convolution.input[1]], pair.weight)
+            if pair.bias:
+                if len(convolution.input) < 3 or not convolution.input[2]:
+                    name = fresh_name(f"{convolution.name}_bias", names)
+                    constants[name] = graph.initializer.add(name=name, data_type=FLOAT, dims=[pair.channels])
+                    uses[name] = 1
+                    del convolution.input[2:]
+                    convolution.input.append(name)
+                _put(constants[convolution.input[2]], pair.bias)
+            old, new = convolution.output[0], norm.output[0]
+            for name in norm.input[1:]:
+                uses[name] -= 1
+            if new in network.outputs:
+                convolution.output[0] = old = new
+            for place, index in network.readers[new]:
+                nodes[place].input[index] = old
+            detail = f"absorbed into {convolution.op_type} {convolution.name!r}"
+            rewrites.append(Rewrite("fold_affines", norm.name, norm.op_type, detail))
+        gone = {pair.norm for pair in self.pairs}
+        _keep(graph, [node for place, node in enumerate(nodes) if place not in gone], uses)
+        return tuple(rewrites)
+
+
+def _put(tensor: TensorProto, data: bytes) -> None:
+    tensor.ClearField("float_data")
+    tensor.raw_data = data
+
+
+def _keep(graph: GraphProto, nodes: list[NodeProto], uses: Mapping[str, int]) -> None:
+    """These nodes, the constants that are read, and what is said of values that are made."""
+    made = {node.output[0] for node in nodes}
+    rest = type(graph)()
+    rest.node.extend(nodes)
+    rest.initializer.extend(tensor for tensor in graph.initializer if uses[tensor.name] > 0)
+    rest.value_info.extend(value for value in graph.value_info if value.name in made)
+    for name in ("node", "initializer", "value_info"):
+        graph.ClearField(name)
+    graph.MergeFrom(rest)
+
+
+def fold_all(network: Network) -> Folding | None:
+    """What to do, or None where one of its normalizations does not fold by the rules here. Changes nothing."""
+    try:
+        pairs = [_pair(network, norm, convolution) for norm, convolution in network.norms]
+        with np.errstate(all="ignore"):
+            for (channels, epsilon), alike in _grouped(pairs, lambda pair: (pair.channels, pair.epsilon)):
+                _read_affines(network, alike, channels, epsilon)
+            for (group, shape), alike in _grouped(pairs, lambda pair: (pair.group, pair.shape)):
+                _scale_weights(network, alike, group, shape)
+    except _DeclinedError:
+        return None
+    return Folding(network, tuple(pairs))
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise _DeclinedError
+
+
+def _grouped(pairs: Iterable[_Pair], key: Callable[[_Pair], _Key]) -> Iterable[tuple[_Key, list[_Pair]]]:
+    groups: dict[_Key, list[_Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(key(pair), []).append(pair)
+    return groups.items()
+
+
+def _pair(network: Network, norm_place: int, place: int) -> _Pair:
+    norm, node, constants = network.nodes[norm_place], network.nodes[place], network.constants
+    own = [name for name in node.input[1:] if name]
+    # Others that read the weight would get it changed.
+    _require(all(network.uses[name] == 1 for name in own))
+    shape, group, channels = tuple(constants[own[0]].dims), 0, 0
+    if node.op_type == "ConvTranspose":
+        # Its weight has the shape (C, M/group, ...), that of a Conv (M, C/group, ...).
+        group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        channels = shape[1] * group
+    else:
+        channels, *rest = shape
+        shape = tuple(rest)
+    for name in (*own[1:], *norm.input[1:]):
+        _require(constants[name].data_type == FLOAT and list(constants[name].dims) == [channels])
+    epsilon = next((attribute.f for attribute in norm.attribute if attribute.name == "epsilon"), EPSILON)
+    return _Pair(norm_place, place, channels, epsilon, group, shape)
+
+
+def _read_affines(network: Network, pairs: Sequence[_Pair], channels: int, epsilon: float) -> None:
+    """The scale of each, and its new bias."""
+    nodes, shape = network.nodes, (len(pairs), channels)
+    parameters = [
+        _joined(network, (nodes[pair.norm].input[index] for pair in pairs)).reshape(shape).astype(np.float64)
+        for index in range(1, 5)
+    ]
+    scale, shift, _ = affine_of_batch_norm(*parameters, epsilon=epsilon, unit=_UNIT)
+    size = np.abs(scale)
+    _require(finite(shift) and all_of((size < _LARGEST) & (size > 1.0 / _LARGEST)))
+    # The identity, and what is so nearly, is no business of the convolution.
+    _require(bool((np.abs(scale - 1.0) > _UNIT).any(axis=1).all()))
+    own = [nodes[pair.convolution].input[2:] for pair in pairs]
+    has_bias = np.array([bool(name and name[0]) for name in own])
+    old = np.zeros(shape)
+    old[has_bias] = _joined(network, (name[0] for name in own if name and name[0])).reshape(-1, channels)
+    bias = (old * scale + shift).astype("<f4")
+    _require(finite(bias))
+    is_needed = has_bias | shift.any(axis=1)
+    for index, pair in enumerate(pairs):
+        pair.scale = scale[index]
+        if is_needed[index]:
+            pair.bias = bias[index].tobytes()
+
+
+def _scale_weights(network: Network, pairs: Sequence[_Pair], group: int, shape: tuple[int, ...]) -> None:
+    """The new weight of each: put together along their rows, or along an axis of their own if they are transposed."""
+    old = _joined(network, (network.nodes[pair.convolution].input[1] for pair in pairs)).reshape(-1, *shape)
+    if group:
+        rows = [np.repeat(pair.scale.reshape(group, -1), shape[0] // group, axis=0) for pair in pairs]
+        factors = np.stack(rows).reshape(len(pairs), *shape[:2], *(1,) * (len(shape) - 2))
+    else:
+        factors = np.concatenate([pair.scale for pair in pairs]).reshape(-1, *(1,) * len(shape))
+    product = scaled(old, factors, "<f4", 0, _SMALLEST_NORMAL)
+    _require(product.finite and not product.underflows)
+    assert product.array is not None
+    start = 0
+    for pair in pairs:
+        end = start + (1 if group else pair.channels)
+        pair.weight = product.array[start:end].tobytes()
+        start = end
+
+
+def _joined(network: Network, names: Iterable[str]) -> npt.NDArray[np.float32]:
+    """The elements of constants in single precision, one constant after another."""
+    constants = network.constants
+    return np.frombuffer(b"".join([_bytes(constants[name]) for name in names]), "<f4")
+
+
+def _bytes(tensor: TensorProto) -> bytes:
+    data: bytes = tensor.raw_data
+    return data or np.array(tensor.float_data, "<f4").tobytes()
