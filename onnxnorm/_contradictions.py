@@ -115,26 +115,13 @@ class _Trial:
             for each in node.attributes.values()
         ):
             raise _UntriedError
-        from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
+        from onnxnorm._evaluate import Float64Evaluator
 
-        self._node = node
-        proto = ir.serde.serialize_node(node)
-        inputs = ["" if value is None else f"i{node.inputs.index(value)}" for value in node.inputs]
-        outputs = [f"o{index}" if value.name else "" for index, value in enumerate(node.outputs)]
-        del proto.input[:], proto.output[:]
-        proto.input.extend(inputs)
-        proto.output.extend(outputs)
-        graph = onnx.helper.make_graph(
-            [proto],
-            "one",
-            [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(inputs) if name],
-            [onnx.ValueInfoProto(name=name) for name in outputs if name],
-        )
-        version = min(facts.opset(node), onnx.defs.onnx_opset_version())
-        self._model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
         try:
+            self._node, self._model = node, _alone(node, facts)
             self._evaluator = Float64Evaluator(self._model)
-        except NoFloat64Error:
+        except Exception:
+            # What cannot be written down, or has no such evaluator.
             raise _UntriedError from None
 
     def run(self, operands: Mapping[ir.Value, _Array]) -> list[_Shape] | None:
@@ -154,3 +141,21 @@ class _Trial:
         except Exception:
             return None
         return [np.shape(made[f"o{index}"]) if value.name else () for index, value in enumerate(self._node.outputs)]
+
+
+def _alone(node: ir.Node, facts: Facts) -> onnx.ModelProto:
+    """A model of the node alone: value number k among its inputs is called ik, result number k is called ok."""
+    proto = ir.serde.serialize_node(node)
+    inputs = ["" if value is None else f"i{node.inputs.index(value)}" for value in node.inputs]
+    outputs = [f"o{index}" if value.name else "" for index, value in enumerate(node.outputs)]
+    del proto.input[:], proto.output[:]
+    proto.input.extend(inputs)
+    proto.output.extend(outputs)
+    graph = onnx.helper.make_graph(
+        [proto],
+        "one",
+        [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(inputs) if name],
+        [onnx.ValueInfoProto(name=name) for name in outputs if name],
+    )
+    version = min(facts.opset(node), onnx.defs.onnx_opset_version())
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])

@@ -1,10 +1,13 @@
 """Runs a pass; what it trips over becomes an error that names the file and, where it is the model's fault, the node.
 
 A model can be wrong in more ways than the checks at the door know: an attribute of the wrong type, an operator with too
-few inputs. A pass that meets one raises whatever Python raises. ONNX's own checker is asked then what is wrong.
+few inputs. A pass that meets one raises whatever Python raises. ONNX's own checker is asked then what is wrong, and of
+each node whether its operands fit together.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import onnx
 import onnx_ir as ir
@@ -49,7 +52,10 @@ def _diagnosis(model: ir.Model, pass_name: str, error: BaseException) -> str:
         return f"the model is malformed ({' '.join(str(fault).split())[:300]}); export it again"
     except Exception as fault:
         return f"the model is malformed ({first_line(fault)}); check it with onnx.checker"
-    if (contradiction := contradiction_in(model)) is not None:
+    contradiction = None
+    with contextlib.suppress(Exception):
+        contradiction = contradiction_in(model)
+    if contradiction is not None:
         return f"the model is malformed ({contradiction}); export it again"
     return (
         f"the pass {pass_name!r} failed ({found}), although ONNX finds nothing wrong with the model; leave that pass "
