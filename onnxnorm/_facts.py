@@ -350,9 +350,10 @@ class Facts:
 
 def within_reach(shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
     """The shape, with extents along which no constant could vary as unknown ones."""
-    if shape is None or not any(isinstance(dim, int) and dim > MAX_ELEMENTS for dim in shape):
-        return shape
-    return tuple(None if isinstance(dim, int) and dim > MAX_ELEMENTS else dim for dim in shape)
+    for dim in shape or ():
+        if isinstance(dim, int) and dim > MAX_ELEMENTS:
+            return tuple(None if isinstance(each, int) and each > MAX_ELEMENTS else each for each in shape or ())
+    return shape
 
 
 def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
