@@ -171,8 +171,9 @@ def _spoil_tensor(model: onnx.ModelProto, source: random.Random) -> None:
         tensor.raw_data = tensor.raw_data[: source.randrange(len(tensor.raw_data))]
     elif kind == 1 and len(tensor.dims):
         tensor.dims[source.randrange(len(tensor.dims))] = source.choice(_NUMBERS)
-    elif kind == 2 and tensor.data_type == TensorProto.FLOAT and tensor.raw_data:
-        values = np.frombuffer(tensor.raw_data, np.float32).copy()
+    elif kind == 2 and tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) // 4:
+        # It may have been cut off before.
+        values = np.frombuffer(tensor.raw_data, np.float32, len(tensor.raw_data) // 4).copy()
         values[source.randrange(len(values))] = source.choice(_FLOATS)
         tensor.raw_data = values.tobytes()
     else:

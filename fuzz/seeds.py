@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from tests.affine.networks import random_network
+from tests.plain_networks import plain_network
 
 __all__ = ["FINDINGS", "seed_model"]
 
@@ -15,8 +16,10 @@ _LIGHT = ("light_squeezenet", "light_bvlc_alexnet", "light_shufflenet")
 
 
 def seed_model(number: int) -> onnx.ModelProto:
-    """A random network, and now and then an architecture of the package onnx."""
+    """A random network, plain or not, and now and then an architecture of the package onnx."""
     if number % 50 == 49:
         folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
         return onnx.load(folder / f"{_LIGHT[number // 50 % len(_LIGHT)]}.onnx")
+    if number % 5 == 0:
+        return plain_network(number)
     return random_network(number, nodes=4 + number % 13)

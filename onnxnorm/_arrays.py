@@ -6,12 +6,33 @@ array; to count takes half of one.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["all_of", "any_of", "finite"]
+__all__ = ["MAX_ELEMENTS", "MAX_RANK", "TooLargeError", "all_of", "any_of", "check_size", "finite"]
+
+# That of NumPy, and more axes than any runtime knows.
+MAX_RANK = 64
+# As many elements as a constant may have that is made of little: the few bytes of a shape can ask for terabytes.
+MAX_ELEMENTS = 2**24
+
+
+class TooLargeError(Exception):
+    """What would be a constant has more elements than a constant may have."""
+
+
+def check_size(extents: Iterable[int], given: int = 0) -> None:
+    """Called before an array of these extents is made of so many elements.
+
+    Raises:
+        TooLargeError: it would be out of all proportion.
+    """
+    if math.prod(extents) > max(MAX_ELEMENTS, 2 * given):
+        raise TooLargeError
 
 
 def all_of(mask: npt.NDArray[np.bool_]) -> bool:

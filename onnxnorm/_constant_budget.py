@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["ConstantBudget"]
+__all__ = ["ConstantBudget", "foreseen_elements"]
 
 _MAX_ELEMENTS = 2**24
 _MAX_BYTES = 2**30
@@ -34,7 +34,10 @@ class ConstantBudget:
         given = sum(array.size for array in arrays.values())
         if model.graph.node[0].op_type in _NEVER_LARGER:
             return 8 * given <= self._left
-        elements = _result_elements(model, arrays)
+        try:
+            elements = foreseen_elements(model, arrays)
+        except Exception:
+            return False
         return elements is not None and self.allows_elements(elements, given)
 
     def allows_elements(self, elements: int, given: int) -> bool:
@@ -46,22 +49,21 @@ class ConstantBudget:
         self._left -= array.nbytes
 
 
-def _result_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) -> int | None:
-    """How many elements the result will have, as ONNX infers it; None where it cannot tell."""
+def foreseen_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) -> int | None:
+    """How many elements the first result of the one node will have, as ONNX infers it; None where it cannot tell.
+
+    Raises:
+        Exception: ONNX finds that the node does not take these inputs, or does not know their types.
+    """
+    small = [numpy_helper.from_array(array, name) for name, array in arrays.items() if array.nbytes <= _LARGEST_READ]
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in arrays.items()
+    ]
     node = model.graph.node[0]
-    try:
-        small = [
-            numpy_helper.from_array(array, name) for name, array in arrays.items() if array.nbytes <= _LARGEST_READ
-        ]
-        inputs = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-            for name, array in arrays.items()
-        ]
-        graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name="o")], small)
-        typed = helper.make_model(graph, opset_imports=model.opset_import)
-        result = onnx.shape_inference.infer_shapes(typed, strict_mode=True).graph.output[0].type.tensor_type
-    except Exception:
-        return None
+    graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])], small)
+    typed = helper.make_model(graph, opset_imports=model.opset_import)
+    result = onnx.shape_inference.infer_shapes(typed, strict_mode=True).graph.output[0].type.tensor_type
     if not result.HasField("shape") or not all(dim.HasField("dim_value") for dim in result.shape.dim):
         return None
     return math.prod(int(dim.dim_value) for dim in result.shape.dim)

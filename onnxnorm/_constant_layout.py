@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_RANK
+
 __all__ = ["laid_out"]
 
 _Array = npt.NDArray[np.generic]
@@ -53,6 +55,9 @@ def _integers(node: ir.Node, arrays: Sequence[object]) -> tuple[int, ...] | None
     """Axes or extents: the second input, or in older opsets an attribute."""
     if len(arrays) > 1:
         second = arrays[1]
-        return tuple(second.tolist()) if isinstance(second, np.ndarray) and second.ndim == 1 else None
+        # More axes than any tensor has are no axes; as a tuple, millions of them would take their time.
+        if not isinstance(second, np.ndarray) or second.ndim != 1 or second.size > MAX_RANK:
+            return None
+        return tuple(second.tolist())
     attribute = node.attributes.get("axes")
     return None if attribute is None else tuple(attribute.as_ints())

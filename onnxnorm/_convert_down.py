@@ -16,11 +16,11 @@ from functools import cache
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
 from onnxnorm._convert_plainly import ATTRIBUTES, REDUCTIONS, SOFT, put_plainly
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._facts import Facts
+from onnxnorm._inlining import inline
 from onnxnorm._op_check import DOMAIN
 from onnxnorm._targets import Target
 from onnxnorm._types import settle_casts, type_string
@@ -88,7 +88,7 @@ def convert_down(model: ir.Model, opset: int, name: str) -> None:
             # They come again at the new opset.
             del model.functions[key]
     if model.functions:
-        InlinePass()(model)
+        inline(model)
         model.opset_imports.pop(DOMAIN, None)
     infer_shapes(model)
     facts, own = Facts(model), model.opset_imports.get("", 0)

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_ELEMENTS
 from onnxnorm._constant_nodes import ConstantNodes, array_of, array_of_constant_node
 from onnxnorm._names import fresh_name
 from onnxnorm._spool import Spool, spool_of
 from onnxnorm._structure import graphs_of
 
-__all__ = ["Dim", "Facts", "subgraphs_of"]
+__all__ = ["GENERATORS", "Dim", "Facts", "subgraphs_of", "within_reach"]
 
 Dim: TypeAlias = "int | str | None"
 
@@ -44,7 +45,8 @@ _NO_CONSTANT = frozenset(
         "SequenceEmpty",
     ]
 )
-_GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
+# Operators that make much of little.
+GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
 _RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
 _RANK_OF_INPUT = frozenset(
     [
@@ -332,7 +334,7 @@ class Facts:
         if shape is not None and math.prod(dim if isinstance(dim, int) else 1 for dim in shape) > _MAX_ELEMENTS:
             return None
         # Of a vector whose length cannot be foreseen the budget is asked when it is computed.
-        if node.op_type in _GENERATORS and (
+        if node.op_type in GENERATORS and (
             shape is None or (len(shape) > 1 and not all(isinstance(dim, int) for dim in shape))
         ):
             return None
@@ -344,6 +346,14 @@ class Facts:
             return None
         start, end = (node.attributes.get(name) for name in ("start", "end"))
         return np.array(shape[start.as_int() if start else None : end.as_int() if end else None], np.int64)
+
+
+def within_reach(shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
+    """The shape, with extents along which no constant could vary as unknown ones."""
+    for dim in shape or ():
+        if isinstance(dim, int) and dim > MAX_ELEMENTS:
+            return tuple(None if isinstance(each, int) and each > MAX_ELEMENTS else each for each in shape or ())
+    return shape
 
 
 def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:

@@ -7,13 +7,14 @@ after that (values that nothing makes, cycles). Each check takes time linear in 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import onnx
 import onnx_ir as ir
 
 from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._function_check import check_functions
 from onnxnorm._structure import graphs_of
 
 __all__ = ["cause_of", "check_message", "check_structure", "first_line"]
@@ -61,7 +62,7 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
     for function in proto.functions:
         where = f"function {function.name!r}"
         _check_nodes(function.node, name, 0, set(function.input), where, in_function=True)
-    _check_calls(proto, name)
+    check_functions(proto, name)
 
 
 def _check_graph(graph: onnx.GraphProto, name: str, depth: int, *, in_function: bool = False) -> None:
@@ -200,35 +201,6 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
 def _typed(tensor: onnx.TensorProto, dtype: ir.DataType) -> int:
     """How many entries the field has in which a tensor of this type keeps its elements."""
     return len(getattr(tensor, _FIELDS.get(dtype, "int32_data")))
-
-
-def _check_calls(proto: onnx.ModelProto, name: str) -> None:
-    """Functions must not call themselves, not even by way of others: they are inlined."""
-    bodies = {(function.domain, function.name): function.node for function in proto.functions}
-    finished: set[tuple[str, str]] = set()
-    for start in bodies:
-        path = {start: _callees(bodies[start], bodies)}
-        while path:
-            top, callees = next(reversed(path.items()))
-            callee = next(callees, None)
-            if callee is None:
-                finished.add(top)
-                del path[top]
-            elif callee in path:
-                raise OnnxNormError(f"{name}: the function {callee[1]!r} calls itself; a runtime cannot inline that")
-            elif callee not in finished:
-                path[callee] = _callees(bodies[callee], bodies)
-
-
-def _callees(
-    nodes: Iterable[onnx.NodeProto], bodies: dict[tuple[str, str], Iterable[onnx.NodeProto]]
-) -> Iterator[tuple[str, str]]:
-    for node in nodes:
-        if (node.domain, node.op_type) in bodies:
-            yield node.domain, node.op_type
-        for attribute in node.attribute:
-            for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from _callees(graph.node, bodies)
 
 
 def check_structure(model: ir.Model, name: str) -> None:

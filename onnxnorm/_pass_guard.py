@@ -1,14 +1,18 @@
 """Runs a pass; what it trips over becomes an error that names the file and, where it is the model's fault, the node.
 
 A model can be wrong in more ways than the checks at the door know: an attribute of the wrong type, an operator with too
-few inputs. A pass that meets one raises whatever Python raises. ONNX's own checker is asked then what is wrong.
+few inputs. A pass that meets one raises whatever Python raises. ONNX's own checker is asked then what is wrong, and of
+each node whether its operands fit together.
 """
 
 from __future__ import annotations
 
+import contextlib
+
 import onnx
 import onnx_ir as ir
 
+from onnxnorm._contradictions import contradiction_in
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import first_line
 from onnxnorm._shape_inference import infer_shapes
@@ -48,6 +52,11 @@ def _diagnosis(model: ir.Model, pass_name: str, error: BaseException) -> str:
         return f"the model is malformed ({' '.join(str(fault).split())[:300]}); export it again"
     except Exception as fault:
         return f"the model is malformed ({first_line(fault)}); check it with onnx.checker"
+    contradiction = None
+    with contextlib.suppress(Exception):
+        contradiction = contradiction_in(model)
+    if contradiction is not None:
+        return f"the model is malformed ({contradiction}); export it again"
     return (
         f"the pass {pass_name!r} failed ({found}), although ONNX finds nothing wrong with the model; leave that pass "
         "out, and please report it together with the model"

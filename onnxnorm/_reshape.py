@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_RANK
 from onnxnorm._facts import Dim, Facts
 
 __all__ = ["runs", "shape_after"]
@@ -20,6 +21,8 @@ def shape_after(node: ir.Node, before: Sequence[Dim], facts: Facts) -> tuple[Dim
     request = facts.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     if request is None or request.ndim != 1:
         return after
+    if request.size > MAX_RANK:
+        return None
     # The request says more than shape inference: 0 copies an extent, -1 is what remains.
     dims: list[Dim] = []
     copies = not node.attributes.get_int("allowzero", 0)

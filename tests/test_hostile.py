@@ -224,6 +224,27 @@ def test_a_few_bytes_that_stand_for_terabytes_stay_a_few_bytes(tmp_path: Path, k
     assert time.process_time() - start < 60, "the bomb was computed"
 
 
+@pytest.mark.parametrize("extent", [4, 4096])
+def test_a_constant_too_large_to_be_computed_takes_no_affine(tmp_path: Path, extent: int) -> None:
+    shape = f"[1, 2, {extent}, {extent}]"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]>
+        g (float{shape} x, bool c) => (float{shape} y)
+        <float[2, 2, 1, 1] w = {{1, 2, 3, 4}}, float[2] s = {{1, 2}}, float[2] b = {{3, 4}},
+         int64[4] shape = {{1, 2, {extent}, {extent}}}>
+        {{
+            z = If (c) <then_branch = t () => (float{shape} p) {{ p = ConstantOfShape (shape) }},
+                        else_branch = e () => (float{shape} q) {{ q = Conv (x, w) }}>
+            [norm] y = BatchNormalization (z, s, b, b, s)
+        }}"""
+    )
+    path = tmp_path / "in.onnx"
+    onnx.save(model, path)
+    result = onnxnorm.optimize(path, passes=("infer_shapes", "fold_affines"))
+    folded = "BatchNormalization" not in [node.op_type for node in result.model.graph.node]
+    assert folded is (extent == 4)
+
+
 @pytest.mark.parametrize("path", sorted(FINDINGS.glob("*")), ids=lambda path: path.name)
 def test_what_the_fuzzers_once_found_is_mended(path: Path, tmp_path: Path) -> None:
     with limited(60):

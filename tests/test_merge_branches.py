@@ -573,6 +573,21 @@ def test_branches_inside_a_subgraph_do_not_reach_out_of_it() -> None:
         assert count(folded(build(then), whole=True).model, "Conv") == 2
 
 
+@pytest.mark.parametrize("read_elsewhere", [False, True])
+def test_what_only_a_branch_reads_outside_of_it_goes_with_it(read_elsewhere: bool) -> None:
+    b = Builder()
+    x = b.input([1, 4, 6, 6])
+    outside = conv(b, x, 4, 4, (3, 3), pads=[1] * 4)
+    inside = Builder(prefix="in_")
+    inside.output(inside.node("Add", conv(inside, x, 4, 4), outside), shape=[1, 4, 6, 6])
+    other = Builder(prefix="other_")
+    other.output(other.node("Relu", outside if read_elsewhere else x), shape=[1, 4, 6, 6])
+    choice = b.input([], name="choice", element=onnx.TensorProto.BOOL)
+    result = b.node("If", choice, then_branch=inside.graph(), else_branch=other.graph())
+    after = folded(b.model(b.told(result, [1, 4, 6, 6])), whole=True).model
+    assert count(after, "Conv") == (2 if read_elsewhere else 1)
+
+
 def test_float32_results_are_those_of_onnxruntime() -> None:
     b = Builder(dtype=np.float32)
     x = b.node("Relu", b.input(["N", 4, "H", "W"]))

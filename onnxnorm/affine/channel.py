@@ -15,9 +15,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._arrays import all_of, any_of, finite
+from onnxnorm._arrays import MAX_ELEMENTS, all_of, any_of, check_size, finite
 
-__all__ = ["ChannelAffine", "FloatArray", "Gauge", "leading_axes_dropped"]
+__all__ = ["ChannelAffine", "FloatArray", "Gauge", "extents_agree", "leading_axes_dropped"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -34,6 +34,13 @@ def _same(a: FloatArray, b: FloatArray | float) -> bool:
     if a.size and isinstance(b, float) and not abs(a.item(0) - b) <= 1e-13 * max(abs(a.item(0)), abs(b)):
         return False
     return all_of(np.abs(a - b) <= 1e-13 * np.maximum(np.abs(a), np.abs(b)))
+
+
+def extents_agree(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether affines of these extents can be of one value; a model that contradicts itself demands others too."""
+    return shape == other or (
+        len(shape) == len(other) and all(a == b or a == 1 or b == 1 for a, b in zip(shape, other, strict=True))
+    )
 
 
 def _varies(array: FloatArray, axis: int) -> bool:
@@ -67,6 +74,7 @@ class ChannelAffine:
             elif scale.ndim == 0:
                 scale = np.full(shift.shape, scale)
             else:
+                check_size(np.broadcast_shapes(scale.shape, shift.shape), max(scale.size, shift.size))
                 scale, shift = np.broadcast_arrays(scale, shift)
         if scale.ndim > rank:
             raise ValueError(f"a constant of rank {scale.ndim} would raise the rank {rank} of the value")
@@ -116,6 +124,9 @@ class ChannelAffine:
 
     def then(self, outer: ChannelAffine) -> ChannelAffine:
         """`outer` applied to the result of this one; shifts that undo each other up to rounding are gone."""
+        if self.scale.size * outer.scale.size > MAX_ELEMENTS:
+            shape = np.broadcast_shapes(self.scale.shape, outer.scale.shape)
+            check_size(shape, max(self.scale.size, outer.scale.size))
         inner = outer.scale * self.shift
         shift = inner + outer.shift
         shift = np.where(np.abs(shift) <= _ROUNDING * np.abs(outer.shift), 0.0, shift)
@@ -139,7 +150,9 @@ class ChannelAffine:
 
     def same_as(self, other: ChannelAffine) -> bool:
         return self is other or (
-            self.rank == other.rank and _same(self.scale, other.scale) and _same(self.shift, other.shift)
+            extents_agree(self.scale.shape, other.scale.shape)
+            and _same(self.scale, other.scale)
+            and _same(self.shift, other.shift)
         )
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
@@ -161,6 +174,7 @@ class ChannelAffine:
         vectors = self.scale.reshape(-1), self.shift.reshape(-1)
         if self.scale.size == extent:
             return vectors
+        check_size((extent,))
         return np.full(extent, vectors[0]), np.full(extent, vectors[1])
 
     def __str__(self) -> str:

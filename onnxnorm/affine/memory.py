@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm._arrays import any_of
-from onnxnorm.affine.channel import Gauge
+from onnxnorm.affine.channel import Gauge, extents_agree
 from onnxnorm.affine.site import Cause
 
 __all__ = ["Memory", "Obstacle"]
@@ -58,7 +58,7 @@ class Memory:
         """What the gauge would be led to."""
         for record in self._records.get(value, ()):
             mask = _mask(gauge, record.cause)
-            if mask.ndim == record.mask.ndim and not any_of(record.mask & ~mask):
+            if extents_agree(mask.shape, record.mask.shape) and not any_of(record.mask & ~mask):
                 return record.obstacle
         return None
 

@@ -243,6 +243,8 @@ class Growth:
         if affine.shifts and maker_keeps is not self.backward:
             return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
         if self.facts.is_constant(value):
+            if self.facts.constant(value) is None:
+                return f"{value.name!r} is a constant that is too large, or cannot be computed here"
             return Insertion(value, affine, (), readers)
         if value.dtype not in _FLOATS or self.facts.shape(value) is None:
             return f"{value.name!r} is of a type or rank that is not known"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm._facts import Dim, Facts
+from onnxnorm._facts import Dim, Facts, within_reach
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 
 __all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Scaling", "Settled", "Site"]
@@ -132,10 +132,10 @@ class Site:
 
     def shape_in(self, index: int) -> tuple[Dim, ...] | None:
         value = self.input(index)
-        return None if value is None else self.facts.shape(value)
+        return None if value is None else within_reach(self.facts.shape(value))
 
     def shape_out(self, index: int = 0) -> tuple[Dim, ...] | None:
-        return self.facts.shape(self.output(index))
+        return within_reach(self.facts.shape(self.output(index)))
 
     def dtype(self, index: int) -> ir.DataType:
         """The element type of a constant input, from which its replacement takes it."""

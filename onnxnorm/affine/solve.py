@@ -27,7 +27,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
+from onnxnorm._arrays import TooLargeError
+from onnxnorm._contradictions import contradicts_itself
+from onnxnorm._facts import Dim, Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.exactness import beyond_range, fits, loses_digits, size_of
@@ -305,7 +307,24 @@ def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], search: _Search) -> Answe
         return Declined("lets no affine pass", Cause.ANYTHING)
     if any(attribute.is_ref() for attribute in node.attributes.values()):
         return Declined("takes an attribute from the function around it", Cause.ANYTHING)
-    return rule(Site(node, gauges, search.facts))
+    try:
+        return rule(Site(node, gauges, search.facts))
+    except TooLargeError:
+        return Declined("would have a constant of more elements than any weight")
+    except Exception:
+        if contradicts_itself(node, search.facts, _extents_under(gauges, search.facts)):
+            return Declined("has operands whose shapes contradict each other", Cause.ANYTHING)
+        raise
+
+
+def _extents_under(gauges: dict[ir.Value, Gauge], facts: Facts) -> dict[ir.Value, tuple[Dim, ...]]:
+    """The shapes of values that carry gauges: along an axis on which a gauge varies, they have its extent."""
+    shapes: dict[ir.Value, tuple[Dim, ...]] = {}
+    for value, gauge in gauges.items():
+        extents = gauge.any.scale.shape
+        shape = facts.shape(value) or (None,) * len(extents)
+        shapes[value] = tuple(n if n > 1 else dim for n, dim in zip(extents, shape, strict=False))
+    return shapes
 
 
 def _set_aside(

@@ -26,6 +26,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from onnxnorm._arrays import check_size
 from onnxnorm.linear.axis import AnyAxis, Axis, TransposedAxis
 from onnxnorm.linear.blocks import (
     FloatArray,
@@ -107,6 +108,7 @@ class Convolution:
     def average(cls, channels: int, axes: Axes) -> Convolution:
         """The mean over every window, the zeros around the input counted."""
         taps = tuple(axis.kernel for axis in axes)
+        check_size((channels, *taps))
         weight = np.broadcast_to(np.asarray(1.0 / math.prod(taps)), (channels, 1, *taps))
         return cls.of(weight, None, channels, axes)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_ELEMENTS, TooLargeError
 from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis
 from onnxnorm.linear.convolution import Convolution
@@ -17,8 +18,6 @@ __all__ = ["Reader"]
 
 # How far back a linear stretch is followed. Networks have an activation every few nodes.
 _MAX_NODES = 48
-# What a model says of its shapes need not be so.
-_MAX_CHANNELS = 2**24
 # Extents that stand for unknown ones where work is counted.
 _NOMINAL_EXTENT = 32
 _NOMINAL_ROWS = 64
@@ -36,7 +35,10 @@ class Reader:
 
     def step(self, value: ir.Value) -> Step | None:
         if value not in self._steps:
-            self._steps[value] = step_of(value, self.family, self.facts)
+            try:
+                self._steps[value] = step_of(value, self.family, self.facts)
+            except TooLargeError:
+                self._steps[value] = None
         return self._steps[value]
 
     def sources(self, value: ir.Value) -> dict[ir.Value, None]:
@@ -58,7 +60,10 @@ class Reader:
         """`value` as a convolution of `source`, if it depends on nothing else; None where it is none."""
         key = (value, source)
         if key not in self._expressions:
-            self._expressions[key] = self._express(value, source)
+            try:
+                self._expressions[key] = self._express(value, source)
+            except TooLargeError:
+                self._expressions[key] = None
         return self._expressions[key]
 
     def _express(self, value: ir.Value, source: ir.Value) -> Convolution | None:
@@ -86,7 +91,8 @@ class Reader:
         channels = channels_of(source, self.family, self.facts)
         if (
             channels is None
-            or not 0 < channels <= _MAX_CHANNELS
+            # What a model says of its shapes need not be so.
+            or not 1 <= channels <= MAX_ELEMENTS
             or channel_axis(source, self.family, self.facts) is None
         ):
             return None

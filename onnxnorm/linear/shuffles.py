@@ -6,11 +6,13 @@ one axis of them again: output channel m is input channel index[m].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import check_size
 from onnxnorm._facts import Dim, Facts
 from onnxnorm._reshape import runs, shape_after
 from onnxnorm.linear.blocks import Integers
@@ -66,7 +68,8 @@ def _index(
     within = [perm[place] - parts.start for place in parts]
     if len(extents) != len(parts) or sorted(within) != list(range(len(parts))):
         return None
-    return np.arange(np.prod(extents), dtype=np.int64).reshape(extents).transpose(within).ravel()
+    check_size(extents)
+    return np.arange(math.prod(extents), dtype=np.int64).reshape(extents).transpose(within).ravel()
 
 
 def _parts_of(axis: int, whole: Sequence[Dim], split: Sequence[Dim]) -> range | None:

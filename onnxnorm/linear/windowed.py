@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm._arrays import check_size
 from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis, TransposedAxis
 from onnxnorm.linear.blocks import FloatArray, Integers
@@ -60,6 +61,8 @@ def _operands(node: ir.Node, facts: Facts) -> tuple[ir.Value, Weight, npt.NDArra
     bias, group = facts.constant(shift), node.attributes.get_int("group", 1)
     if x is None or weight is None or len(weight.shape) < 3 or (shift is not None and bias is None):
         return None
+    if 0 in weight.shape:
+        return None
     return None if group < 1 or weight.shape[0] % group else (x, weight, bias, group)
 
 
@@ -97,6 +100,7 @@ def _space_to_depth(node: ir.Node, value: ir.Value, family: Family, facts: Facts
     channels = None if x is None else channels_of(x, family, facts)
     if x is None or channels is None or block < 1 or facts.rank(x) != 4:
         return None
+    check_size((block, block, channels, 1, block, block))
     weight = np.zeros((block, block, channels, 1, block, block))
     for row in range(block):
         for column in range(block):
@@ -123,6 +127,7 @@ def _depth_to_space(node: ir.Node, value: ir.Value, family: Family, facts: Facts
     channels = None if x is None else channels_of(x, family, facts)
     if x is None or channels is None or block < 1 or channels % block**2 or facts.rank(x) != 4:
         return None
+    check_size((channels, channels))
     outputs = channels // block**2
     by_depth = "mode" not in node.attributes or node.attributes["mode"].as_string() == "DCR"
     axes = (TransposedAxis(block, block), TransposedAxis(block, block))

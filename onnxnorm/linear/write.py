@@ -50,7 +50,9 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     else:
         node = _become(root, plan.source, convolution, constants, reader)
     for old in (*plan.sums[1:], *plan.gone):
-        graph.remove(old, safe=True)
+        # A branch may have been the only reader of what the graph around it computes.
+        assert old.graph is not None
+        old.graph.remove(old, safe=True)
     node.name = name
     for value in unused:
         drop_if_unused(value, facts)

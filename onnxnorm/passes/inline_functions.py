@@ -10,8 +10,8 @@ operators. Functions without a BatchNormalization stay too, since a runtime may 
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
+from onnxnorm._inlining import inline
 from onnxnorm._structure import graphs_within
 from onnxnorm.passes.journal import Journal
 
@@ -35,7 +35,7 @@ class InlineFunctions(ir.passes.InPlacePass):
             for node in graph:
                 if node.op_identifier() in normalizing:
                     self._journal.rewrite(_NAME, node, node.op_type, "put in place of its call, to fold what it holds")
-        InlinePass(criteria=lambda function: function.identifier() in normalizing)(model)
+        inline(model, lambda function: function.identifier() in normalizing)
         return ir.passes.PassResult(model, modified=True)
 
 

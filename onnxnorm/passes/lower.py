@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
+from onnxnorm._arrays import MAX_ELEMENTS
 from onnxnorm._facts import Facts
+from onnxnorm._inlining import inline
 from onnxnorm._op_check import DOMAIN
 from onnxnorm._structure import graphs_within
 from onnxnorm._surgery import add_constant
@@ -45,7 +46,7 @@ class Lower(ir.passes.InPlacePass):
                 modified |= self._as_standard(node, facts)
                 modified |= self._lower(node, graph, facts)
         if not self._target.knows_functions and any(function.domain == DOMAIN for function in model.functions.values()):
-            InlinePass(criteria=lambda function: function.domain == DOMAIN)(model)
+            inline(model, lambda function: function.domain == DOMAIN)
             model.graph.opset_imports.pop(DOMAIN, None)
             modified = True
         return ir.passes.PassResult(model, modified)
@@ -216,6 +217,8 @@ def _group_norm(form: _Form) -> ir.Value | None:
     if form.facts.opset(form.node) < 21:
         return None
     groups, add = form.whole("num_groups", 1), form.steps.add
+    if not 1 <= groups <= MAX_ELEMENTS:
+        return None
     dtype = form.steps.dtype
     x = form.wide(form.x)
     shape = form.steps.ints([0, groups, -1])

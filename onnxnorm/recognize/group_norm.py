@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import MAX_ELEMENTS
 from onnxnorm._facts import Dim, Facts
 from onnxnorm._surgery import add_constant
 from onnxnorm.passes.journal import Journal
@@ -81,7 +82,13 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
     if shape is None or grouped is None or len(shape) < 3 or len(grouped) < 3:
         return None
     groups, channels = grouped[1], shape[1]
-    if not isinstance(groups, int) or not isinstance(channels, int) or groups < 1 or channels % groups:
+    if (
+        not isinstance(groups, int)
+        or not isinstance(channels, int)
+        or groups < 1
+        or channels % groups
+        or channels > MAX_ELEMENTS
+    ):
         return None
     if not _keeps_batch(before, shape[0], grouped[0], facts) or not _is_whole_shape(back, x, facts):
         return None

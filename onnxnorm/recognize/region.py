@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from onnxnorm._facts import Dim, Facts, subgraphs_of
+from onnxnorm._facts import Dim, Facts, subgraphs_of, within_reach
 from onnxnorm.recognize.atoms import Base, Input, Mean, Stack, Total, Window
 from onnxnorm.recognize.branches import branch_taken, decided, helper_nodes
 from onnxnorm.recognize.form import Form
@@ -152,7 +152,7 @@ class Reading:
         shape = self.facts.shape(self.x)
         if shape is None:
             raise Unreadable("the rank of the tensor is not known")
-        self.shape = shape
+        self.shape = within_reach(shape) or ()
         rank = len(shape)
         self.forms[self.x] = Form.of(Poly.input(rank), tuple((axis,) for axis in range(rank)))
         self._read()

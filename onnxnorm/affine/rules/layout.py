@@ -6,10 +6,12 @@ constant, so axes of unknown extent are no obstacle unless it varies there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from onnxnorm._arrays import MAX_RANK, check_size
 from onnxnorm._facts import Dim
 from onnxnorm._reshape import runs, shape_after
 from onnxnorm.affine.channel import FloatArray, Gauge
@@ -31,20 +33,16 @@ def transpose(site: Site) -> Answer:
     )
 
 
-# NumPy's limit, and more than any runtime knows.
-_MAX_RANK = 64
-
-
 def _axes_operand(site: Site) -> tuple[int, ...] | None:
     axes = site.integers("axes")
     if axes is None and site.input(1) is not None and (constant := site.constant(1)) is not None:
-        axes = tuple(int(axis) for axis in np.ravel(constant)[: _MAX_RANK + 1])
+        axes = tuple(int(axis) for axis in np.ravel(constant)[: MAX_RANK + 1])
     return axes
 
 
 def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
     """The axes counted from the first, in order; None where one is out of range or there twice."""
-    if rank > _MAX_RANK or not all(-rank <= axis < rank for axis in axes):
+    if rank > MAX_RANK or not all(-rank <= axis < rank for axis in axes):
         return None
     counted = sorted({axis % rank for axis in axes})
     return tuple(counted) if len(counted) == len(axes) else None
@@ -118,10 +116,11 @@ def _regrouped(
             full[axis] = dim  # type: ignore[assignment]
         for axis, dim in zip(axes_after, extents_after, strict=True):
             target[axis] = dim  # type: ignore[assignment]
-    if np.prod(full, dtype=np.int64) != np.prod(target, dtype=np.int64):
+    if math.prod(full) != math.prod(target):
         return Declined("reshapes the axis on which the affine varies in a way that is not known beforehand")
 
     def change(array: FloatArray) -> FloatArray:
+        check_size(full, array.size)
         return np.broadcast_to(array, full).reshape(target)
 
     return gauge.map(change)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnxnorm._arrays import check_size
 from onnxnorm._facts import Dim
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross
@@ -64,6 +65,7 @@ def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge
     shape = [max(gauge.any.scale.shape[i] for gauge in gauges) for i in range(rank)]
 
     shape[axis] = sum(extents)
+    check_size(shape, max(gauge.any.scale.size for gauge in gauges))
 
     def side(affines: Sequence[ChannelAffine | None]) -> ChannelAffine | None:
         scale, shift, start = np.ones(shape), np.zeros(shape), 0
@@ -152,6 +154,7 @@ def slice_(site: Site) -> Answer:
         if not all(isinstance(shape[axis], int) for axis in varying):
             return Declined("cuts an axis whose extent is not known")
         full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
+        check_size(full, gauge.any.scale.size)
         index = tuple(_python_slice(*cuts[axis]) if axis in varying else slice(None) for axis in range(rank))
 
         def embedded(affine: ChannelAffine | None) -> ChannelAffine | None:
@@ -208,6 +211,7 @@ def gather(site: Site) -> Answer:
             if affine is None:
                 return None
             full = [extent if i == axis else n for i, n in enumerate(affine.scale.shape)]
+            check_size(full, affine.scale.size)
             scale, shift = np.ones(full), np.zeros(full)
             index = tuple(rows if i == axis else slice(None) for i in range(len(full)))
             scale[index], shift[index] = affine.scale, affine.shift

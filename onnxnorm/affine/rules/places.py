@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxnorm._arrays import check_size
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.site import Answer, Declined, Settled, Site
@@ -30,6 +31,7 @@ def tile(site: Site) -> Answer:
     times = [int(count) for count in np.ravel(repeats)]
 
     def forward(gauge: Gauge) -> Gauge | Declined:
+        check_size(n * times[i] if n > 1 else 1 for i, n in enumerate(gauge.any.scale.shape))
         return gauge.map(lambda a: np.tile(a, [n if a.shape[i] > 1 else 1 for i, n in enumerate(times)]))
 
     def backward(gauge: Gauge) -> Gauge | Declined:

@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from onnxnorm._arrays import check_size
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.rules.powers import absolute, rooted, squared
@@ -186,7 +187,9 @@ def reduction(site: Site) -> Answer:
             def summed(shift: FloatArray) -> FloatArray:
                 if not varies and kind == "ReduceMean":
                     return shift
-                shift = np.broadcast_to(shift, np.broadcast_shapes(shift.shape, tuple(int(n or 1) for n in full)))
+                whole = np.broadcast_shapes(shift.shape, tuple(int(n or 1) for n in full))
+                check_size(whole, shift.size)
+                shift = np.broadcast_to(shift, whole)
                 take = np.sum if kind == "ReduceSum" else np.mean
                 result: FloatArray = take(shift, axis=reduced, keepdims=True)
                 return result

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import check_size
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.rules.crossing import Mapped, cross, fits_attribute
 from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
@@ -114,6 +115,7 @@ def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
             return Declined("moves pixels along an axis on which the affine varies")
         if 1 not in gauge.axes:
             return gauge
+        check_size((gauge.any.scale.size, blocks))
         return gauge.map(lambda array: np.repeat(array, blocks, 1) if innermost else np.tile(array, (1, blocks, 1, 1)))
 
     def merge(gauge: Gauge) -> Gauge | Declined:

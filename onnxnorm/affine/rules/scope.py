@@ -23,11 +23,15 @@ __all__ = ["if_", "loop", "scan"]
 Wire: TypeAlias = "tuple[ir.Value | None, int | None, int | None]"
 """A value that carries the common gauge, the axis that it has beyond the others, the input of the node that it is."""
 
+_UNEVEN = Declined("has a body with another number of inputs or outputs")
+
 
 def if_(site: Site) -> Answer:
     if site.gauge_in(0) is not None:
         return Declined("takes it for a condition")
     bodies = [site.node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
+    if any(len(body.outputs) != len(site.node.outputs) for body in bodies):
+        return _UNEVEN
     bundles: list[list[Wire]] = [
         [(output, None, None), *((body.outputs[index], None, None) for body in bodies)]
         for index, output in enumerate(site.node.outputs)
@@ -38,6 +42,8 @@ def if_(site: Site) -> Answer:
 def loop(site: Site) -> Answer:
     body, inputs, outputs = site.node.attributes["body"].as_graph(), site.node.inputs, site.node.outputs
     states = len(inputs) - 2
+    if not 0 <= states <= len(outputs) or len(body.inputs) != len(inputs) or len(body.outputs) != len(outputs) + 1:
+        return _UNEVEN
     bundles: list[list[Wire]] = [
         [
             (inputs[2 + k], None, 2 + k),
@@ -57,8 +63,15 @@ def scan(site: Site) -> Answer:
     body, inputs, outputs = site.node.attributes["body"].as_graph(), site.node.inputs, site.node.outputs
     scanned = site.integer("num_scan_inputs", 0)
     states = len(inputs) - scanned
+    if not 0 <= states <= min(len(inputs), len(outputs)) or (len(body.inputs), len(body.outputs)) != (
+        len(inputs),
+        len(outputs),
+    ):
+        return _UNEVEN
     axes_in = site.integers("scan_input_axes") or (0,) * scanned
     axes_out = site.integers("scan_output_axes") or (0,) * (len(outputs) - states)
+    if len(axes_in) != scanned or len(axes_out) != len(outputs) - states:
+        return _UNEVEN
     bundles: list[list[Wire]] = [
         [
             (inputs[k], None, k),

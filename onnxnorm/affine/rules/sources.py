@@ -52,6 +52,9 @@ def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
     if isinstance(found, AffineNode) and not found.affine.is_finite:
         found = Declined("has constants that give an infinite or undefined scale or shift")
+    shape = node.outputs[0].shape
+    if isinstance(found, AffineNode) and shape is not None and len(shape) != found.affine.rank:
+        found = Declined("has a result of another rank than its input, by what the model says of them")
     facts.memo[node] = found
     return found
 
@@ -90,9 +93,10 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     if not gamma.shape == beta.shape == mean.shape == variance.shape:
         return Declined("has parameters that are no vectors of one length")
     assert node.inputs[0] is not None
-    rank = facts.rank(node.inputs[0]) or facts.rank(node.outputs[0])
-    if rank is None or rank < 2:
+    shape = facts.shape(node.inputs[0]) or facts.shape(node.outputs[0])
+    if shape is None or len(shape) < 2:
         return Declined("has an input whose rank is not known, or below 2")
+    rank = len(shape)
     scale, shift, spread = affine_of_batch_norm(
         gamma, beta, mean, variance,
         epsilon=attributes["epsilon"].as_float() if "epsilon" in attributes else EPSILON,
@@ -105,6 +109,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
     if scale.ndim != 1:
         return Declined("has parameters that are no vectors of one length")
+    if isinstance(shape[1], int) and shape[1] != scale.size:
+        return Declined(f"has parameters for {scale.size} channels, where its input has {shape[1]}")
     columns = (-1,) + (1,) * (rank - 2)
     return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
 

@@ -1,0 +1,83 @@
+"""What the functions of a model must not be: called by themselves, or with more than they take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import onnx
+
+from onnxnorm._errors import OnnxNormError
+
+__all__ = ["check_functions"]
+
+_Name: TypeAlias = "tuple[str, str, str]"
+
+
+def check_functions(proto: onnx.ModelProto, name: str) -> None:
+    """Refuse functions that no runtime could put in place of their calls.
+
+    Raises:
+        OnnxNormError: names the function, or the node that calls it.
+    """
+    if not proto.functions:
+        return
+    functions = {(each.domain, each.name, each.overload): each for each in proto.functions}
+    for nodes in (proto.graph.node, *(each.node for each in proto.functions)):
+        for node, function in _calls(nodes, functions):
+            _check_call(node, function, name)
+    _check_recursion(functions, name)
+
+
+def _check_call(node: onnx.NodeProto, function: onnx.FunctionProto, name: str) -> None:
+    """A call may leave out inputs and outputs at the end; it cannot have more than there are."""
+    for what, given, there in (
+        ("inputs", len(node.input), len(function.input)),
+        ("outputs", len(node.output), len(function.output)),
+    ):
+        if given > there:
+            raise OnnxNormError(
+                f"{name}: node {node.name!r} calls the function {function.name!r} with {given} {what}, which has "
+                f"{there}; export the model again"
+            )
+    passed = {inner for inner, outer in zip(function.input, node.input, strict=False) if outer}
+    for output in function.output:
+        if output in function.input and output not in passed:
+            raise OnnxNormError(
+                f"{name}: node {node.name!r} leaves out the input {output!r} of the function {function.name!r}, which "
+                "gives it as an output; export the model again"
+            )
+
+
+def _check_recursion(functions: Mapping[_Name, onnx.FunctionProto], name: str) -> None:
+    """Functions must not call themselves, not even by way of others: they are inlined."""
+    finished: set[_Name] = set()
+    for start in functions:
+        path = {start: _callees(start, functions)}
+        while path:
+            top, callees = next(reversed(path.items()))
+            callee = next(callees, None)
+            if callee is None:
+                finished.add(top)
+                del path[top]
+            elif callee in path:
+                raise OnnxNormError(f"{name}: the function {callee[1]!r} calls itself; a runtime cannot inline that")
+            elif callee not in finished:
+                path[callee] = _callees(callee, functions)
+
+
+def _callees(caller: _Name, functions: Mapping[_Name, onnx.FunctionProto]) -> Iterator[_Name]:
+    for _, function in _calls(functions[caller].node, functions):
+        yield function.domain, function.name, function.overload
+
+
+def _calls(
+    nodes: Iterable[onnx.NodeProto], functions: Mapping[_Name, onnx.FunctionProto]
+) -> Iterator[tuple[onnx.NodeProto, onnx.FunctionProto]]:
+    """The nodes that call a function, in subgraphs too."""
+    for node in nodes:
+        if (function := functions.get((node.domain, node.op_type, node.overload))) is not None:
+            yield node, function
+        for attribute in node.attribute:
+            for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _calls(graph.node, functions)

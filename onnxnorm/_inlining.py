@@ -1,0 +1,42 @@
+"""Functions put in place of their calls: onnx-ir's inlining, for every call and function that ONNX allows.
+
+A call may leave outputs out, at the end or by an empty name; a function may give one of its inputs, or one value twice.
+onnx-ir pairs the outputs of the call with those of the function as they stand, so that one value would get two names,
+or an input of the model the name of an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from onnxnorm._structure import graphs_of
+
+__all__ = ["inline"]
+
+
+def inline(model: ir.Model, criteria: Callable[[ir.Function], bool] = lambda function: True) -> None:
+    """Put the functions for which `criteria` holds in place of their calls, in place."""
+    inlined = {identifier: function for identifier, function in model.functions.items() if criteria(function)}
+    for function in inlined.values():
+        _give_each_output_a_node(function)
+    for graph in graphs_of(model):
+        for node in graph:
+            if (called := inlined.get(node.op_identifier())) is None:
+                continue
+            node.resize_outputs(len(called.outputs))
+            for output in node.outputs:
+                output.name = output.name or None
+    InlinePass(criteria=criteria)(model)
+
+
+def _give_each_output_a_node(function: ir.Function) -> None:
+    seen: set[ir.Value] = set(function.inputs)
+    for index, output in enumerate(function.outputs):
+        if output in seen:
+            node = ir.node("Identity", [output])
+            function.append(node)
+            function.outputs[index] = node.outputs[0]
+        seen.add(output)
