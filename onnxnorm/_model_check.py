@@ -183,6 +183,13 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
         return
     if dtype is ir.DataType.STRING:
         return
+    own = _FIELDS.get(dtype, "int32_data")
+    for field in ("float_data", "double_data", "int64_data", "uint64_data", "int32_data"):
+        if field != own and getattr(tensor, field):
+            raise OnnxNormError(
+                f"{name}: {what} of type {dtype.name.lower()} has elements in {field}, where there can be none; the "
+                "file is damaged, export it again"
+            )
     if tensor.HasField("raw_data"):
         found, wanted, unit = len(tensor.raw_data), stored_bytes(dtype, dims), "bytes"
     elif dtype.bitwidth < 8:

@@ -106,6 +106,7 @@ def _sparse(model: onnx.ModelProto) -> None:
         (lambda model: model.graph.initializer[0].dims.__setitem__(0, 2**62), ["'w'", "damaged"]),
         (lambda model: setattr(model.graph.initializer[0], "data_type", 99), ["'w'", "unknown element type 99"]),
         (lambda model: setattr(model.graph.initializer[0], "data_type", TensorProto.INT8), ["'w'", "damaged"]),
+        (lambda model: model.graph.initializer[0].uint64_data.append(1), ["'w'", "uint64_data", "damaged"]),
         (lambda model: model.graph.input.add().CopyFrom(model.graph.input[0]), ["'x'", "rename"]),
         (_recursion, ["'f'", "calls itself"]),
         (_attribute_type, ["malformed", "epsilon"]),

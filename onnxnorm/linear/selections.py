@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm._arrays import check_size
 from onnxnorm._facts import Facts
 from onnxnorm.linear.axis import Axis
 from onnxnorm.linear.blocks import Integers
@@ -57,6 +58,7 @@ def _cut(x: ir.Value, family: Family, facts: Facts, axis: int, index: Callable[[
     rank, channels = rank_of(x, facts), channels_of(x, family, facts)
     if rank is None or channels is None or axis % rank != channel_axis(x, family, facts):
         return None
+    check_size((channels,))
     chosen = index(channels)
     if chosen is None or not len(chosen):
         return None
