@@ -55,6 +55,12 @@ def foreseen_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) 
     Raises:
         Exception: ONNX finds that the node does not take these inputs, or does not know their types.
     """
+    if model.graph.node[0].op_type == "Tile":
+        # ONNX multiplies in 64 bits; what overflows there would end the process in NumPy.
+        data, repeats = [*arrays.values(), np.zeros(0)][:2]
+        counts = [int(count) for count in repeats.ravel()[:64]]
+        wide = [extent * count for extent, count in zip(data.shape, counts, strict=False)]
+        return math.prod(max(extent, 1) for extent in wide) if all(count >= 0 for count in counts) else None
     small = [numpy_helper.from_array(array, name) for name, array in arrays.items() if array.nbytes <= _LARGEST_READ]
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
