@@ -70,6 +70,6 @@ def foreseen_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) 
     graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])], small)
     typed = helper.make_model(graph, opset_imports=model.opset_import)
     result = onnx.shape_inference.infer_shapes(typed, strict_mode=True).graph.output[0].type.tensor_type
-    if not result.HasField("shape") or not all(dim.HasField("dim_value") for dim in result.shape.dim):
-        return None
-    return math.prod(int(dim.dim_value) for dim in result.shape.dim)
+    extents = [int(dim.dim_value) if dim.HasField("dim_value") else -1 for dim in result.shape.dim]
+    # What is negative went beyond 64 bits on its way.
+    return math.prod(extents) if result.HasField("shape") and min(extents, default=0) >= 0 else None

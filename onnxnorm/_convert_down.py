@@ -90,6 +90,11 @@ def convert_down(model: ir.Model, opset: int, name: str) -> None:
     if model.functions:
         inline(model)
         model.opset_imports.pop(DOMAIN, None)
+        for function in model.functions.values():
+            raise OnnxNormError(
+                f"{name}: the function {function.name!r} is of another opset than the model, so it cannot be put in "
+                "place of its calls; export the model again"
+            )
     infer_shapes(model)
     facts, own = Facts(model), model.opset_imports.get("", 0)
     for graph in model.graphs():

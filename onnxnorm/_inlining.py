@@ -14,12 +14,28 @@ from onnx_ir.passes.common import InlinePass
 
 from onnxnorm._structure import graphs_of
 
-__all__ = ["inline"]
+__all__ = ["inline", "that_fit"]
+
+
+def that_fit(
+    model: ir.Model, criteria: Callable[[ir.Function], bool] = lambda function: True
+) -> dict[ir.OperatorIdentifier, ir.Function]:
+    """The functions for which `criteria` holds, those aside whose operators mean something else in the model.
+
+    A function says which opsets its nodes are of. In place of a call they would be read as of the model's.
+    """
+    known, found = dict(model.opset_imports), {}
+    for identifier, function in model.functions.items():
+        opsets = function.opset_imports
+        if criteria(function) and all(known.get(domain, version) == version for domain, version in opsets.items()):
+            known.update(opsets)
+            found[identifier] = function
+    return found
 
 
 def inline(model: ir.Model, criteria: Callable[[ir.Function], bool] = lambda function: True) -> None:
-    """Put the functions for which `criteria` holds in place of their calls, in place."""
-    inlined = {identifier: function for identifier, function in model.functions.items() if criteria(function)}
+    """Put the functions that fit, and for which `criteria` holds, in place of their calls; others stay."""
+    inlined = that_fit(model, criteria)
     for function in inlined.values():
         _give_each_output_a_node(function)
     for graph in graphs_of(model):
@@ -29,7 +45,7 @@ def inline(model: ir.Model, criteria: Callable[[ir.Function], bool] = lambda fun
             node.resize_outputs(len(called.outputs))
             for output in node.outputs:
                 output.name = output.name or None
-    InlinePass(criteria=criteria)(model)
+    InlinePass(criteria=lambda function: function.identifier() in inlined)(model)
 
 
 def _give_each_output_a_node(function: ir.Function) -> None:

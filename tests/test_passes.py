@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxnorm._errors import OnnxNormError
 from onnxnorm._optimize import optimize
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES
 from tests.affine.support import Builder, count, folded, same_in_onnxruntime
@@ -164,6 +165,31 @@ def test_functions_are_left_to_themselves() -> None:
         )
     )
     run(net.model(net.node("Half", x, domain="local")), *DEFAULT)
+
+
+@pytest.mark.parametrize(("opset", "is_inlined"), [(18, True), (15, False)])
+def test_a_function_of_another_opset_is_not_put_in_place(opset: int, is_inlined: bool) -> None:
+    net = Builder(dtype=np.float32, opsets={"local": 1})
+    x = net.input((2, 3, 4, 4))
+    net.functions.append(
+        helper.make_function(
+            "local",
+            "Norm",
+            ["a", "s", "b", "m", "v"],
+            ["y"],
+            [helper.make_node("BatchNormalization", ["a", "s", "b", "m", "v"], ["y"], "norm")],
+            [helper.make_opsetid("", opset)],
+        )
+    )
+    parameters = [net.constant(array) for array in net.statistics(3)]
+    h = net.told(net.node("Norm", net.conv(x, 3, 3, (1, 1)), *parameters, domain="local"), (2, 3, 4, 4))
+    model = net.model(net.node("Relu", h))
+    after = run(model, *DEFAULT, tolerance=1e-5)
+    assert count(after, "BatchNormalization") == (0 if is_inlined else 1)
+    assert len(after.functions) == (0 if is_inlined else 1)
+    if not is_inlined:
+        with pytest.raises(OnnxNormError, match="'Norm' is of another opset"):
+            optimize(model, opset=13)
 
 
 # --- clean ------------------------------------------------------------------------------------------------------------

@@ -4,14 +4,15 @@ Before: a call of a function whose body, or that of a function called there, hol
 After: the body, with the names, weights and attributes of that call.
 A function may be called with other weights each time, and what stands around a call may absorb what is inside: only in
 place can each call be folded on its own. Functions of the domain `onnxnorm` stay: they are the portable bodies of our
-operators. Functions without a BatchNormalization stay too, since a runtime may have kernels for them.
+operators. Functions without a BatchNormalization stay too, since a runtime may have kernels for them; and so do those
+of another opset than the model's.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm._inlining import inline
+from onnxnorm._inlining import inline, that_fit
 from onnxnorm._structure import graphs_within
 from onnxnorm.passes.journal import Journal
 
@@ -28,7 +29,7 @@ class InlineFunctions(ir.passes.InPlacePass):
         self._journal = journal
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        normalizing = _normalizing(model)
+        normalizing = _normalizing(model) & that_fit(model).keys()
         if not normalizing:
             return ir.passes.PassResult(model, modified=False)
         for graph in graphs_within(model.graph):
