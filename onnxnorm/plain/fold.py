@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnorm._arrays import all_of, finite
-from onnxnorm._batch_norm import EPSILON, affine_of_batch_norm
+from onnxnorm._batch_norm import affine_of_batch_norm
 from onnxnorm._blocks import scaled
 from onnxnorm._collector import collector_paused
 from onnxnorm._names import fresh_name, name_nodes
 from onnxnorm._records import Rewrite
-from onnxnorm.plain.network import FLOAT, Network
+from onnxnorm.plain.network import Network
+from onnxnorm.plain.parts import FLOAT
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -134,7 +135,7 @@ def _keep(graph: GraphProto, nodes: list[NodeProto], uses: Mapping[str, int]) ->
 def fold_all(network: Network) -> Folding | None:
     """What to do, or None where one of its normalizations does not fold by the rules here. Changes nothing."""
     try:
-        pairs = [_pair(network, norm, convolution) for norm, convolution in network.norms]
+        pairs = [_pair(network, *places) for places in network.norms]
         with np.errstate(all="ignore"):
             for (channels, epsilon), alike in _grouped(pairs, lambda pair: (pair.channels, pair.epsilon)):
                 _read_affines(network, alike, channels, epsilon)
@@ -157,7 +158,7 @@ def _grouped(pairs: Iterable[_Pair], key: Callable[[_Pair], _Key]) -> Iterable[t
     return groups.items()
 
 
-def _pair(network: Network, norm_place: int, place: int) -> _Pair:
+def _pair(network: Network, norm_place: int, place: int, epsilon: float) -> _Pair:
     norm, node, constants = network.nodes[norm_place], network.nodes[place], network.constants
     own = [name for name in node.input[1:] if name]
     # Others that read the weight would get it changed.
@@ -172,7 +173,6 @@ def _pair(network: Network, norm_place: int, place: int) -> _Pair:
         shape = tuple(rest)
     for name in (*own[1:], *norm.input[1:]):
         _require(constants[name].data_type == FLOAT and list(constants[name].dims) == [channels])
-    epsilon = next((attribute.f for attribute in norm.attribute if attribute.name == "epsilon"), EPSILON)
     return _Pair(norm_place, place, channels, epsilon, group, shape)
 
 

@@ -1,0 +1,106 @@
+"""The parts of a message, as those of a plain network are: sound, and of the few kinds that there are in one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto
+
+__all__ = [
+    "FLOAT",
+    "NotPlainError",
+    "attributes_of",
+    "is_typed",
+    "keeps_places",
+    "number",
+    "require",
+    "size_of",
+    "whole",
+]
+
+FLOAT = 1
+"""TensorProto.DataType.FLOAT. Numbers stand here so that the package onnx, which is large, is not needed."""
+# Bytes of an element: the types of weights, indices and shapes.
+_SIZES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
+_INT64 = 7
+# AttributeProto.AttributeType: FLOAT, INT, STRING, FLOATS, INTS.
+_A_FLOAT, _A_INT, _A_STRING = 1, 2, 3
+_ATTRIBUTES = {_A_FLOAT: "f", _A_INT: "i", _A_STRING: "s", 6: "floats", 7: "ints"}
+
+
+class NotPlainError(Exception):
+    """The network is not plain."""
+
+
+def require(condition: bool) -> None:
+    """Nothing where it holds; `NotPlainError` where not."""
+    if not condition:
+        raise NotPlainError
+
+
+def size_of(tensor: TensorProto) -> int | None:
+    """How many bytes it has, if they are in it, in one way, and as many as they should be."""
+    itemsize, dims = _SIZES.get(tensor.data_type), tensor.dims
+    if itemsize is None or tensor.data_location or not tensor.name or type(tensor.name) is not str:
+        return None
+    if (dims and min(dims) < 0) or tensor.HasField("segment"):
+        return None
+    own = tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data
+    others = (tensor.int64_data, tensor.float_data, tensor.int32_data, tensor.double_data, tensor.uint64_data)
+    if any(other for other in others if other is not own) or tensor.string_data:
+        return None
+    size = itemsize * math.prod(dims)
+    if tensor.HasField("raw_data"):
+        return size if len(tensor.raw_data) == size and not own else None
+    return size if itemsize * len(own) == size else None
+
+
+def is_typed(value: ValueInfoProto) -> bool:
+    """Whether it is said to be a tensor, of a type that weights may have, with something in it."""
+    kind = value.type
+    if kind.WhichOneof("value") != "tensor_type" or kind.tensor_type.elem_type not in _SIZES:
+        return False
+    dims = kind.tensor_type.shape.dim
+    return type(value.name) is str and all(dim.dim_value > 0 for dim in dims if dim.HasField("dim_value"))
+
+
+def attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
+    """By name; each has what its type says, and nothing else."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    require(len(attributes) == len(node.attribute))
+    for name, attribute in attributes.items():
+        require(type(name) is str and name != "" and attribute.type in _ATTRIBUTES)
+        own = _ATTRIBUTES[attribute.type]
+        present = {field.name for field, _ in attribute.ListFields()}
+        require(present <= {"name", "type", "doc_string", own} and (own in present or own in ("floats", "ints")))
+        require(attribute.type != _A_STRING or attribute.s.isascii())
+    return attributes
+
+
+def keeps_places(attributes: Mapping[str, AttributeProto]) -> bool:
+    """Whether a window of size 1 is put on every place once."""
+    if "auto_pad" in attributes and attributes["auto_pad"].s != b"NOTSET":
+        return False
+    wanted = {"pads": 0, "strides": 1}
+    return all({*attributes[name].ints} <= {value} for name, value in wanted.items() if name in attributes)
+
+
+def number(attributes: Mapping[str, AttributeProto], name: str, default: float) -> float:
+    """The attribute, which is a real number."""
+    attribute = attributes.get(name)
+    if attribute is None:
+        return default
+    require(attribute.type == _A_FLOAT)
+    return attribute.f
+
+
+def whole(attributes: Mapping[str, AttributeProto], name: str, default: int) -> int:
+    """The attribute, which is an integer."""
+    attribute = attributes.get(name)
+    if attribute is None:
+        return default
+    require(attribute.type == _A_INT)
+    return attribute.i
