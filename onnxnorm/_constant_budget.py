@@ -1,7 +1,7 @@
 """How much may be computed for constants: a few bytes of a model can stand for terabytes.
 
 Before an operator is evaluated, ONNX's shape inference says how large its result will be. No result has more elements
-than `_MAX_ELEMENTS`, or twice those it is made of; all results together have no more than `_MAX_BYTES`.
+than `MAX_ELEMENTS`, or twice those it is made of; all results together have no more than `_MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxnorm._arrays import MAX_ELEMENTS
+
 __all__ = ["ConstantBudget", "foreseen_elements"]
 
-_MAX_ELEMENTS = 2**24
 _MAX_BYTES = 2**30
 _LARGEST_READ = 2**10
 # Operators whose results ONNX cannot foresee, yet which are no larger than what they are made of.
@@ -42,7 +43,7 @@ class ConstantBudget:
 
     def allows_elements(self, elements: int, given: int) -> bool:
         """Whether a result of that many elements may be made of so many."""
-        return elements <= max(_MAX_ELEMENTS, 2 * given) and 8 * elements <= self._left
+        return elements <= max(MAX_ELEMENTS, 2 * given) and 8 * elements <= self._left
 
     def spend(self, array: np.ndarray) -> None:
         """The result is kept."""

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxnorm._constant_budget import ConstantBudget
 from onnxnorm._constant_layout import laid_out
+from onnxnorm._one_node import model_of_node
 from onnxnorm._structure import tensor_in
 
 __all__ = ["ConstantNodes", "array_of", "array_of_constant_node"]
@@ -36,21 +37,13 @@ class ConstantNodes:
                 return None
             self._budget.spend(array)
             return array
-        import onnx
         from onnx.reference import ReferenceEvaluator
 
         from onnxnorm._evaluate import evaluate_float64
         from onnxnorm._evaluate_ops import REPLACEMENTS
 
         named = [("" if array is None else f"i{index}", array) for index, array in enumerate(arrays)]
-        proto = ir.serde.serialize_node(node)
-        del proto.input[:], proto.output[:]
-        proto.input.extend(name for name, _ in named)
-        proto.output.append("o")
-        inputs = [onnx.ValueInfoProto(name=name) for name, _ in named if name]
-        graph = onnx.helper.make_graph([proto], "constant", inputs, [onnx.ValueInfoProto(name="o")])
-        version = min(opset, onnx.defs.onnx_opset_version())
-        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
+        model = model_of_node(node, [name for name, _ in named], ["o"], opset)
         feeds = {name: array for name, array in named if name}
         if not self._budget.allows(model, feeds):
             return None

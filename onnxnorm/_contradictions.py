@@ -21,6 +21,7 @@ import onnx_ir as ir
 from onnxnorm._arrays import MAX_RANK
 from onnxnorm._constant_budget import foreseen_elements
 from onnxnorm._facts import GENERATORS, Dim, Facts
+from onnxnorm._one_node import model_of_node
 from onnxnorm._structure import graphs_of
 
 __all__ = ["contradiction_in", "contradicts_itself"]
@@ -145,17 +146,6 @@ class _Trial:
 
 def _alone(node: ir.Node, facts: Facts) -> onnx.ModelProto:
     """A model of the node alone: value number k among its inputs is called ik, result number k is called ok."""
-    proto = ir.serde.serialize_node(node)
     inputs = ["" if value is None else f"i{node.inputs.index(value)}" for value in node.inputs]
     outputs = [f"o{index}" if value.name else "" for index, value in enumerate(node.outputs)]
-    del proto.input[:], proto.output[:]
-    proto.input.extend(inputs)
-    proto.output.extend(outputs)
-    graph = onnx.helper.make_graph(
-        [proto],
-        "one",
-        [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(inputs) if name],
-        [onnx.ValueInfoProto(name=name) for name in outputs if name],
-    )
-    version = min(facts.opset(node), onnx.defs.onnx_opset_version())
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
+    return model_of_node(node, inputs, outputs, facts.opset(node))

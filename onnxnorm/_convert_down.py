@@ -90,9 +90,9 @@ def convert_down(model: ir.Model, opset: int, name: str) -> None:
     if model.functions:
         inline(model)
         model.opset_imports.pop(DOMAIN, None)
-        for function in model.functions.values():
+        if (left := next(iter(model.functions.values()), None)) is not None:
             raise OnnxNormError(
-                f"{name}: the function {function.name!r} is of another opset than the model, so it cannot be put in "
+                f"{name}: the function {left.name!r} is of another opset than the model, so it cannot be put in "
                 "place of its calls; export the model again"
             )
     infer_shapes(model)

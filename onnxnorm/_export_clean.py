@@ -16,6 +16,7 @@ import onnxscript.optimizer
 from onnx_ir.passes import common
 
 from onnxnorm._export_trace import SCOPES
+from onnxnorm._names import fresh_name
 from onnxnorm._surgery import rename_initializer
 
 __all__ = ["clean"]
@@ -117,11 +118,7 @@ def _make_reshapes_constant(graph: ir.Graph) -> None:
 
 
 def _unused_name(graph: ir.Graph, wish: str) -> str:
-    taken = set(_value_names(graph))
-    name, number = wish, 1
-    while name in taken:
-        name, number = f"{wish}_{number}", number + 1
-    return name
+    return fresh_name(wish, set(_value_names(graph)))
 
 
 def _value_names(graph: ir.Graph) -> Iterator[str]:
@@ -156,11 +153,7 @@ def _name_nodes(graph: ir.Graph) -> None:
     for node in ir.traversal.RecursiveGraphIterator(graph):
         module = _module_of(node)
         wish = f"{module}/{node.op_type}" if module else node.op_type
-        name, number = wish, 1
-        while name in taken:
-            name, number = f"{wish}_{number}", number + 1
-        taken.add(name)
-        node.name = name
+        node.name = fresh_name(wish, taken)
 
 
 def _module_of(node: ir.Node) -> str:

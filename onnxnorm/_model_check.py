@@ -195,7 +195,7 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
     elif dtype.bitwidth < 8:
         return  # several elements share an entry; the one who reads it finds out whether they are enough
     else:
-        found, wanted, unit = _typed(tensor, dtype), math.prod(dims), "elements"
+        found, wanted, unit = len(getattr(tensor, own)), math.prod(dims), "elements"
         if dtype in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128):
             wanted *= 2
     if found != wanted:
@@ -203,11 +203,6 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
             f"{name}: {what} of shape {list(dims)} holds {found} {unit} where there should be {wanted}; "
             "the file is damaged, export it again"
         )
-
-
-def _typed(tensor: onnx.TensorProto, dtype: ir.DataType) -> int:
-    """How many entries the field has in which a tensor of this type keeps its elements."""
-    return len(getattr(tensor, _FIELDS.get(dtype, "int32_data")))
 
 
 def check_structure(model: ir.Model, name: str) -> None:

@@ -61,8 +61,6 @@ def _operands(node: ir.Node, facts: Facts) -> tuple[ir.Value, Weight, npt.NDArra
     bias, group = facts.constant(shift), node.attributes.get_int("group", 1)
     if x is None or weight is None or len(weight.shape) < 3 or (shift is not None and bias is None):
         return None
-    if 0 in weight.shape:
-        return None
     return None if group < 1 or weight.shape[0] % group else (x, weight, bias, group)
 
 

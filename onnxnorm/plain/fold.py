@@ -23,8 +23,9 @@ from onnxnorm._blocks import scaled
 from onnxnorm._collector import collector_paused
 from onnxnorm._names import fresh_name, name_nodes
 from onnxnorm._records import Rewrite
+from onnxnorm._rounding import smallest_normal
 from onnxnorm.plain.network import Network
-from onnxnorm.plain.parts import FLOAT
+from onnxnorm.plain.parts import FLOAT, NotPlainError, require
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -32,16 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["Folding", "fold_all"]
 
 _UNIT = 2.0**-23
-_SMALLEST_NORMAL = 2.0**-126
 # What is farther from one is left to the passes, which look at more than one pair.
 _LARGEST = 2.0**32
 
 _Wide = npt.NDArray[np.float64]
 _Key = TypeVar("_Key", bound=Hashable)
-
-
-class _DeclinedError(Exception):
-    """Some number does not go by the rules here."""
 
 
 @dataclass(slots=True)
@@ -141,14 +137,9 @@ def fold_all(network: Network) -> Folding | None:
                 _read_affines(network, alike, channels, epsilon)
             for (group, shape), alike in _grouped(pairs, lambda pair: (pair.group, pair.shape)):
                 _scale_weights(network, alike, group, shape)
-    except _DeclinedError:
+    except NotPlainError:
         return None
     return Folding(network, tuple(pairs))
-
-
-def _require(condition: bool) -> None:
-    if not condition:
-        raise _DeclinedError
 
 
 def _grouped(pairs: Iterable[_Pair], key: Callable[[_Pair], _Key]) -> Iterable[tuple[_Key, list[_Pair]]]:
@@ -162,7 +153,7 @@ def _pair(network: Network, norm_place: int, place: int, epsilon: float) -> _Pai
     norm, node, constants = network.nodes[norm_place], network.nodes[place], network.constants
     own = [name for name in node.input[1:] if name]
     # Others that read the weight would get it changed.
-    _require(all(network.uses[name] == 1 for name in own))
+    require(all(network.uses[name] == 1 for name in own))
     shape, group, channels = tuple(constants[own[0]].dims), 0, 0
     if node.op_type == "ConvTranspose":
         # Its weight has the shape (C, M/group, ...), that of a Conv (M, C/group, ...).
@@ -172,7 +163,7 @@ def _pair(network: Network, norm_place: int, place: int, epsilon: float) -> _Pai
         channels, *rest = shape
         shape = tuple(rest)
     for name in (*own[1:], *norm.input[1:]):
-        _require(constants[name].data_type == FLOAT and list(constants[name].dims) == [channels])
+        require(constants[name].data_type == FLOAT and list(constants[name].dims) == [channels])
     return _Pair(norm_place, place, channels, epsilon, group, shape)
 
 
@@ -185,15 +176,15 @@ def _read_affines(network: Network, pairs: Sequence[_Pair], channels: int, epsil
     ]
     scale, shift, _ = affine_of_batch_norm(*parameters, epsilon=epsilon, unit=_UNIT)
     size = np.abs(scale)
-    _require(finite(shift) and all_of((size < _LARGEST) & (size > 1.0 / _LARGEST)))
+    require(finite(shift) and all_of((size < _LARGEST) & (size > 1.0 / _LARGEST)))
     # The identity, and what is so nearly, is no business of the convolution.
-    _require(bool((np.abs(scale - 1.0) > _UNIT).any(axis=1).all()))
+    require(bool((np.abs(scale - 1.0) > _UNIT).any(axis=1).all()))
     own = [nodes[pair.convolution].input[2:] for pair in pairs]
     has_bias = np.array([bool(name and name[0]) for name in own])
     old = np.zeros(shape)
     old[has_bias] = _joined(network, (name[0] for name in own if name and name[0])).reshape(-1, channels)
     bias = (old * scale + shift).astype("<f4")
-    _require(finite(bias))
+    require(finite(bias))
     is_needed = has_bias | shift.any(axis=1)
     for index, pair in enumerate(pairs):
         pair.scale = scale[index]
@@ -209,8 +200,8 @@ def _scale_weights(network: Network, pairs: Sequence[_Pair], group: int, shape: 
         factors = np.stack(rows).reshape(len(pairs), *shape[:2], *(1,) * (len(shape) - 2))
     else:
         factors = np.concatenate([pair.scale for pair in pairs]).reshape(-1, *(1,) * len(shape))
-    product = scaled(old, factors, "<f4", 0, _SMALLEST_NORMAL)
-    _require(product.finite and not product.underflows)
+    product = scaled(old, factors, "<f4", 0, smallest_normal("<f4"))
+    require(product.finite and not product.underflows)
     assert product.array is not None
     start = 0
     for pair in pairs:

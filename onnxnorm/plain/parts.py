@@ -32,7 +32,7 @@ _ATTRIBUTES = {_A_FLOAT: "f", _A_INT: "i", _A_STRING: "s", 6: "floats", 7: "ints
 
 
 class NotPlainError(Exception):
-    """The network is not plain."""
+    """The network is not plain, in its parts or in its numbers."""
 
 
 def require(condition: bool) -> None:
@@ -90,17 +90,17 @@ def keeps_places(attributes: Mapping[str, AttributeProto]) -> bool:
 
 def number(attributes: Mapping[str, AttributeProto], name: str, default: float) -> float:
     """The attribute, which is a real number."""
-    attribute = attributes.get(name)
-    if attribute is None:
-        return default
-    require(attribute.type == _A_FLOAT)
-    return attribute.f
+    attribute = _of_type(attributes, name, _A_FLOAT)
+    return default if attribute is None else attribute.f
 
 
 def whole(attributes: Mapping[str, AttributeProto], name: str, default: int) -> int:
     """The attribute, which is an integer."""
+    attribute = _of_type(attributes, name, _A_INT)
+    return default if attribute is None else attribute.i
+
+
+def _of_type(attributes: Mapping[str, AttributeProto], name: str, kind: int) -> AttributeProto | None:
     attribute = attributes.get(name)
-    if attribute is None:
-        return default
-    require(attribute.type == _A_INT)
-    return attribute.i
+    require(attribute is None or attribute.type == kind)
+    return attribute
