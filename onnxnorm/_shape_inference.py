@@ -2,8 +2,9 @@
 
 Its Slice is checked by assertions that end the process where an extent is negative: a window larger than its input
 makes one, and exporters write -1 for what they do not know. Expand and their like get as many dimensions as a vector
-has elements, be they 2^60. No look at the model beforehand tells for sure, since the extents are what is to be found.
-So a model that may do so is given to a child of this process, with limits, where the system has such.
+has elements, be they 2^60, and where it follows the values of shapes, each vector that is added to another is written
+out number by number. No look at the model beforehand tells for sure, since the extents are what is to be found. So a
+model that may do so is given to a child of this process, with limits, where the system has such.
 """
 
 from __future__ import annotations
@@ -23,19 +24,22 @@ import onnx
 __all__ = ["infer_shapes"]
 
 _FORKS = sys.platform == "linux"
-# A hundred thousand nodes take a few seconds and less than a gigabyte.
-_SECONDS, _MEMORY = 60, 4 * 2**30
+# A hundred thousand nodes take a few seconds; a model takes about 30 times the bytes that it has without its weights.
+_SECONDS, _MEMORY, _MEMORY_PER_BYTE = 60, 2**29, 100
 _SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS = 10, 2**29
 
 
-def infer_shapes(model: onnx.ModelProto, *, suspicious: bool = False, **options: bool) -> onnx.ModelProto:
+def infer_shapes(
+    model: onnx.ModelProto, *, suspicious: bool = False, data_prop: bool = False, **options: bool
+) -> onnx.ModelProto:
     """As `onnx.shape_inference.infer_shapes`. `suspicious`: inference may take more than there is.
 
     Raises:
         onnx.shape_inference.InferenceError: ONNX finds a mistake, or breaks off.
     """
     data = model.SerializeToString()
-    if not (suspicious or b"Slice" in data) or not _FORKS:
+    options["data_prop"] = data_prop
+    if not (suspicious or data_prop or b"Slice" in data) or not _FORKS:
         return onnx.shape_inference.infer_shapes(data, **options)
     inferred, failed = _in_child(data, options, suspicious=suspicious)
     if failed:
@@ -52,8 +56,9 @@ def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> tupl
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if not child:
-        limits = (_SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS) if suspicious else (_SECONDS, _MEMORY)
-        _infer(data, options, write, *limits)
+        if suspicious:
+            _infer(data, options, write, _SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS)
+        _infer(data, options, write, _SECONDS, _MEMORY + _MEMORY_PER_BYTE * len(data))
     os.close(write)
     status = None
     try:
@@ -73,8 +78,10 @@ def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> tupl
 def _infer(data: bytes, options: dict[str, Any], write: int, seconds: int, memory: int) -> NoReturn:
     code = 1
     try:
-        # What an assertion says is no message to the user, and where the process stood no news.
+        # What an assertion says is no message to the user, and where the process stood no news, to whomever it is told.
         faulthandler.disable()
+        for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         _limit(seconds, memory)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +224,28 @@ def test_a_few_bytes_that_stand_for_terabytes_stay_a_few_bytes(tmp_path: Path, k
     start = time.process_time()
     assert survives(_bomb(kind).SerializeToString(), tmp_path)
     assert time.process_time() - start < 60, "the bomb was computed"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "body"),
+    [
+        ("float[8796093022208] x", "y = Add (x, x)"),
+        ("float[N] x", "big = Constant <value_ints = [8796093022208]> () v = Reshape (x, big) y = Add (v, v)"),
+        (
+            "float[1] x",
+            """size = Shape (x) m = Constant <value_ints = [99999]> () a = Tile (x, m) b = Tile (a, m) v = Tile (b, m)
+            y = Add (v, v)""",
+        ),
+    ],
+)
+def test_a_vector_of_terabytes_is_not_written_out(tmp_path: Path, inputs: str, body: str) -> None:
+    """ONNX's shape inference does, where it follows the values of shapes."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17]> g ({inputs}) => (float[N] y) {{ {body} }}'
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert survives(model.SerializeToString(), tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19, "in KiB: half a gigabyte"
 
 
 @pytest.mark.parametrize("extent", [4, 4096])

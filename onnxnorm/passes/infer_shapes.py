@@ -8,6 +8,7 @@ the structure goes to ONNX's inference, and only shapes and types come back.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -51,11 +52,37 @@ def infer_shapes(model: ir.Model) -> bool:
     try:
         small = _data_stay_small(model)
         message = structure(model, places, annotated=False)
-        inferred = _shape_inference.infer_shapes(message, suspicious=not small, data_prop=small)
+        inferred = _infer(message, small, follow=small and _computes_shapes(model))
     except Exception:
         # ONNX cannot say more about this model than what it says of itself.
         return False
     return _merge(model.graph, inferred.graph)
+
+
+def _infer(message: onnx.ModelProto, small: bool, *, follow: bool) -> onnx.ModelProto:
+    if follow:
+        # Where it takes too much to follow the values of shapes, there may be something to say without.
+        with contextlib.suppress(onnx.shape_inference.InferenceError):
+            return _shape_inference.infer_shapes(message, data_prop=True)
+    return _shape_inference.infer_shapes(message, suspicious=not small)
+
+
+def _computes_shapes(model: ir.Model) -> bool:
+    """Whether there may be values of shapes to follow: out of Shape or Size, from the caller, or out of constants."""
+    if any(value.dtype is ir.DataType.INT64 for graph in graphs_of(model) for value in graph.inputs):
+        return True
+    return any(
+        node.op_type in ("Shape", "Size") or (node.op_type in _FOLLOWED and all(map(_is_constant, node.inputs)))
+        for graph in graphs_of(model)
+        for node in graph
+    )
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    if value is None or value.const_value is not None:
+        return True
+    node = value.producer()
+    return node is not None and node.op_type == "Constant"
 
 
 def _data_stay_small(model: ir.Model) -> bool:
@@ -69,8 +96,11 @@ def _data_stay_small(model: ir.Model) -> bool:
         # A shape that the caller gives has as many elements as another value has dimensions.
         if any(_extent(value) > _LARGEST_READ for value in graph.inputs if value.dtype is ir.DataType.INT64):
             return False
+        if any(_extent(value) > _LARGEST_EXTENT for value in graph.inputs):
+            return False
         for node in graph:
-            if node.op_type in _MAKERS and any(_largest(value) > _LARGEST_EXTENT for value in node.inputs):
+            makes_vector = node.op_type in _MAKERS or (node.op_type == "Reshape" and _extent(node.inputs[-1]) == 1)
+            if makes_vector and any(_largest(value) > _LARGEST_EXTENT for value in node.inputs):
                 return False
             if node.op_type not in _FOLLOWED:
                 continue
@@ -84,9 +114,9 @@ def _data_stay_small(model: ir.Model) -> bool:
     return True
 
 
-def _extent(value: ir.Value) -> int:
+def _extent(value: ir.Value | None) -> int:
     """That of a vector, 0 for all else."""
-    if value.shape is None or len(value.shape) != 1 or not isinstance(extent := value.shape[0], int):
+    if value is None or value.shape is None or len(value.shape) != 1 or not isinstance(extent := value.shape[0], int):
         return 0
     return extent
 

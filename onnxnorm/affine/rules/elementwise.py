@@ -81,8 +81,10 @@ def prelu(site: Site) -> Answer:
     slope = site.constant64(1)
     if gauge.shifts or gauge.non_negative or slope is None or np.any(slope <= 0.0) or gauge.to_old is None:
         return cross(site, _scaled_by_non_negative, _scaled_by_non_negative)
-    rank = gauge.any.rank
+    rank, shape_in = gauge.any.rank, site.shape_in(0)
     lifted = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
+    if shape_in is None or not all(_is_along(each, shape_in) for each in (lifted, gauge.to_old.scale)):
+        return Declined("has a slope along other axes than the affine")
 
     def turned(gauge: Gauge, *, forward: bool) -> Gauge:
         assert gauge.to_old is not None
@@ -90,14 +92,11 @@ def prelu(site: Site) -> Answer:
         other = np.where(scale < 0.0, scale * lifted if forward else scale / lifted, scale)
         return Gauge.old(ChannelAffine.of(other, np.zeros(()), rank))
 
-    shape_in = site.shape_in(0)
     inner = site.gauge_in(0)
     if inner is None or inner.to_old is None:
         inner = turned(gauge, forward=False)
     assert inner.to_old is not None
     new_slope = np.where(inner.to_old.scale < 0.0, 1.0 / lifted, lifted)
-    if shape_in is None or any(extent not in (1, dim) for extent, dim in zip(new_slope.shape, shape_in, strict=True)):
-        return Declined("has a slope along other axes than the affine")
     answer = cross(site, partial(turned, forward=True), partial(turned, forward=False))
     if not isinstance(answer, Settled):
         return answer
@@ -105,6 +104,11 @@ def prelu(site: Site) -> Answer:
         new_slope = new_slope[0]
     new = Constant("slope", partial(np.array, new_slope), site.dtype(1), old=site.input(1))
     return Settled(Edit((0, new), what="turns its slope over"), answer.demands)
+
+
+def _is_along(array: FloatArray, shape: Sequence[int | str | None]) -> bool:
+    """Whether the array fits into the shape without another extent in it."""
+    return array.ndim == len(shape) and all(extent in (1, dim) for extent, dim in zip(array.shape, shape, strict=True))
 
 
 def cast(site: Site) -> Answer:
