@@ -161,7 +161,7 @@ def stages(path: Path, output: Path) -> dict[str, float]:
         folding = None if message is None else folding_of(message)
     if message is not None and folding is not None:
         with timed("plain: fold"):
-            folding.apply_to(message)
+            message, _ = folding.carry_out()
         with timed("plain: write"):
             write_message(message.SerializeToString(), output)
     with timed("load"):

@@ -6,6 +6,7 @@ after that (values that nothing makes, cycles). Each check takes time linear in 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -54,7 +55,8 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
     """
     if not proto.HasField("graph") or not proto.opset_import:
         raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph, or names no opset); export it again")
-    for entry in proto.opset_import:
+    # Those of a function become the model's where it is inlined.
+    for entry in itertools.chain(proto.opset_import, *(function.opset_import for function in proto.functions)):
         if not 1 <= entry.version < 2**31:
             domain = entry.domain or "ai.onnx"
             raise OnnxNormError(f"{name}: opset {entry.version} of {domain!r} cannot be; export it again")

@@ -22,7 +22,7 @@ from onnxnorm._replace import write_message
 from onnxnorm._spool import spool_of
 from onnxnorm._targets import TARGETS as _TARGETS
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
-from onnxnorm.plain import folding_of, read_small
+from onnxnorm.plain import folded, read_small
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
@@ -187,13 +187,8 @@ def _plainly(model: ModelLike) -> OptimizeResult | None:
         message = read_small(Path(model))
     else:
         message = model if isinstance(model, onnx.ModelProto) else None
-    folding = None if message is None else folding_of(message)
-    if message is None or folding is None:
-        return None
-    if message is model:
-        message = onnx.ModelProto()
-        message.CopyFrom(folding.network.message)
-    return OptimizeResult(folding.apply_to(message), (), message, False)
+    done = None if message is None else folded(message)
+    return None if done is None else OptimizeResult(done[1], (), done[0], False)
 
 
 def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool = False) -> OptimizeResult:

@@ -131,16 +131,17 @@ def _plainly(arguments: argparse.Namespace) -> _Done | None:
         return None
     from onnxnorm._replace import write_message
     from onnxnorm._report import count_operators, status
-    from onnxnorm.plain import folding_of, read_small
+    from onnxnorm.plain import folded, read_small
 
     with status(f"optimizing {arguments.input}"):
         message = read_small(Path(arguments.input))
-        folding = None if message is None else folding_of(message)
-        if message is None or folding is None:
+        done = None if message is None else folded(message)
+        if message is None or done is None:
             return None
         size_before = Path(arguments.input).stat().st_size
         before = count_operators(message.graph.node)
-        rewrites = folding.apply_to(message)
+        # The original goes out of memory here.
+        message, rewrites = done
     proof = _prove(message, arguments) if arguments.verify else None
     data = message.SerializeToString()
     write_message(data, arguments.output)

@@ -21,10 +21,12 @@ from onnxnorm.plain.network import network_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Folding", "folding_of", "read_small"]
+    from onnxnorm._records import Rewrite
 
-# Everything is in memory at once here.
-_LARGEST = 2**27
+__all__ = ["Folding", "folded", "folding_of", "read_small"]
+
+# Everything is in memory at once here: the file or the result up to three times for a moment.
+_LARGEST = 80_000_000
 
 
 def read_small(path: Path) -> ModelProto | None:
@@ -44,3 +46,9 @@ def folding_of(message: ModelProto) -> Folding | None:
     """What there is to do in the model; None where it is no plain network, or one whose norms do not all fold so."""
     network = network_of(message) if message.ByteSize() <= _LARGEST else None
     return None if network is None else fold_all(network)
+
+
+def folded(message: ModelProto) -> tuple[ModelProto, tuple[Rewrite, ...]] | None:
+    """A new model with everything folded and an account of that, or None where `folding_of` finds nothing to do."""
+    folding = folding_of(message)
+    return None if folding is None else folding.carry_out()

@@ -10,9 +10,10 @@ normalizations of one width, weights that differ in their number of rows alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +29,15 @@ from onnxnorm.plain.network import Network
 from onnxnorm.plain.parts import FLOAT, NotPlainError, require
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, TensorProto
 
 __all__ = ["Folding", "fold_all"]
 
 _UNIT = 2.0**-23
 # What is farther from one is left to the passes, which look at more than one pair.
 _LARGEST = 2.0**32
+# Elements that are computed at once.
+_AT_ONCE = 2**20
 
 _Wide = npt.NDArray[np.float64]
 _Key = TypeVar("_Key", bound=Hashable)
@@ -75,28 +78,29 @@ class Folding:
     pairs: tuple[_Pair, ...]
 
     @collector_paused
-    def apply_to(self, message: ModelProto) -> tuple[Rewrite, ...]:
-        """Do it, and take out what nobody reads any more; an account of it.
-
-        Args:
-            message: the one that was read, or a copy of it.
-        """
-        network, graph = self.network, message.graph
-        nodes, constants = list(graph.node), {tensor.name: tensor for tensor in graph.initializer}
+    def carry_out(self) -> tuple[ModelProto, tuple[Rewrite, ...]]:
+        """A new model in which it is done, without what nobody reads any more, and an account of it. Only once."""
+        network, message = self.network, self.network.message
+        graph, uses, names = message.graph, dict(network.uses), network.names()
+        mould = type(graph)()
+        mould.node.extend(graph.node)
+        nodes = list(mould.node)
         name_nodes([nodes])
-        names, uses = network.names(), dict(network.uses)
+        weights: dict[str, bytes] = {}
+        new_biases: list[tuple[str, int]] = []
         rewrites = []
         for pair in self.pairs:
             norm, convolution = nodes[pair.norm], nodes[pair.convolution]
-            _put(constants[convolution.input[1]], pair.weight)
+            weights[convolution.input[1]] = pair.weight
             if pair.bias:
                 if len(convolution.input) < 3 or not convolution.input[2]:
                     name = fresh_name(f"{convolution.name}_bias", names)
-                    constants[name] = graph.initializer.add(name=name, data_type=FLOAT, dims=[pair.channels])
-                    uses[name] = 1
+                    new_biases.append((name, pair.channels))
                     del convolution.input[2:]
                     convolution.input.append(name)
-                _put(constants[convolution.input[2]], pair.bias)
+                weights[convolution.input[2]] = pair.bias
+            # Each is there once more from now on, in the new model.
+            pair.weight = pair.bias = b""
             old, new = convolution.output[0], norm.output[0]
             for name in norm.input[1:]:
                 uses[name] -= 1
@@ -107,25 +111,43 @@ class Folding:
             detail = f"absorbed into {convolution.op_type} {convolution.name!r}"
             rewrites.append(Rewrite("fold_affines", norm.name, norm.op_type, detail))
         gone = {pair.norm for pair in self.pairs}
-        _keep(graph, [node for place, node in enumerate(nodes) if place not in gone], uses)
-        return tuple(rewrites)
+        kept = [node for place, node in enumerate(nodes) if place not in gone]
+        result = type(message)()
+        _copy_all_but(("graph",), message, result)
+        _copy_all_but(("node", "initializer", "value_info"), graph, result.graph)
+        result.graph.node.extend(kept)
+        for tensor in graph.initializer:
+            if uses[tensor.name] > 0:
+                _add_constant(result.graph, tensor, weights.pop(tensor.name, None))
+        for name, channels in new_biases:
+            result.graph.initializer.add(name=name, data_type=FLOAT, dims=[channels], raw_data=weights.pop(name))
+        made = {node.output[0] for node in kept}
+        result.graph.value_info.extend(value for value in graph.value_info if value.name in made)
+        return result, tuple(rewrites)
 
 
-def _put(tensor: TensorProto, data: bytes) -> None:
-    tensor.ClearField("float_data")
-    tensor.raw_data = data
+def _add_constant(graph: GraphProto, tensor: TensorProto, data: bytes | None) -> None:
+    """The constant, with other elements if there are such."""
+    new = graph.initializer.add()
+    if data is None:
+        new.CopyFrom(tensor)
+    else:
+        _copy_all_but(("float_data", "raw_data"), tensor, new)
+        new.raw_data = data
 
 
-def _keep(graph: GraphProto, nodes: list[NodeProto], uses: Mapping[str, int]) -> None:
-    """These nodes, the constants that are read, and what is said of values that are made."""
-    made = {node.output[0] for node in nodes}
-    rest = type(graph)()
-    rest.node.extend(nodes)
-    rest.initializer.extend(tensor for tensor in graph.initializer if uses[tensor.name] > 0)
-    rest.value_info.extend(value for value in graph.value_info if value.name in made)
-    for name in ("node", "initializer", "value_info"):
-        graph.ClearField(name)
-    graph.MergeFrom(rest)
+def _copy_all_but(left_out: Sequence[str], source: Any, target: Any) -> None:
+    """Fields of one message to another of its type. A part that is not copied is never there twice."""
+    for descriptor, value in source.ListFields():
+        name = descriptor.name
+        if name in left_out:
+            continue
+        if hasattr(value, "extend"):
+            getattr(target, name).extend(value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(target, name).CopyFrom(value)
+        else:
+            setattr(target, name, value)
 
 
 def fold_all(network: Network) -> Folding | None:
@@ -136,7 +158,8 @@ def fold_all(network: Network) -> Folding | None:
             for (channels, epsilon), alike in _grouped(pairs, lambda pair: (pair.channels, pair.epsilon)):
                 _read_affines(network, alike, channels, epsilon)
             for (group, shape), alike in _grouped(pairs, lambda pair: (pair.group, pair.shape)):
-                _scale_weights(network, alike, group, shape)
+                for part in _in_parts(alike):
+                    _scale_weights(network, part, group, shape)
     except NotPlainError:
         return None
     return Folding(network, tuple(pairs))
@@ -147,6 +170,20 @@ def _grouped(pairs: Iterable[_Pair], key: Callable[[_Pair], _Key]) -> Iterable[t
     for pair in pairs:
         groups.setdefault(key(pair), []).append(pair)
     return groups.items()
+
+
+def _in_parts(pairs: Sequence[_Pair]) -> Iterable[list[_Pair]]:
+    """Some at a time, so that what is computed of them is small beside the whole."""
+    part: list[_Pair] = []
+    size = 0
+    for pair in pairs:
+        part.append(pair)
+        size += pair.channels * math.prod(pair.shape)
+        if size >= _AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _pair(network: Network, norm_place: int, place: int, epsilon: float) -> _Pair:

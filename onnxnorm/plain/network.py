@@ -22,11 +22,11 @@ from onnxnorm.plain.parts import (
     FLOAT,
     NotPlainError,
     attributes_of,
+    has_its_elements,
     is_typed,
     keeps_places,
     number,
     require,
-    size_of,
     whole,
 )
 
@@ -56,8 +56,6 @@ OTHERS = frozenset({
 })  # fmt: skip
 """Their first input is no constant, all others are, and they are not linear or nothing that merges with others."""
 
-# New weights are beside the old ones for a moment.
-_MOST_WEIGHTS = 2**25
 # How far back a linear stretch is followed; the passes follow it less far.
 _MAX_REACH = 64
 
@@ -106,13 +104,10 @@ class Network:
         self.outputs = frozenset(value.name for value in graph.output)
         require(len(self._inputs) == len(graph.input) and len(self.outputs) == len(graph.output))
         require(all(map(is_typed, (*graph.input, *graph.output, *graph.value_info))))
-        weights = 0
         for tensor in graph.initializer:
-            size = size_of(tensor)
-            require(size is not None and tensor.name not in self.constants and tensor.name not in self._inputs)
+            require(has_its_elements(tensor))
+            require(tensor.name not in self.constants and tensor.name not in self._inputs)
             self.constants[tensor.name] = tensor
-            weights += size or 0
-        require(weights <= _MOST_WEIGHTS)
         self.uses = dict.fromkeys(self.constants, 0)
         self._reads = dict.fromkeys(self._inputs, 0)
         for place, node in enumerate(self.nodes):

@@ -13,11 +13,11 @@ __all__ = [
     "FLOAT",
     "NotPlainError",
     "attributes_of",
+    "has_its_elements",
     "is_typed",
     "keeps_places",
     "number",
     "require",
-    "size_of",
     "whole",
 ]
 
@@ -41,21 +41,21 @@ def require(condition: bool) -> None:
         raise NotPlainError
 
 
-def size_of(tensor: TensorProto) -> int | None:
-    """How many bytes it has, if they are in it, in one way, and as many as they should be."""
+def has_its_elements(tensor: TensorProto) -> bool:
+    """Whether they are in it, in one way, and as many as its shape says."""
     itemsize, dims = _SIZES.get(tensor.data_type), tensor.dims
     if itemsize is None or tensor.data_location or not tensor.name or type(tensor.name) is not str:
-        return None
+        return False
     if (dims and min(dims) < 0) or tensor.HasField("segment"):
-        return None
+        return False
     own = tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data
     others = (tensor.int64_data, tensor.float_data, tensor.int32_data, tensor.double_data, tensor.uint64_data)
     if any(other for other in others if other is not own) or tensor.string_data:
-        return None
+        return False
     size = itemsize * math.prod(dims)
     if tensor.HasField("raw_data"):
-        return size if len(tensor.raw_data) == size and not own else None
-    return size if itemsize * len(own) == size else None
+        return len(tensor.raw_data) == size and not own
+    return bool(itemsize * len(own) == size)
 
 
 def is_typed(value: ValueInfoProto) -> bool:
