@@ -11,7 +11,7 @@ normalizations of one width, weights that differ in their number of rows alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +29,7 @@ from onnxnorm.plain.network import Network
 from onnxnorm.plain.parts import FLOAT, NotPlainError, require
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 __all__ = ["Folding", "fold_all"]
 
@@ -114,16 +114,23 @@ class Folding:
         kept = [node for place, node in enumerate(nodes) if place not in gone]
         result = type(message)()
         _copy_all_but(("graph",), message, result)
-        _copy_all_but(("node", "initializer", "value_info"), graph, result.graph)
-        result.graph.node.extend(kept)
-        for tensor in graph.initializer:
-            if uses[tensor.name] > 0:
-                _add_constant(result.graph, tensor, weights.pop(tensor.name, None))
+        _fill(result.graph, graph, kept, uses, weights)
         for name, channels in new_biases:
             result.graph.initializer.add(name=name, data_type=FLOAT, dims=[channels], raw_data=weights.pop(name))
-        made = {node.output[0] for node in kept}
-        result.graph.value_info.extend(value for value in graph.value_info if value.name in made)
         return result, tuple(rewrites)
+
+
+def _fill(
+    graph: GraphProto, old: GraphProto, nodes: list[NodeProto], uses: Mapping[str, int], weights: dict[str, bytes]
+) -> None:
+    """These nodes, the constants that are read, and what is said of the graph and of values that are made."""
+    _copy_all_but(("node", "initializer", "value_info"), old, graph)
+    graph.node.extend(nodes)
+    for tensor in old.initializer:
+        if uses[tensor.name] > 0:
+            _add_constant(graph, tensor, weights.pop(tensor.name, None))
+    made = {node.output[0] for node in nodes}
+    graph.value_info.extend(value for value in old.value_info if value.name in made)
 
 
 def _add_constant(graph: GraphProto, tensor: TensorProto, data: bytes | None) -> None:
