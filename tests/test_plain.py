@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from onnxnorm.linear.steps import _SUMS, _TABLES
 from onnxnorm.passes.account import NORMALIZATIONS
 from onnxnorm.plain import fold, folding_of, network, read_small
 from tests.plain_networks import TRAPS, Builder, plain_network
+
+MARK = "no text"
 
 
 def _parts(model: onnx.ModelProto) -> dict[str, object]:
@@ -179,3 +182,22 @@ def test_many_weights_are_computed_part_by_part(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fold, "_AT_ONCE", 40)
     assert sum(taken(plain_network(seed)) for seed in range(20)) >= 10
     assert taken(chain(9))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model, "producer_name", MARK),
+        lambda model: setattr(model.graph, "doc_string", MARK),
+        lambda model: setattr(model.graph.input[0].type.tensor_type.shape.dim[0], "dim_param", MARK),
+        lambda model: setattr(model.graph.node[0], "doc_string", MARK),
+        lambda model: model.graph.node[1].metadata_props.add(key="k", value=MARK),
+        lambda model: model.graph.initializer[0].metadata_props.add(key=MARK, value="v"),
+    ],
+)
+def test_what_is_no_text_is_left_to_the_passes(change: Callable[[onnx.ModelProto], object]) -> None:
+    model = chain(3)
+    change(model)
+    assert folding_of(model) is not None
+    data = model.SerializeToString().replace(MARK.encode(), b"\xff" * len(MARK))
+    assert folding_of(onnx.ModelProto.FromString(data)) is None

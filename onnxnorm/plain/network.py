@@ -23,6 +23,8 @@ from onnxnorm.plain.parts import (
     NotPlainError,
     attributes_of,
     has_its_elements,
+    has_text,
+    is_text,
     is_typed,
     keeps_places,
     number,
@@ -100,6 +102,7 @@ class Network:
             NotPlainError: it is none.
         """
         graph = self.message.graph
+        require(is_text(self.message, ("graph",)) and is_text(graph, ("node", "initializer")))
         self._inputs = frozenset(value.name for value in graph.input)
         self.outputs = frozenset(value.name for value in graph.output)
         require(len(self._inputs) == len(graph.input) and len(self.outputs) == len(graph.output))
@@ -122,7 +125,7 @@ class Network:
     def _read_node(self, place: int, node: NodeProto) -> None:
         op_type, made = node.op_type, node.output
         require(node.domain in ("", "ai.onnx") and not node.overload and not node.device_configurations)
-        require(len(made) == 1 and type(made[0]) is str and type(node.name) is str)
+        require(len(made) == 1 and type(made[0]) is str and has_text(node))
         attributes = attributes_of(node) if node.attribute else {}
         constants, reads = self.constants, self._reads
         values = []

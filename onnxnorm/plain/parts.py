@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto
@@ -14,6 +14,8 @@ __all__ = [
     "NotPlainError",
     "attributes_of",
     "has_its_elements",
+    "has_text",
+    "is_text",
     "is_typed",
     "keeps_places",
     "number",
@@ -26,6 +28,8 @@ FLOAT = 1
 # Bytes of an element: the types of weights, indices and shapes.
 _SIZES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
 _INT64 = 7
+# FieldDescriptor.Type.
+_STRING, _MESSAGE = 9, 11
 # AttributeProto.AttributeType: FLOAT, INT, STRING, FLOATS, INTS.
 _A_FLOAT, _A_INT, _A_STRING = 1, 2, 3
 _ATTRIBUTES = {_A_FLOAT: "f", _A_INT: "i", _A_STRING: "s", 6: "floats", 7: "ints"}
@@ -44,7 +48,7 @@ def require(condition: bool) -> None:
 def has_its_elements(tensor: TensorProto) -> bool:
     """Whether they are in it, in one way, and as many as its shape says."""
     itemsize, dims = _SIZES.get(tensor.data_type), tensor.dims
-    if itemsize is None or tensor.data_location or not tensor.name or type(tensor.name) is not str:
+    if itemsize is None or tensor.data_location or tensor.external_data or not tensor.name or not has_text(tensor):
         return False
     if (dims and min(dims) < 0) or tensor.HasField("segment"):
         return False
@@ -58,13 +62,29 @@ def has_its_elements(tensor: TensorProto) -> bool:
     return bool(itemsize * len(own) == size)
 
 
+def is_text(message: Any, left_out: Sequence[str] = ()) -> bool:
+    """Whether every string in the message, but for some of its fields, is text: what is no UTF-8 comes as bytes."""
+    for descriptor, value in message.ListFields():
+        if descriptor.name in left_out or descriptor.type not in (_STRING, _MESSAGE):
+            continue
+        for each in value if hasattr(value, "extend") else (value,):
+            if type(each) is not str and (descriptor.type == _STRING or not is_text(each)):
+                return False
+    return True
+
+
+def has_text(part: NodeProto | TensorProto) -> bool:
+    """`is_text` for what is said about a node or a tensor, in a fraction of the time: there are many of them."""
+    return type(part.name) is type(part.doc_string) is str and all(map(is_text, part.metadata_props))
+
+
 def is_typed(value: ValueInfoProto) -> bool:
     """Whether it is said to be a tensor, of a type that weights may have, with something in it."""
     kind = value.type
     if kind.WhichOneof("value") != "tensor_type" or kind.tensor_type.elem_type not in _SIZES:
         return False
     dims = kind.tensor_type.shape.dim
-    return type(value.name) is str and all(dim.dim_value > 0 for dim in dims if dim.HasField("dim_value"))
+    return is_text(value) and all(dim.dim_value > 0 for dim in dims if dim.HasField("dim_value"))
 
 
 def attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
@@ -77,6 +97,7 @@ def attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
         present = {field.name for field, _ in attribute.ListFields()}
         require(present <= {"name", "type", "doc_string", own} and (own in present or own in ("floats", "ints")))
         require(attribute.type != _A_STRING or attribute.s.isascii())
+        require(type(attribute.doc_string) is str)
     return attributes
 
 

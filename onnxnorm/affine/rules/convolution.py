@@ -138,7 +138,8 @@ def _shift_of_output(
         )
     extents, results = static_space(site.shape_in(0), rank), static_space(site.shape_out(), rank)
     placed = None if extents is None or results is None else window.placed(extents, results, transposed=transposed)
-    if placed is None or math.prod(placed.results) * weight.size > _MAX_WORK:
+    # A window larger than its input gives nothing.
+    if placed is None or min(placed.results) < 1 or math.prod(placed.results) * weight.size > _MAX_WORK:
         return refused
     if uniform:
         return _uniform(shift, weight, group, placed, transposed=transposed)
