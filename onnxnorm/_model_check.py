@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import onnx
 import onnx_ir as ir
 
+from onnxnorm._arity import Arities
 from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._function_check import check_functions
@@ -60,14 +61,14 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
         if not 1 <= entry.version < 2**31:
             domain = entry.domain or "ai.onnx"
             raise OnnxNormError(f"{name}: opset {entry.version} of {domain!r} cannot be; export it again")
-    _check_graph(proto.graph, name, 0)
+    _check_graph(proto.graph, name, 0, Arities(proto.opset_import))
     for function in proto.functions:
-        where = f"function {function.name!r}"
-        _check_nodes(function.node, name, 0, set(function.input), where, in_function=True)
+        where, arities = f"function {function.name!r}", Arities(function.opset_import)
+        _check_nodes(function.node, name, 0, arities, set(function.input), where, in_function=True)
     check_functions(proto, name)
 
 
-def _check_graph(graph: onnx.GraphProto, name: str, depth: int, *, in_function: bool = False) -> None:
+def _check_graph(graph: onnx.GraphProto, name: str, depth: int, arities: Arities, *, in_function: bool = False) -> None:
     if depth > _MAX_DEPTH:
         raise OnnxNormError(f"{name}: its graphs are nested more than {_MAX_DEPTH} deep; export it again")
     if graph.sparse_initializer:
@@ -88,11 +89,18 @@ def _check_graph(graph: onnx.GraphProto, name: str, depth: int, *, in_function: 
         initializers.add(tensor.name)
         _check_tensor(tensor, name, f"initializer {tensor.name!r}")
     where = f"graph {graph.name!r}"
-    _check_nodes(graph.node, name, depth, seen | initializers, where, in_function=in_function)
+    _check_nodes(graph.node, name, depth, arities, seen | initializers, where, in_function=in_function)
 
 
 def _check_nodes(
-    nodes: Iterable[onnx.NodeProto], name: str, depth: int, made: set[str], where: str, *, in_function: bool = False
+    nodes: Iterable[onnx.NodeProto],
+    name: str,
+    depth: int,
+    arities: Arities,
+    made: set[str],
+    where: str,
+    *,
+    in_function: bool = False,
 ) -> None:
     for node in nodes:
         texts = (node.name, node.op_type, node.domain, *node.input, *node.output)
@@ -101,6 +109,9 @@ def _check_nodes(
             _check_text(texts, name, f"something in node {node.name!r} ({node.op_type})")
         if not node.op_type:
             raise OnnxNormError(f"{name}: node {node.name!r} of {where} names no operator; export the model again")
+        wrong = arities.wrong(node)
+        if wrong is not None:
+            raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
         for output in node.output:
             if output and output in made:
                 raise OnnxNormError(
@@ -126,9 +137,9 @@ def _check_nodes(
             if attribute.HasField("t"):
                 _check_tensor(attribute.t, name, f"attribute {attribute.name!r} of node {node.name!r}")
             if attribute.HasField("g"):
-                _check_graph(attribute.g, name, depth + 1, in_function=in_function)
+                _check_graph(attribute.g, name, depth + 1, arities, in_function=in_function)
             for graph in attribute.graphs:
-                _check_graph(graph, name, depth + 1, in_function=in_function)
+                _check_graph(graph, name, depth + 1, arities, in_function=in_function)
 
 
 def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:

@@ -86,6 +86,15 @@ def _too_few_inputs(model: onnx.ModelProto) -> None:
     del model.graph.node[1].input[2:]
 
 
+def _too_many_outputs_in_a_function(model: onnx.ModelProto) -> None:
+    # By the opset of the function a Clip takes one input, which is not wrong here; two outputs are.
+    nodes = [helper.make_node("Clip", ["a"], ["b"]), helper.make_node("Identity", ["b"], ["c", "d"], name="inner")]
+    imports = [helper.make_opsetid("", 10)]
+    model.functions.append(helper.make_function("own", "f", ["a"], ["c"], nodes, imports))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[2].op_type, model.graph.node[2].domain = "f", "own"
+
+
 def _sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.add()
 
@@ -111,7 +120,12 @@ def _sparse(model: onnx.ModelProto) -> None:
         (lambda model: model.graph.input.add().CopyFrom(model.graph.input[0]), ["'x'", "rename"]),
         (_recursion, ["'f'", "calls itself"]),
         (_attribute_type, ["malformed", "epsilon"]),
-        (_too_few_inputs, ["malformed", "BatchNormalization"]),
+        (_too_few_inputs, ["'norm'", "BatchNormalization", "has 2 inputs", "must be 5", "export"]),
+        (lambda model: model.graph.node[2].input.append("s"), ["'relu'", "has 2 inputs", "must be 1"]),
+        (lambda model: model.graph.node[2].output.append("z"), ["'relu'", "has 2 outputs", "must be 1"]),
+        (lambda model: model.graph.node[0].input.extend(["b", "s"]), ["'conv'", "has 4 inputs", "at most 3"]),
+        (lambda model: model.graph.node[0].ClearField("output"), ["'conv'", "has 0 outputs", "must be 1"]),
+        (_too_many_outputs_in_a_function, ["'inner'", "has 2 outputs", "must be 1"]),
         (_sparse, ["sparse"]),
         (_attribute_of_a_function, ["'conv'", "'group'", "no"]),
         (lambda model: model.graph.node[0].attribute.append(helper.make_attribute("group", 0)), ["'conv'", "0 groups"]),

@@ -25,7 +25,8 @@ from onnxnorm._optimize import transform
 from onnxnorm.affine.cost import ARITHMETIC
 from onnxnorm.linear.steps import _SUMS, _TABLES
 from onnxnorm.passes.account import NORMALIZATIONS
-from onnxnorm.plain import fold, folding_of, network, read_small
+from onnxnorm.plain import fold, folding_of, operators, read_small
+from onnxnorm.plain.network import OPSETS
 from tests.plain_networks import TRAPS, Builder, plain_network
 
 MARK = "no text"
@@ -95,10 +96,24 @@ def test_plain_networks_are_taken_on() -> None:
 def test_what_a_network_has_to_do_with_merging_is_known() -> None:
     mergeable = {name for table in _TABLES.values() for name in table} | _SUMS
     # A Reshape is a linear step behind a Transpose alone, and there is none in a plain network.
-    assert mergeable & (network.OTHERS | network.PRODUCTS) == {"Reshape"}
-    assert "Transpose" not in network.STEPS | network.OTHERS | network.PRODUCTS
-    assert not ARITHMETIC & (network.LINEAR | network.OTHERS)
-    assert not {name for _, name in NORMALIZATIONS} & (network.STEPS | network.OTHERS | network.PRODUCTS)
+    assert mergeable & (operators.OTHERS | operators.PRODUCTS) == {"Reshape"}
+    assert "Transpose" not in operators.STEPS | operators.OTHERS | operators.PRODUCTS
+    assert not ARITHMETIC & (operators.LINEAR | operators.OTHERS)
+    assert not {name for _, name in NORMALIZATIONS} & (operators.STEPS | operators.OTHERS | operators.PRODUCTS)
+
+
+@pytest.mark.parametrize("op_type", sorted(operators.STEPS | operators.PRODUCTS | operators.OTHERS))
+def test_an_operator_takes_as_many_inputs_as_its_schema_says(op_type: str) -> None:
+    checked = 0
+    for opset in OPSETS:
+        try:
+            schema = onnx.defs.get_schema(op_type, opset, "")
+        except onnx.defs.SchemaError:
+            continue
+        for count in range(8):
+            assert operators.takes(op_type, count, opset) == (schema.min_input <= count <= schema.max_input)
+            checked += 1
+    assert checked
 
 
 def test_the_narrow_row_stays_and_the_wide_one_is_left_to_the_passes() -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxnorm._batch_norm import EPSILON
+from onnxnorm.plain.operators import JOINS, LINEAR, OTHERS, PRODUCTS, STEPS, takes
 from onnxnorm.plain.parts import (
     FLOAT,
     NotPlainError,
@@ -35,28 +36,14 @@ from onnxnorm.plain.parts import (
 if TYPE_CHECKING:
     from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
-__all__ = ["JOINS", "LINEAR", "OTHERS", "STEPS", "Network", "network_of"]
+__all__ = ["OPSETS", "Network", "network_of"]
 
-_OPSETS = range(7, 27)
+OPSETS = range(7, 27)
 # Before version 4 every constant has to be listed among the inputs.
 _IR_VERSIONS = range(4, 14)
 # BatchNormalization: whether it trains is said by an attribute from here on, by its outputs before.
 _TRAINING_MODE = 14
 _NORM_ATTRIBUTES = frozenset({"epsilon", "momentum", "spatial", "training_mode"})
-
-LINEAR = frozenset({"AveragePool", "Conv", "ConvTranspose", "Gemm"})
-"""Linear in their first input; the others are constant."""
-JOINS = frozenset({"Add", "Concat", "Sub", "Sum"})
-"""Linear in several values, none of them constant."""
-STEPS = LINEAR | JOINS
-PRODUCTS = frozenset({"Max", "Min", "Mul"})
-"""Of several values, none of them constant."""
-OTHERS = frozenset({
-    "Celu", "Clip", "Elu", "Flatten", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
-    "LeakyRelu", "LogSoftmax", "MaxPool", "Mish", "PRelu", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Resize",
-    "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Squeeze", "Tanh", "ThresholdedRelu", "Unsqueeze",
-})  # fmt: skip
-"""Their first input is no constant, all others are, and they are not linear or nothing that merges with others."""
 
 # How far back a linear stretch is followed; the passes follow it less far.
 _MAX_REACH = 64
@@ -126,6 +113,7 @@ class Network:
         op_type, made = node.op_type, node.output
         require(node.domain in ("", "ai.onnx") and not node.overload and not node.device_configurations)
         require(len(made) == 1 and type(made[0]) is str and has_text(node))
+        require(takes(op_type, len(node.input), self.opset))
         attributes = attributes_of(node) if node.attribute else {}
         constants, reads = self.constants, self._reads
         values = []
@@ -164,7 +152,7 @@ class Network:
     def _read_norm(
         self, place: int, node: NodeProto, values: Sequence[str], attributes: Mapping[str, AttributeProto]
     ) -> None:
-        require(len(node.input) == len(values) == 5 and attributes.keys() <= _NORM_ATTRIBUTES)
+        require(len(values) == 5 and attributes.keys() <= _NORM_ATTRIBUTES)
         require(whole(attributes, "spatial", 1) == 1 and whole(attributes, "training_mode", 0) == 0)
         require("training_mode" not in attributes or self.opset >= _TRAINING_MODE)
         convolution = self._makers.get(values[0])
@@ -180,7 +168,7 @@ class Network:
     def _require_alone(self, node: NodeProto, attributes: Mapping[str, AttributeProto]) -> None:
         """That a linear operator has constants, and reads what is not made by another linear operator of one value."""
         if node.op_type in ("Conv", "ConvTranspose"):
-            require(2 <= len(node.input) <= 3 and node.input[1] in self.constants)
+            require(node.input[1] in self.constants)
             weight = self.constants[node.input[1]]
             group = whole(attributes, "group", 1)
             require(weight.data_type == FLOAT and len(weight.dims) >= 3 and min(weight.dims) > 0)
@@ -240,7 +228,7 @@ def network_of(message: ModelProto) -> Network | None:
         graph = message.graph
         require(bool(graph.node) and not (graph.sparse_initializer or graph.quantization_annotation))
         versions = [entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")]
-        require(len(versions) == 1 and versions[0] in _OPSETS)
+        require(len(versions) == 1 and versions[0] in OPSETS)
         network = Network(message, versions[0], list(graph.node))
         network.read()
     except NotPlainError:
