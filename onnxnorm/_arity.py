@@ -1,12 +1,15 @@
-"""How many inputs and outputs a node of the standard opset may have: as its schema says, where there is one."""
+"""What a node of the standard opset may have as inputs and outputs: as its schema says, where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import onnx
 
 __all__ = ["Arities"]
+
+_SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 
 
 class Arities:
@@ -17,35 +20,52 @@ class Arities:
         # A later opset may let in more.
         known = bool(versions) and versions[-1] <= onnx.defs.onnx_opset_version()
         self._opset = versions[-1] if known else None
-        self._found: dict[str, tuple[range, range] | None] = {}
+        self._found: dict[str, tuple[_Side, _Side] | None] = {}
 
     def wrong(self, node: onnx.NodeProto) -> str | None:
         """What a node has too much or too little of."""
         if self._opset is None or node.domain not in ("", "ai.onnx"):
             return None
         try:
-            counts = self._found[node.op_type]
+            sides = self._found[node.op_type]
         except KeyError:
-            counts = self._found[node.op_type] = _counts(node.op_type, self._opset)
-        if counts is None:
+            sides = self._found[node.op_type] = _sides(node.op_type, self._opset)
+        if sides is None:
             return None
-        inputs, outputs = counts
-        if len(node.input) not in inputs:
-            return _told(len(node.input), inputs, "input")
-        if len(node.output) not in outputs:
-            return _told(len(node.output), outputs, "output")
+        inputs, outputs = sides
+        return inputs.wrong(node.input) or outputs.wrong(node.output)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The inputs or the outputs: how many there may be, and the places of those that cannot be left out."""
+
+    name: str
+    allowed: range
+    needed: frozenset[int]
+
+    def wrong(self, names: Sequence[str]) -> str | None:
+        count, least, most = len(names), self.allowed[0], self.allowed[-1]
+        if count not in self.allowed:
+            bounds = f"{least}" if least == most else f"at least {least}" if count < least else f"at most {most}"
+            return f"has {count} {self.name}{'' if count == 1 else 's'} where there must be {bounds}"
+        if "" in names:
+            left_out = [place for place in self.needed if place < count and not names[place]]
+            if left_out:
+                return f"leaves out its {self.name} number {min(left_out) + 1}, which it needs"
         return None
 
 
-def _counts(op_type: str, opset: int) -> tuple[range, range] | None:
+def _sides(op_type: str, opset: int) -> tuple[_Side, _Side] | None:
     try:
         schema = onnx.defs.get_schema(op_type, opset, "")
     except onnx.defs.SchemaError:
         return None
-    return range(schema.min_input, schema.max_input + 1), range(schema.min_output, schema.max_output + 1)
+    return (
+        _Side("input", range(schema.min_input, schema.max_input + 1), _needed(schema.inputs)),
+        _Side("output", range(schema.min_output, schema.max_output + 1), _needed(schema.outputs)),
+    )
 
 
-def _told(count: int, allowed: range, what: str) -> str:
-    least, most = allowed[0], allowed[-1]
-    bounds = f"{least}" if least == most else f"at least {least}" if count < least else f"at most {most}"
-    return f"has {count} {what}{'' if count == 1 else 's'} where there must be {bounds}"
+def _needed(parameters: Sequence[onnx.defs.OpSchema.FormalParameter]) -> frozenset[int]:
+    return frozenset(place for place, parameter in enumerate(parameters) if parameter.option == _SINGLE)

@@ -125,6 +125,7 @@ def _sparse(model: onnx.ModelProto) -> None:
         (lambda model: model.graph.node[2].output.append("z"), ["'relu'", "has 2 outputs", "must be 1"]),
         (lambda model: model.graph.node[0].input.extend(["b", "s"]), ["'conv'", "has 4 inputs", "at most 3"]),
         (lambda model: model.graph.node[0].ClearField("output"), ["'conv'", "has 0 outputs", "must be 1"]),
+        (lambda model: model.graph.node[0].input.__setitem__(1, ""), ["'conv'", "leaves out", "input number 2"]),
         (_too_many_outputs_in_a_function, ["'inner'", "has 2 outputs", "must be 1"]),
         (_sparse, ["sparse"]),
         (_attribute_of_a_function, ["'conv'", "'group'", "no"]),

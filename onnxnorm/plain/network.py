@@ -113,7 +113,7 @@ class Network:
         op_type, made = node.op_type, node.output
         require(node.domain in ("", "ai.onnx") and not node.overload and not node.device_configurations)
         require(len(made) == 1 and type(made[0]) is str and has_text(node))
-        require(takes(op_type, len(node.input), self.opset))
+        require(takes(op_type, node.input, self.opset))
         attributes = attributes_of(node) if node.attribute else {}
         constants, reads = self.constants, self._reads
         values = []

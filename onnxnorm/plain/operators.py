@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = ["JOINS", "LINEAR", "OTHERS", "PRODUCTS", "STEPS", "takes"]
 
 LINEAR = frozenset({"AveragePool", "Conv", "ConvTranspose", "Gemm"})
@@ -19,7 +21,8 @@ OTHERS = frozenset({
 """Their first input is no constant, all others are, and they are not linear or nothing that merges with others."""
 
 _ANY = 2**31 - 1
-# Of operators that take more than one input: from which opset on, at least and at most how many.
+# Of operators that take more than one input: from which opset on, how many at least, and none of these left out, and at
+# most.
 _INPUTS = {
     "Add": ((1, 2, 2),),
     "BatchNormalization": ((1, 5, 5),),
@@ -43,10 +46,10 @@ _INPUTS = {
 }
 
 
-def takes(op_type: str, count: int, opset: int) -> bool:
-    """Whether an operator of that opset takes so many inputs."""
+def takes(op_type: str, inputs: Sequence[str], opset: int) -> bool:
+    """Whether an operator of that opset takes so many inputs, those that are empty being left out."""
     least, most = 1, 1
     for since, *counts in _INPUTS.get(op_type, ()):
         if since <= opset:
             least, most = counts
-    return least <= count <= most
+    return least <= len(inputs) <= most and "" not in inputs[:least]
