@@ -68,6 +68,7 @@ class ChannelAffine:
     def of(cls, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
         """From arrays that broadcast to rank `rank` as NumPy has it (trailing axes aligned)."""
         scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
+        only_shifts = scale.ndim == 0 and scale == 1.0
         if scale.shape != shift.shape:
             if shift.ndim == 0:
                 shift = np.full(scale.shape, shift)
@@ -85,7 +86,10 @@ class ChannelAffine:
             if scale.shape[axis] > 1 and not _varies(scale, axis) and not _varies(shift, axis):
                 head = (slice(None),) * axis + (slice(0, 1),)
                 scale, shift = scale[head], shift[head]
-        return cls(scale, shift)
+        affine = cls(scale, shift)
+        if only_shifts:
+            affine.__dict__["scales"] = False
+        return affine
 
     @classmethod
     def along(cls, axis: int, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:

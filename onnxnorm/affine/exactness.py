@@ -49,6 +49,8 @@ def loses_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
 
 def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:
     """Why the type of the value has no room for the gauge; None where it has."""
+    if not gauge.scales:
+        return None
     limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
     scale = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
     if scale.size and (scale.max() > limit or scale.min() < 1.0 / limit):

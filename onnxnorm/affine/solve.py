@@ -27,17 +27,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._arrays import TooLargeError
-from onnxnorm._contradictions import contradicts_itself
-from onnxnorm._facts import Dim, Facts
+from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.exactness import beyond_range, fits, loses_digits, size_of
 from onnxnorm.affine.memory import Memory, Obstacle
+from onnxnorm.affine.questions import Questions
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
-from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.rules.sources import AffineNode, elements_of
-from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Settled, Site
+from onnxnorm.affine.site import Cause, Constant, Declined, Demands, Settled
 
 __all__ = ["Stuck", "next_door", "solve"]
 
@@ -75,6 +73,7 @@ class _Search:
     found: AffineNode
     facts: Facts
     memory: Memory
+    rules: Questions
     questions: int = _MAX_QUESTIONS
     branches: int = _MAX_BRANCHES
     touched: set[ir.Node] = field(default_factory=set)
@@ -101,7 +100,7 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = _Search(node, found, facts, memory or Memory())
+    search = _Search(node, found, facts, memory or Memory(), Questions(facts))
     if (region := _next_door(search, value)) is not None:
         return region
     farthest = Stuck("there is nothing to do", -1)
@@ -130,7 +129,7 @@ def next_door(node: ir.Node, found: AffineNode, facts: Facts) -> Region | None:
     """
     value = node.inputs[found.data]
     assert value is not None
-    return _next_door(_Search(node, found, facts, Memory()), value)
+    return _next_door(_Search(node, found, facts, Memory(), Questions(facts)), value)
 
 
 def _next_door(search: _Search, value: ir.Value) -> Region | None:
@@ -148,7 +147,7 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
         return None
     edits = {}
     for party in (node, maker):
-        answer = _ask(party, {value: gauge}, search)
+        answer = search.rules.ask(party, {value: gauge})
         if not isinstance(answer, Settled) or answer.demands:
             return None
         if answer.edit is not None:
@@ -246,7 +245,7 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
         if search.spent:
             search.by_numbers = True
             return Stuck("the region that would have to change with it is too large", len(growth.gauges))
-        answer = _ask(node, gauges, search)
+        answer = search.rules.ask(node, gauges)
         if isinstance(answer, Declined):
             reason = f"{_called(node)} {answer.reason}"
             if len(gauges) == 1:
@@ -299,32 +298,6 @@ def _remember(growth: Growth, value: ir.Value, cause: Cause, reason: str, search
         toll = node_cost("Mul" if growth.gauges[value].scales else "Add", search.facts.elements(value))
         chain = [(each, growth.gauges[each]) for each in growth.chain(value)]
         search.memory.note(chain, cause, Obstacle(reason, value, toll))
-
-
-def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], search: _Search) -> Answer:
-    rule = rule_for(node)
-    if rule is None:
-        return Declined("lets no affine pass", Cause.ANYTHING)
-    if any(attribute.is_ref() for attribute in node.attributes.values()):
-        return Declined("takes an attribute from the function around it", Cause.ANYTHING)
-    try:
-        return rule(Site(node, gauges, search.facts))
-    except TooLargeError:
-        return Declined("would have a constant of more elements than any weight")
-    except Exception:
-        if contradicts_itself(node, search.facts, _extents_under(gauges, search.facts)):
-            return Declined("has operands whose shapes contradict each other", Cause.ANYTHING)
-        raise
-
-
-def _extents_under(gauges: dict[ir.Value, Gauge], facts: Facts) -> dict[ir.Value, tuple[Dim, ...]]:
-    """The shapes of values that carry gauges: along an axis on which a gauge varies, they have its extent."""
-    shapes: dict[ir.Value, tuple[Dim, ...]] = {}
-    for value, gauge in gauges.items():
-        extents = gauge.any.scale.shape
-        shape = facts.shape(value) or (None,) * len(extents)
-        shapes[value] = tuple(n if n > 1 else dim for n, dim in zip(extents, shape, strict=False))
-    return shapes
 
 
 def _set_aside(

@@ -81,7 +81,7 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
     columns = scaling.scale.reshape(-1)
     if spread is not None and site.gauge_out() is None and not _per_channel(spread):
         # What differs from place to place goes on to the output, all else into the bias.
-        inner = spread[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in spread.shape[2:]))]
+        inner = _middle(spread)
         demanded = Gauge.old(ChannelAffine.of(1.0, spread - inner, rank))
         edits = _edited(
             site, columns, np.ones(outputs), inner.reshape(-1), group, outputs, transposed=transposed, at=bias
@@ -90,10 +90,11 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
             return edits
         return Settled(edits.edit, edits.demands + site.demand(site.output(), demanded))
     # The part of the new bias that does not come from the old one: a_s (W * b_t) + a_t.
-    left_over = after
+    left_over: ChannelAffine | None = after
     if spread is not None:
-        left_over = ChannelAffine.of(after.scale, _evened(after.scale * spread, after.shift), rank)
-    vectors = left_over.along_axis(1, outputs)
+        shift = _evened(after.scale * spread, after.shift)
+        left_over = None if shift is None else ChannelAffine.of(after.scale, shift, rank)
+    vectors = None if left_over is None else left_over.along_axis(1, outputs)
     if vectors is None:
         if spread is None or _per_channel(spread):
             return Declined(f"mixes channels (axis 1), the affine varies along axis {after.axes}")
@@ -101,12 +102,23 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
     return _edited(site, columns, vectors[0], vectors[1], group, outputs, transposed=transposed, at=bias)
 
 
-def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray:
-    """Their sum; one number for each channel where it is that up to rounding."""
-    total = spread + shift
-    middle = total[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in total.shape[2:]))]
-    largest = max(np.abs(spread).max(initial=0.0), np.abs(shift).max(initial=0.0))
-    return middle if all_of(np.abs(total - middle) <= 1e-13 * largest) else total
+def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray | None:
+    """Their sum, which is one number for each channel up to rounding; None where it differs from place to place."""
+    largest = max(extreme for array in (spread, shift) for extreme in (array.max(initial=0.0), -array.min(initial=0.0)))
+    middle = _middle(spread) + _middle(shift)
+    # Most that differ do so in the corner, where a window reaches farthest beyond the border.
+    if not all_of(np.abs(_corner(spread) + _corner(shift) - middle) <= 1e-13 * largest):
+        return None
+    return middle if all_of(np.abs(spread + shift - middle) <= 1e-13 * largest) else None
+
+
+def _middle(array: FloatArray) -> FloatArray:
+    """Of each channel the number in the middle."""
+    return array[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in array.shape[2:]))]
+
+
+def _corner(array: FloatArray) -> FloatArray:
+    return array[(slice(0, 1), slice(None), *(slice(0, 1) for _ in array.shape[2:]))]
 
 
 def _per_channel(array: FloatArray) -> bool:
@@ -182,8 +194,14 @@ def _uniform(shift: FloatArray, weight: FloatArray, group: int, window: Window, 
         _grouped(shift.reshape(batch, -1), _at(oriented, tap), group) for tap in itertools.product(*map(range, taps))
     ]
     total = np.stack(flat, axis=-1).reshape(batch, -1, *taps)
+    kinds = []
     for axis, (_, inside) in enumerate(window.sources):
-        total = np.moveaxis(np.tensordot(total, inside.astype(np.float64), axes=(2 + axis, 0)), -1, 2 + axis)
+        # Away from the border all places are alike.
+        different, kind = np.unique(inside, axis=1, return_inverse=True)
+        total = np.moveaxis(np.tensordot(total, different.astype(np.float64), axes=(2 + axis, 0)), -1, 2 + axis)
+        kinds.append(kind.reshape(-1))
+    for axis, kind in enumerate(kinds):
+        total = np.take(total, kind, axis=2 + axis)
     return total
 
 
