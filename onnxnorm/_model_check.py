@@ -18,6 +18,7 @@ from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._function_check import check_functions
 from onnxnorm._structure import graphs_of
+from onnxnorm._switches import SWITCHES
 
 __all__ = ["cause_of", "check_message", "check_structure", "first_line"]
 
@@ -143,7 +144,7 @@ def _check_nodes(
 
 
 def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
-    """That it holds what it says; of operators of the standard also that texts are text, and that there are groups."""
+    """That it holds what it says; of operators of the standard also that it can be what it is."""
     kind = attribute.type
     if (kind == onnx.AttributeProto.TENSOR and not attribute.HasField("t")) or (
         kind == onnx.AttributeProto.GRAPH and not attribute.HasField("g")
@@ -159,6 +160,11 @@ def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeP
             raise OnnxNormError(
                 f"{name}: node {node.name!r} ({node.op_type}) has {attribute.i} groups, where there must be at least "
                 "one; export the model again"
+            )
+        if attribute.name in SWITCHES and kind == onnx.AttributeProto.INT and attribute.i not in (0, 1):
+            raise OnnxNormError(
+                f"{name}: node {node.name!r} ({node.op_type}) has {attribute.name} = {attribute.i}, where there can be "
+                "0 or 1; export the model again"
             )
         for text in texts:
             try:

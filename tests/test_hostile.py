@@ -95,6 +95,12 @@ def _too_many_outputs_in_a_function(model: onnx.ModelProto) -> None:
     model.graph.node[2].op_type, model.graph.node[2].domain = "f", "own"
 
 
+def _pool_that_neither_rounds_up_nor_down(model: onnx.ModelProto) -> None:
+    model.graph.node[2].op_type = "MaxPool"
+    for name, value in (("kernel_shape", [2, 2]), ("ceil_mode", 2)):
+        model.graph.node[2].attribute.append(helper.make_attribute(name, value))
+
+
 def _sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.add()
 
@@ -130,6 +136,7 @@ def _sparse(model: onnx.ModelProto) -> None:
         (_sparse, ["sparse"]),
         (_attribute_of_a_function, ["'conv'", "'group'", "no"]),
         (lambda model: model.graph.node[0].attribute.append(helper.make_attribute("group", 0)), ["'conv'", "0 groups"]),
+        (_pool_that_neither_rounds_up_nor_down, ["'relu'", "ceil_mode = 2", "0 or 1"]),
     ],
 )
 def test_malformed_models_are_refused_by_name_with_a_remedy(tmp_path: Path, change: Change, words: list[str]) -> None:

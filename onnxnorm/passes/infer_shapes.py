@@ -1,6 +1,7 @@
 """Shapes and types for every value, as far as ONNX can infer them.
 
-Before: values may lack a shape. After: each has the shape that ONNX's own inference gives. No node changes.
+Before: values may lack a shape, or have one that contradicts the inputs (see claims.py). After: each has the shape that
+ONNX's own inference gives. No node changes.
 
 onnx-ir's pass for this takes time quadratic in the number of initializers and builds the whole model anew; here only
 the structure goes to ONNX's inference, and only shapes and types come back.
@@ -9,15 +10,14 @@ the structure goes to ONNX's inference, and only shapes and types come back.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from onnxnorm import _shape_inference
-from onnxnorm._facts import subgraphs_of
 from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensor_in, tensors_of
+from onnxnorm.passes.claims import dims_of, merge_claims, pairs_of, set_type, without_claims
 
 __all__ = ["InferShapes", "infer_shapes"]
 
@@ -30,7 +30,6 @@ _MAKERS = frozenset({"ConstantOfShape", "Expand", "Range", "Resize", "Tile"})
 _FOLLOWED = frozenset(
     {"Add", "Cast", "Concat", "Gather", "Identity", "Mul", "Reshape", "Slice", "Squeeze", "Sub", "Unsqueeze"}
 )
-_Dims = tuple["int | str | None", ...]
 
 
 class InferShapes(ir.passes.InPlacePass):
@@ -42,21 +41,28 @@ class InferShapes(ir.passes.InPlacePass):
 
 def infer_shapes(model: ir.Model) -> bool:
     """Give every value of the graphs its shape and type; tells whether any was new."""
-    if all(_is_known(value) for graph in graphs_of(model) for node in graph for value in node.outputs):
-        return False
     places = {
         id(holder.tensor): Place("weights", 0, 0)
         for holder in tensors_of(model)
         if bytes_of(holder.tensor) > _LARGEST_READ
     }
+    modified = False
     try:
         small = _data_stay_small(model)
+        follow = small and _computes_shapes(model)
         message = structure(model, places, annotated=False)
-        inferred = _infer(message, small, follow=small and _computes_shapes(model))
+        found = _infer(without_claims(message), small, follow=follow)
+        modified, claims = merge_claims(model.graph, found.graph)
+        if claims and not _is_known(model):
+            # From what the model says of some values, more may follow of others.
+            found = _infer(structure(model, places, annotated=False), small, follow=follow)
+            for value, tensor_type in pairs_of(model.graph, found.graph):
+                if tensor_type is not None:
+                    modified |= set_type(value, tensor_type.elem_type, dims_of(tensor_type))
     except Exception:
         # ONNX cannot say more about this model than what it says of itself.
-        return False
-    return _merge(model.graph, inferred.graph)
+        pass
+    return modified
 
 
 def _infer(message: onnx.ModelProto, small: bool, *, follow: bool) -> onnx.ModelProto:
@@ -152,42 +158,10 @@ def _largest(value: ir.Value | None) -> float:
         return 0.0
 
 
-def _is_known(value: ir.Value) -> bool:
-    shape = value.shape
-    return value.name == "" or (shape is not None and value.dtype is not None and shape.is_static())
-
-
-def _merge(graph: ir.Graph, proto: onnx.GraphProto) -> bool:
-    modified = False
-    values = {value.name: value for node in graph for value in node.outputs}
-    for info in (*proto.value_info, *proto.output):
-        value = values.get(info.name)
-        if value is not None and info.type.HasField("tensor_type"):
-            modified |= _merge_value(value, info.type.tensor_type)
-    for node, node_proto in zip(graph, proto.node, strict=True):
-        for subgraph, subgraph_proto in zip(subgraphs_of(node), _subgraph_protos(node_proto), strict=False):
-            modified |= _merge(subgraph, subgraph_proto)
-    return modified
-
-
-def _merge_value(value: ir.Value, tensor_type: onnx.TypeProto.Tensor) -> bool:
-    modified = False
-    if tensor_type.elem_type and (value.dtype is None or value.dtype.value != tensor_type.elem_type):
-        value.dtype = ir.DataType(tensor_type.elem_type)
-        modified = True
-    if tensor_type.HasField("shape"):
-        dims: _Dims = tuple(
-            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor_type.shape.dim
-        )
-        if value.shape is None or tuple(d if isinstance(d, int) else d.value for d in value.shape) != dims:
-            value.shape = ir.Shape(dims)
-            modified = True
-    return modified
-
-
-def _subgraph_protos(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
+def _is_known(model: ir.Model) -> bool:
+    return all(
+        value.name == "" or (value.shape is not None and value.dtype is not None and value.shape.is_static())
+        for graph in graphs_of(model)
+        for node in graph
+        for value in node.outputs
+    )

@@ -123,14 +123,16 @@ class Folding:
 def _fill(
     graph: GraphProto, old: GraphProto, nodes: list[NodeProto], uses: Mapping[str, int], weights: dict[str, bytes]
 ) -> None:
-    """These nodes, the constants that are read, and what is said of the graph and of values that are made."""
+    """These nodes, the constants that are read, and what is said of the graph.
+
+    What is said of the shapes of inner values may be out of date, which runtimes forgive a Conv with a
+    BatchNormalization and not without. They find the shapes for themselves.
+    """
     _copy_all_but(("node", "initializer", "value_info"), old, graph)
     graph.node.extend(nodes)
     for tensor in old.initializer:
         if uses[tensor.name] > 0:
             _add_constant(graph, tensor, weights.pop(tensor.name, None))
-    made = {node.output[0] for node in nodes}
-    graph.value_info.extend(value for value in old.value_info if value.name in made)
 
 
 def _add_constant(graph: GraphProto, tensor: TensorProto, data: bytes | None) -> None:

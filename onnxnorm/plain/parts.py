@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from onnxnorm._switches import SWITCHES
+
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -98,6 +100,7 @@ def attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
         require(present <= {"name", "type", "doc_string", own} and (own in present or own in ("floats", "ints")))
         require(attribute.type != _A_STRING or attribute.s.isascii())
         require(type(attribute.doc_string) is str)
+        require(name not in SWITCHES or (attribute.type == _A_INT and attribute.i in (0, 1)))
     return attributes
 
 

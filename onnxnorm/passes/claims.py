@@ -1,0 +1,136 @@
+"""What a model says of the shapes of values that it computes, set against what follows from its inputs.
+
+No runtime holds a model to the shapes that it gives for inner values and results. They are out of date where somebody
+changed the extents of an input (made the batch a name, say) and left the rest as it was. What follows from the inputs
+and the constants alone is found without them. Where the two differ, neither is taken: then all that only the model says
+is out of date too, for all one knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import onnx
+import onnx_ir as ir
+
+from onnxnorm._facts import subgraphs_of
+
+__all__ = ["Dims", "dims_of", "merge_claims", "pairs_of", "set_type", "without_claims"]
+
+Dims: TypeAlias = "tuple[int | str | None, ...]"
+_Pairs: TypeAlias = "Iterator[tuple[ir.Value, onnx.TypeProto.Tensor | None]]"
+
+
+def without_claims(message: onnx.ModelProto) -> onnx.ModelProto:
+    """The same message, which says no longer what shapes computed values have."""
+    pending = [message.graph]
+    while pending:
+        graph = pending.pop()
+        del graph.value_info[:]
+        given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+        inner = () if graph is message.graph else graph.input
+        for value in (*inner, *(value for value in graph.output if value.name not in given)):
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+        for node in graph.node:
+            pending.extend(_subgraph_protos(node))
+    return message
+
+
+def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto) -> tuple[bool, bool]:
+    """Give values the shapes that were inferred without what the model says; what only it says stays, if it is right.
+
+    Args:
+        graph: of the model; its values get the shapes.
+        inferred: the same graph with what was inferred.
+
+    Returns:
+        whether any was new, and whether anything is left that only the model says.
+    """
+    pairs = list(pairs_of(graph, inferred))
+    free = {dim for value in graph.inputs for dim in _dims(value) or () if isinstance(dim, str)}
+    stale = any(_differ(_dims(value), dims_of(found), free) for value, found in pairs)
+    modified = left = False
+    for value, found in pairs:
+        claimed, dims = _dims(value), dims_of(found)
+        if claimed is not None:
+            if dims is None and (value.producer() is None or value.is_graph_output()):
+                # Runtimes want to know the rank of what goes in and out of a subgraph.
+                dims = (None,) * len(claimed)
+            dims = _agreed(claimed, dims) if stale else _together(claimed, dims, free)
+            left = left or (not stale and dims != dims_of(found))
+        modified |= set_type(value, 0 if found is None else found.elem_type, dims, forget=stale)
+    return modified, left
+
+
+def pairs_of(graph: ir.Graph, inferred: onnx.GraphProto, *, inner: bool = False) -> _Pairs:
+    """Every value that the graph computes, with what was inferred of it; in subgraphs the inputs too."""
+    known = {
+        info.name: info.type.tensor_type
+        for info in (*inferred.input, *inferred.value_info, *inferred.output)
+        if info.type.HasField("tensor_type")
+    }
+    if inner:
+        yield from ((value, known.get(value.name or "")) for value in graph.inputs)
+    for node, proto in zip(graph, inferred.node, strict=True):
+        yield from ((value, known.get(value.name or "")) for value in node.outputs)
+        for subgraph, subgraph_proto in zip(subgraphs_of(node), _subgraph_protos(proto), strict=False):
+            yield from pairs_of(subgraph, subgraph_proto, inner=True)
+
+
+def dims_of(tensor_type: onnx.TypeProto.Tensor | None) -> Dims | None:
+    """Extents, names of symbolic ones, None for unknown ones; None as a whole where there is no shape."""
+    if tensor_type is None or not tensor_type.HasField("shape"):
+        return None
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor_type.shape.dim)
+
+
+def set_type(value: ir.Value, element: int, dims: Dims | None, *, forget: bool = False) -> bool:
+    """Returns whether that was new. `forget`: the shape is forgotten where there is none."""
+    modified = False
+    if element and (value.dtype is None or value.dtype.value != element):
+        value.dtype = ir.DataType(element)
+        modified = True
+    if (dims is not None or forget) and _dims(value) != dims:
+        value.shape = None if dims is None else ir.Shape(dims)
+        modified = True
+    return modified
+
+
+def _dims(value: ir.Value) -> Dims | None:
+    return None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+
+
+def _differ(claimed: Dims | None, found: Dims | None, free: set[str]) -> bool:
+    """Whether the two cannot both be right for all inputs. A free name is an extent that a caller may choose."""
+    if claimed is None or found is None:
+        return False
+    return len(claimed) != len(found) or any(
+        isinstance(a, int) and (b in free if isinstance(b, str) else b is not None and a != b)
+        for a, b in zip(claimed, found, strict=True)
+    )
+
+
+def _together(claimed: Dims, found: Dims | None, free: set[str]) -> Dims:
+    """What both say, where they do not differ."""
+    if found is None:
+        return claimed
+    return tuple(b if isinstance(b, int) or b in free or a is None else a for a, b in zip(claimed, found, strict=True))
+
+
+def _agreed(claimed: Dims, found: Dims | None) -> Dims | None:
+    """What was found, without the extents of which the model says otherwise."""
+    if found is None or len(claimed) != len(found):
+        return None
+    return tuple(
+        None if isinstance(a, int) and isinstance(b, int) and a != b else b for a, b in zip(claimed, found, strict=True)
+    )
+
+
+def _subgraph_protos(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
