@@ -1,4 +1,4 @@
-"""The short forms of the commands in fuzz/ that have no other: sessions.py, native.py, kill.py."""
+"""The short forms of the commands in fuzz/ that have no other: altered.py, sessions.py, native.py, kill.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fuzz.altered import difference, network
 from fuzz.kill import leftovers
 from fuzz.kill import run_rounds as kill_rounds
 from fuzz.native import case
@@ -21,6 +22,13 @@ def last_line(module: str, *arguments: str) -> str:
     process = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("start", range(0, 400, 50))
+def test_altered_networks_compute_the_same_once_optimized(start: int) -> None:
+    outcomes = {seed: difference(network(seed), seed) for seed in range(start, start + 50)}
+    assert not {seed: found for seed, found in outcomes.items() if found}
+    assert sum(found is not None for found in outcomes.values()) >= 5
 
 
 @needs_library

@@ -44,6 +44,8 @@ def extents_agree(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def _varies(array: FloatArray, axis: int) -> bool:
+    if not array.size:
+        return False
     first, second = (0,) * array.ndim, (*(0,) * axis, 1, *(0,) * (array.ndim - axis - 1))
     if array[first] != array[second]:
         return True

@@ -2,12 +2,13 @@
 
 No runtime holds a model to the shapes that it gives for inner values and results. They are out of date where somebody
 changed the extents of an input (made the batch a name, say) and left the rest as it was. What follows from the inputs
-and the constants alone is found without them. Where the two differ, neither is taken: then all that only the model says
-is out of date too, for all one knows.
+and the constants alone is found without them, also for extents that a caller might choose. Where the two differ,
+neither is taken: then all that only the model says is out of date too, for all one knows.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -16,7 +17,19 @@ import onnx_ir as ir
 
 from onnxnorm._facts import subgraphs_of
 
-__all__ = ["Dims", "dims_of", "merge_claims", "pairs_of", "set_type", "without_claims"]
+__all__ = [
+    "Dims",
+    "depends_on_claims",
+    "dims_of",
+    "merge_claims",
+    "pairs_of",
+    "set_type",
+    "with_trial_extents",
+    "without_claims",
+]
+
+# Windows fit into it, strides and heads divide it.
+_TRIAL_EXTENT = 6720
 
 Dims: TypeAlias = "tuple[int | str | None, ...]"
 _Pairs: TypeAlias = "Iterator[tuple[ir.Value, onnx.TypeProto.Tensor | None]]"
@@ -38,19 +51,45 @@ def without_claims(message: onnx.ModelProto) -> onnx.ModelProto:
     return message
 
 
-def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto) -> tuple[bool, bool]:
+def with_trial_extents(message: onnx.ModelProto) -> onnx.ModelProto:
+    """The same message, in which the extents of inputs that a caller may choose are chosen."""
+    chosen: dict[str, int] = {}
+    for value in message.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        # A vector may be a shape: it would be one of as many axes.
+        for axis, dim in enumerate(dims if len(dims) > 1 else ()):
+            if not dim.HasField("dim_value"):
+                name = dim.dim_param or f"{value.name}:{axis}"
+                dim.dim_value = chosen.setdefault(name, (len(chosen) + 1) * _TRIAL_EXTENT)
+    return message
+
+
+def depends_on_claims(graph: ir.Graph, inferred: onnx.GraphProto) -> bool:
+    """Whether a caller may choose extents, and the model says extents that do not follow without it."""
+    if all(isinstance(dim, int) for value in graph.inputs for dim in _dims(value) or ()):
+        return False
+    return any(
+        isinstance(dim, int) and not isinstance(other, int)
+        for value, found in pairs_of(graph, inferred)
+        for dim, other in itertools.zip_longest(_dims(value) or (), dims_of(found) or ())
+    )
+
+
+def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphProto | None = None) -> tuple[bool, bool]:
     """Give values the shapes that were inferred without what the model says; what only it says stays, if it is right.
 
     Args:
         graph: of the model; its values get the shapes.
         inferred: the same graph with what was inferred.
+        tried: with what was inferred for extents of inputs that a caller might choose.
 
     Returns:
         whether any was new, and whether anything is left that only the model says.
     """
     pairs = list(pairs_of(graph, inferred))
     free = {dim for value in graph.inputs for dim in _dims(value) or () if isinstance(dim, str)}
-    stale = any(_differ(_dims(value), dims_of(found), free) for value, found in pairs)
+    trials = [] if tried is None else list(pairs_of(graph, tried))
+    stale = any(_differ(_dims(value), dims_of(found), free) for value, found in (*pairs, *trials))
     modified = left = False
     for value, found in pairs:
         claimed, dims = _dims(value), dims_of(found)

@@ -17,7 +17,15 @@ import onnx_ir as ir
 
 from onnxnorm import _shape_inference
 from onnxnorm._structure import Place, bytes_of, graphs_of, structure, tensor_in, tensors_of
-from onnxnorm.passes.claims import dims_of, merge_claims, pairs_of, set_type, without_claims
+from onnxnorm.passes.claims import (
+    depends_on_claims,
+    dims_of,
+    merge_claims,
+    pairs_of,
+    set_type,
+    with_trial_extents,
+    without_claims,
+)
 
 __all__ = ["InferShapes", "infer_shapes"]
 
@@ -50,9 +58,12 @@ def infer_shapes(model: ir.Model) -> bool:
     try:
         small = _data_stay_small(model)
         follow = small and _computes_shapes(model)
-        message = structure(model, places, annotated=False)
-        found = _infer(without_claims(message), small, follow=follow)
-        modified, claims = merge_claims(model.graph, found.graph)
+        message = without_claims(structure(model, places, annotated=False))
+        found, tried = _infer(message, small, follow=follow), None
+        if depends_on_claims(model.graph, found.graph):
+            with contextlib.suppress(onnx.shape_inference.InferenceError):
+                tried = _infer(with_trial_extents(message), small, follow=follow).graph
+        modified, claims = merge_claims(model.graph, found.graph, tried)
         if claims and not _is_known(model):
             # From what the model says of some values, more may follow of others.
             found = _infer(structure(model, places, annotated=False), small, follow=follow)

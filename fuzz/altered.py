@@ -1,0 +1,156 @@
+"""Random networks with a few changes, as people and tools make them: does the optimized one compute the same?
+
+    python -m fuzz.altered [--minutes 60] [--seed 0]
+
+What runs in onnxruntime with all its optimizations off has to run optimized as well, and give the same: both are run
+there on the same inputs. Where they differ, weights and inputs are changed by a rounding, to see how much of that is
+rounding. Findings land in fuzz/findings/, where the tests run them for ever after; the exit code is 1 where there are
+any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxnorm
+from fuzz.alter import altered
+from fuzz.seeds import FINDINGS
+from fuzz.target import limited
+from tests.affine.networks import random_network
+from tests.plain_networks import plain_network
+
+__all__ = ["difference", "network"]
+
+_SAME = {"float32": 1e-4, "float64": 1e-9}
+# Of what noise of a rounding or so in inputs and weights does.
+_NOISE, _AMPLIFIED = {"float32": 1e-6, "float64": 1e-14}, 30.0
+# What is about to overflow may do so one rounding earlier.
+_LARGEST = 1e30
+_Feeds = Mapping[str, np.ndarray]
+
+
+def network(seed: int) -> onnx.ModelProto:
+    number = seed // 6
+    base = plain_network(number) if number % 5 == 0 else random_network(number, nodes=4 + number % 13)
+    return altered(base, seed)
+
+
+def difference(model: onnx.ModelProto, seed: int = 0) -> str | None:
+    """How the optimized model differs from the model; empty where it does not, None where the model does not run."""
+    feeds = _feeds(model, np.random.default_rng(seed))
+    try:
+        expected = _run(model, feeds)
+    except Exception:
+        return None
+    if not all(np.all(np.abs(array) < _LARGEST) for array in expected if _is_real(array)):
+        return None
+    try:
+        with limited():
+            result = onnxnorm.optimize(model).model
+        got = _run(result, feeds)
+    except onnxnorm.OnnxNormError as error:
+        return f"refused: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    noise: list[float] = []
+    for index, (wanted, array) in enumerate(zip(expected, got, strict=True)):
+        name = model.graph.output[index].name
+        if not isinstance(wanted, np.ndarray):
+            continue
+        if wanted.shape != array.shape or wanted.dtype != array.dtype:
+            return f"{name}: {array.dtype}{list(array.shape)} where {wanted.dtype}{list(wanted.shape)} is right"
+        size, error = np.abs(wanted).max(initial=0.0), _error(wanted, array)
+        if error <= (_SAME.get(str(wanted.dtype), 1e-2) * size if _is_real(wanted) else 0.0):
+            continue
+        noise = noise or _noise(model, feeds, expected)
+        if not error <= _AMPLIFIED * noise[index]:
+            return f"{name}: off by {error:.3g} where the largest element is {size:.3g} (noise {noise[index]:.3g})"
+    return ""
+
+
+def _error(wanted: np.ndarray, got: np.ndarray) -> float:
+    return float(np.abs(wanted.astype(np.float64) - got.astype(np.float64)).max(initial=0.0))
+
+
+def _is_real(array: object) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind == "f"
+
+
+def _feeds(model: onnx.ModelProto, numbers: np.random.Generator) -> dict[str, np.ndarray]:
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    feeds = {}
+    for value in model.graph.input:
+        if value.name not in defaults:
+            dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            shape = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+            array = numbers.normal(size=shape) if np.dtype(dtype).kind == "f" else numbers.integers(0, 2, shape)
+            feeds[value.name] = np.asarray(array, dtype)
+    return feeds
+
+
+def _run(model: onnx.ModelProto, feeds: _Feeds) -> list[np.ndarray]:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, dict(feeds)))
+
+
+def _noise(model: onnx.ModelProto, feeds: _Feeds, expected: list[np.ndarray]) -> list[float]:
+    """By how much each output changes where inputs and weights do by a rounding."""
+    single = any(tensor.data_type == TensorProto.FLOAT for tensor in model.graph.initializer)
+    single = single or any(node.op_type in ("Cast", "CastLike") for node in model.graph.node)
+    step = _NOISE["float32" if single else "float64"]
+    noise = [0.0] * len(expected)
+    for seed in range(4):
+        numbers = np.random.default_rng(seed)
+        copy = onnx.ModelProto.FromString(model.SerializeToString())
+        for tensor in copy.graph.initializer:
+            array = numpy_helper.to_array(tensor)
+            if _is_real(array):
+                tensor.CopyFrom(numpy_helper.from_array(_shaken(array, step, numbers), tensor.name))
+        shaken = {name: _shaken(array, step, numbers) if _is_real(array) else array for name, array in feeds.items()}
+        for index, (one, other) in enumerate(zip(expected, _run(copy, shaken), strict=True)):
+            if isinstance(one, np.ndarray):
+                noise[index] = max(noise[index], _error(one, other))
+    return noise
+
+
+def _shaken(array: np.ndarray, step: float, numbers: np.random.Generator) -> np.ndarray:
+    return np.asarray(array * (1.0 + step * numbers.uniform(-1.0, 1.0, array.shape)), array.dtype)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    until = time.monotonic() + 60 * arguments.minutes
+    seed, ran, findings = arguments.seed, 0, 0
+    while time.monotonic() < until:
+        model = network(seed)
+        found = difference(model, seed)
+        ran += found is not None
+        if found:
+            findings += 1
+            target = FINDINGS / f"altered-{seed}.onnx"
+            target.write_bytes(model.SerializeToString())
+            print(f"--- {target}\n{found}", flush=True)
+        seed += 1
+    print(f"{seed - arguments.seed} networks altered, {ran} of them run; {findings} computed otherwise once optimized")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
