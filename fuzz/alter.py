@@ -201,6 +201,47 @@ class _Alteration:
         if found is not None and found[1] not in {value.name for value in self.graph.output}:
             self.graph.output.append(helper.make_tensor_value_info(found[1], found[2], None))
 
+    def give_back(self) -> None:
+        """An input or a constant is given out as it is."""
+        values = [*self.graph.input, *self.graph.initializer]
+        present = {value.name for value in self.graph.output}
+        fitting = [value for value in values if value.name not in present]
+        if fitting:
+            value = self.source.choice(fitting)
+            element = value.data_type if isinstance(value, TensorProto) else value.type.tensor_type.elem_type
+            self.graph.output.append(helper.make_tensor_value_info(value.name, element, None))
+
+    def make_node_of_constant(self) -> None:
+        tensors = self.constants(*_REALS, TensorProto.INT64)
+        given = {value.name for value in (*self.graph.input, *self.graph.output)}
+        tensors = [tensor for tensor in tensors if tensor.name not in given]
+        if tensors:
+            tensor = self.source.choice(tensors)
+            node = helper.make_node("Constant", [], [tensor.name], value=tensor)
+            self.graph.initializer.remove(tensor)
+            self.replace_nodes([node, *self.graph.node])
+
+    def do_twice(self) -> None:
+        """A node is there twice, with the same constants, and one reader has the second."""
+        place = self.source.randrange(len(self.graph.node))
+        node = self.graph.node[place]
+        readers = [
+            (reader, index)
+            for reader in list(self.graph.node)[place + 1 :]
+            for index, name in enumerate(reader.input)
+            if name and name in node.output
+        ]
+        made = {name for each in self.graph.node for name in each.output}
+        if not readers or any(f"{name}_again" in made for name in node.output):
+            return
+        reader, index = self.source.choice(readers)
+        reader.input[index] = f"{reader.input[index]}_again"
+        again = onnx.NodeProto.FromString(node.SerializeToString())
+        again.name = ""
+        again.output[:] = [f"{name}_again" if name else "" for name in node.output]
+        nodes = list(self.graph.node)
+        self.replace_nodes([*nodes[: place + 1], again, *nodes[place + 1 :]])
+
     def let_override(self) -> None:
         """A constant becomes an input with a default."""
         given = {value.name for value in self.graph.input}
@@ -274,7 +315,11 @@ _CHANGES = (
     _Alteration.change_numbers,
     _Alteration.change_opset,
     _Alteration.change_rank,
+    _Alteration.do_twice,
+    _Alteration.do_twice,
+    _Alteration.give_back,
     _Alteration.give_out,
     _Alteration.let_override,
+    _Alteration.make_node_of_constant,
     _Alteration.share,
 )

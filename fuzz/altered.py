@@ -1,6 +1,6 @@
 """Random networks with a few changes, as people and tools make them: does the optimized one compute the same?
 
-    python -m fuzz.altered [--minutes 60] [--seed 0]
+    python -m fuzz.altered [--minutes 60] [--seed 0] [--jobs 2]
 
 What runs in onnxruntime with all its optimizations off has to run optimized as well, and give the same: both are run
 there on the same inputs. Where they differ, weights and inputs are changed by a rounding, to see how much of that is
@@ -10,11 +10,10 @@ any.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -23,12 +22,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
 from fuzz.alter import altered
-from fuzz.seeds import FINDINGS
+from fuzz.children import CURRENT, arguments_of, run_seeds
 from fuzz.target import limited
 from tests.affine.networks import random_network
 from tests.plain_networks import plain_network
 
-__all__ = ["difference", "network"]
+__all__ = ["difference", "main", "network", "try_seed"]
 
 _SAME = {"float32": 1e-4, "float64": 1e-9}
 # Of what noise of a rounding or so in inputs and weights does.
@@ -44,8 +43,11 @@ def network(seed: int) -> onnx.ModelProto:
     return altered(base, seed)
 
 
-def difference(model: onnx.ModelProto, seed: int = 0) -> str | None:
-    """How the optimized model differs from the model; empty where it does not, None where the model does not run."""
+def difference(model: onnx.ModelProto, seed: int = 0, folder: Path | None = None) -> str | None:
+    """How the optimized model differs from the model; empty where it does not, None where the model does not run.
+
+    One that runs is written to the folder before it is optimized.
+    """
     feeds = _feeds(model, np.random.default_rng(seed))
     try:
         expected = _run(model, feeds)
@@ -53,6 +55,8 @@ def difference(model: onnx.ModelProto, seed: int = 0) -> str | None:
         return None
     if not all(np.all(np.abs(array) < _LARGEST) for array in expected if _is_real(array)):
         return None
+    if folder is not None:
+        (folder / CURRENT).write_bytes(model.SerializeToString())
     try:
         with limited():
             result = onnxnorm.optimize(model).model
@@ -87,11 +91,15 @@ def _is_real(array: object) -> bool:
 
 def _feeds(model: onnx.ModelProto, numbers: np.random.Generator) -> dict[str, np.ndarray]:
     defaults = {tensor.name for tensor in model.graph.initializer}
-    feeds = {}
+    feeds: dict[str, np.ndarray] = {}
+    open_extents: dict[str, int] = {}
     for value in model.graph.input:
         if value.name not in defaults:
             dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            shape = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+            shape = [
+                dim.dim_value or open_extents.setdefault(dim.dim_param, int(numbers.integers(1, 6)))
+                for dim in value.type.tensor_type.shape.dim
+            ]
             array = numbers.normal(size=shape) if np.dtype(dtype).kind == "f" else numbers.integers(0, 2, shape)
             feeds[value.name] = np.asarray(array, dtype)
     return feeds
@@ -130,26 +138,26 @@ def _shaken(array: np.ndarray, step: float, numbers: np.random.Generator) -> np.
     return np.asarray(array * (1.0 + step * numbers.uniform(-1.0, 1.0, array.shape)), array.dtype)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
-    arguments = parser.parse_args()
+def try_seed(seed: int, folder: Path) -> bool:
+    """Alter the network of this seed, and optimize it; tells whether it ran.
+
+    Raises:
+        AssertionError: optimized it computes something else.
+    """
     warnings.simplefilter("ignore")
-    until = time.monotonic() + 60 * arguments.minutes
-    seed, ran, findings = arguments.seed, 0, 0
-    while time.monotonic() < until:
-        model = network(seed)
-        found = difference(model, seed)
-        ran += found is not None
-        if found:
-            findings += 1
-            target = FINDINGS / f"altered-{seed}.onnx"
-            target.write_bytes(model.SerializeToString())
-            print(f"--- {target}\n{found}", flush=True)
-        seed += 1
-    print(f"{seed - arguments.seed} networks altered, {ran} of them run; {findings} computed otherwise once optimized")
-    return 1 if findings else 0
+    model = network(seed)
+    found = difference(model, seed, folder)
+    assert not found, found
+    return found is not None
+
+
+def main() -> int:
+    counts = run_seeds(try_seed, arguments_of(__doc__), "altered")
+    print(
+        f"{counts.tried} networks altered, {counts.counted} of them run; {counts.findings} computed otherwise once "
+        "optimized"
+    )
+    return 1 if counts.findings else 0
 
 
 if __name__ == "__main__":
