@@ -22,8 +22,8 @@ class Arities:
         self._opset = versions[-1] if known else None
         self._found: dict[str, tuple[_Side, _Side] | None] = {}
 
-    def wrong(self, node: onnx.NodeProto) -> str | None:
-        """What a node has too much or too little of."""
+    def wrong(self, node: onnx.NodeProto, given: Sequence[str] | None = None) -> str | None:
+        """What a node has too much or too little of; `given` stands for its inputs."""
         if self._opset is None or node.domain not in ("", "ai.onnx"):
             return None
         try:
@@ -33,7 +33,7 @@ class Arities:
         if sides is None:
             return None
         inputs, outputs = sides
-        return inputs.wrong(node.input) or outputs.wrong(node.output)
+        return inputs.wrong(node.input if given is None else given) or outputs.wrong(node.output)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxnorm._arrays import MAX_ELEMENTS
+from onnxnorm._shape_inference import infer_shapes
 
 __all__ = ["ConstantBudget", "foreseen_elements"]
 
@@ -70,7 +71,9 @@ def foreseen_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) 
     node = model.graph.node[0]
     graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=node.output[0])], small)
     typed = helper.make_model(graph, opset_imports=model.opset_import)
-    result = onnx.shape_inference.infer_shapes(typed, strict_mode=True).graph.output[0].type.tensor_type
+    # Arrays have no negative extents, which are all that is wrong with the Slice of ONNX.
+    infer = onnx.shape_inference.infer_shapes if node.op_type == "Slice" else infer_shapes
+    result = infer(typed, strict_mode=True).graph.output[0].type.tensor_type
     extents = [int(dim.dim_value) if dim.HasField("dim_value") else -1 for dim in result.shape.dim]
     # What is negative went beyond 64 bits on its way.
     return math.prod(extents) if result.HasField("shape") and min(extents, default=0) >= 0 else None

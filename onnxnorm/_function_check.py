@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import onnx
 
+from onnxnorm._arity import Arities
 from onnxnorm._errors import OnnxNormError
 
 __all__ = ["check_functions"]
@@ -27,6 +29,7 @@ def check_functions(proto: onnx.ModelProto, name: str) -> None:
         for node, function in _calls(nodes, functions):
             _check_call(node, function, name)
     _check_recursion(functions, name)
+    _check_left_out(proto, functions, name)
 
 
 def _check_call(node: onnx.NodeProto, function: onnx.FunctionProto, name: str) -> None:
@@ -75,9 +78,47 @@ def _calls(
     nodes: Iterable[onnx.NodeProto], functions: Mapping[_Name, onnx.FunctionProto]
 ) -> Iterator[tuple[onnx.NodeProto, onnx.FunctionProto]]:
     """The nodes that call a function, in subgraphs too."""
-    for node in nodes:
+    for node in _with_nested(nodes):
         if (function := functions.get((node.domain, node.op_type, node.overload))) is not None:
             yield node, function
+
+
+def _with_nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
         for attribute in node.attribute:
             for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from _calls(graph.node, functions)
+                yield from _with_nested(graph.node)
+
+
+def _check_left_out(proto: onnx.ModelProto, functions: Mapping[_Name, onnx.FunctionProto], name: str) -> None:
+    """What a call leaves out, no node of the function may need."""
+    pending = [
+        (node, function, _left_out(function, node.input))
+        for nodes in (proto.graph.node, *(each.node for each in functions.values()))
+        for node, function in _calls(nodes, functions)
+    ]
+    seen = set()
+    while pending:
+        call, function, missing = pending.pop()
+        if not missing or (key := (function.domain, function.name, function.overload, missing)) in seen:
+            continue
+        seen.add(key)
+        arities = Arities(function.opset_import)
+        for node in _with_nested(function.node):
+            if missing.isdisjoint(node.input):
+                continue
+            inputs = ["" if each in missing else each for each in node.input]
+            called = functions.get((node.domain, node.op_type, node.overload))
+            if called is not None:
+                pending.append((call, called, _left_out(called, inputs)))
+            elif arities.wrong(node, inputs) is not None:
+                needed = next(each for each in node.input if each in missing)
+                raise OnnxNormError(
+                    f"{name}: node {call.name!r} leaves out an input {needed!r} that the function {function.name!r} "
+                    f"needs for its node {node.name!r} ({node.op_type}); export the model again"
+                )
+
+
+def _left_out(function: onnx.FunctionProto, inputs: Sequence[str]) -> frozenset[str]:
+    return frozenset(inner for inner, outer in itertools.zip_longest(function.input, inputs) if inner and not outer)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._proto import graphs_in, without_weights
 from onnxnorm._shape_inference import infer_shapes
 
 __all__ = ["DEFAULTS", "DOMAIN", "OP_TYPES", "VERSION", "check_nodes", "custom_nodes", "input_elements"]
@@ -88,21 +89,9 @@ def input_elements(model: ModelProto) -> set[int]:
     return {element for element in found if element is not None}
 
 
-def _graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
-    stack: list[GraphProto | FunctionProto] = [model.graph, *model.functions]
-    while stack:
-        graph = stack.pop()
-        yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.type == AttributeProto.GRAPH:
-                    stack.append(attribute.g)
-                stack.extend(attribute.graphs)
-
-
 def custom_nodes(model: ModelProto) -> Iterator[NodeProto]:
     """Every node of the domain, in subgraphs and functions too."""
-    for graph in _graphs(model):
+    for graph in graphs_in(model):
         for node in graph.node:
             if node.domain == DOMAIN:
                 yield node
@@ -120,7 +109,7 @@ class _Types:
         wanted = [node.input[0] for node in custom_nodes(model) if node.input]
         if any(None in known.get(name, (None, None)) for name in wanted):
             with contextlib.suppress(Exception):  # an aid alone: what stays unknown here, the runtime checks
-                known = {**_declared(infer_shapes(_without_weights(model))), **known}
+                known = {**_declared(infer_shapes(_of_our_version(model))), **known}
         return cls(known)
 
     def of_value(self, name: str) -> tuple[int | None, int | None]:
@@ -129,7 +118,7 @@ class _Types:
 
 def _declared(model: ModelProto) -> dict[str, tuple[int | None, int | None]]:
     known: dict[str, tuple[int | None, int | None]] = {}
-    for graph in _graphs(model):
+    for graph in graphs_in(model):
         values = [*graph.value_info]
         if isinstance(graph, GraphProto):
             values += [*graph.input, *graph.output]
@@ -142,21 +131,12 @@ def _declared(model: ModelProto) -> dict[str, tuple[int | None, int | None]]:
     return known
 
 
-def _without_weights(model: ModelProto) -> ModelProto:
-    """The model without its large constants, which shape inference needs not and protobuf may be unable to copy."""
-    slim = ModelProto(ir_version=model.ir_version)
-    slim.opset_import.extend(entry for entry in model.opset_import if entry.domain != DOMAIN)
-    slim.opset_import.append(onnx.helper.make_opsetid(DOMAIN, VERSION))
-    slim.functions.extend(f for f in model.functions if f.domain != DOMAIN)
-    graph = slim.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
-    for tensor in model.graph.initializer:
-        if tensor.ByteSize() < 1024:
-            graph.initializer.append(tensor)
-        else:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+def _of_our_version(model: ModelProto) -> ModelProto:
+    """The model without its large constants and without bodies of the custom operators, for shape inference."""
+    slim = without_weights(model)
+    imports = [entry for entry in model.opset_import if entry.domain != DOMAIN]
+    functions = [function for function in model.functions if function.domain != DOMAIN]
+    del slim.opset_import[:], slim.functions[:]
+    slim.opset_import.extend([*imports, onnx.helper.make_opsetid(DOMAIN, VERSION)])
+    slim.functions.extend(functions)
     return slim

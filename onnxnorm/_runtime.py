@@ -22,6 +22,7 @@ import onnxnorm
 from onnxnorm import _model_io, _ops
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._notices import say_once
+from onnxnorm._shape_inference import breaks_off
 
 __all__ = ["custom_ops_library_path", "find_library", "session"]
 
@@ -124,6 +125,12 @@ def session(
             "onnxnorm is installed without its native library: the LRN operators run on their portable bodies, correct "
             "but slower. Install a C++20 compiler (GCC or Clang) and then onnxnorm again; session(..., portable=True) "
             "asks for the portable bodies"
+        )
+    node = None if proto is None else breaks_off(proto)
+    if node is not None:
+        raise OnnxNormError(
+            f"{name}: node {node.name!r} ({node.op_type}) may make onnxruntime end this process, as it does ONNX's "
+            "own shape inference; look at its attributes and at the shapes of its inputs"
         )
     try:
         return onnxruntime.InferenceSession(

@@ -1,10 +1,12 @@
 """ONNX's shape inference, which must not take the whole process with it.
 
-Its Slice is checked by assertions that end the process where an extent is negative: a window larger than its input
-makes one, and exporters write -1 for what they do not know. Expand and their like get as many dimensions as a vector
-has elements, be they 2^60, and where it follows the values of shapes, each vector that is added to another is written
-out number by number. No look at the model beforehand tells for sure, since the extents are what is to be found. So a
-model that may do so is given to a child of this process, with limits, where the system has such.
+Its Slice and its Split are checked by assertions that end the process, Slice where an extent is negative: a window
+larger than its input makes one, and exporters write -1 for what they do not know. GatherND and LayerNormalization look
+for axes that do not exist wherever in memory these would be (onnx 1.23.2: random nodes of every operator were tried).
+Expand and their like get as many dimensions as a vector has elements, be they 2^60, and where it follows the values of
+shapes, each vector that is added to another is written out number by number. No look at the model beforehand tells for
+sure, since the extents are what is to be found. So a model that may do so is given to a child of this process, with
+limits, where the system has such.
 """
 
 from __future__ import annotations
@@ -21,8 +23,14 @@ from typing import Any, NoReturn
 
 import onnx
 
-__all__ = ["infer_shapes"]
+from onnxnorm._proto import graphs_in, without_weights
 
+__all__ = ["breaks_off", "infer_shapes"]
+
+_BROKEN = b"ONNX's own shape inference breaks off at it"
+_RISKY_IN_RUNTIMES = ("GatherND", "LayerNormalization", "Split")
+_NEVER_NEGATIVE = ("batch_dims", "num_outputs")
+_RISKY = ("Slice", *_RISKY_IN_RUNTIMES)
 _FORKS = sys.platform == "linux"
 # A hundred thousand nodes take a few seconds; a model takes about 30 times the bytes that it has without its weights.
 _SECONDS, _MEMORY, _MEMORY_PER_BYTE = 60, 2**29, 100
@@ -39,13 +47,48 @@ def infer_shapes(
     """
     data = model.SerializeToString()
     options["data_prop"] = data_prop
-    if not (suspicious or data_prop or b"Slice" in data) or not _FORKS:
+    if not (suspicious or data_prop or any(op_type.encode() in data for op_type in _RISKY)) or not _FORKS:
         return onnx.shape_inference.infer_shapes(data, **options)
     inferred, failed = _in_child(data, options, suspicious=suspicious)
     if failed:
         raise onnx.shape_inference.InferenceError(inferred.decode(errors="replace"))
     result: onnx.ModelProto = onnx.ModelProto.FromString(inferred)
     return result
+
+
+def breaks_off(model: onnx.ModelProto) -> onnx.NodeProto | None:
+    """The node at which ONNX's shape inference, which runtimes have in them, ends the process; None where it does not.
+
+    A negative extent ends it in none of them.
+    """
+    risky: list[onnx.NodeProto] = [
+        node for graph in graphs_in(model) for node in graph.node if node.op_type in _RISKY_IN_RUNTIMES
+    ]
+    for node in risky:
+        # What is read from before an array does not always end the process.
+        if any(attribute.name in _NEVER_NEGATIVE and attribute.i < 0 for attribute in node.attribute):
+            return node
+    if not _FORKS or not risky:
+        return None
+    slim = without_weights(model)
+    del slim.graph.output[:]
+    if not _ends_a_process(slim):
+        return None
+    nodes = list(slim.graph.node)
+    # Without so many nodes it does not, with so many it does.
+    fewer, more = 0, len(nodes)
+    while more - fewer > 1:
+        half = (fewer + more) // 2
+        del slim.graph.node[:]
+        slim.graph.node.extend(nodes[:half])
+        fewer, more = (fewer, half) if _ends_a_process(slim) else (half, more)
+    node: onnx.NodeProto = model.graph.node[fewer]
+    return node if node.op_type in _RISKY_IN_RUNTIMES else None
+
+
+def _ends_a_process(model: onnx.ModelProto) -> bool:
+    inferred, failed = _in_child(model.SerializeToString(), {}, suspicious=False)
+    return failed and inferred == _BROKEN
 
 
 def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> tuple[bytes, bool]:
@@ -71,7 +114,7 @@ def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> tupl
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
     if os.waitstatus_to_exitcode(status) not in (0, 1):
-        return b"ONNX's own shape inference breaks off at it", True
+        return _BROKEN, True
     return answer, status != 0
 
 

@@ -95,6 +95,17 @@ def _too_many_outputs_in_a_function(model: onnx.ModelProto) -> None:
     model.graph.node[2].op_type, model.graph.node[2].domain = "f", "own"
 
 
+def _needed_input_left_out_of_a_call(model: onnx.ModelProto) -> None:
+    # By way of a function that passes on what it is not given.
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    inner = helper.make_node("Add", ["a", "b"], ["c"], name="sum")
+    model.functions.append(helper.make_function("own", "g", ["a", "b"], ["c"], [inner], imports))
+    outer = helper.make_node("g", ["a", "b"], ["c"], domain="own")
+    model.functions.append(helper.make_function("own", "f", ["a", "b"], ["c"], [outer], imports))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[2].op_type, model.graph.node[2].domain = "f", "own"
+
+
 def _pool_that_neither_rounds_up_nor_down(model: onnx.ModelProto) -> None:
     model.graph.node[2].op_type = "MaxPool"
     for name, value in (("kernel_shape", [2, 2]), ("ceil_mode", 2)):
@@ -136,6 +147,7 @@ def _sparse(model: onnx.ModelProto) -> None:
         (_sparse, ["sparse"]),
         (_attribute_of_a_function, ["'conv'", "'group'", "no"]),
         (lambda model: model.graph.node[0].attribute.append(helper.make_attribute("group", 0)), ["'conv'", "0 groups"]),
+        (_needed_input_left_out_of_a_call, ["'relu'", "leaves out an input 'b'", "'g'", "'sum'"]),
         (_pool_that_neither_rounds_up_nor_down, ["'relu'", "ceil_mode = 2", "0 or 1"]),
     ],
 )
@@ -161,6 +173,23 @@ def test_a_slice_of_what_cannot_be_does_not_end_the_process(tmp_path: Path) -> N
     assert survives(window.SerializeToString(), tmp_path)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = -1
     assert survives(model.SerializeToString(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "GatherND <batch_dims = -2> (x, places)",
+        "Split <num_outputs = -1> (x)",
+        f"LayerNormalization <axis = {-(2**40)}> (x, s)",
+    ],
+)
+def test_a_node_at_which_onnx_ends_the_process_does_not_end_ours(tmp_path: Path, node: str) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 18]> g (float[1, 2, 4, 4] x) => (y)
+        <float[1] s = {{2}}, int64[2, 1] places = {{0, 1}}> {{ a = Relu (x) [bad] y = {node} }}"""
+    model = onnx.parser.parse_model(text)
+    assert survives(model.SerializeToString(), tmp_path)
+    with pytest.raises(onnxnorm.OnnxNormError, match=r"bad|y"):
+        onnxnorm.session(model)
 
 
 def test_what_shape_inference_finds_wrong_is_told(tmp_path: Path) -> None:

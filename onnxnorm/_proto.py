@@ -1,0 +1,44 @@
+"""Models as protobuf messages: the graphs in them, and copies without what takes room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto
+
+__all__ = ["graphs_in", "without_weights"]
+
+_LARGEST = 1024
+
+
+def graphs_in(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
+    """The main graph, the functions, and all graphs nested in them."""
+    stack: list[GraphProto | FunctionProto] = [model.graph, *model.functions]
+    while stack:
+        graph = stack.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type == AttributeProto.GRAPH:
+                    stack.append(attribute.g)
+                stack.extend(attribute.graphs)
+
+
+def without_weights(model: ModelProto) -> ModelProto:
+    """The model with its large constants as inputs: shape inference can do without them."""
+    slim = ModelProto(ir_version=model.ir_version)
+    slim.opset_import.extend(model.opset_import)
+    slim.functions.extend(model.functions)
+    graph = slim.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() < _LARGEST:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    return slim
