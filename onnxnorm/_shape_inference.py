@@ -82,8 +82,8 @@ def breaks_off(model: onnx.ModelProto) -> onnx.NodeProto | None:
         del slim.graph.node[:]
         slim.graph.node.extend(nodes[:half])
         fewer, more = (fewer, half) if _ends_a_process(slim) else (half, more)
-    node: onnx.NodeProto = model.graph.node[fewer]
-    return node if node.op_type in _RISKY_IN_RUNTIMES else None
+    found: onnx.NodeProto = model.graph.node[fewer]
+    return found if found.op_type in _RISKY_IN_RUNTIMES else None
 
 
 def _ends_a_process(model: onnx.ModelProto) -> bool:
