@@ -10,7 +10,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.defs import OpSchema
 
-from onnxnorm._switches import SWITCHES
+from onnxnorm._attributes import SWITCHES
 
 __all__ = ["altered"]
 

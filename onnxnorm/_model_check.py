@@ -14,11 +14,11 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm._arity import Arities
+from onnxnorm._attributes import impossible
 from onnxnorm._data_files import stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._function_check import check_functions
 from onnxnorm._structure import graphs_of
-from onnxnorm._switches import SWITCHES
 
 __all__ = ["cause_of", "check_message", "check_structure", "first_line"]
 
@@ -110,7 +110,7 @@ def _check_nodes(
             _check_text(texts, name, f"something in node {node.name!r} ({node.op_type})")
         if not node.op_type:
             raise OnnxNormError(f"{name}: node {node.name!r} of {where} names no operator; export the model again")
-        wrong = arities.wrong(node)
+        wrong = arities.wrong(node) or (impossible(node) if node.domain in ("", "ai.onnx") else None)
         if wrong is not None:
             raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
         for output in node.output:
@@ -144,7 +144,7 @@ def _check_nodes(
 
 
 def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
-    """That it holds what it says; of operators of the standard also that it can be what it is."""
+    """That it holds what it says; of operators of the standard also that texts are text."""
     kind = attribute.type
     if (kind == onnx.AttributeProto.TENSOR and not attribute.HasField("t")) or (
         kind == onnx.AttributeProto.GRAPH and not attribute.HasField("g")
@@ -156,16 +156,6 @@ def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeP
     texts = [attribute.s] if kind == onnx.AttributeProto.STRING else attribute.strings
     # Operators of other domains may keep anything there.
     if node.domain in ("", "ai.onnx"):
-        if attribute.name == "group" and kind == onnx.AttributeProto.INT and attribute.i < 1:
-            raise OnnxNormError(
-                f"{name}: node {node.name!r} ({node.op_type}) has {attribute.i} groups, where there must be at least "
-                "one; export the model again"
-            )
-        if attribute.name in SWITCHES and kind == onnx.AttributeProto.INT and attribute.i not in (0, 1):
-            raise OnnxNormError(
-                f"{name}: node {node.name!r} ({node.op_type}) has {attribute.name} = {attribute.i}, where there can be "
-                "0 or 1; export the model again"
-            )
         for text in texts:
             try:
                 text.decode()

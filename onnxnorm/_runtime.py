@@ -22,7 +22,7 @@ import onnxnorm
 from onnxnorm import _model_io, _ops
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._notices import say_once
-from onnxnorm._shape_inference import breaks_off
+from onnxnorm._shape_inference import ends_runtimes
 
 __all__ = ["custom_ops_library_path", "find_library", "session"]
 
@@ -106,6 +106,10 @@ def session(
         if threads is not None:
             sess_options.intra_op_num_threads = threads
     name, proto = _read(model)
+    fault = None if proto is None else ends_runtimes(proto)
+    if fault is not None:
+        node, wrong = fault
+        raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
     custom = proto is not None and _ops.uses_ops(proto)
     source: Any = model
     if proto is not None and custom:
@@ -125,12 +129,6 @@ def session(
             "onnxnorm is installed without its native library: the LRN operators run on their portable bodies, correct "
             "but slower. Install a C++20 compiler (GCC or Clang) and then onnxnorm again; session(..., portable=True) "
             "asks for the portable bodies"
-        )
-    node = None if proto is None else breaks_off(proto)
-    if node is not None:
-        raise OnnxNormError(
-            f"{name}: node {node.name!r} ({node.op_type}) may make onnxruntime end this process, as it does ONNX's "
-            "own shape inference; look at its attributes and at the shapes of its inputs"
         )
     try:
         return onnxruntime.InferenceSession(

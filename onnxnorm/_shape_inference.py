@@ -1,12 +1,11 @@
 """ONNX's shape inference, which must not take the whole process with it.
 
-Its Slice and its Split are checked by assertions that end the process, Slice where an extent is negative: a window
-larger than its input makes one, and exporters write -1 for what they do not know. GatherND and LayerNormalization look
-for axes that do not exist wherever in memory these would be (onnx 1.23.2: random nodes of every operator were tried).
-Expand and their like get as many dimensions as a vector has elements, be they 2^60, and where it follows the values of
-shapes, each vector that is added to another is written out number by number. No look at the model beforehand tells for
-sure, since the extents are what is to be found. So a model that may do so is given to a child of this process, with
-limits, where the system has such.
+Its Slice is checked by assertions that end the process where an extent is negative: a window larger than its input
+makes one, and exporters write -1 for what they do not know. GatherND looks for axes that do not exist wherever in
+memory these would be (onnx 1.23.2; random nodes of every operator were tried). Expand and their like get as many
+dimensions as a vector has elements, be they 2^60, and where it follows the values of shapes, each vector that is added
+to another is written out number by number. No look at the model beforehand tells for sure, since the extents are what
+is to be found. So a model that may do so is given to a child of this process, with limits, where the system has such.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ from typing import Any, NoReturn
 
 import onnx
 
+from onnxnorm._attributes import fatal
 from onnxnorm._proto import graphs_in, without_weights
 
-__all__ = ["breaks_off", "infer_shapes"]
+__all__ = ["ends_runtimes", "infer_shapes"]
 
 _BROKEN = b"ONNX's own shape inference breaks off at it"
-_RISKY_IN_RUNTIMES = ("GatherND", "LayerNormalization", "Split")
-_NEVER_NEGATIVE = ("batch_dims", "num_outputs")
-_RISKY = ("Slice", *_RISKY_IN_RUNTIMES)
+_RISKY = (b"GatherND", b"Slice")
 _FORKS = sys.platform == "linux"
 # A hundred thousand nodes take a few seconds; a model takes about 30 times the bytes that it has without its weights.
 _SECONDS, _MEMORY, _MEMORY_PER_BYTE = 60, 2**29, 100
@@ -47,7 +45,7 @@ def infer_shapes(
     """
     data = model.SerializeToString()
     options["data_prop"] = data_prop
-    if not (suspicious or data_prop or any(op_type.encode() in data for op_type in _RISKY)) or not _FORKS:
+    if not (suspicious or data_prop or any(op_type in data for op_type in _RISKY)) or not _FORKS:
         return onnx.shape_inference.infer_shapes(data, **options)
     inferred, failed = _in_child(data, options, suspicious=suspicious)
     if failed:
@@ -56,39 +54,24 @@ def infer_shapes(
     return result
 
 
-def breaks_off(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """The node at which ONNX's shape inference, which runtimes have in them, ends the process; None where it does not.
-
-    A negative extent ends it in none of them.
-    """
-    risky: list[onnx.NodeProto] = [
-        node for graph in graphs_in(model) for node in graph.node if node.op_type in _RISKY_IN_RUNTIMES
-    ]
-    for node in risky:
-        # What is read from before an array does not always end the process.
-        if any(attribute.name in _NEVER_NEGATIVE and attribute.i < 0 for attribute in node.attribute):
-            return node
-    if not _FORKS or not risky:
-        return None
-    slim = without_weights(model)
-    del slim.graph.output[:]
-    if not _ends_a_process(slim):
-        return None
-    nodes = list(slim.graph.node)
-    # Without so many nodes it does not, with so many it does.
-    fewer, more = 0, len(nodes)
-    while more - fewer > 1:
-        half = (fewer + more) // 2
-        del slim.graph.node[:]
-        slim.graph.node.extend(nodes[:half])
-        fewer, more = (fewer, half) if _ends_a_process(slim) else (half, more)
-    found: onnx.NodeProto = model.graph.node[fewer]
-    return found if found.op_type in _RISKY_IN_RUNTIMES else None
-
-
-def _ends_a_process(model: onnx.ModelProto) -> bool:
-    inferred, failed = _in_child(model.SerializeToString(), {}, suspicious=False)
-    return failed and inferred == _BROKEN
+def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
+    """A node at which runtimes, which have ONNX's shape inference in them, end the process, and what is wrong with it."""
+    nodes = [node for graph in graphs_in(model) for node in graph.node if node.domain in ("", "ai.onnx")]
+    for node in nodes:
+        if (wrong := fatal(node)) is not None:
+            return node, wrong
+    suspects = [node for node in nodes if node.op_type == "GatherND"]
+    if suspects and _FORKS:
+        slim = without_weights(model)
+        del slim.graph.output[:]
+        for dim in (dim for value in slim.graph.input for dim in value.type.tensor_type.shape.dim):
+            # These end the process in ONNX alone.
+            if dim.dim_value < 0:
+                dim.Clear()
+        inferred, failed = _in_child(slim.SerializeToString(), {}, suspicious=False)
+        if failed and inferred == _BROKEN:
+            return suspects[0], "has other inputs than it can have"
+    return None
 
 
 def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> tuple[bytes, bool]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxnorm._switches import SWITCHES
+from onnxnorm._arrays import MAX_RANK
+from onnxnorm._attributes import SWITCHES
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto
@@ -101,6 +102,7 @@ def attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
         require(attribute.type != _A_STRING or attribute.s.isascii())
         require(type(attribute.doc_string) is str)
         require(name not in SWITCHES or (attribute.type == _A_INT and attribute.i in (0, 1)))
+        require(name != "axis" or abs(attribute.i) <= MAX_RANK)
     return attributes
 
 
