@@ -55,7 +55,7 @@ def infer_shapes(
 
 
 def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
-    """A node at which runtimes, which have ONNX's shape inference in them, end the process, and what is wrong with it."""
+    """A node at which runtimes end the process, since they have ONNX's shape inference in them, and what is wrong."""
     nodes = [node for graph in graphs_in(model) for node in graph.node if node.domain in ("", "ai.onnx")]
     for node in nodes:
         if (wrong := fatal(node)) is not None:
