@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxnorm
 from fuzz.alter import altered
 from fuzz.children import CURRENT, arguments_of, run_seeds
+from fuzz.networks import in_precision
 from fuzz.target import limited
 from tests.affine.networks import random_network
 from tests.plain_networks import plain_network
@@ -39,7 +40,12 @@ _Feeds = Mapping[str, np.ndarray]
 
 def network(seed: int) -> onnx.ModelProto:
     number = seed // 6
-    base = plain_network(number) if number % 5 == 0 else random_network(number, nodes=4 + number % 13)
+    if number % 5 == 0:
+        base = plain_network(number)
+    elif number % 5 == 1:
+        base = in_precision(random_network(number, nodes=4 + number % 13, quantized=True), "float32")
+    else:
+        base = random_network(number, nodes=4 + number % 13)
     return altered(base, seed)
 
 
