@@ -2,10 +2,11 @@
 
 Its Slice is checked by assertions that end the process where an extent is negative: a window larger than its input
 makes one, and exporters write -1 for what they do not know. GatherND looks for axes that do not exist wherever in
-memory these would be (onnx 1.23.2; random nodes of every operator were tried). Expand and their like get as many
-dimensions as a vector has elements, be they 2^60, and where it follows the values of shapes, each vector that is added
-to another is written out number by number. No look at the model beforehand tells for sure, since the extents are what
-is to be found. So a model that may do so is given to a child of this process, with limits, where the system has such.
+memory these would be, EyeLike and RegexFullMatch for a type that is not known (onnx 1.23.2; random nodes of every
+operator were tried). Expand and their like get as many dimensions as a vector has elements, be they 2^60, and where it
+follows the values of shapes, each vector that is added to another is written out number by number. No look at the model
+beforehand tells for sure, since the extents are what is to be found. So a model that may do so is given to a child of
+this process, with limits, where the system has such.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from onnxnorm._proto import graphs_in, without_weights
 __all__ = ["ends_runtimes", "infer_shapes"]
 
 _BROKEN = b"ONNX's own shape inference breaks off at it"
-_RISKY = (b"GatherND", b"Slice")
+_RISKY = (b"EyeLike", b"GatherND", b"RegexFullMatch", b"Slice")
 _FORKS = sys.platform == "linux"
 # A hundred thousand nodes take a few seconds; a model takes about 30 times the bytes that it has without its weights.
 _SECONDS, _MEMORY, _MEMORY_PER_BYTE = 60, 2**29, 100
