@@ -1,4 +1,4 @@
-"""The short forms of the commands in fuzz/ that have no other: altered.py, sessions.py, native.py, kill.py."""
+"""The short forms of the commands in fuzz/ that have no other."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def test_altered_networks_compute_the_same_once_optimized(start: int) -> None:
     outcomes = {seed: difference(network(seed), seed) for seed in range(start, start + 50)}
     assert not {seed: found for seed, found in outcomes.items() if found}
     assert sum(found is not None for found in outcomes.values()) >= 5
+
+
+def test_every_operator_of_the_standard_is_optimized_or_refused() -> None:
+    line = last_line("fuzz.operators", "--minutes", "0.2", "--jobs", "1")
+    tried, optimized = int(line.split()[0]), int(line.split()[3])
+    assert 20 < optimized < tried and line.endswith("; 0 findings"), line
 
 
 @needs_library
