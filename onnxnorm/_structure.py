@@ -254,6 +254,10 @@ class _Writer:
 
     def _value(self, proto: onnx.ValueInfoProto, value: ir.Value) -> None:
         kind, shape = value.type, value.shape
+        if kind is None and not (value.metadata_props or value.doc_string):
+            # A shape without a type cannot be written; onnx-ir says so each time.
+            proto.name = value.name or ""
+            return
         if value.metadata_props or value.doc_string or type(kind) is not ir.TensorType or kind.denotation:
             ir.serde.serialize_value_into(proto, value)
             return
