@@ -10,6 +10,7 @@ import onnx
 
 from onnxnorm._arity import Arities
 from onnxnorm._errors import OnnxNormError
+from onnxnorm._proto import graphs_of_node
 
 __all__ = ["check_functions"]
 
@@ -86,9 +87,8 @@ def _calls(
 def _with_nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     for node in nodes:
         yield node
-        for attribute in node.attribute:
-            for graph in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from _with_nested(graph.node)
+        for graph in graphs_of_node(node):
+            yield from _with_nested(graph.node)
 
 
 def _check_left_out(proto: onnx.ModelProto, functions: Mapping[_Name, onnx.FunctionProto], name: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
-__all__ = ["graphs_in", "without_weights"]
+__all__ = ["graphs_in", "graphs_of_node", "without_weights"]
 
 _LARGEST = 1024
 
@@ -19,10 +19,15 @@ def graphs_in(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
         graph = stack.pop()
         yield graph
         for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.type == AttributeProto.GRAPH:
-                    stack.append(attribute.g)
-                stack.extend(attribute.graphs)
+            stack.extend(graphs_of_node(node))
+
+
+def graphs_of_node(node: NodeProto) -> Iterator[GraphProto]:
+    """Those that are attributes of the node."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
 
 
 def without_weights(model: ModelProto) -> ModelProto:

@@ -16,6 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm._facts import subgraphs_of
+from onnxnorm._proto import graphs_of_node
 
 __all__ = [
     "Dims",
@@ -47,7 +48,7 @@ def without_claims(message: onnx.ModelProto) -> onnx.ModelProto:
             if value.type.HasField("tensor_type"):
                 value.type.tensor_type.ClearField("shape")
         for node in graph.node:
-            pending.extend(_subgraph_protos(node))
+            pending.extend(graphs_of_node(node))
     return message
 
 
@@ -114,7 +115,7 @@ def pairs_of(graph: ir.Graph, inferred: onnx.GraphProto, *, inner: bool = False)
         yield from ((value, known.get(value.name or "")) for value in graph.inputs)
     for node, proto in zip(graph, inferred.node, strict=True):
         yield from ((value, known.get(value.name or "")) for value in node.outputs)
-        for subgraph, subgraph_proto in zip(subgraphs_of(node), _subgraph_protos(proto), strict=False):
+        for subgraph, subgraph_proto in zip(subgraphs_of(node), graphs_of_node(proto), strict=False):
             yield from pairs_of(subgraph, subgraph_proto, inner=True)
 
 
@@ -165,11 +166,3 @@ def _agreed(claimed: Dims, found: Dims | None) -> Dims | None:
     return tuple(
         None if isinstance(a, int) and isinstance(b, int) and a != b else b for a, b in zip(claimed, found, strict=True)
     )
-
-
-def _subgraph_protos(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
