@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,17 @@ def load(model: ModelLike) -> ir.Model:
     else:
         raise OnnxNormError(f"a model is a path, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}")
     name_nodes(graphs_of(loaded))
+    _forget_negative_extents(loaded)
     return loaded
+
+
+def _forget_negative_extents(model: ir.Model) -> None:
+    """Exporters write -1 for what they do not know, and runtimes read every negative extent so."""
+    for graph in graphs_of(model):
+        for value in itertools.chain(graph.inputs, *(node.outputs for node in graph)):
+            shape = value.shape
+            if shape is not None and any(type(dim) is int and dim < 0 for dim in shape):
+                value.shape = ir.Shape([None if type(dim) is int and dim < 0 else dim for dim in shape])
 
 
 @collector_paused

@@ -57,4 +57,5 @@ def _type_difference(old: onnx.TypeProto, new: onnx.TypeProto, *, fixed_allowed:
 
 
 def _dims(shape: Any) -> list[int | str]:
-    return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in shape.dim]
+    # A negative extent is an unknown one to runtimes.
+    return [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param for d in shape.dim]

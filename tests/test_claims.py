@@ -69,6 +69,18 @@ def test_an_extent_that_is_told_in_two_ways_is_not_known() -> None:
     assert found == {"h": (None, 2, 4), "n": (None, 2, 4), "r": (None, 8), "a": (None, 8), "y": (None, 3)}
 
 
+def test_a_negative_extent_is_an_unknown_one() -> None:
+    model = parsed("1, 2, 4", SAID)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    next(value for value in model.graph.value_info if value.name == "a").type.tensor_type.shape.dim[0].dim_value = -7
+    before = model.SerializeToString()
+    result = onnxnorm.optimize(model, verify=True)
+    found = {name: tuple(dim for dim in dims or () if isinstance(dim, int)) for name, dims in inferred(model).items()}
+    assert found == {"h": (2, 4), "n": (2, 4), "r": (8,), "a": (8,), "y": (3,)}
+    assert not result.model.graph.input[0].type.tensor_type.shape.dim[0].HasField("dim_value")
+    assert model.SerializeToString() == before
+
+
 OPAQUE = """
     h = Relu (x)
     n = own.Unheard (h)
