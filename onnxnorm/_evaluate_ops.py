@@ -160,6 +160,11 @@ def _grid_sample(node: Node, x: Array, grid: Array, **rest: Any) -> Array:
     return grid_sample(x, grid, **rest)
 
 
+def _optional(node: Node, value: Any = None, **_: Any) -> Any:
+    """The reference wraps the value in a list, which nothing unwraps."""
+    return value
+
+
 def _erf(node: Node, x: Array) -> Array:
     """The reference rounds to float32."""
     flat = np.ravel(x)
@@ -304,6 +309,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
     "Mean": _mean,
+    "Optional": _optional,
     "Pad": _pad,
     "Softmax": _along(_softmax),
     **{

@@ -31,6 +31,8 @@ _OTHER_SIZES = (64, 128, 224, 256, 16, 8, 4, 2, 1, 299, 512)
 
 _SMALL_INTEGERS = 4
 _LEAST_ASKED = 10**7
+# Numbers are made up in float64 and as long integers, and each run makes something of every sample.
+_BYTES_PER_ELEMENT = 64
 _MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
@@ -223,9 +225,9 @@ def _shape(spec: InputSpec, shapes: Mapping[str, Sequence[int]], sizes: Mapping[
 
 
 def _check_room(spec: InputSpec, shape: tuple[int, ...]) -> None:
-    # Numbers are made up in float64 and as long integers.
-    count, available = math.prod(shape), available_memory()
-    if count >= 2**59 or (count > _LEAST_ASKED and available is not None and 8 * count > available):
+    # To NumPy an array is too large even if another of its extents is 0.
+    count, available = math.prod(extent for extent in shape if extent), available_memory()
+    if count >= 2**59 or (count > _LEAST_ASKED and available is not None and _BYTES_PER_ELEMENT * count > available):
         raise OnnxNormError(
             f"input {spec.name!r} of shape {list(shape)} has more elements than there is memory; give a smaller shape, "
             "or inputs"

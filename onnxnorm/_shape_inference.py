@@ -11,26 +11,17 @@ this process, with limits, where the system has such.
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
-import os
-import signal
-import sys
-import time
-import warnings
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import onnx
 
 from onnxnorm._attributes import fatal
+from onnxnorm._child import FORKS, BrokenOffError, FailedError, in_child
 from onnxnorm._proto import graphs_in, without_weights
 
 __all__ = ["ends_runtimes", "infer_shapes"]
 
-_BROKEN = b"ONNX's own shape inference breaks off at it"
 _RISKY = (b"EyeLike", b"GatherND", b"RegexFullMatch", b"Slice")
-_FORKS = sys.platform == "linux"
 # A hundred thousand nodes take a few seconds; a model takes about 30 times the bytes that it has without its weights.
 _SECONDS, _MEMORY, _MEMORY_PER_BYTE = 60, 2**29, 100
 _SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS = 10, 2**29
@@ -46,11 +37,14 @@ def infer_shapes(
     """
     data = model.SerializeToString()
     options["data_prop"] = data_prop
-    if not (suspicious or data_prop or any(op_type in data for op_type in _RISKY)) or not _FORKS:
+    if not (suspicious or data_prop or any(op_type in data for op_type in _RISKY)) or not FORKS:
         return onnx.shape_inference.infer_shapes(data, **options)
-    inferred, failed = _in_child(data, options, suspicious=suspicious)
-    if failed:
-        raise onnx.shape_inference.InferenceError(inferred.decode(errors="replace"))
+    try:
+        inferred = _in_child(data, options, suspicious=suspicious)
+    except BrokenOffError:
+        raise onnx.shape_inference.InferenceError("ONNX's own shape inference breaks off at it") from None
+    except FailedError as error:
+        raise onnx.shape_inference.InferenceError(str(error)) from None
     result: onnx.ModelProto = onnx.ModelProto.FromString(inferred)
     return result
 
@@ -62,74 +56,25 @@ def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
         if (wrong := fatal(node)) is not None:
             return node, wrong
     suspects = [node for node in nodes if node.op_type == "GatherND"]
-    if suspects and _FORKS:
+    if suspects and FORKS:
         slim = without_weights(model)
         del slim.graph.output[:]
         for dim in (dim for value in slim.graph.input for dim in value.type.tensor_type.shape.dim):
             # These end the process in ONNX alone.
             if dim.dim_value < 0:
                 dim.Clear()
-        inferred, failed = _in_child(slim.SerializeToString(), {}, suspicious=False)
-        if failed and inferred == _BROKEN:
+        try:
+            _in_child(slim.SerializeToString(), {}, suspicious=False)
+        except BrokenOffError:
             return suspects[0], "has other inputs than it can have"
+        except FailedError:
+            pass
     return None
 
 
-def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> tuple[bytes, bool]:
-    """The inferred model, or a message and that it failed."""
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        # Of other threads; the child does nothing but what follows, and waits for none of them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        if suspicious:
-            _infer(data, options, write, _SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS)
-        _infer(data, options, write, _SECONDS, _MEMORY + _MEMORY_PER_BYTE * len(data))
-    os.close(write)
-    status = None
-    try:
-        with os.fdopen(read, "rb") as pipe:
-            answer = pipe.read()
-        _, status = os.waitpid(child, 0)
-    finally:
-        if status is None:
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-    if os.waitstatus_to_exitcode(status) not in (0, 1):
-        return _BROKEN, True
-    return answer, status != 0
-
-
-def _infer(data: bytes, options: dict[str, Any], write: int, seconds: int, memory: int) -> NoReturn:
-    code = 1
-    try:
-        # What an assertion says is no message to the user, and where the process stood no news, to whomever it is told.
-        faulthandler.disable()
-        for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGXCPU):
-            signal.signal(number, signal.SIG_DFL)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        _limit(seconds, memory)
-        try:
-            answer = onnx.shape_inference.infer_shapes(data, **options).SerializeToString()
-            code = 0
-        except Exception as error:
-            answer = str(error).encode()
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(answer)
-    except BaseException:
-        code = 2
-    finally:
-        os._exit(code)
-
-
-def _limit(seconds: int, memory: int) -> None:
-    import resource
-
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    used = int(time.process_time())
-    limits = {resource.RLIMIT_AS: taken + memory, resource.RLIMIT_CPU: used + seconds, resource.RLIMIT_CORE: 0}
-    for kind, limit in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+def _in_child(data: bytes, options: dict[str, Any], *, suspicious: bool) -> bytes:
+    return in_child(
+        lambda: onnx.shape_inference.infer_shapes(data, **options).SerializeToString(),
+        seconds=_SECONDS_IF_SUSPICIOUS if suspicious else _SECONDS,
+        memory=_MEMORY_IF_SUSPICIOUS if suspicious else _MEMORY + _MEMORY_PER_BYTE * len(data),
+    )

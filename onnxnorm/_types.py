@@ -17,13 +17,19 @@ def settle_casts(graph: ir.Graph) -> bool:
         if node.op_type != "CastLike" or node.domain not in ("", "ai.onnx") or len(node.inputs) != 2:
             continue
         like = node.inputs[1]
-        if like is None or like.dtype is None:
+        if like is None or like.dtype is None or not _rounds_as_cast(node):
             continue
         node.op_type = "Cast"
         node.attributes["to"] = ir.AttrInt64("to", int(like.dtype))
         node.resize_inputs(1)
         modified = True
     return modified
+
+
+def _rounds_as_cast(node: ir.Node) -> bool:
+    # Where nothing rounds, runtimes do not look at what CastLike says of it; at Cast they do.
+    mode = node.attributes.get("round_mode")
+    return mode is None or mode.value in ("up", "down", "nearest")
 
 
 def type_string(dtype: ir.DataType) -> str:

@@ -161,8 +161,10 @@ def verify(
             candidates = [
                 partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i) for i in range(samples)
             ]
-        runs = collect(original, result, candidates, seed=seed)
-    return _judge(original, runs)
+        try:
+            return _judge(original, collect(original, result, candidates, seed=seed))
+        except MemoryError:
+            raise OnnxNormError("verifying it takes more memory than there is; give smaller shapes or inputs") from None
 
 
 def _proto(model: _model_io.ModelLike) -> onnx.ModelProto:

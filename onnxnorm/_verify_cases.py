@@ -145,7 +145,7 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     result = runs.result[level][sample][name]
     first = originals[0]
     if not isinstance(first, list):
-        yield _case(name, name, exact, originals, shaken, result)
+        yield _case(name, name, None if isinstance(exact, list) else exact, originals, shaken, result)
         return
     if not isinstance(result, list) or len(result) != len(first):
         count = len(result) if isinstance(result, list) else type(result).__name__

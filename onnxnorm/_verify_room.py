@@ -43,7 +43,7 @@ def check_room(model: ir.Model, name: str) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that are free or can be made so, for the machine and for the container; None where unknown."""
+    """Bytes that are free or can be made so, for the machine, the container and the process; None where unknown."""
     known = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -51,4 +51,11 @@ def available_memory() -> int | None:
     with contextlib.suppress(OSError, ValueError):
         group = Path("/sys/fs/cgroup")
         known.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            known.append(max(limit - taken, 0))
     return min(known, default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -11,11 +12,14 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 
+from onnxnorm._child import FORKS, BrokenOffError, in_child
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
 from onnxnorm._inputs import Feeds
 from onnxnorm._noise import shake, shaken_weights
+from onnxnorm._proto import graphs_in
 from onnxnorm._runtime import session
+from onnxnorm._verify_room import available_memory
 
 __all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "run_all"]
 
@@ -30,6 +34,13 @@ LEVELS = {
 """onnxruntime's own optimizations."""
 
 _SHAKES = 3
+# onnxruntime's kernels of these end the process by an assertion, or read wherever in memory their inputs tell them to,
+# where attributes or inputs are such as nobody means (1.32.0; random nodes of every operator were tried).
+_UNGUARDED = frozenset({
+    "DFT", "GridSample", "MaxRoiPool", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+    "ReverseSequence", "RoiAlign", "STFT", "Unique",
+})  # fmt: skip
+_NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 @dataclass
@@ -59,6 +70,31 @@ def collect(
     Raises:
         OnnxNormError: onnxruntime cannot run the original at all.
     """
+    suspects = [node for graph in graphs_in(original) for node in graph.node if node.op_type in _UNGUARDED]
+    if not suspects or not FORKS:
+        return _collect(original, result, candidates, seed)
+
+    def answer() -> bytes:
+        try:
+            return pickle.dumps(_collect(original, result, candidates, seed))
+        except (OnnxNormError, MemoryError) as error:
+            return pickle.dumps(error)
+
+    try:
+        found = pickle.loads(in_child(answer, memory=available_memory()))
+    except BrokenOffError as error:
+        node = suspects[0]
+        raise OnnxNormError(
+            f"onnxruntime ends the process ({error}) when it runs the original, where node {node.name!r} "
+            f"({node.op_type}) may be at fault; mend the node, give inputs that it takes, or leave out the verification"
+        ) from None
+    if isinstance(found, (OnnxNormError, MemoryError)):
+        raise found
+    runs: Runs = found
+    return runs
+
+
+def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], seed: int) -> Runs:
     runs = Runs()
     for level in LEVELS:
         try:
@@ -99,7 +135,7 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
         for feeds in ways():
             try:
                 outputs = _run(opened, feeds)
-            except OnnxNormError as error:
+            except (OnnxNormError, MemoryError) as error:
                 shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
                 refused = refused or f"the original does not run with {shapes} ({error})"
                 continue
@@ -151,6 +187,8 @@ def _run(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
     try:
         return dict(zip(names, opened.run(names, {k: v for k, v in feeds.items() if k in known}), strict=True))
     except Exception as error:
+        if any(told in str(error) for told in _NO_MEMORY):
+            raise MemoryError("not enough memory") from error
         raise OnnxNormError(_explain(error)) from error
 
 

@@ -478,6 +478,24 @@ def test_dequantize_linear_keeps_large_integers() -> None:
     np.testing.assert_array_equal(exact(model, feeds)[0], [2**23, -(2**29) - 1])
 
 
+def test_an_optional_value_is_the_value() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]>
+        g (float[2, 3] x) => (float[2, 3] y, float[4, 3] z, bool there) {
+            o = Optional (x)
+            y = OptionalGetElement (o)
+            there = OptionalHasElement (o)
+            s = SequenceConstruct (x, x)
+            p = Optional (s)
+            t = OptionalGetElement (p)
+            z = ConcatFromSequence <axis: int = 0> (t)
+        }"""
+    )
+    feeds = {"x": normal(1, 2, 3)}
+    for own, other in zip(exact(model, feeds), in_runtime(model, feeds), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_every_real_type_is_lifted_wherever_it_occurs() -> None:
     """Casts to half types, constants, fills and subgraphs: each would round in the model's own type."""
     third = helper.make_node("Cast", ["x"], ["half"], to=TensorProto.FLOAT16)

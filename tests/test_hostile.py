@@ -331,8 +331,9 @@ def test_a_constant_too_large_to_be_computed_takes_no_affine(tmp_path: Path, ext
 
 @pytest.mark.parametrize("path", sorted(FINDINGS.glob("*")), ids=lambda path: path.name)
 def test_what_the_fuzzers_once_found_is_mended(path: Path, tmp_path: Path) -> None:
-    with limited(60):
-        survives(path.read_bytes(), tmp_path)
+    for verify in (False, True):
+        with limited(60):
+            survives(path.read_bytes(), tmp_path, verify=verify)
 
 
 @pytest.mark.parametrize("start", [0, 1])

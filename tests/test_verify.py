@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxnorm import _verify_room
 from onnxnorm._errors import OnnxNormError
-from onnxnorm._optimize import optimize
 from onnxnorm._verify import VerifyReport, verify
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -716,42 +713,3 @@ def test_a_published_model_equals_itself(name: str) -> None:
     report = verify(path, path, samples=1)
     assert report
     assert report.oracle == "a float64 run of the original"
-
-
-def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weights of 40 GB in a file that is all hole: to read them would take as long as it takes to fill the memory."""
-    count = 10**10
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[count, 1], data_location=1)
-    tensor.external_data.add(key="location", value="weights")
-    with (tmp_path / "weights").open("wb") as file:
-        file.truncate(4 * count)
-    sizes = {"x": count, "y": 1}
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in sizes.items()]
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])], "large", values[:1], values[1:], [tensor]
-    )
-    path = tmp_path / "in.onnx"
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.write_bytes(model.SerializeToString())
-    for attempt in (partial(verify, path, path), partial(optimize, path, verify=True)):
-        with pytest.raises(OnnxNormError, match=r"40\.0 GB; verifying it would take about 400 GB"):
-            attempt()
-    monkeypatch.setattr(_verify_room, "available_memory", lambda: 10**9)
-    model.graph.initializer[0].dims[0] = 10**8
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(OnnxNormError, match=r"about 4 GB of memory, and 1\.0 GB are free"):
-        verify(path, path)
-
-
-@pytest.mark.parametrize("extent", [2**62, 10**12])
-def test_inputs_that_no_memory_holds_are_refused(extent: int) -> None:
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, extent]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "large", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    with pytest.raises(OnnxNormError, match=f"large: .*input 'x' of shape .*{extent}.* than there is memory; give a"):
-        verify(model, model)
-    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "n"
-    with pytest.raises(OnnxNormError, match="give a smaller shape"):
-        verify(model, model, shapes={"x": [1, extent]})
