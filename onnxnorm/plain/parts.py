@@ -31,6 +31,7 @@ FLOAT = 1
 # Bytes of an element: the types of weights, indices and shapes.
 _SIZES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
 _INT64 = 7
+_DATA = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 # FieldDescriptor.Type.
 _STRING, _MESSAGE = 9, 11
 # AttributeProto.AttributeType: FLOAT, INT, STRING, FLOATS, INTS.
@@ -55,14 +56,15 @@ def has_its_elements(tensor: TensorProto) -> bool:
         return False
     if (dims and min(dims) < 0) or tensor.HasField("segment"):
         return False
-    own = tensor.int64_data if tensor.data_type == _INT64 else tensor.float_data
-    others = (tensor.int64_data, tensor.float_data, tensor.int32_data, tensor.double_data, tensor.uint64_data)
-    if any(other for other in others if other is not own) or tensor.string_data:
+    # Those of other types are raw data, or in fields that are not read here.
+    own = {FLOAT: "float_data", _INT64: "int64_data"}.get(tensor.data_type)
+    if any(getattr(tensor, name) for name in _DATA if name != own):
         return False
     size = itemsize * math.prod(dims)
+    elements = len(getattr(tensor, own)) if own else 0
     if tensor.HasField("raw_data"):
-        return len(tensor.raw_data) == size and not own
-    return bool(itemsize * len(own) == size)
+        return len(tensor.raw_data) == size and not elements
+    return bool(itemsize * elements == size)
 
 
 def is_text(message: Any, left_out: Sequence[str] = ()) -> bool:
