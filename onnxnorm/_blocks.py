@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._arrays import all_of, any_of, finite
-from onnxnorm._rounding import Rounded, all_axes_but, rounded
+from onnxnorm._arrays import all_of, finite
+from onnxnorm._rounding import Rounded, all_axes_but, loses, rounded
 
 __all__ = ["Put", "scaled"]
 
@@ -54,12 +54,12 @@ def scaled(
     """
     if old.ndim == 0:
         one = scaled(old.reshape(1), factors.reshape(1), dtype, None, smallest, put)
-        return Rounded(None if one.array is None else one.array.reshape(()), one.finite, one.underflows)
+        return Rounded(None if one.array is None else one.array.reshape(()), one.finite, one.underflows, one.vast)
     if put is None and old.size and not any(old.strides) and old.shape != factors.shape:
         # One number all over, as ConstantOfShape gives it: the product varies as the factors do.
         one = scaled(np.broadcast_to(old[(0,) * old.ndim], factors.shape), factors, dtype, channel_axis, smallest)
         assert one.array is not None
-        return Rounded(np.broadcast_to(one.array, old.shape), one.finite, one.underflows)
+        return Rounded(np.broadcast_to(one.array, old.shape), one.finite, one.underflows, one.vast)
     if put is None and old.size <= _SMALL:
         with np.errstate(all="ignore"):
             product = np.multiply(old, factors, dtype=np.float64)
@@ -68,6 +68,7 @@ def scaled(
     if result.dtype == np.float32 == old.dtype and smallest <= _CERTAIN and old.size < 2**31:
         sums = _multiplied(old, factors, result, channel_axis)
         if all_of(np.isfinite(sums) & (sums > 0.0)):
+            # Nor vast: the squares of such numbers are not finite.
             return Rounded(result.array, finite=True, underflows=False)
     return _examined(old, factors, result, channel_axis, smallest)
 
@@ -163,7 +164,7 @@ def _examined(
                 others = all_axes_but(channel_axis, wide.ndim)
                 place = block[channel_axis] if channel_axis < len(block) else slice(None)
                 largest[place] = np.fmax(largest[place], np.fmax.reduce(wide, axis=others, initial=0.0))
-    return Rounded(result.array, is_finite, any_of((largest > 0.0) & (largest < smallest)))
+    return Rounded(result.array, is_finite, *loses(largest, result.dtype, smallest))
 
 
 def _blocks(shape: tuple[int, ...], size: int) -> Iterator[_Block]:

@@ -39,6 +39,20 @@ def test_what_overflows_or_is_nan_is_told(dtype: type) -> None:
     assert scaled(old[:1], np.array([[2.0]]), dtype, 0).finite
 
 
+@pytest.mark.parametrize("size", [3, 1100])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.float16])
+def test_what_leaves_no_room_for_sums_of_products_is_told(size: int, dtype: type) -> None:
+    old = np.ones((size, size), dtype)
+    for channel_axis in (None, 0, 1):
+        for factor, vast in (
+            (2.0**63, False),
+            (2.0**65, dtype is not np.float16),
+            (-(2.0**120), dtype is not np.float16),
+        ):
+            found = scaled(old, np.array([[factor]]), dtype, channel_axis, 2.0**-126)
+            assert found.vast is vast and found.finite is (dtype is not np.float16)
+
+
 @pytest.mark.parametrize(("magnitude", "underflows"), [(2.0**-130, True), (2.0**-120, False), (0.0, False)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_slice_of_subnormal_numbers_is_told(magnitude: float, underflows: bool, axis: int) -> None:
@@ -66,7 +80,7 @@ def test_what_is_put_elsewhere_is_the_same(shape: tuple[int, ...], dtype: type) 
     found = scaled(old, factors, dtype, 0 if shape else None, 1e-6, put)
     assert found.array is None and kept.array is not None
     assert elsewhere.tobytes() == kept.array.tobytes()
-    assert (found.finite, found.underflows) == (kept.finite, kept.underflows)
+    assert (found.finite, found.underflows, found.vast) == (kept.finite, kept.underflows, kept.vast)
 
 
 def test_an_error_where_a_block_goes_to_is_told() -> None:
@@ -88,4 +102,4 @@ def test_one_number_all_over_is_like_any_other_array(number: float, factor: floa
         found = scaled(filled, each, np.float32, channel_axis, 2.0**-126)
         wanted = scaled(filled.copy(), each, np.float32, channel_axis, 2.0**-126)
         assert found.array.tobytes() == wanted.array.tobytes()
-        assert (found.finite, found.underflows) == (wanted.finite, wanted.underflows)
+        assert (found.finite, found.underflows, found.vast) == (wanted.finite, wanted.underflows, wanted.vast)

@@ -168,7 +168,15 @@ def _loss(result: Rounded, constant: Constant, facts: Facts) -> str | None:
         return f"overflows {constant.dtype.name.lower()}"
     if result.underflows and constant.role in _FACTORS:
         return f"underflows {constant.dtype.name.lower()}"
+    if result.vast and constant.role == "weight" and not _is_vast(constant, facts):
+        return f"leaves no room in {constant.dtype.name.lower()} for sums of products"
     return None
+
+
+def _is_vast(constant: Constant, facts: Facts) -> bool:
+    old = facts.constant(constant.old)
+    dtype = constant.dtype.numpy()
+    return isinstance(old, np.ndarray) and rounded(old.astype(np.float64), dtype, None, smallest_normal(dtype)).vast
 
 
 def _change(node: ir.Node, edit: Edit, tensors: dict[Constant, ir.TensorProtocol], facts: Facts) -> None:

@@ -89,7 +89,7 @@ def _weight(convolution: Convolution, dtype: ir.DataType, reader: Reader) -> ir.
         if reader.family is not Family.CONVOLUTION:
             exact = realigned(exact, convolution.starts[rows], np.zeros(len(rows), np.int64), inputs)
         result = rounded(exact, dtype.numpy(), 0, smallest_normal(dtype.numpy()))
-        if not result.finite or result.underflows:
+        if not result.finite or result.underflows or result.vast:
             return None
         block = result.array
         assert block is not None

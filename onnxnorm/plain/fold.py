@@ -247,7 +247,7 @@ def _scale_weights(network: Network, pairs: Sequence[_Pair], group: int, shape: 
     else:
         factors = np.concatenate([pair.scale for pair in pairs]).reshape(-1, *(1,) * len(shape))
     product = scaled(old, factors, "<f4", 0, smallest_normal("<f4"))
-    require(product.finite and not product.underflows)
+    require(product.finite and not (product.underflows or product.vast))
     assert product.array is not None
     start = 0
     for pair in pairs:

@@ -345,6 +345,23 @@ def test_what_would_overflow_half_precision() -> None:
     assert "overflow" in result.declined[0].reason
 
 
+@pytest.mark.parametrize(("weight", "scale", "folds"), [(1.0, 1e37, False), (1.0, 1e17, True), (3e30, 100.0, True)])
+def test_weights_whose_products_overflow_before_they_are_summed_up(weight: float, scale: float, folds: bool) -> None:
+    """In float64 all of these fold; what is so large in the original already may be larger."""
+    for dtype in (np.float32, np.float64):
+        b = Builder(dtype=dtype)
+        kernel = (
+            weight * np.random.default_rng(1).uniform(0.5, 1.0, (4, 3, 3)) * np.array([1, -1, 1, -1])[:, None, None]
+        )
+        x = b.node("Conv", b.input((2, 3, 6)), b.constant(kernel))
+        model = b.model(b.node("Sigmoid", b.affine(x, (scale, -scale, scale, 1.0), SHIFT)))
+        result = onnxnorm.fold(model)
+        assert affines(result.model) == (0 if folds or dtype is np.float64 else 1)
+        assert all("leaves no room in float for sums of products" in decline.reason for decline in result.declined)
+        if dtype is np.float32:
+            assert onnxnorm.verify(model, result.model).passed
+
+
 def test_a_shift_that_another_reader_would_have_to_undo() -> None:
     """A scale of 1e-7 and a shift of about one go through Concat to a convolution that another norm reads as well.
 
