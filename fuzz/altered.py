@@ -158,7 +158,7 @@ def try_seed(seed: int, folder: Path) -> bool:
 
 
 def main() -> int:
-    counts = run_seeds(try_seed, arguments_of(__doc__), "altered")
+    counts = run_seeds(try_seed, arguments_of(__doc__).parse_args(), "altered")
     print(
         f"{counts.tried} networks altered, {counts.counted} of them run; {counts.findings} computed otherwise once "
         "optimized"

@@ -33,13 +33,13 @@ class Counts:
     findings: int = 0
 
 
-def arguments_of(description: str) -> argparse.Namespace:
-    """`minutes`, `seed` and `jobs` from the command line."""
+def arguments_of(description: str) -> argparse.ArgumentParser:
+    """A command line with `minutes`, `seed` and `jobs`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
-    return parser.parse_args()
+    return parser
 
 
 def try_seeds(tries: Try, start: int, step: int, until: float, folder: Path) -> None:

@@ -146,7 +146,7 @@ def try_seed(seed: int, folder: Path) -> bool:
 
 
 def main() -> int:
-    counts = run_seeds(try_seed, arguments_of(__doc__), "operator")
+    counts = run_seeds(try_seed, arguments_of(__doc__).parse_args(), "operator")
     print(
         f"{counts.tried} nodes tried, {counts.counted} of them optimized, the others refused; "
         f"{counts.findings} findings"

@@ -83,7 +83,12 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
         if not value.type.HasField("tensor_type"):
             raise OnnxNormError(f"input {value.name!r} is no tensor: verify takes models whose inputs are tensors")
         tensor = value.type.tensor_type
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        try:
+            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        except KeyError:
+            raise OnnxNormError(
+                f"input {value.name!r} has no element type, or none that there is; export it again"
+            ) from None
         if dtype.kind == "V" or dtype.name.startswith(("bfloat", "float8", "float4")):
             raise OnnxNormError(f"input {value.name!r} is {dtype.name}, which onnxruntime cannot be fed from Python")
         dims: tuple[int | str, ...] | None = None

@@ -146,6 +146,11 @@ def _check_nodes(
 def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
     """That it holds what it says; of operators of the standard also that texts are text."""
     kind = attribute.type
+    if kind == onnx.AttributeProto.UNDEFINED:
+        raise OnnxNormError(
+            f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) has no type; export the "
+            "model again"
+        )
     if (kind == onnx.AttributeProto.TENSOR and not attribute.HasField("t")) or (
         kind == onnx.AttributeProto.GRAPH and not attribute.HasField("g")
     ):
@@ -181,6 +186,8 @@ def _check_tensor(tensor: onnx.TensorProto, name: str, what: str) -> None:
         raise OnnxNormError(f"{name}: {what} has a negative dimension: {list(dims)}; export the model again")
     if dtype is ir.DataType.UNDEFINED:
         raise OnnxNormError(f"{name}: {what} says no element type; export the model again")
+    if tensor.HasField("segment"):
+        raise OnnxNormError(f"{name}: {what} is one part of a tensor that was cut in segments; export it in one")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         for entry in tensor.external_data:
             _check_text((entry.key, entry.value), name, f"the file of {what}")

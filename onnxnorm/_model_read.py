@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxnorm._data_files import DataFile, FileTensor, find_data_file, stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import cause_of, check_message, first_line
+from onnxnorm._proto import with_types_of_inputs
 from onnxnorm._skim import skim
 from onnxnorm._sparse import without_sparse_initializers
 from onnxnorm._structure import graphs_of, tensor_in
@@ -99,6 +100,7 @@ def from_proto(
     """
     proto = without_sparse_initializers(proto, name)
     check_message(proto, name)
+    proto = with_types_of_inputs(proto)
     # What is wrong is said by our own errors, with the file and the node.
     logger = logging.getLogger("onnx_ir")
     level = logger.level
@@ -113,9 +115,22 @@ def from_proto(
         ) from error
     finally:
         logger.setLevel(level)
+    for graph in graphs_of(model):
+        for value in graph.initializers.values():
+            _type_by_tensor(value, model)
     if path is not None:
         _find_data(model, path, {key: value for key, value in (own or {}).items() if value is not None})
     return model
+
+
+def _type_by_tensor(value: ir.Value, model: ir.Model) -> None:
+    """A constant is what its elements are, whatever is said of it elsewhere."""
+    tensor = value.const_value
+    if tensor is not None and (not value.is_graph_input() or (model.ir_version or 4) < 4):
+        if value.dtype != tensor.dtype:
+            value.dtype = tensor.dtype
+        if value.shape != tensor.shape:
+            value.shape = ir.Shape(tensor.shape.numpy())
 
 
 def _find_data(model: ir.Model, path: Path, files: dict[str, DataFile]) -> None:

@@ -15,7 +15,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from onnxnorm import _model_io
 from onnxnorm._collector import collector_paused
 from onnxnorm._convert import convert_opset
-from onnxnorm._errors import OnnxNormError
+from onnxnorm._errors import OnnxNormError, naming
 from onnxnorm._model_io import ModelLike
 from onnxnorm._pass_guard import run_pass
 from onnxnorm._replace import write_message
@@ -199,6 +199,7 @@ def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool = False)
 def _prove(original: ModelLike, result: OptimizeResult) -> None:
     from onnxnorm._verify import verify
 
-    report = verify(original, result.model)
+    with naming(_model_io.name_of(original)):
+        report = verify(original, result.model)
     if not report.passed:
         raise OnnxNormError(f"{_model_io.name_of(original)}: the result failed verification: {report}")

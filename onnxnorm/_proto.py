@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
-__all__ = ["graphs_in", "graphs_of_node", "without_weights"]
+__all__ = ["graphs_in", "graphs_of_node", "with_types_of_inputs", "without_weights"]
 
 _LARGEST = 1024
 
@@ -28,6 +28,29 @@ def graphs_of_node(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
+
+
+def with_types_of_inputs(model: ModelProto) -> ModelProto:
+    """The message with outputs that are inputs typed as these; the message itself where they are.
+
+    Such an output may say another shape, as any output may, without any harm in runtimes. In onnx-ir the two are one.
+    """
+    if not any(_mistyped(graph) for graph in graphs_in(model)):
+        return model
+    same = ModelProto()
+    same.CopyFrom(model)
+    for graph in graphs_in(same):
+        for output, value in _mistyped(graph):
+            output.type.CopyFrom(value.type)
+    return same
+
+
+def _mistyped(graph: GraphProto | FunctionProto) -> list[tuple[onnx.ValueInfoProto, onnx.ValueInfoProto]]:
+    if isinstance(graph, FunctionProto):
+        return []
+    inputs = {value.name: value for value in graph.input}
+    pairs = [(output, inputs[output.name]) for output in graph.output if output.name in inputs]
+    return [(output, value) for output, value in pairs if output.type != value.type]
 
 
 def without_weights(model: ModelProto) -> ModelProto:

@@ -23,7 +23,7 @@ from onnxnorm._evaluate_ops import is_real
 from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
 from onnxnorm._verify_cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
 from onnxnorm._verify_room import check_room
-from onnxnorm._verify_runs import Runs, collect
+from onnxnorm._verify_runs import Runs, as_onnxruntime_sees, collect
 from onnxnorm._verify_signature import difference
 
 __all__ = ["OutputError", "VerifyReport", "verify"]
@@ -141,10 +141,12 @@ def verify(
             cannot run the original.
     """
     original, result = _proto(a), _proto(b)
-    different = difference(original, result)
-    if different is not None:
-        return VerifyReport(False, different, "none: the models were not run")
     with naming(_model_io.name_of(a)):
+        different = difference(original, result)
+        if different is not None:
+            different = difference(*as_onnxruntime_sees(original, result))
+        if different is not None:
+            return VerifyReport(False, different, "none: the models were not run")
         specs = input_specs(original)
         candidates: list[Callable[[], Iterable[Feeds]]]
         if inputs is not None:

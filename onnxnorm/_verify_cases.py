@@ -29,6 +29,8 @@ Sums of many terms of one sign are rounded more often in a row than shaken weigh
 """
 _DISTRUST_ROUNDINGS = 256.0
 """Two ways that are fewer roundings apart are never doubted: not every model has weights to shake."""
+_DISTRUST_CASTS = 16.0
+"""Nor are those that are fewer roundings of a coarser type apart, where the original casts to it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class RealCase:
     paired: npt.NDArray[Any]
     shaken: tuple[npt.NDArray[Any], ...]
     result: npt.NDArray[Any]
+    roundoff: float
 
     @cached_property
     def _trusted(self) -> bool:
@@ -58,7 +61,8 @@ class RealCase:
     def _explained(self) -> float:
         """How far apart, in proportion, rounding may bring two ways to compute the original."""
         noise = relative_noise(self.base.astype(np.float64), self.shaken) if self.shaken else 0.0
-        return max(_DISTRUST * noise, _DISTRUST_ROUNDINGS * unit_roundoff(self.base.dtype))
+        rounding = max(_DISTRUST_ROUNDINGS * unit_roundoff(self.base.dtype), _DISTRUST_CASTS * self.roundoff)
+        return max(_DISTRUST * noise, rounding)
 
     @property
     def yardstick(self) -> str:
@@ -145,7 +149,7 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     result = runs.result[level][sample][name]
     first = originals[0]
     if not isinstance(first, list):
-        yield _case(name, name, None if isinstance(exact, list) else exact, originals, shaken, result)
+        yield _case(name, name, None if isinstance(exact, list) else exact, originals, shaken, result, runs.roundoff)
         return
     if not isinstance(result, list) or len(result) != len(first):
         count = len(result) if isinstance(result, list) else type(result).__name__
@@ -157,16 +161,16 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     everything = [values for values in everything if len(values) == len(first)]
     for i, item in enumerate(result):
         own, one, two, *others = (values[i] for values in everything)
-        yield _case(f"{name}[{i}]", name, own, [one, two], others, item)
+        yield _case(f"{name}[{i}]", name, own, [one, two], others, item, runs.roundoff)
 
 
 def _case(
-    key: str, output: str, exact: Any, originals: list[Any], shaken: list[Any], result: Any
+    key: str, output: str, exact: Any, originals: list[Any], shaken: list[Any], result: Any, roundoff: float
 ) -> RealCase | ExactCase:
     base, paired = originals
     if is_real(base):
         alike = tuple(value for value in shaken if value.shape == base.shape)
-        return RealCase(key, exact, base, paired if paired.shape == base.shape else base, alike, result)
+        return RealCase(key, exact, base, paired if paired.shape == base.shape else base, alike, result, roundoff)
     return ExactCase(key, output, exact, (*originals, *shaken), result, RUNTIME if exact is None else FLOAT64)
 
 

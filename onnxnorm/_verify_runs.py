@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 
+from onnxnorm._accuracy import unit_roundoff
 from onnxnorm._child import FORKS, BrokenOffError, in_child
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
@@ -21,7 +23,7 @@ from onnxnorm._proto import graphs_in
 from onnxnorm._runtime import session
 from onnxnorm._verify_room import available_memory
 
-__all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "run_all"]
+__all__ = ["LEVELS", "Outputs", "Runs", "as_onnxruntime_sees", "collect", "expose", "run_all"]
 
 Outputs: TypeAlias = dict[str, Any]
 Ways: TypeAlias = Callable[[], Iterable[Feeds]]
@@ -40,12 +42,19 @@ _UNGUARDED = frozenset({
     "DFT", "GridSample", "MaxRoiPool", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
     "ReverseSequence", "RoiAlign", "STFT", "Unique",
 })  # fmt: skip
+_ROUNDOFFS = {
+    onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)): unit_roundoff(np.dtype(dtype))
+    for dtype in (np.float32, np.float16, ml_dtypes.bfloat16)
+}
 _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 @dataclass
 class Runs:
-    """Outputs by sample. A run that failed is absent and its first error is in `failures`."""
+    """Outputs by sample. A run that failed is absent and its first error is in `failures`.
+
+    `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does.
+    """
 
     samples: list[Feeds] = field(default_factory=list)
     original: dict[str, list[Outputs]] = field(default_factory=dict)
@@ -56,6 +65,49 @@ class Runs:
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     repeatable: bool = True
+    roundoff: float = 0.0
+
+
+def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The two without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
+
+    What a model says of its outputs may be out of date, which onnxruntime forgives.
+
+    Raises:
+        OnnxNormError: it does not even load the original: then nobody can call anything in its place.
+    """
+    faces = []
+    for model in (original, result):
+        errors = {}
+        for level in LEVELS:
+            try:
+                faces.append(_face(model, _open(model, level)))
+                break
+            except OnnxNormError as error:
+                errors[str(error)] = level
+        else:
+            if model is original:
+                raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
+            faces.append(result)
+    return faces[0], faces[1]
+
+
+def _face(model: onnx.ModelProto, opened: Any) -> onnx.ModelProto:
+    face = onnx.ModelProto()
+    for ours, theirs, found in (
+        (model.graph.input, face.graph.input, opened.get_inputs()),
+        (model.graph.output, face.graph.output, opened.get_outputs()),
+    ):
+        shapes = {value.name: value.shape for value in found}
+        for value in ours:
+            new = theirs.add()
+            new.CopyFrom(value)
+            if value.name in shapes and value.type.HasField("tensor_type"):
+                element = value.type.tensor_type.elem_type
+                # An empty list stands for a scalar and for what is not known.
+                new.CopyFrom(onnx.helper.make_tensor_value_info(value.name, element, shapes[value.name] or None))
+    face.graph.initializer.extend(onnx.TensorProto(name=tensor.name) for tensor in model.graph.initializer)
+    return face
 
 
 def collect(
@@ -95,7 +147,7 @@ def collect(
 
 
 def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], seed: int) -> Runs:
-    runs = Runs()
+    runs = Runs(roundoff=_coarsest_roundoff(original))
     for level in LEVELS:
         try:
             if runs.samples:
@@ -125,6 +177,12 @@ def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Seq
     except NoFloat64Error as error:
         runs.no_exact = str(error)
     return runs
+
+
+def _coarsest_roundoff(model: onnx.ModelProto) -> float:
+    casts = [node for graph in graphs_in(model) for node in graph.node if node.op_type == "Cast"]
+    types = {attribute.i for node in casts for attribute in node.attribute if attribute.name == "to"}
+    return max((_ROUNDOFFS.get(each, 0.0) for each in types), default=0.0)
 
 
 def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways], runs: Runs) -> None:

@@ -81,6 +81,48 @@ def test_a_negative_extent_is_an_unknown_one() -> None:
     assert model.SerializeToString() == before
 
 
+def test_an_input_that_is_an_output_stays_as_free_as_it_was() -> None:
+    model = parsed("N, 2, 4", SAID)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3, 2, 4]))
+    before = model.SerializeToString()
+    result = onnxnorm.optimize(model, verify=True).model
+    assert model.SerializeToString() == before
+    for value in (result.graph.input[0], result.graph.output[1]):
+        assert onnx.helper.printable_value_info(value) == "%x[FLOAT, Nx2x4]"
+
+
+def test_a_constant_has_the_shape_of_its_elements() -> None:
+    model = parsed("N, 2, 4", "float[7] s, " + SAID)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, [5]))
+    model.graph.node[0].op_type, shape = "Identity", [2, 2, 1]
+    model.graph.node[0].CopyFrom(onnx.helper.make_node("Conv", ["x", "k"], ["h"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), "k"))
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("k", onnx.TensorProto.FLOAT, [3, 2, 1]))
+    result = onnxnorm.optimize(model, verify=True).model
+    assert "BatchNormalization" not in [node.op_type for node in result.graph.node]
+
+
+def test_what_the_body_of_a_loop_says_has_to_fit_its_first_round() -> None:
+    """Said of a batch of 3, which the caller may choose; runtimes plan by what follows from it."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (float[N, 2] x) => (float[K, M, 2] y) <int64 rounds = {2}, bool yes = {1}, float[3, 1] c = {1, 2, 3}> {
+            last, all = Loop (rounds, yes, x) <body = b (int64 i, bool go, float[3, 2] a)
+                => (bool on, float[3, 2] n, float[3, 2] t) { on = Identity (go) n = Neg (a) t = Tanh (n) }>
+            e = Exp (all)
+            m = Mul (e, c)
+            y = Reciprocal (m)
+        }"""
+    )
+    found = inferred(model)
+    assert all(found[name] is None or found[name][1] != 3 for name in ("all", "e", "last"))
+    result = onnxnorm.optimize(model).model
+    for batch in (1, 3):
+        feeds = {"x": np.ones((batch, 2), np.float32)}
+        (own,), (other,) = (ort.InferenceSession(each.SerializeToString()).run(None, feeds) for each in (model, result))
+        np.testing.assert_allclose(own, other, rtol=1e-6)
+
+
 OPAQUE = """
     h = Relu (x)
     n = own.Unheard (h)

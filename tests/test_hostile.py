@@ -112,6 +112,14 @@ def _pool_that_neither_rounds_up_nor_down(model: onnx.ModelProto) -> None:
         model.graph.node[2].attribute.append(helper.make_attribute(name, value))
 
 
+def _attribute_of_no_type(model: onnx.ModelProto) -> None:
+    model.graph.node[0].attribute.append(onnx.AttributeProto(name="pads", ints=[0, 0, 0, 0]))
+
+
+def _segment(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].segment.begin, model.graph.initializer[0].segment.end = 0, 4
+
+
 def _sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.add()
 
@@ -145,6 +153,8 @@ def _sparse(model: onnx.ModelProto) -> None:
         (lambda model: model.graph.node[0].input.__setitem__(1, ""), ["'conv'", "leaves out", "input number 2"]),
         (_too_many_outputs_in_a_function, ["'inner'", "has 2 outputs", "must be 1"]),
         (_sparse, ["sparse"]),
+        (_segment, ["'w'", "segments"]),
+        (_attribute_of_no_type, ["'conv'", "'pads'", "no type", "export"]),
         (_attribute_of_a_function, ["'conv'", "'group'", "no"]),
         (lambda model: model.graph.node[0].attribute.append(helper.make_attribute("group", 0)), ["'conv'", "0 groups"]),
         (_needed_input_left_out_of_a_call, ["'relu'", "leaves out an input 'b'", "'g'", "'sum'"]),

@@ -136,3 +136,20 @@ def test_a_model_that_runs_in_a_child_is_told_from_another() -> None:
     other.graph.node[-1].op_type = "Reshape"
     report = verify(one, other)
     assert not report.passed and "the result does not run" in str(report.reason)
+
+
+def test_an_original_that_does_not_run_is_told_from_a_result_of_another_face() -> None:
+    model = _random("scale = 1.0")
+    other = onnx.ModelProto.FromString(model.SerializeToString())
+    other.graph.output[0].type.tensor_type.elem_type = TensorProto.INT8
+    report = verify(model, other)
+    assert not report.passed and "has the type INT8" in str(report.reason)
+    with pytest.raises(OnnxNormError, match=r"onnxruntime cannot run the original: noisy: .*int8"):
+        verify(other, model)
+
+
+def test_an_input_of_no_type_is_told_by_name() -> None:
+    model = _random("scale = 1.0")
+    model.graph.input[0].type.tensor_type.elem_type = 0
+    with pytest.raises(OnnxNormError, match="noisy: input 'x' has no element type"):
+        verify(model, model)

@@ -90,7 +90,10 @@ def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphPr
     pairs = list(pairs_of(graph, inferred))
     free = {dim for value in graph.inputs for dim in _dims(value) or () if isinstance(dim, str)}
     trials = [] if tried is None else list(pairs_of(graph, tried))
-    stale = any(_differ(_dims(value), dims_of(found), free) for value, found in (*pairs, *trials))
+    first = list(_first_rounds(graph, inferred))
+    if tried is not None:
+        first.extend(_first_rounds(graph, tried))
+    stale = any(_differ(_dims(value), dims_of(found), free) for value, found in (*pairs, *trials, *first))
     modified = left = False
     for value, found in pairs:
         claimed, dims = _dims(value), dims_of(found)
@@ -106,17 +109,28 @@ def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphPr
 
 def pairs_of(graph: ir.Graph, inferred: onnx.GraphProto, *, inner: bool = False) -> _Pairs:
     """Every value that the graph computes, with what was inferred of it; in subgraphs the inputs too."""
-    known = {
-        info.name: info.type.tensor_type
-        for info in (*inferred.input, *inferred.value_info, *inferred.output)
-        if info.type.HasField("tensor_type")
-    }
+    known = _known(inferred)
     if inner:
         yield from ((value, known.get(value.name or "")) for value in graph.inputs)
     for node, proto in zip(graph, inferred.node, strict=True):
         yield from ((value, known.get(value.name or "")) for value in node.outputs)
         for subgraph, subgraph_proto in zip(subgraphs_of(node), graphs_of_node(proto), strict=False):
             yield from pairs_of(subgraph, subgraph_proto, inner=True)
+
+
+def _first_rounds(graph: ir.Graph, inferred: onnx.GraphProto) -> _Pairs:
+    """Every value that the body of a Loop carries, with what was inferred of what it is in the first round.
+
+    In later rounds it may have another shape, so that ONNX infers none; the first has to fit all the same.
+    """
+    known = _known(inferred)
+    for node, proto in zip(graph, inferred.node, strict=True):
+        bodies = zip(subgraphs_of(node), graphs_of_node(proto), strict=False)
+        for body, body_proto in bodies:
+            if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
+                carried = zip(body.inputs[2:], node.inputs[2:], strict=False)
+                yield from ((inner, known.get(outer.name or "")) for inner, outer in carried if outer is not None)
+            yield from _first_rounds(body, body_proto)
 
 
 def dims_of(tensor_type: onnx.TypeProto.Tensor | None) -> Dims | None:
@@ -136,6 +150,14 @@ def set_type(value: ir.Value, element: int, dims: Dims | None, *, forget: bool =
         value.shape = None if dims is None else ir.Shape(dims)
         modified = True
     return modified
+
+
+def _known(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto.Tensor]:
+    return {
+        info.name: info.type.tensor_type
+        for info in (*graph.input, *graph.value_info, *graph.output)
+        if info.type.HasField("tensor_type")
+    }
 
 
 def _dims(value: ir.Value) -> Dims | None:
