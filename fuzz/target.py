@@ -16,6 +16,8 @@ from onnxnorm._optimize import optimize
 __all__ = ["SECONDS", "limit_memory", "limited", "survives"]
 
 SECONDS = 30
+# Of ours, that is: noise, and what is broken unless onnxruntime optimizes it.
+_NO_FAULT = ("nothing can be proved", "without which the original does not run")
 _MEMORY = 6 * 2**30
 
 
@@ -69,7 +71,7 @@ def survives(data: bytes, folder: Path | None = None, *, verify: bool = False) -
             assert name in message, f"the error does not name the file: {message}"
             assert "please report it" not in message, message
             assert "not enough memory for the pass" not in message, message
-            assert "failed verification" not in message or "nothing can be proved" in message, message
+            assert "failed verification" not in message or any(told in message for told in _NO_FAULT), message
             assert list(Path(name).iterdir()) == [path], "a failure left files behind"
             return False
         optimize(output, passes=())

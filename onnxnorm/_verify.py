@@ -190,7 +190,8 @@ def _judge(model: onnx.ModelProto, runs: Runs) -> VerifyReport:
         if which == "original":
             notes.append(f"onnxruntime cannot run the original with its optimizations {level}: {error}")
         else:
-            reason = f"the result does not run where the original does (optimizations {level}): {error}"
+            alone = ", without which the original does not run either" if ("original", "off") in runs.failures else ""
+            reason = f"the result does not run where the original does (optimizations {level}{alone}): {error}"
             return VerifyReport(False, reason, oracle, (), shapes, tuple(notes))
     names = [output.name for output in model.graph.output]
     outputs = [record for name in names for record in _judge_output(model, runs, name, shapes)]

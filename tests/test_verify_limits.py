@@ -153,3 +153,15 @@ def test_an_input_of_no_type_is_told_by_name() -> None:
     model.graph.input[0].type.tensor_type.elem_type = 0
     with pytest.raises(OnnxNormError, match="noisy: input 'x' has no element type"):
         verify(model, model)
+
+
+def test_an_original_that_runs_by_chance_alone_is_told() -> None:
+    """Its Transpose has fewer axes than its input, which onnxruntime does not notice once it is part of a MatMul."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        g (double[2, 6, 5, 6] x) => (double[2, 6, 5] h, double[2, 6, 5, 5] y) <double c = {2}> {
+            t = Transpose <perm = [0, 2, 1]> (x) h = Tanh (x) m = MatMul (h, t) y = Mul (m, c) }"""
+    one = onnx.parser.parse_model(text)
+    other = onnx.parser.parse_model(text.replace("h = Tanh", "a = Abs (t) h = Tanh").replace("(h, t)", "(h, a)"))
+    report = verify(one, other)
+    assert not report.passed
+    assert "(optimizations on, without which the original does not run either)" in str(report.reason)
