@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnxnorm._data_files import DataFile, FileTensor, find_data_file, stored_bytes
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._model_check import cause_of, check_message, first_line
-from onnxnorm._proto import with_types_of_inputs
+from onnxnorm._proto import graphs_in, with_types_of_inputs
 from onnxnorm._skim import skim
 from onnxnorm._sparse import without_sparse_initializers
 from onnxnorm._structure import graphs_of, tensor_in
@@ -115,22 +115,22 @@ def from_proto(
         ) from error
     finally:
         logger.setLevel(level)
-    for graph in graphs_of(model):
-        for value in graph.initializers.values():
-            _type_by_tensor(value, model)
+    _type_by_tensors(model, proto)
     if path is not None:
         _find_data(model, path, {key: value for key, value in (own or {}).items() if value is not None})
     return model
 
 
-def _type_by_tensor(value: ir.Value, model: ir.Model) -> None:
+def _type_by_tensors(model: ir.Model, proto: onnx.ModelProto) -> None:
     """A constant is what its elements are, whatever is said of it elsewhere."""
-    tensor = value.const_value
-    if tensor is not None and (not value.is_graph_input() or (model.ir_version or 4) < 4):
-        if value.dtype != tensor.dtype:
-            value.dtype = tensor.dtype
-        if value.shape != tensor.shape:
-            value.shape = ir.Shape(tensor.shape.numpy())
+    graphs = [graph for graph in graphs_in(proto) if isinstance(graph, onnx.GraphProto)]
+    said = {info.name for graph in graphs for info in (*graph.input, *graph.output, *graph.value_info)}
+    overridable = (model.ir_version or 4) >= 4
+    for graph in graphs_of(model):
+        for name, value in graph.initializers.items():
+            tensor = value.const_value
+            if name in said and tensor is not None and not (overridable and value.is_graph_input()):
+                value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
 
 
 def _find_data(model: ir.Model, path: Path, files: dict[str, DataFile]) -> None:
