@@ -23,8 +23,8 @@ from onnxnorm._evaluate_ops import is_real
 from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
 from onnxnorm._verify_cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
 from onnxnorm._verify_room import check_room
-from onnxnorm._verify_runs import Runs, as_onnxruntime_sees, collect
-from onnxnorm._verify_signature import difference
+from onnxnorm._verify_runs import Runs, collect
+from onnxnorm._verify_signature import as_onnxruntime_sees, difference
 
 __all__ = ["OutputError", "VerifyReport", "verify"]
 

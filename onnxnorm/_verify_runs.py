@@ -21,9 +21,8 @@ from onnxnorm._inputs import Feeds
 from onnxnorm._noise import shake, shaken_weights
 from onnxnorm._proto import graphs_in
 from onnxnorm._runtime import session
-from onnxnorm._verify_room import available_memory
 
-__all__ = ["LEVELS", "Outputs", "Runs", "as_onnxruntime_sees", "collect", "expose", "run_all"]
+__all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "open_session", "run_all"]
 
 Outputs: TypeAlias = dict[str, Any]
 Ways: TypeAlias = Callable[[], Iterable[Feeds]]
@@ -68,48 +67,6 @@ class Runs:
     roundoff: float = 0.0
 
 
-def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """The two without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
-
-    What a model says of its outputs may be out of date, which onnxruntime forgives.
-
-    Raises:
-        OnnxNormError: it does not even load the original: then nobody can call anything in its place.
-    """
-    faces = []
-    for model in (original, result):
-        errors = {}
-        for level in LEVELS:
-            try:
-                faces.append(_face(model, _open(model, level)))
-                break
-            except OnnxNormError as error:
-                errors[str(error)] = level
-        else:
-            if model is original:
-                raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
-            faces.append(result)
-    return faces[0], faces[1]
-
-
-def _face(model: onnx.ModelProto, opened: Any) -> onnx.ModelProto:
-    face = onnx.ModelProto()
-    for ours, theirs, found in (
-        (model.graph.input, face.graph.input, opened.get_inputs()),
-        (model.graph.output, face.graph.output, opened.get_outputs()),
-    ):
-        shapes = {value.name: value.shape for value in found}
-        for value in ours:
-            new = theirs.add()
-            new.CopyFrom(value)
-            if value.name in shapes and value.type.HasField("tensor_type"):
-                element = value.type.tensor_type.elem_type
-                # An empty list stands for a scalar and for what is not known.
-                new.CopyFrom(onnx.helper.make_tensor_value_info(value.name, element, shapes[value.name] or None))
-    face.graph.initializer.extend(onnx.TensorProto(name=tensor.name) for tensor in model.graph.initializer)
-    return face
-
-
 def collect(
     original: onnx.ModelProto,
     result: onnx.ModelProto,
@@ -133,7 +90,7 @@ def collect(
             return pickle.dumps(error)
 
     try:
-        found = pickle.loads(in_child(answer, memory=available_memory()))
+        found = pickle.loads(in_child(answer))
     except BrokenOffError as error:
         node = suspects[0]
         raise OnnxNormError(
@@ -186,7 +143,7 @@ def _coarsest_roundoff(model: onnx.ModelProto) -> float:
 
 
 def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways], runs: Runs) -> None:
-    opened = _open(original, level)
+    opened = open_session(original, level)
     chosen: list[tuple[Feeds, Outputs]] = []
     for ways in candidates:
         refused = ""
@@ -216,7 +173,7 @@ def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> lis
     Raises:
         OnnxNormError: onnxruntime refuses the model or one of the samples.
     """
-    opened = _open(model, level)
+    opened = open_session(model, level)
     return [_run(opened, feeds) for feeds in samples]
 
 
@@ -229,7 +186,12 @@ def expose(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     return copy
 
 
-def _open(model: onnx.ModelProto, level: str) -> Any:
+def open_session(model: onnx.ModelProto, level: str) -> Any:
+    """A session with onnxruntime's own optimizations "off" or "on".
+
+    Raises:
+        OnnxNormError: onnxruntime refuses the model.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = 4

@@ -6,7 +6,10 @@ from typing import Any
 
 import onnx
 
-__all__ = ["difference"]
+from onnxnorm._errors import OnnxNormError
+from onnxnorm._verify_runs import LEVELS, open_session
+
+__all__ = ["as_onnxruntime_sees", "difference"]
 
 
 def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None:
@@ -26,6 +29,48 @@ def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None
             if problem is not None:
                 return f"{what[:-1]} {old.name!r} {problem}"
     return None
+
+
+def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The two without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
+
+    What a model says of its outputs may be out of date, which onnxruntime forgives.
+
+    Raises:
+        OnnxNormError: it does not even load the original: then nobody can call anything in its place.
+    """
+    faces = []
+    for model in (original, result):
+        errors = {}
+        for level in LEVELS:
+            try:
+                faces.append(_face(model, open_session(model, level)))
+                break
+            except OnnxNormError as error:
+                errors[str(error)] = level
+        else:
+            if model is original:
+                raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
+            faces.append(result)
+    return faces[0], faces[1]
+
+
+def _face(model: onnx.ModelProto, opened: Any) -> onnx.ModelProto:
+    face = onnx.ModelProto()
+    for ours, theirs, found in (
+        (model.graph.input, face.graph.input, opened.get_inputs()),
+        (model.graph.output, face.graph.output, opened.get_outputs()),
+    ):
+        shapes = {value.name: value.shape for value in found}
+        for value in ours:
+            new = theirs.add()
+            new.CopyFrom(value)
+            if value.name in shapes and value.type.HasField("tensor_type"):
+                element = value.type.tensor_type.elem_type
+                # An empty list stands for a scalar and for what is not known.
+                new.CopyFrom(onnx.helper.make_tensor_value_info(value.name, element, shapes[value.name] or None))
+    face.graph.initializer.extend(onnx.TensorProto(name=tensor.name) for tensor in model.graph.initializer)
+    return face
 
 
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

@@ -87,15 +87,15 @@ def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphPr
     Returns:
         whether any was new, and whether anything is left that only the model says.
     """
-    pairs = list(pairs_of(graph, inferred))
     free = {dim for value in graph.inputs for dim in _dims(value) or () if isinstance(dim, str)}
-    trials = [] if tried is None else list(pairs_of(graph, tried))
-    first = list(_first_rounds(graph, inferred))
-    if tried is not None:
-        first.extend(_first_rounds(graph, tried))
-    stale = any(_differ(_dims(value), dims_of(found), free) for value, found in (*pairs, *trials, *first))
+    told = [inferred] if tried is None else [inferred, tried]
+    stale = any(
+        _differ(_dims(value), dims_of(found), free)
+        for each in told
+        for value, found in (*pairs_of(graph, each), *_first_rounds(graph, each))
+    )
     modified = left = False
-    for value, found in pairs:
+    for value, found in pairs_of(graph, inferred):
         claimed, dims = _dims(value), dims_of(found)
         if claimed is not None:
             if dims is None and (value.producer() is None or value.is_graph_output()):
