@@ -64,10 +64,9 @@ def trilu(site: Site) -> Answer:
 
 
 def reverse_sequence(site: Site) -> Answer:
-    acted = {site.integer("time_axis", 0), site.integer("batch_axis", 1)}
-
+    # One of the first two axes is that of time, the other that of the batch; there is no counting from behind.
     def through(gauge: Gauge) -> Gauge | Declined:
-        return Declined("reverses an axis on which the affine varies") if acted & set(gauge.axes) else gauge
+        return Declined("reverses an axis on which the affine varies") if {0, 1} & set(gauge.axes) else gauge
 
     return cross(site, through, through)
 
