@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from fuzz.seeds import FINDINGS
 from fuzz.target import limit_memory
 
-__all__ = ["CURRENT", "Counts", "Try", "arguments_of", "run_seeds", "try_seeds"]
+__all__ = ["CURRENT", "Counts", "Try", "arguments_of", "run_seeds", "tell_outcome", "try_seeds"]
 
 Try: TypeAlias = Callable[[int, Path], bool]
 """Tries a seed in a folder, and tells whether it counts; raises where it is a finding."""
@@ -40,6 +40,15 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     return parser
+
+
+def tell_outcome(counts: Counts, what: str) -> int:
+    """Print how many `what` were optimized or refused; the exit code, 1 where there are findings."""
+    print(
+        f"{counts.tried} {what} tried, {counts.counted} of them optimized, the others refused; "
+        f"{counts.findings} findings"
+    )
+    return 1 if counts.findings else 0
 
 
 def try_seeds(tries: Try, start: int, step: int, until: float, folder: Path) -> None:

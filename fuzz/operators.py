@@ -17,7 +17,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.defs import OpSchema
 
-from fuzz.children import CURRENT, arguments_of, run_seeds
+from fuzz.children import CURRENT, arguments_of, run_seeds, tell_outcome
 from fuzz.target import limited, survives
 
 __all__ = ["main", "model_of", "try_seed"]
@@ -147,11 +147,7 @@ def try_seed(seed: int, folder: Path) -> bool:
 
 def main() -> int:
     counts = run_seeds(try_seed, arguments_of(__doc__).parse_args(), "operator")
-    print(
-        f"{counts.tried} nodes tried, {counts.counted} of them optimized, the others refused; "
-        f"{counts.findings} findings"
-    )
-    return 1 if counts.findings else 0
+    return tell_outcome(counts, "nodes")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from fuzz.children import CURRENT, arguments_of, run_seeds
+from fuzz.children import CURRENT, arguments_of, run_seeds, tell_outcome
 from fuzz.mutate import mutated
 from fuzz.seeds import seed_model
 from fuzz.target import SECONDS, limited, survives
@@ -34,11 +34,7 @@ def main() -> int:
     parser.add_argument("--verify", action="store_true", help="verify each result")
     arguments = parser.parse_args()
     counts = run_seeds(partial(try_seed, verify=arguments.verify), arguments, "structural")
-    print(
-        f"{counts.tried} inputs tried, {counts.counted} of them optimized, the others refused; "
-        f"{counts.findings} findings"
-    )
-    return 1 if counts.findings else 0
+    return tell_outcome(counts, "inputs")
 
 
 if __name__ == "__main__":
