@@ -6,8 +6,8 @@ and the operators of `_evaluate_ops` take the place of those that are wrong, mis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,21 @@ from onnxnorm import _model_io
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate_ops import REPLACEMENTS, lift
 
-__all__ = ["Float64Evaluator", "NoFloat64Error", "evaluate_float64"]
+__all__ = ["Float64Evaluator", "Hook", "NoFloat64Error", "evaluate_float64"]
 
 
 class NoFloat64Error(OnnxNormError):
     """The model has an operator that cannot be computed in float64 here; the message names it."""
+
+
+class Hook(Protocol):
+    """Sees every node of a model as it is evaluated, also those of subgraphs and functions."""
+
+    def after(
+        self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
+    ) -> tuple[Any, ...]:
+        """The outputs to go on with; `constant` where they depend on constants alone and are kept for later runs."""
+        ...
 
 
 class Float64Evaluator:
@@ -32,13 +42,14 @@ class Float64Evaluator:
 
     Args:
         model: a path, a `ModelProto` or an `onnx_ir.Model`.
+        hook: sees every node, and may replace its outputs.
 
     Raises:
         NoFloat64Error: the model has an operator of which no float64 implementation is known.
         OnnxNormError: the model cannot be read.
     """
 
-    def __init__(self, model: _model_io.ModelLike) -> None:
+    def __init__(self, model: _model_io.ModelLike, hook: Hook | None = None) -> None:
         proto = model if isinstance(model, onnx.ModelProto) else _model_io.to_proto(_model_io.load(model))
         if any(function.overload for function in proto.functions):
             # The reference evaluator looks functions up by domain and name alone.
@@ -52,6 +63,7 @@ class Float64Evaluator:
         self.outputs = tuple(o.name for o in proto.graph.output)
         try:
             self._evaluator = _Lifted(proto)
+            self._evaluator.attach(hook)
         except NoFloat64Error:
             raise
         except Exception as error:
@@ -104,6 +116,16 @@ class _Lifted(ReferenceEvaluator):
         self._last_use = _last_uses(self.nodes_, self.output_names)
         self._constant = _constant_nodes(self.nodes_, self.rt_inits_) if hasattr(self.proto_, "graph") else frozenset()
         self._computed: dict[int, tuple[Any, ...]] = {}
+        self._hook: Hook | None = None
+
+    def attach(self, hook: Hook | None) -> None:
+        """Show every node to the hook from now on."""
+        self._hook = hook
+        for node in self.rt_nodes_:
+            inner = [getattr(node, name) for name in (*node.attributes_names_, "impl_") if hasattr(node, name)]
+            for each in inner:
+                if isinstance(each, _Lifted):
+                    each.attach(hook)
 
     def run(  # type: ignore[override]
         self,
@@ -129,7 +151,8 @@ class _Lifted(ReferenceEvaluator):
             if node.need_context():
                 keywords["context"] = results
             try:
-                values = node.run(*(results[name] for name in proto.input), **keywords)
+                given = [results[name] for name in proto.input]
+                values = node.run(*given, **keywords)
             except OnnxNormError:
                 raise
             except Exception as error:
@@ -138,6 +161,8 @@ class _Lifted(ReferenceEvaluator):
                     f"{_first_line(error)}"
                 ) from error
             lifted = tuple(lift(value) for value in values)
+            if self._hook is not None:
+                lifted = self._hook.after(proto, given, lifted, constant=position in self._constant)
             results.update((name, value) for name, value in zip(proto.output, lifted, strict=False) if name)
             if position in constant:
                 self._computed[position] = lifted

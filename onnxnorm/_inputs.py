@@ -6,7 +6,7 @@ import ast
 import math
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ import onnx
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._verify_room import available_memory
 
-__all__ = ["Feeds", "GivenInputs", "InputSpec", "given_samples", "input_specs", "random_samples"]
+__all__ = ["Draw", "Feeds", "GivenInputs", "InputSpec", "Ways", "given_samples", "input_specs", "random_samples"]
 
 Feeds: TypeAlias = dict[str, npt.NDArray[Any]]
 GivenInputs: TypeAlias = "Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os.PathLike[str]"
@@ -34,6 +34,32 @@ _LEAST_ASKED = 10**7
 # Numbers are made up in float64 and as long integers, and each run makes something of every sample.
 _BYTES_PER_ELEMENT = 64
 _MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Feeds for one sample.
+
+    Attributes:
+        is_guess: whether they assume something that nothing in the model says, so that a refusal is no news.
+        refused: why they cannot be completed, or None.
+    """
+
+    feeds: Feeds
+    is_guess: bool = False
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The draws to try for one sample, the preferred ones first.
+
+    Attributes:
+        optional: whether the sample is left out where the original refuses all of them.
+    """
+
+    draws: Callable[[], Iterable[Draw]]
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +120,9 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
         dims: tuple[int | str, ...] | None = None
         if tensor.HasField("shape"):
             dims = tuple(
-                d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or f"axis {axis}"
+                d.dim_value
+                if d.HasField("dim_value") and d.dim_value >= 0
+                else d.dim_param or _unnamed(value.name, axis)
                 for axis, d in enumerate(tensor.shape.dim)
             )
         bound = _bound(model.graph, value.name) if dtype.kind in "iu" else 0
@@ -134,12 +162,12 @@ def random_samples(
     *,
     seed: int,
     index: int,
-) -> Iterator[Feeds]:
+) -> Iterator[Draw]:
     """Ways to fill the inputs for sample number `index`, the preferred one first.
 
     The first resolves the free dimensions to small sizes of their own, the same for the same name; the later ones try
-    other sizes and tamer integers. Real inputs are standard normal, in every third sample uniform in [0, 1), as
-    pictures are.
+    other sizes and tamer integers. Which dimensions without a name are alike is guessed, in each sample otherwise. Real
+    inputs are standard normal, in every third sample uniform in [0, 1), as pictures are.
 
     Raises:
         OnnxNormError: `shapes` names no input, or contradicts a fixed dimension.
@@ -154,20 +182,66 @@ def random_samples(
     given: dict[str, int] = {}
     for name, shape in shapes.items():
         given.update({d: n for d, n in zip(by_name[name].dims or (), shape, strict=False) if isinstance(d, str)})
-    preferred = {
-        symbol: sizes[index % len(sizes)] + (8 * place if sizes is _SPATIAL_SIZES else 0)
-        for place, (symbol, sizes) in enumerate(symbols.items())
-    }
-    plans = [preferred]
-    for size in _OTHER_SIZES:
-        plans.append({s: preferred[s] if z is _BATCH_SIZES else size for s, z in symbols.items()})
-    plans.append(dict.fromkeys(symbols, 1))
-    free = [symbol for symbol in symbols if symbol not in given]
+    groupings = _groupings(specs)
+    first = index % len(groupings)
+    groupings = groupings[first:] + groupings[:first]
+    plans = [(_sizes(symbols, grouping, given, index), len(groupings) > 1) for grouping in groupings]
+    if any(symbol not in given for symbol in symbols):
+        for size in _OTHER_SIZES:
+            plans += [(_sizes(symbols, grouping, given, index, size), False) for grouping in groupings]
+        plans.append(({**dict.fromkeys(symbols, 1), **given}, False))
     for bound in (None, 2, 1) if any(spec.dtype.kind in "iu" for spec in specs) else (None,):
-        for plan in plans if free else plans[:1]:
+        for plan, is_guess in plans:
             rng = np.random.default_rng([seed, index])
-            sizes_now = {**plan, **given}
-            yield {spec.name: _fill(spec, _shape(spec, shapes, sizes_now), rng, index, bound) for spec in specs}
+            feeds = {spec.name: _fill(spec, _shape(spec, shapes, plan), rng, index, bound) for spec in specs}
+            yield Draw(feeds, is_guess)
+
+
+def _unnamed(name: str, axis: int) -> str:
+    return f"axis {axis} of {name}"
+
+
+def _groupings(specs: Sequence[InputSpec]) -> list[dict[str, str]]:
+    """Ways to take dimensions without a name for the same: each maps them to what they are called together.
+
+    Those are alike that are at the same axis, or that come first, second... among those of their inputs, or none.
+    """
+    by_axis, by_order, apart = {}, {}, {}
+    for spec in specs:
+        free = [axis for axis, dim in enumerate(spec.dims or ()) if dim == _unnamed(spec.name, axis)]
+        for order, axis in enumerate(free):
+            symbol = _unnamed(spec.name, axis)
+            by_axis[symbol], by_order[symbol], apart[symbol] = f"axis {axis}", f"free {order}", symbol
+    found: list[dict[str, str]] = []
+    for grouping in (by_axis, by_order, apart):
+        members = [{s for s, g in grouping.items() if g == group} for group in grouping.values()]
+        if all(members != [{s for s, g in each.items() if g == group} for group in each.values()] for each in found):
+            found.append(grouping)
+    return found
+
+
+def _sizes(
+    symbols: Mapping[str, tuple[int, ...]],
+    grouping: Mapping[str, str],
+    given: Mapping[str, int],
+    index: int,
+    size: int | None = None,
+) -> dict[str, int]:
+    """A size for each free dimension; `size` is that of all but batches."""
+    groups: dict[str, list[str]] = {}
+    for symbol in symbols:
+        groups.setdefault(grouping.get(symbol, symbol), []).append(symbol)
+    sizes: dict[str, int] = {}
+    is_apart = len(grouping) > 1 and all(group == symbol for symbol, group in grouping.items())
+    for place, members in enumerate(groups.values()):
+        known = [given[symbol] for symbol in members if symbol in given]
+        kinds = [symbols[symbol] for symbol in members]
+        kind = _BATCH_SIZES if _BATCH_SIZES in kinds else kinds[0]
+        chosen = kind[index % len(kind)] + (8 * place if kind is _SPATIAL_SIZES else place if is_apart else 0)
+        if size is not None and kind is not _BATCH_SIZES:
+            chosen = size
+        sizes.update(dict.fromkeys(members, known[0] if known else chosen))
+    return {**sizes, **given}
 
 
 def _symbols(specs: Sequence[InputSpec]) -> dict[str, tuple[int, ...]]:

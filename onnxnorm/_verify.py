@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,8 @@ from onnxnorm import _model_io
 from onnxnorm._accuracy import unit_roundoff
 from onnxnorm._errors import OnnxNormError, naming
 from onnxnorm._evaluate_ops import is_real
-from onnxnorm._inputs import Feeds, GivenInputs, given_samples, input_specs, random_samples
+from onnxnorm._inputs import Draw, GivenInputs, Ways, given_samples, input_specs, random_samples
+from onnxnorm._inputs_compared import deciding_samples
 from onnxnorm._verify_cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
 from onnxnorm._verify_room import check_room
 from onnxnorm._verify_runs import Runs, collect
@@ -74,6 +75,8 @@ class VerifyReport:
         samples: the shapes of the inputs, for each sample.
         notes: what a reader should know: shapes that the original refused, outputs that prove little since they hold no
             finite number or are the same whatever the inputs.
+        unreached: branches of If, bodies of Loop and sides of Where in the original that no sample takes: what they
+            compute was not compared.
     """
 
     passed: bool
@@ -82,6 +85,7 @@ class VerifyReport:
     outputs: tuple[OutputError, ...] = ()
     samples: tuple[dict[str, tuple[int, ...]], ...] = ()
     notes: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.passed
@@ -125,6 +129,7 @@ def verify(
     seed: int = 0,
     samples: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    strict: bool = False,
 ) -> VerifyReport:
     """Check that `b` computes what `a` computes, as accurately as `a` does.
 
@@ -134,7 +139,9 @@ def verify(
         inputs: arrays by input name, a list of such mappings, or the path of a .npz file; random where None.
         seed: of the random inputs.
         samples: how many random inputs, by default 3 where dimensions are free, which get another size in each, else 2.
+            Others follow where the original compares inputs with constants, or takes them for masks.
         shapes: for random inputs, the shape of some or all of them by name.
+        strict: fail where the inputs leave a part of the original unreached: see `VerifyReport.unreached`.
 
     Raises:
         OnnxNormError: a model or an input file cannot be read, the inputs do not fit the original, or onnxruntime
@@ -148,25 +155,30 @@ def verify(
         if different is not None:
             return VerifyReport(False, different, "none: the models were not run")
         specs = input_specs(original)
-        candidates: list[Callable[[], Iterable[Feeds]]]
+        candidates: list[Ways]
         if inputs is not None:
             if shapes:
                 raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
             constants = {tensor.name for tensor in original.graph.initializer}
             overridable = [value.name for value in original.graph.input if value.name in constants]
-            candidates = [partial(list, [feeds]) for feeds in given_samples(inputs, specs, overridable)]
+            candidates = [Ways(partial(list, [Draw(feeds)])) for feeds in given_samples(inputs, specs, overridable)]
         else:
             if samples is None:
                 samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
             if samples < 1:
                 raise OnnxNormError(f"samples must be at least 1, not {samples}")
             candidates = [
-                partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i) for i in range(samples)
+                Ways(partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i)) for i in range(samples)
             ]
+            candidates += deciding_samples(original, specs, dict(shapes or {}), seed=seed)
         try:
-            return _judge(original, collect(original, result, candidates, seed=seed))
+            report = _judge(original, collect(original, result, candidates, seed=seed))
         except MemoryError:
             raise OnnxNormError("verifying it takes more memory than there is; give smaller shapes or inputs") from None
+        if strict and report.passed and report.unreached:
+            more = f"; {len(report.unreached) - 1} more parts are not reached" if len(report.unreached) > 1 else ""
+            return replace(report, passed=False, reason=f"{report.unreached[0]}{more}; give inputs that do")
+        return report
 
 
 def _proto(model: _model_io.ModelLike) -> onnx.ModelProto:
@@ -206,7 +218,8 @@ def _judge(model: onnx.ModelProto, runs: Runs) -> VerifyReport:
         oracle = "; ".join(sorted({o.yardstick for o in outputs}) or [oracle])
     notes.extend(_weak_evidence(runs, names))
     notes.extend(_doubtful_optimizations(runs, names))
-    return VerifyReport(not failed, verdict, oracle, tuple(outputs), shapes, tuple(notes))
+    unreached = tuple(runs.unreached)
+    return VerifyReport(not failed, verdict, oracle, tuple(outputs), shapes, tuple(notes), unreached)
 
 
 def _judge_output(

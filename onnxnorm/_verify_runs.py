@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,7 +17,9 @@ from onnxnorm._accuracy import unit_roundoff
 from onnxnorm._child import FORKS, BrokenOffError, in_child
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
-from onnxnorm._inputs import Feeds
+from onnxnorm._evaluate_ops import is_real
+from onnxnorm._evaluate_watch import PARTS, Watch
+from onnxnorm._inputs import Feeds, Ways
 from onnxnorm._noise import shake, shaken_weights
 from onnxnorm._proto import graphs_in
 from onnxnorm._runtime import session
@@ -25,8 +27,6 @@ from onnxnorm._runtime import session
 __all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "open_session", "run_all"]
 
 Outputs: TypeAlias = dict[str, Any]
-Ways: TypeAlias = Callable[[], Iterable[Feeds]]
-"""Gives the feeds to try for one sample, the preferred ones first."""
 
 LEVELS = {
     "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -52,7 +52,8 @@ _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 class Runs:
     """Outputs by sample. A run that failed is absent and its first error is in `failures`.
 
-    `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does.
+    `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `unreached` are
+    the parts of the original that no sample reaches.
     """
 
     samples: list[Feeds] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Runs:
     notes: list[str] = field(default_factory=list)
     repeatable: bool = True
     roundoff: float = 0.0
+    unreached: list[str] = field(default_factory=list)
 
 
 def collect(
@@ -128,12 +130,35 @@ def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Seq
             # A copy that does not run says nothing of noise.
             with contextlib.suppress(OnnxNormError):
                 runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples))
+    watch = Watch()
     try:
-        evaluator = Float64Evaluator(original)
+        evaluator = Float64Evaluator(original, watch)
         runs.exact = [evaluator.run(feeds) for feeds in runs.samples]
     except NoFloat64Error as error:
         runs.no_exact = str(error)
+        watch = _watched(original, next(iter(runs.original)), runs.samples)
+    runs.unreached = watch.unreached
     return runs
+
+
+def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> Watch:
+    """What the samples reach where there is no float64 run to watch: by the inputs of the main graph's nodes."""
+    watch = Watch()
+    given = {value.name for value in (*original.graph.input, *original.graph.initializer)}
+    made = {name for node in original.graph.node if node.op_type != "Constant" for name in node.output}
+    for node in original.graph.node:
+        wanted = [name for name in (*node.input[: 2 if node.op_type == "Loop" else 1], node.output[0]) if name in made]
+        if node.domain not in ("", "ai.onnx") or node.op_type not in PARTS or not given.union(made) & set(node.input):
+            continue
+        shown = original
+        for name in wanted:
+            shown = expose(shown, name)
+        with contextlib.suppress(OnnxNormError, MemoryError):
+            for feeds, outputs in zip(samples, run_all(shown, level, samples), strict=True):
+                values = {**feeds, **outputs}
+                if all(name in values for name in node.input[:1]):
+                    watch.see(node, [values.get(name) for name in node.input], real=is_real(outputs[node.output[0]]))
+    return watch
 
 
 def _coarsest_roundoff(model: onnx.ModelProto) -> float:
@@ -147,12 +172,16 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
     chosen: list[tuple[Feeds, Outputs]] = []
     for ways in candidates:
         refused = ""
-        for feeds in ways():
+        for draw in ways.draws():
+            feeds = draw.feeds
             try:
+                if draw.refused is not None:
+                    raise OnnxNormError(draw.refused)
                 outputs = _run(opened, feeds)
             except (OnnxNormError, MemoryError) as error:
-                shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
-                refused = refused or f"the original does not run with {shapes} ({error})"
+                if not draw.is_guess:
+                    shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+                    refused = refused or f"the original does not run with {shapes} ({error})"
                 continue
             chosen.append((feeds, outputs))
             if refused:
@@ -160,7 +189,8 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
                 runs.notes.append(f"{refused}; {shapes} was used instead")
             break
         else:
-            raise OnnxNormError(f"{refused}; give inputs that it takes")
+            if not ways.optional:
+                raise OnnxNormError(f"{refused}; give inputs that it takes")
     again = _run(opened, chosen[0][0])
     runs.repeatable = all(_alike(again[name], value) for name, value in chosen[0][1].items())
     runs.samples = [feeds for feeds, _ in chosen]

@@ -56,6 +56,8 @@ def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
         _print_left(changes.normalizations)
     sizes = f"{format_size(changes.size_before)} -> {format_size(changes.size_after)}"
     nodes = f"{sum(changes.operators_before.values())} -> {sum(changes.operators_after.values())} nodes"
+    if proof is not None and proof.unreached:
+        print("\n" + "\n".join(f"note: {note}" for note in proof.unreached))
     print("\nnot verified" if proof is None else f"\nverification {proof}")
     print(f"{changes.output}: {nodes}, {sizes}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from onnxnorm._cli.changes import Changes, print_changes
 from onnxnorm._cli.many import is_batch
 from onnxnorm._cli.outcome import JobError, UsageError, check_output
-from onnxnorm._cli.tensors import positive, size
+from onnxnorm._cli.tensors import positive, shape_option, size
 from onnxnorm._errors import OnnxNormError
 
 if TYPE_CHECKING:
@@ -71,6 +71,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-verify", action="store_false", dest="verify", help="write the result unproved")
     parser.add_argument(
+        "--input",
+        dest="arrays",
+        action="append",
+        default=[],
+        metavar="name:x.npy",
+        help="verify with this array for the input, may be given several times; by default inputs are random",
+    )
+    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=shape_option,
+        metavar="name:1,3,224,224",
+        help="verify with this shape of a random input (without the name where the model has one input)",
+    )
+    parser.add_argument(
         "--freeze-inputs",
         action="store_true",
         help="take the values of initializers that are graph inputs too as fixed: such a model lets its caller replace "
@@ -97,6 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # How the process of one of many models says what it did.
     parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(samples=(None, None))
     if is_fold:
         parser.set_defaults(jobs=None, scheduler=None)
     else:
@@ -113,6 +131,10 @@ def run(arguments: argparse.Namespace) -> int:
         return run_batch(arguments, _options(arguments))
     (arguments.input,) = arguments.input
     check_output(arguments.output)
+    if arguments.verify and (arguments.arrays or arguments.inputs or arguments.shape):
+        from onnxnorm._cli.feeds import samples_for
+
+        arguments.samples = samples_for(arguments.input, arguments.arrays, arguments.inputs, arguments.shape)
     changes, proof = _plainly(arguments) or _by_passes(arguments)
     if arguments.summary or arguments.json:
         from onnxnorm._report import print_json
@@ -217,6 +239,12 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         options += ["--skip", name]
     if arguments.shard_size is not None:
         options += ["--shard-size", str(arguments.shard_size)]
+    for name in arguments.arrays:
+        options += ["--input", name]
+    if arguments.inputs is not None:
+        options += ["--inputs", arguments.inputs]
+    for shape in arguments.shape:
+        options += ["--shape", str(shape)]
     flags = {
         "--no-verify": not arguments.verify,
         "--freeze-inputs": arguments.freeze_inputs,
@@ -259,9 +287,10 @@ def _prove(result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
     from onnxnorm._report import status
     from onnxnorm._verify import verify
 
+    inputs, shapes = arguments.samples
     with _unproved(), status("verifying the result against the original"):
         # The original first: it says what is in the way where the models are too large.
-        report = verify(arguments.input, result)
+        report = verify(arguments.input, result, inputs, shapes=shapes)
     if not report.passed:
         raise JobError(f"{arguments.input}: the verification {report}; nothing was written")
     return report

@@ -35,6 +35,10 @@ class ShapeOption:
     name: str | None
     dims: tuple[int, ...]
 
+    def __str__(self) -> str:
+        dims = ",".join(map(str, self.dims))
+        return dims if self.name is None else f"{self.name}:{dims}"
+
 
 def shape_option(text: str) -> ShapeOption:
     """Reads `1,3,224,224` or `name:1,3,224,224`; a name may hold colons of its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from onnxnorm._cli.tensors import positive, shape_option, shapes_by_name
+from onnxnorm._cli.tensors import positive, shape_option
 
 if TYPE_CHECKING:
     from onnxnorm._verify import VerifyReport
@@ -23,6 +23,9 @@ second is as accurate as the first, 1 where it is not.""",
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("original", metavar="a.onnx")
     parser.add_argument("candidate", metavar="b.onnx")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="name:x.npy", help="the array for an input; others are random"
+    )
     parser.add_argument("--inputs", metavar="x.npz", help="the arrays for the inputs, by their names")
     parser.add_argument(
         "--shape",
@@ -36,29 +39,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=positive, default=3, metavar="N", help="how many random inputs (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail where no input reaches a part of the first model: a branch of If, a Loop, a side of Where",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import onnx_ir as ir
-
-    from onnxnorm._inputs import input_specs
-    from onnxnorm._model_io import load
+    from onnxnorm._cli.feeds import samples_for
     from onnxnorm._report import print_json, status
     from onnxnorm._verify import verify
 
-    shapes = None
-    if arguments.shape:
-        specs = input_specs(ir.to_proto(load(arguments.original)))
-        shapes = shapes_by_name(arguments.shape, [spec.name for spec in specs])
+    inputs, shapes = samples_for(arguments.original, arguments.input, arguments.inputs, arguments.shape)
     with status("running both models"):
         report = verify(
             arguments.original,
             arguments.candidate,
-            arguments.inputs,
+            inputs,
             seed=arguments.seed,
             samples=arguments.samples,
             shapes=shapes,
+            strict=arguments.strict,
         )
     if arguments.json:
         print_json(report.to_dict())
@@ -87,6 +90,6 @@ def _print(report: VerifyReport) -> None:
     for number, shapes in enumerate(report.samples):
         inputs = ", ".join(f"{name}:{format_shape(shape)}" for name, shape in shapes.items())
         print(f"sample {number}: {inputs or 'no inputs'}")
-    for note in report.notes:
+    for note in (*report.notes, *report.unreached):
         print(f"note: {note}")
     print(report)

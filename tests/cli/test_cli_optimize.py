@@ -149,3 +149,30 @@ def test_inputs_with_values_of_their_own_are_frozen_only_on_demand(capsys: Captu
     assert _cli.main(["optimize", str(path), str(output), "--freeze-inputs"]) == 0
     assert "BatchNormalization" not in _operators(output)
     capsys.readouterr()
+
+
+def test_the_verification_takes_inputs_and_shapes(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    output, array, archive = tmp_path / "out.onnx", tmp_path / "x.npy", tmp_path / "x.npz"
+    x = np.ones((3, 3, 8, 8), np.float32)
+    np.save(array, x)
+    np.savez(archive, x=x)
+    for options in (["--input", f"x:{array}"], ["--inputs", str(archive)], ["--shape", "3,3,8,8"]):
+        assert _cli.main(["optimize", str(model_path), str(output), "--json", *options]) == 0
+        samples = json.loads(capsys.readouterr().out)["verification"]["samples"]
+        assert all(sample == {"x": [3, 3, 8, 8]} for sample in samples)
+        assert _cli.main(["verify", str(model_path), str(output), *options]) == 0
+        capsys.readouterr()
+    assert "'x'" in fails(capsys, 2, "optimize", model_path, output, "--shape", "x:5,3,8,9")
+    assert "nosuch" in fails(capsys, 2, "optimize", model_path, output, "--shape", "nosuch:1")
+    assert "both" in fails(capsys, 2, "optimize", model_path, output, "--input", f"x:{array}", "--shape", "3,3,8,8")
+
+
+def test_inputs_that_are_not_given_are_random(capsys: Captured, tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 18]>
+        g (float[n, 4] x, float[n, 4] z) => (float[n, 4] y) { a = Mul (x, z) y = Relu (a) }"""
+    path, output, array = tmp_path / "in.onnx", tmp_path / "out.onnx", tmp_path / "z.npy"
+    onnx.save(onnx.parser.parse_model(text), path)
+    np.save(array, np.ones((5, 4), np.float32))
+    assert _cli.main(["optimize", str(path), str(output), "--json", "--input", f"z:{array}"]) == 0
+    samples = json.loads(capsys.readouterr().out)["verification"]["samples"]
+    assert samples and all(sample == {"x": [5, 4], "z": [5, 4]} for sample in samples)
