@@ -15,7 +15,7 @@ from onnxnorm._accuracy import ELEMENT_MARGIN, Measurement, measure, noise_and_s
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator
 from onnxnorm._evaluate_ops import is_real
-from onnxnorm._verify_runs import Runs, expose, run_all
+from onnxnorm._verify_runs import ROUNDED, Runs, expose, run_all
 
 __all__ = ["FLOAT64", "RUNTIME", "ExactCase", "RealCase", "cases_of", "is_tie"]
 
@@ -145,7 +145,7 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     base = next(iter(runs.original))
     exact = runs.exact[sample][name] if runs.exact is not None else None
     originals = [runs.original[base][sample][name], runs.original[level][sample][name]]
-    shaken = [run[sample][name] for run in runs.shaken]
+    shaken = [run[sample][name] for run in (*runs.shaken, *(runs.shaken_rounded if level == ROUNDED else ()))]
     result = runs.result[level][sample][name]
     first = originals[0]
     if not isinstance(first, list):
@@ -189,8 +189,9 @@ def _failed(reason: str | None) -> Measurement:
     return Measurement(off, None, 0.0, off, off, off, reason)
 
 
-def is_tie(model: onnx.ModelProto, runs: Runs, case: ExactCase, sample: int, level: str) -> bool:
+def is_tie(runs: Runs, case: ExactCase, sample: int, level: str) -> bool:
     """Whether the indices of an ArgMax, ArgMin or TopK differ only between scores that rounding cannot tell apart."""
+    model = runs.model
     producer = next((node for node in model.graph.node if case.output in node.output), None)
     indices = {"ArgMax": 0, "ArgMin": 0, "TopK": 1}
     if producer is None or producer.op_type not in indices or runs.exact is None or case.exact is None:

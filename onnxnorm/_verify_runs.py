@@ -18,13 +18,14 @@ from onnxnorm._child import FORKS, BrokenOffError, in_child
 from onnxnorm._errors import OnnxNormError
 from onnxnorm._evaluate import Float64Evaluator, NoFloat64Error
 from onnxnorm._evaluate_ops import is_real
+from onnxnorm._evaluate_round import RoundedEvaluator, has_halves
 from onnxnorm._evaluate_watch import PARTS, Watch
 from onnxnorm._inputs import Feeds, Ways
 from onnxnorm._noise import shake, shaken_weights
 from onnxnorm._proto import graphs_in
 from onnxnorm._runtime import session
 
-__all__ = ["LEVELS", "Outputs", "Runs", "collect", "expose", "open_session", "run_all"]
+__all__ = ["LEVELS", "ROUNDED", "Outputs", "Runs", "collect", "expose", "open_session", "run_all"]
 
 Outputs: TypeAlias = dict[str, Any]
 
@@ -34,7 +35,11 @@ LEVELS = {
 }
 """onnxruntime's own optimizations."""
 
+ROUNDED = "rounded"
+"""The run in float64 with every result rounded to its own type, where that is a half."""
+
 _SHAKES = 3
+_ROUNDED_SHAKES = 1
 # onnxruntime's kernels of these end the process by an assertion, or read wherever in memory their inputs tell them to,
 # where attributes or inputs are such as nobody means (1.32.0; random nodes of every operator were tried).
 _UNGUARDED = frozenset({
@@ -52,14 +57,18 @@ _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 class Runs:
     """Outputs by sample. A run that failed is absent and its first error is in `failures`.
 
+    `model` is the original with its random draws as inputs.
+
     `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `unreached` are
     the parts of the original that no sample reaches.
     """
 
+    model: onnx.ModelProto
     samples: list[Feeds] = field(default_factory=list)
     original: dict[str, list[Outputs]] = field(default_factory=dict)
     result: dict[str, list[Outputs]] = field(default_factory=dict)
     shaken: list[list[Outputs]] = field(default_factory=list)
+    shaken_rounded: list[list[Outputs]] = field(default_factory=list)
     exact: list[Outputs] | None = None
     no_exact: str = ""
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -106,7 +115,11 @@ def collect(
 
 
 def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], seed: int) -> Runs:
-    runs = Runs(roundoff=_coarsest_roundoff(original))
+    from onnxnorm._verify_random import with_same_draws
+
+    same = with_same_draws(original, result, candidates, seed=seed)
+    original, result, candidates = same.original, same.result, same.candidates
+    runs = Runs(model=original, roundoff=_coarsest_roundoff(original))
     for level in LEVELS:
         try:
             if runs.samples:
@@ -138,7 +151,29 @@ def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Seq
         runs.no_exact = str(error)
         watch = _watched(original, next(iter(runs.original)), runs.samples)
     runs.unreached = watch.unreached
+    if runs.exact is not None and has_halves(original):
+        _add_rounded(original, result, weights, runs, seed)
     return runs
+
+
+def _add_rounded(
+    original: onnx.ModelProto, result: onnx.ModelProto, weights: tuple[str, ...], runs: Runs, seed: int
+) -> None:
+    """Add the run in which every operator's result is rounded to its type."""
+    kinds = next(iter(runs.original.values()))
+    try:
+        ours, theirs = RoundedEvaluator(original), RoundedEvaluator(result)
+        before = [ours.run(*each) for each in zip(runs.samples, kinds, strict=True)]
+        after = [theirs.run(*each) for each in zip(runs.samples, kinds, strict=True)]
+        for number in range(_ROUNDED_SHAKES):
+            copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
+            if copy is not None:
+                moved = RoundedEvaluator(copy)
+                runs.shaken_rounded.append([moved.run(*each) for each in zip(runs.samples, kinds, strict=True)])
+    except NoFloat64Error as error:
+        runs.notes.append(f"what half precision does at each node was not compared: {error}")
+        return
+    runs.original[ROUNDED], runs.result[ROUNDED] = before, after
 
 
 def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> Watch:

@@ -645,9 +645,12 @@ def test_a_type_that_cannot_be_fed_is_refused_by_name() -> None:
         verify(built, built)
 
 
-def test_a_random_original_proves_nothing() -> None:
-    nodes = [helper.make_node("RandomNormalLike", ["x"], ["r"]), helper.make_node("Add", ["x", "r"], ["y"])]
-    random = model(nodes, {"x": (FLOAT, (4, 4))}, {"y": FLOAT})
+def test_a_random_original_whose_draws_cannot_be_shared_proves_nothing() -> None:
+    """They are made in a branch, which has no inputs of its own."""
+    text = """<ir_version: 8, opset_import: ["": 18]> g (float[4, 4] x, bool c) => (float[4, 4] y) {
+        y = If (c) <then_branch = t () => (float[4, 4] a) { r = RandomNormalLike (x) a = Add (x, r) },
+                    else_branch = e () => (float[4, 4] b) { s = RandomNormalLike (x) b = Sub (x, s) }> }"""
+    random = onnx.parser.parse_model(text)
     report = verify(random, random)
     assert not report
     assert "each time" in str(report.reason)
