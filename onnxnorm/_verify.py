@@ -27,6 +27,7 @@ from onnxnorm._verify_random import OtherDrawsError
 from onnxnorm._verify_room import check_room
 from onnxnorm._verify_runs import ROUNDED, Runs, collect
 from onnxnorm._verify_signature import as_onnxruntime_sees, difference
+from onnxnorm._verify_ties import Ties
 
 __all__ = ["OutputError", "VerifyReport", "verify"]
 
@@ -210,7 +211,8 @@ def _judge(runs: Runs) -> VerifyReport:
             reason = f"the result does not run where the original does (optimizations {level}{alone}): {error}"
             return VerifyReport(False, reason, oracle, (), shapes, tuple(notes))
     names = [output.name for output in runs.model.graph.output]
-    outputs = [record for name in names for record in _judge_output(runs, name, shapes)]
+    ties = Ties(runs, runs.other)
+    outputs = [record for name in names for record in _judge_output(runs, ties, name, shapes)]
     failed = [output for output in outputs if not output.passed]
     verdict = None
     if failed:
@@ -228,7 +230,7 @@ def _judge(runs: Runs) -> VerifyReport:
     return VerifyReport(not failed, verdict, oracle, tuple(outputs), shapes, tuple(notes), unreached)
 
 
-def _judge_output(runs: Runs, name: str, shapes: Sequence[dict[str, tuple[int, ...]]]) -> list[OutputError]:
+def _judge_output(runs: Runs, ties: Ties, name: str, shapes: Sequence[dict[str, tuple[int, ...]]]) -> list[OutputError]:
     """One record, or one for each element of a sequence: the worst over samples and levels."""
     records: dict[str, OutputError] = {}
     for level in runs.result:
@@ -239,6 +241,8 @@ def _judge_output(runs: Runs, name: str, shapes: Sequence[dict[str, tuple[int, .
             measured = case.measure([other for _, other in cases if other.name == case.name])
             if measured.reason is not None and isinstance(case, ExactCase) and is_tie(runs, case, sample, level):
                 measured = replace(measured, excess=1.0, reason=None)
+            if measured.reason is not None and isinstance(case, RealCase):
+                measured = ties.measure(case, name, sample, level) or measured
             new = OutputError(
                 name=case.name,
                 passed=measured.reason is None,

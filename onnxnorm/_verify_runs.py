@@ -57,13 +57,14 @@ _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 class Runs:
     """Outputs by sample. A run that failed is absent and its first error is in `failures`.
 
-    `model` is the original with its random draws as inputs.
+    `model` is the original and `other` the result, with their random draws as inputs.
 
     `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `unreached` are
     the parts of the original that no sample reaches.
     """
 
     model: onnx.ModelProto
+    other: onnx.ModelProto
     samples: list[Feeds] = field(default_factory=list)
     original: dict[str, list[Outputs]] = field(default_factory=dict)
     result: dict[str, list[Outputs]] = field(default_factory=dict)
@@ -119,7 +120,7 @@ def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Seq
 
     same = with_same_draws(original, result, candidates, seed=seed)
     original, result, candidates = same.original, same.result, same.candidates
-    runs = Runs(model=original, roundoff=_coarsest_roundoff(original))
+    runs = Runs(model=original, other=result, roundoff=_coarsest_roundoff(original))
     for level in LEVELS:
         try:
             if runs.samples:
