@@ -1,0 +1,1 @@
+"""Measurements of onnxnorm, each runnable as `python -m bench NAME`."""

@@ -1,0 +1,1 @@
+"""The graphs that runtimes make of originals and of results of `optimize`: nodes, bytes and latency."""

@@ -1,0 +1,168 @@
+"""Nodes by kind after a runtime's own optimization."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+import onnxnorm
+
+Counts = Counter[str]
+LEVELS = {
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+# Kinds that do the same work count together, so a product that takes up its bias or scale is no new product.
+EXPENSIVE: dict[str, frozenset[str]] = {
+    "products": frozenset(
+        [
+            "MatMul",
+            "Gemm",
+            "FusedMatMul",
+            "FusedGemm",
+            "MatMulInteger",
+            "MatMulIntegerToFloat",
+            "DynamicQuantizeMatMul",
+            "QLinearMatMul",
+            "QGemm",
+            "Einsum",
+            "FullyConnected",
+        ]
+    ),
+    "convolutions": frozenset(
+        [
+            "Conv",
+            "FusedConv",
+            "NhwcFusedConv",
+            "ConvTranspose",
+            "ConvInteger",
+            "QLinearConv",
+            "Convolution",
+            "Deconvolution",
+        ]
+    ),
+    "recurrences": frozenset(
+        ["LSTM", "GRU", "RNN", "DynamicQuantizeLSTM", "LSTMSequence", "GRUSequence", "TensorIterator"]
+    ),
+    "softmaxes": frozenset(["Softmax", "LogSoftmax", "QLinearSoftmax"]),
+    "transcendentals": frozenset(["Erf", "Pow", "Exp", "Log", "Sqrt", "Tanh", "Div"]),
+    "reductions": frozenset(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Reduce"]),
+    "normalizations": frozenset(
+        [
+            "BatchNormalization",
+            "InstanceNormalization",
+            "GroupNormalization",
+            "LayerNormalization",
+            "SkipLayerNormalization",
+            "SimplifiedLayerNormalization",
+            "SkipSimplifiedLayerNormalization",
+            "EmbedLayerNormalization",
+            "RMSNormalization",
+            "LpNormalization",
+            "MeanVarianceNormalization",
+            "LRN",
+            "MVN",
+            "RMSNorm",
+            "NormalizeL2",
+        ]
+    ),
+}
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    with contextlib.suppress(onnxnorm.OnnxNormError):
+        options.register_custom_ops_library(str(onnxnorm.custom_ops_library_path()))
+    return options
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
+
+
+def _kinds(graph: onnx.GraphProto) -> Counts:
+    counts: Counts = Counter()
+    for node in graph.node:
+        if node.op_type != "Constant":
+            counts[node.op_type] += 1
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
+                counts += _kinds(body)
+    return counts
+
+
+def after_onnxruntime(path: Path, level: str) -> Counts:
+    with tempfile.TemporaryDirectory() as folder:
+        options = _options()
+        options.graph_optimization_level = LEVELS[level]
+        options.optimized_model_filepath = str(Path(folder, "optimized.onnx"))
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return _kinds(onnx.load(options.optimized_model_filepath, load_external_data=False).graph)
+
+
+def after_transformer_tool(path: Path, kind: str, heads: int, width: int) -> Counts:
+    """Count what onnxruntime's offline tool for transformers leaves, with its fusions alone."""
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    logging.disable(logging.WARNING)
+    try:
+        result = optimize_model(str(path), model_type=kind, num_heads=heads, hidden_size=width, opt_level=0)
+    finally:
+        logging.disable(logging.NOTSET)
+    return _kinds(result.model.graph)
+
+
+def after_openvino(path: Path) -> Counts:
+    import openvino
+
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1})
+    kinds = (str(op.get_rt_info()["layerType"].astype(str)) for op in compiled.get_runtime_model().get_ops())
+    return Counter(kind for kind in kinds if kind not in {"Const", "Input", "Output"})
+
+
+def counts(path: Path, tool: tuple[str, int, int] | None) -> dict[str, Counts | str]:
+    """Count by runtime; a runtime that refuses the model says why instead."""
+    ways = {level: lambda level=level: after_onnxruntime(path, level) for level in LEVELS}
+    if tool is not None:
+        ways["transformers"] = lambda: after_transformer_tool(path, *tool)
+    if importlib.util.find_spec("openvino") is not None:
+        ways["openvino"] = lambda: after_openvino(path)
+    found: dict[str, Counts | str] = {}
+    for name, way in ways.items():
+        try:
+            found[name] = way()
+        except Exception as error:
+            # Runtimes raise anything.
+            found[name] = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    return found
+
+
+def complaints(original: dict[str, Counts | str], result: dict[str, Counts | str]) -> list[str]:
+    """Tell where a runtime is left with more nodes, or more of an expensive group, than of the original."""
+    found = []
+    for name, before in original.items():
+        after = result[name]
+        if isinstance(before, str):
+            continue
+        if isinstance(after, str):
+            found.append(f"{name}: no longer runs: {after}")
+            continue
+        if after.total() > before.total():
+            new = ", ".join(f"{kind} +{count}" for kind, count in (after - before).most_common(4))
+            lost = ", ".join(f"{kind} -{count}" for kind, count in (before - after).most_common(4))
+            found.append(f"{name}: {before.total()} -> {after.total()} nodes ({new}; {lost})")
+        for group, kinds in EXPENSIVE.items():
+            was, now = (sum(counted[kind] for kind in kinds) for counted in (before, after))
+            if now > was:
+                found.append(f"{name}: {group} {was} -> {now}")
+    return found

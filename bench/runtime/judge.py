@@ -1,0 +1,93 @@
+"""Verdicts on the results of `onnxnorm.optimize`, and the table of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+import onnxnorm
+from bench.runtime.counting import Counts, complaints, counts
+from bench.runtime.exports import Case
+from bench.runtime.timing import ratio
+
+TARGETS = ("portable", "onnxruntime", "openvino", "tensorrt", "web")
+GROWTH, SLOWER = 1.05, 1.03
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model for one target: nodes and bytes before and after, the ratio of latencies, and what is worse."""
+
+    model: str
+    target: str
+    nodes: dict[str, tuple[int | None, int | None]]
+    size: tuple[int, int]
+    milliseconds: float | None
+    ratio: float | None
+    rewrites: int
+    worse: tuple[str, ...]
+
+
+def _totals(
+    before: dict[str, Counts | str], after: dict[str, Counts | str]
+) -> dict[str, tuple[int | None, int | None]]:
+    def total(found: Counts | str) -> int | None:
+        return None if isinstance(found, str) else found.total()
+
+    return {name: (total(found), total(after[name])) for name, found in before.items()}
+
+
+def _times(original: Path, result: Path, seconds: float | None) -> tuple[float | None, float | None]:
+    """Measure once, and longer where the result looks slower; inputs that cannot be drawn give no time."""
+    if seconds is None:
+        return None, None
+    try:
+        times = ratio(original, result, seconds)
+        return ratio(original, result, 4 * seconds) if times[1] > SLOWER else times
+    except Exception:
+        # A file of a user may want inputs of any type and extent; runtimes raise anything.
+        return None, None
+
+
+def judge(cases: Iterable[Case], targets: Iterable[str] = TARGETS, seconds: float | None = 0.3) -> Iterator[Row]:
+    """Judge each case for each target; `seconds` of measurement, or None to measure no time."""
+    for case in cases:
+        original = counts(case.path, case.tool)
+        seen: dict[bytes, tuple[dict[str, Counts | str], float | None, float | None]] = {}
+        for target in targets:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "result.onnx")
+                result = onnxnorm.optimize(case.path, target=target)
+                onnx.save(result.model, path)
+                data = path.read_bytes()
+                if data not in seen:
+                    seen[data] = (counts(path, case.tool), *_times(case.path, path, seconds))
+                found, milliseconds, relative = seen[data]
+            worse = complaints(original, found)
+            size = case.path.stat().st_size, len(data)
+            if size[1] > GROWTH * size[0]:
+                worse.append(f"bytes: {size[0]} -> {size[1]}")
+            if relative is not None and relative > SLOWER:
+                worse.append(f"latency: {relative:.2f} times")
+            rewrites = len(result.rewrites)
+            nodes = _totals(original, found)
+            yield Row(case.name, target, nodes, size, milliseconds, relative, rewrites, tuple(worse))
+
+
+def markdown(rows: list[Row]) -> str:
+    """Write rows as a table; nodes and bytes are `before -> after`."""
+    ways = list(dict.fromkeys(way for row in rows for way in row.nodes))
+    heads = ["model", "target", *ways, "bytes", "ms", "ratio", "verdict"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for row in rows:
+        shown = (row.nodes.get(way, (None, None)) for way in ways)
+        cells = ["-" if before is None else f"{before} -> {after}" for before, after in shown]
+        cells.append(f"{row.size[0]} -> {row.size[1]}")
+        cells += ["-", "-"] if row.ratio is None else [f"{row.milliseconds:.2f}", f"{row.ratio:.2f}"]
+        cells.append("; ".join(row.worse).replace("|", "/") or "ok")
+        lines.append("| " + " | ".join([row.model, row.target, *cells]) + " |")
+    return "\n".join(lines) + "\n"

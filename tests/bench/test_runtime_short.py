@@ -1,0 +1,88 @@
+"""The bench of runtimes in short: no result has more nodes or bytes than a runtime makes of its original."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+pytest.importorskip("torch")
+
+from bench.runtime.__main__ import SHORT
+from bench.runtime.counting import after_onnxruntime, complaints
+from bench.runtime.exports import Case, cases
+from bench.runtime.judge import TARGETS, Row, judge, markdown
+
+# The engine still takes constants out of the patterns that runtimes fuse; the rows say which.
+KNOWN_WORSE = {"bert", "llama", "vit"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="fusions of runtimes are broken"))
+        if name in KNOWN_WORSE
+        else name
+        for name in SHORT
+    ],
+)
+def test_no_result_is_worse_in_nodes_or_bytes(name: str, tmp_path: Path) -> None:
+    rows = list(judge(cases(tmp_path, [name], ("torchscript",), (17,), ()), TARGETS, seconds=None))
+    assert [row.target for row in rows] == list(TARGETS)
+    assert [(row.target, row.worse) for row in rows if row.worse] == []
+
+
+def _gelu(path: Path) -> None:
+    import numpy as np
+
+    constants = {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
+    nodes = [
+        helper.make_node("Div", ["x", "root"], ["a"]),
+        helper.make_node("Erf", ["a"], ["b"]),
+        helper.make_node("Add", ["b", "one"], ["c"]),
+        helper.make_node("Mul", ["x", "c"], ["d"]),
+        helper.make_node("Mul", ["d", "half"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in "xy"]
+    weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "gelu", values[:1], values[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_counts_are_those_of_the_graph_that_onnxruntime_makes(tmp_path: Path) -> None:
+    _gelu(tmp_path / "gelu.onnx")
+    assert after_onnxruntime(tmp_path / "gelu.onnx", "basic").total() == 5
+    assert after_onnxruntime(tmp_path / "gelu.onnx", "extended") == Counter(Gelu=1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (Counter(Gelu=1, MatMul=1), Counter(Gelu=1, MatMul=1), []),
+        (Counter(MatMul=1, Add=1), Counter(FusedMatMul=1), []),
+        (Counter(MatMul=1, Add=1), Counter(MatMul=1, Add=1, Mul=1), ["all: 2 -> 3 nodes (Mul +1; )"]),
+        (Counter(Gelu=1, Mul=3), Counter(Erf=1, Mul=2), ["all: transcendentals 0 -> 1"]),
+        (Counter(Conv=1, Mul=2), Counter(Conv=2), ["all: convolutions 1 -> 2"]),
+        (Counter(Conv=1), "INVALID_GRAPH", ["all: no longer runs: INVALID_GRAPH"]),
+        ("NOT_IMPLEMENTED", Counter(Conv=9), []),
+    ],
+)
+def test_complaints_name_what_is_worse(before: Counter[str] | str, after: Counter[str] | str, told: list[str]) -> None:
+    assert complaints({"all": before}, {"all": after}) == told
+
+
+def test_what_cannot_be_exported_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    assert list(cases(tmp_path, ["bert"], ("torchscript",), (99,), ())) == []
+    assert "99" in (tmp_path / "bert-torchscript-99.txt").read_text()
+
+
+def test_the_table_shows_nodes_bytes_and_the_verdict(tmp_path: Path) -> None:
+    _gelu(tmp_path / "gelu.onnx")
+    (row,) = judge([Case("gelu", tmp_path / "gelu.onnx")], ["onnxruntime"], seconds=0.01)
+    assert row.ratio is not None and row.ratio > 0
+    worse = Row(row.model, row.target, {"all": (3, 4)}, (10, 20), None, None, 1, ("all: 3 -> 4 nodes", "bytes"))
+    last = markdown([worse]).splitlines()[-1]
+    assert last == "| gelu | onnxruntime | 3 -> 4 | 10 -> 20 | - | - | all: 3 -> 4 nodes; bytes |"
