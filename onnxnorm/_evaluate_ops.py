@@ -19,6 +19,7 @@ from onnx.reference.ops.op_resize import Resize as ReferenceResize
 
 from onnxnorm import _evaluate_windows as windowed
 from onnxnorm._evaluate_norms import NORMALIZATIONS, Node
+from onnxnorm._evaluate_resize import resize
 from onnxnorm._evaluate_sampling import grid_sample
 
 __all__ = ["REPLACEMENTS", "is_real", "lift"]
@@ -193,7 +194,9 @@ def _dequantize_linear(
 
 
 class _Resize(ReferenceResize):
-    """The output size is rounded as onnxruntime rounds it: in float32 (0.7 of 10 is 7, in float64 6).
+    """The reference walks every element in Python.
+
+    The output size is rounded as onnxruntime rounds it: in float32 (0.7 of 10 is 7, in float64 6).
 
     With align_corners the reference then spreads the fractional size, not the rounded one; before opset 11 there is no
     roi. Refused are two rules in which the two differ: nearest by fractions before opset 11, and one element with
@@ -222,8 +225,7 @@ class _Resize(ReferenceResize):
                 raise NotImplementedError("nearest by a fraction before opset 11")
         if mode == "pytorch_half_pixel" and np.any((out == 1) & (lengths != 1)):
             raise NotImplementedError("pytorch_half_pixel to a single element")
-        outputs: tuple[Array, ...] = super()._run(x, roi, scales, sizes, **attributes)
-        return outputs
+        return (resize(x, roi, scales, sizes, **{k: v for k, v in attributes.items() if v is not None}),)
 
 
 class _Upsample(_Resize):
