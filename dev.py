@@ -69,6 +69,7 @@ def main() -> None:
         run(PYTHON, "-m", "ruff", "check", ".")
         run(PYTHON, "-m", "ruff", "format", "--check", ".")
         run(PYTHON, "-m", "mypy")
+        run(PYTHON.with_name("lint-imports"))
         run(PYTHON, "-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", *rest)
 
 

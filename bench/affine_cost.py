@@ -2,7 +2,7 @@
 
     python bench/affine_cost.py
 
-The table behind `onnxnorm.affine.rules.sources`: one thread, input and output bound, medians of interleaved runs.
+The table behind `onnxnorm.affine.rules.affine_nodes`: one thread, input and output bound, medians of interleaved runs.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import ShapeInferencePass
 
 import onnxnorm
-from onnxnorm._facts import Facts
-from onnxnorm._report import Table, print_table
-from onnxnorm._runtime import find_library
 from onnxnorm.affine import AffineNode, affine_of, is_affine
+from onnxnorm.cli.tables import Table, print_table
+from onnxnorm.graph.facts import Facts
+from onnxnorm.runtime.library import find_library
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 

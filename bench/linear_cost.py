@@ -23,7 +23,7 @@ import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.affine.support import Builder
+from testing.builder import Builder
 
 Pair = tuple[str, onnx.ModelProto, onnx.ModelProto]
 Build = Callable[[Builder, str], list[str]]

@@ -2,7 +2,7 @@
 
     python bench/lrn_forms.py [--threads N]
 
-The table behind `onnxnorm.passes.lrn_forms`: size 5, beta 0.75, input and output bound, the fastest of calls in turns.
+The table behind `onnxnorm.write_out.lrn`: size 5, beta 0.75, input and output bound, the fastest of calls in turns.
 `finite` says whether a form keeps to the formula where squares overflow: products with a band matrix make NaN of
 infinity times zero, in channels whose window is finite.
 """

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import onnxnorm
 from models import MODELS
 from models._collapse import collapse
-from onnxnorm._evaluate import evaluate_float64
+from onnxnorm.evaluate.evaluator import evaluate_float64
 
 NETWORKS = ("repvgg", "mobileone", "acnet", "dbb", "repvit")
 

@@ -140,10 +140,10 @@ def compile_package() -> None:
 
 def stages(path: Path, output: Path) -> dict[str, float]:
     """Processor seconds of each stage, in a process that has imported everything."""
-    from onnxnorm import _model_io
-    from onnxnorm._replace import write_message
+    from onnxnorm.io import load_and_save
+    from onnxnorm.io.replace import write_message
+    from onnxnorm.optimizer.fast_path import folding_of, read_small
     from onnxnorm.passes import DEFAULT, PASSES, Journal, PassSettings
-    from onnxnorm.plain import folding_of, read_small
 
     found: dict[str, float] = {}
 
@@ -165,13 +165,13 @@ def stages(path: Path, output: Path) -> dict[str, float]:
         with timed("plain: write"):
             write_message(message.SerializeToString(), output)
     with timed("load"):
-        model = _model_io.load(path)
+        model = load_and_save.load(path)
     journal, settings = Journal(), PassSettings()
     for name in DEFAULT:
         with timed(name):
             PASSES[name](journal, settings)(model)
     with timed("save"):
-        _model_io.save(model, output)
+        load_and_save.save(model, output)
     gc.enable()
     return found
 

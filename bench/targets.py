@@ -2,8 +2,8 @@
 
     python bench/targets.py [--seconds 0.3]
 
-The table behind `onnxnorm._targets`: one thread, float32, medians of interleaved runs; a ratio above 1 says that the
-written-out form takes longer. OpenVINO is measured where it is installed.
+The table behind `onnxnorm.passes.targets`: one thread, float32, medians of interleaved runs; a ratio above 1 says that
+the written-out form takes longer. OpenVINO is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxnorm import _targets
-from onnxnorm.passes import Journal
+from onnxnorm.passes import Journal, targets
 from onnxnorm.passes.lower import Lower
 
 CASES: dict[str, tuple[tuple[int, ...], dict[str, Any], tuple[tuple[int, ...], ...], int]] = {
@@ -49,7 +48,7 @@ def one_node(op_type: str) -> onnx.ModelProto:
 
 
 def written_out(model: onnx.ModelProto, op_type: str) -> onnx.ModelProto:
-    everything = _targets.Target("all", "", {op_type: "is measured"})
+    everything = targets.Target("all", "", {op_type: "is measured"})
     copy = ir.from_proto(model)
     Lower(Journal(), target=everything)(copy)
     return ir.to_proto(copy)
@@ -115,7 +114,7 @@ def main() -> None:
             times = medians([node, out], seconds)
             ratio = times[1] / times[0]
             choice = "one node" if ratio * WORTH > 1 else "written out"
-            table = "written out" if op_type in _targets.TARGETS[name].lowered else "one node"
+            table = "written out" if op_type in targets.TARGETS[name].lowered else "one node"
             figures = f"{times[0] * 1e6:>9.0f} us {times[1] * 1e6:>9.0f} us {ratio:>7.2f}"
             print(f"{name:12} {op_type:28} {figures}  {choice:14} {table}")
 

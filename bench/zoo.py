@@ -22,7 +22,7 @@ import onnx
 
 from bench.fold import affines, networks
 from bench.scale import RIVALS, compile_package
-from onnxnorm._report import Table, print_table
+from onnxnorm.cli.tables import Table, print_table
 
 _PACKAGES = {"onnxscript rewriter": "onnxscript"}
 

@@ -21,12 +21,12 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from fuzz.alter import altered
-from fuzz.children import CURRENT, arguments_of, run_seeds
+from fuzz.harness.limits import limited
+from fuzz.harness.processes import CURRENT, arguments_of, run_seeds
 from fuzz.networks import in_precision
-from fuzz.target import limited
-from tests.affine.networks import random_network
-from tests.plain_networks import plain_network
+from fuzz.sources.altered_models import altered
+from testing.networks import random_network
+from testing.plain_networks import plain_network
 
 __all__ = ["difference", "main", "network", "try_seed"]
 

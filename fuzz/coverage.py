@@ -18,13 +18,13 @@ import atheris
 sys.meta_path[:] = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
 
 with atheris.instrument_imports(include=["onnxnorm"]):
-    import onnxnorm._facts
-    import onnxnorm._model_io
-    import onnxnorm._optimize  # noqa: F401
+    import onnxnorm.graph.facts
+    import onnxnorm.io.load_and_save
+    import onnxnorm.optimizer.optimize  # noqa: F401
 
-from fuzz.mutate import mutated  # noqa: E402
-from fuzz.seeds import FINDINGS, seed_model  # noqa: E402
-from fuzz.target import SECONDS, survives  # noqa: E402
+from fuzz.harness.limits import SECONDS, survives  # noqa: E402
+from fuzz.sources.mutated import mutated  # noqa: E402
+from fuzz.sources.seeds import FINDINGS, seed_model  # noqa: E402
 
 
 def _mutate(data: bytes, max_size: int, seed: int) -> bytes:

@@ -23,12 +23,12 @@ from onnx import TensorProto, numpy_helper
 from onnx_ir.passes.common import ShapeInferencePass
 
 import onnxnorm
-from onnxnorm._accuracy import unit_roundoff
-from onnxnorm._evaluate import evaluate_float64
-from onnxnorm._facts import Facts
-from onnxnorm._noise import shake, shaken_weights
 from onnxnorm.affine import AffineNode, affine_of, is_affine
-from tests.affine.networks import random_network
+from onnxnorm.evaluate.evaluator import evaluate_float64
+from onnxnorm.graph.facts import Facts
+from onnxnorm.verification.accuracy import unit_roundoff
+from onnxnorm.verification.rounding_noise import shake, shaken_weights
+from testing.networks import random_network
 
 __all__ = ["Outcome", "affines", "feeds_of", "in_precision", "nodes_for", "precision_for", "try_network"]
 

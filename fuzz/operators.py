@@ -17,8 +17,8 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.defs import OpSchema
 
-from fuzz.children import CURRENT, arguments_of, run_seeds, tell_outcome
-from fuzz.target import limited, survives
+from fuzz.harness.limits import limited, survives
+from fuzz.harness.processes import CURRENT, arguments_of, run_seeds, tell_outcome
 
 __all__ = ["main", "model_of", "try_seed"]
 

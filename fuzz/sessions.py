@@ -23,7 +23,9 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper
 
-from onnxnorm import _ops, custom_ops_library_path
+from onnxnorm import custom_ops_library_path
+from onnxnorm.ops import attach
+from onnxnorm.ops.schema import DOMAIN
 
 __all__ = ["main", "run_rounds"]
 
@@ -35,14 +37,14 @@ X = np.random.default_rng(0).standard_normal((1, 4, 9, 11)).astype(np.float32)
 def model() -> bytes:
     """Both operators, with their portable bodies."""
     nodes = [
-        helper.make_node("IntraChannelLRN", ["X"], ["between"], "intra", domain=_ops.DOMAIN, kernel_shape=[3, 3]),
-        helper.make_node("InterChannelLRN", ["between"], ["Y"], "inter", domain=_ops.DOMAIN, size=3),
+        helper.make_node("IntraChannelLRN", ["X"], ["between"], "intra", domain=DOMAIN, kernel_shape=[3, 3]),
+        helper.make_node("InterChannelLRN", ["between"], ["Y"], "inter", domain=DOMAIN, size=3),
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, X.shape) for name in "XY"]
     graph = helper.make_graph(nodes, "sessions", values[:1], values[1:])
-    imports = [helper.make_opsetid("", 18), helper.make_opsetid(_ops.DOMAIN, 1)]
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
     proto = helper.make_model(graph, opset_imports=imports, ir_version=10)
-    _ops.attach_bodies(proto)
+    attach.attach_bodies(proto)
     return bytes(proto.SerializeToString())
 
 

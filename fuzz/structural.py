@@ -13,10 +13,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from fuzz.children import CURRENT, arguments_of, run_seeds, tell_outcome
-from fuzz.mutate import mutated
-from fuzz.seeds import seed_model
-from fuzz.target import SECONDS, limited, survives
+from fuzz.harness.limits import SECONDS, limited, survives
+from fuzz.harness.processes import CURRENT, arguments_of, run_seeds, tell_outcome
+from fuzz.sources.mutated import mutated
+from fuzz.sources.seeds import seed_model
 
 __all__ = ["main", "try_seed"]
 

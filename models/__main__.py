@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from models import MODELS
 from models.demo import Files, Outcome, make_all, measure
 from onnxnorm import OnnxNormError
-from onnxnorm._report import Table, format_size, print_json, print_table
+from onnxnorm.cli.tables import Table, format_size, print_json, print_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 import onnxnorm
 from models import MODELS
-from onnxnorm._inspect import kind_of
-from onnxnorm._model_io import load
+from onnxnorm.graph.normalizations import kind_of
+from onnxnorm.io.load_and_save import load
 
 if TYPE_CHECKING:
     import onnxruntime

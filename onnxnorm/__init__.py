@@ -6,27 +6,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxnorm import layers as layers
-    from onnxnorm import lrn as lrn
-    from onnxnorm import reference as reference
-    from onnxnorm._errors import OnnxNormError as OnnxNormError
-    from onnxnorm._export import export as export
-    from onnxnorm._inspect import inspect as inspect
-    from onnxnorm._optimize import fold as fold
-    from onnxnorm._optimize import optimize as optimize
-    from onnxnorm._runtime import custom_ops_library_path as custom_ops_library_path
-    from onnxnorm._runtime import session as session
-    from onnxnorm._verify import verify as verify
+    from onnxnorm import layers, lrn, reference
+    from onnxnorm.errors import OnnxNormError
+    from onnxnorm.exporter.export import export
+    from onnxnorm.optimizer.inspect import inspect
+    from onnxnorm.optimizer.optimize import fold, optimize
+    from onnxnorm.runtime.library import custom_ops_library_path
+    from onnxnorm.runtime.session import session
+    from onnxnorm.verification.verify import verify
 
 _HOME = {
-    "OnnxNormError": "_errors",
-    "custom_ops_library_path": "_runtime",
-    "export": "_export",
-    "fold": "_optimize",
-    "inspect": "_inspect",
-    "optimize": "_optimize",
-    "session": "_runtime",
-    "verify": "_verify",
+    "OnnxNormError": "errors",
+    "custom_ops_library_path": "runtime.library",
+    "export": "exporter.export",
+    "fold": "optimizer.optimize",
+    "inspect": "optimizer.inspect",
+    "optimize": "optimizer.optimize",
+    "session": "runtime.session",
+    "verify": "verification.verify",
 }
 _MODULES = ("layers", "lrn", "reference")
 

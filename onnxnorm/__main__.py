@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxnorm._cli import entry
+from onnxnorm.cli import entry
 
 if __name__ == "__main__":
     entry()

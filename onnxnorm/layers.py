@@ -12,7 +12,7 @@ import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxnorm._errors import OnnxNormError
+from onnxnorm.errors import OnnxNormError
 from onnxnorm.lrn import LongerSide, LRNParameters, Region
 
 try:

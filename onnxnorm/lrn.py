@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnxnorm._errors import OnnxNormError, OnnxNormWarning
+from onnxnorm.errors import OnnxNormError, OnnxNormWarning
 
 __all__ = ["SOURCES", "LRNParameters", "LongerSide", "Region", "convert"]
 

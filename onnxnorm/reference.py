@@ -15,7 +15,7 @@ from typing import SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._errors import OnnxNormError
+from onnxnorm.errors import OnnxNormError
 
 __all__ = [
     "alexnet_lrn",

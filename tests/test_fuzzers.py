@@ -12,7 +12,7 @@ from fuzz.altered import difference, network
 from fuzz.kill import leftovers
 from fuzz.kill import run_rounds as kill_rounds
 from fuzz.native import case
-from onnxnorm._runtime import find_library
+from onnxnorm.runtime.library import find_library
 
 ROOT = Path(__file__).resolve().parent.parent
 needs_library = pytest.mark.skipif(find_library() is None, reason="needs the native library")

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from onnxnorm import OnnxNormError, reference  # noqa: E402
-from onnxnorm._errors import OnnxNormWarning  # noqa: E402
+from onnxnorm.errors import OnnxNormWarning  # noqa: E402
 from onnxnorm.layers import InterChannelLRN, IntraChannelLRN, PerActivationBatchNorm  # noqa: E402
 
 RNG = np.random.default_rng(5)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxnorm import OnnxNormError, reference
-from onnxnorm._errors import OnnxNormWarning
+from onnxnorm.errors import OnnxNormWarning
 from onnxnorm.lrn import LongerSide, LRNParameters, Region
 
 INTRA = Region.INTRA_CHANNEL

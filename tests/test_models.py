@@ -22,7 +22,8 @@ from torch import nn  # noqa: E402
 
 import onnxnorm  # noqa: E402
 from models import __main__ as main_module  # noqa: E402
-from models import demo, picture  # noqa: E402
+from models import demo  # noqa: E402
+from models.picture import HEIGHT, WIDTH, picture, save_png  # noqa: E402
 from onnxnorm.layers import InterChannelLRN, IntraChannelLRN, PerActivationBatchNorm  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,16 +203,16 @@ def test_open_axes_are_open(name):
 
 
 def test_picture_is_the_same_every_time_and_uses_the_whole_range():
-    first = picture.picture().copy()
-    picture.picture.cache_clear()
-    assert np.array_equal(picture.picture(), first)
-    assert first.shape == (picture.HEIGHT, picture.WIDTH, 3)
+    first = picture().copy()
+    picture.cache_clear()
+    assert np.array_equal(picture(), first)
+    assert first.shape == (HEIGHT, WIDTH, 3)
     assert first.min() < 0.02 and first.max() > 0.98 and first.std() > 0.15
 
 
 def test_png_holds_the_picture(tmp_path):
     path = tmp_path / "picture.png"
-    picture.save_png(path)
+    save_png(path)
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, place = {}, 8
@@ -222,10 +223,10 @@ def test_png_holds_the_picture(tmp_path):
         chunks[kind] = body
         place += 12 + length
     width, height, depth, color = struct.unpack_from(">IIBB", chunks[b"IHDR"])
-    assert (width, height, depth, color) == (picture.WIDTH, picture.HEIGHT, 8, 2)
+    assert (width, height, depth, color) == (WIDTH, HEIGHT, 8, 2)
     rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)
     assert not rows[:, 0].any()
-    assert np.abs(rows[:, 1:].reshape(height, width, 3) / 255 - picture.picture()).max() <= 0.5 / 255 + 1e-9
+    assert np.abs(rows[:, 1:].reshape(height, width, 3) / 255 - picture()).max() <= 0.5 / 255 + 1e-9
 
 
 @pytest.fixture(scope="module")

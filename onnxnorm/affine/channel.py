@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._arrays import MAX_ELEMENTS, all_of, any_of, check_size, finite
+from onnxnorm.numerics.arrays import MAX_ELEMENTS, all_of, any_of, check_size, finite
 
 __all__ = ["ChannelAffine", "FloatArray", "Gauge", "extents_agree", "leading_axes_dropped"]
 

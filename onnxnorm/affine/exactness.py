@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._arrays import all_of
-from onnxnorm._facts import Dim
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.region import Region
+from onnxnorm.graph.facts import Dim
+from onnxnorm.numerics.arrays import all_of
 
 __all__ = ["beyond_range", "fits", "loses_digits", "remember_sizes", "size_of"]
 

@@ -15,10 +15,10 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import constant_cost, node_cost
-from onnxnorm.affine.site import Edit
+from onnxnorm.affine.interface import Edit
+from onnxnorm.graph.facts import Facts
 
 __all__ = [
     "Growth",

@@ -13,7 +13,7 @@ they are, reached without ever paying more on the way than there is to gain; tak
 single affine of the result can be removed or made cheaper by moving it alone.
 It ends, since each applied region lowers the total cost, which is a sum of finitely many node costs.
 
-The solver knows no operator: rules answer (see site.py).
+The solver knows no operator: rules answer (see interface.py).
 """
 
 from __future__ import annotations
@@ -21,27 +21,24 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
-from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.exactness import beyond_range, fits, loses_digits, size_of
-from onnxnorm.affine.memory import Memory, Obstacle
-from onnxnorm.affine.questions import Questions
+from onnxnorm.affine.interface import Cause, Constant, Declined, Demands, Settled
+from onnxnorm.affine.obstacles import Memory, Obstacle
+from onnxnorm.affine.placements import MAX_QUESTIONS, is_perfect, tries
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
-from onnxnorm.affine.rules.sources import AffineNode, elements_of
-from onnxnorm.affine.site import Cause, Constant, Declined, Demands, Settled
+from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.rules.affine_nodes import AffineNode, elements_of
+from onnxnorm.graph.facts import Facts
 
 __all__ = ["Stuck", "next_door", "solve"]
 
-# A region may span a whole network; beyond this many questions to rules it costs more than it can bring.
-_MAX_QUESTIONS = 1000
-_NEARBY = 24
 _MAX_BRANCHES = 64
 
 # A copy of a shared weight must be worth its bytes: for every unit that is saved at run time, so many elements.
@@ -74,7 +71,7 @@ class _Search:
     facts: Facts
     memory: Memory
     rules: Questions
-    questions: int = _MAX_QUESTIONS
+    questions: int = MAX_QUESTIONS
     branches: int = _MAX_BRANCHES
     touched: set[ir.Node] = field(default_factory=set)
     by_numbers: bool = False
@@ -105,11 +102,11 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
         return region
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
-    for seeds, questions in _tries(value, node.outputs[0], found.affine):
+    for seeds, questions in tries(value, node.outputs[0], found.affine):
         search.questions = questions
         result = _grow(search, seeds)
         if isinstance(result, Region):
-            if _is_perfect(result, node):
+            if is_perfect(result, node):
                 return result
             if best is None or result.saves > best.saves:
                 best = result
@@ -153,51 +150,8 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
         if answer.edit is not None:
             edits[party] = answer.edit
     region = Region({value: gauge}, edits, (), -sum(edit.cost for edit in edits.values()))
-    perfect = region.saves > 0 and _is_perfect(region, node) and _copied(region) <= _MAX_COPIED * region.saves
+    perfect = region.saves > 0 and is_perfect(region, node) and _copied(region) <= _MAX_COPIED * region.saves
     return region if perfect else None
-
-
-def _tries(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[tuple[dict[ir.Value, Gauge], int]]:
-    """Placements, each with the number of questions that may be asked for it.
-
-    Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before shifts,
-    since their ways are forced: what they run into spares others the way.
-    """
-    placements = []
-    for seeds in _placements(x, y, affine):
-        placements.append(seeds)
-        yield seeds, _NEARBY
-    yield from ((seeds, _MAX_QUESTIONS) for seeds in reversed(placements))
-
-
-def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
-    """Ways to share the affine out between the two sides, those that leave nothing first."""
-    if affine.is_identity:
-        yield {}
-        return
-    yield {x: Gauge.new(affine)}
-    yield {y: Gauge.old(affine)}
-    if not (affine.scales and affine.shifts):
-        return
-    rank = affine.rank
-    scale, shift = ChannelAffine.of(affine.scale, 0.0, rank), ChannelAffine.of(1.0, affine.shift, rank)
-    yield {x: Gauge.new(scale), y: Gauge.old(shift)}
-    inverse = affine.inverse()
-    if inverse is not None:
-        inner_shift = ChannelAffine.of(1.0, affine.shift / affine.scale, rank)
-        yield {x: Gauge.new(inner_shift), y: Gauge.old(scale)}
-    yield {x: Gauge.new(scale)}
-    if inverse is not None:
-        yield {y: Gauge.old(scale)}
-    yield {y: Gauge.old(shift)}
-    if inverse is not None:
-        yield {x: Gauge.new(inner_shift)}
-
-
-def _is_perfect(region: Region, node: ir.Node) -> bool:
-    """Whether the affine is gone and no other node became dearer for it."""
-    own = region.edits.get(node)
-    return own is not None and own.removed and not region.insertions and all(e.cost <= 0 for e in region.edits.values())
 
 
 def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
@@ -223,7 +177,7 @@ def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
                 heapq.heappush(queue, (len(branch.gauges), next(number), branch))
         elif best is None or outcome.saves > best.saves:
             best = outcome
-            if _is_perfect(best, search.node):
+            if is_perfect(best, search.node):
                 break
     if best is None and search.spent:
         search.by_numbers = True

@@ -26,9 +26,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._arrays import check_size
 from onnxnorm.linear.axis import AnyAxis, Axis, TransposedAxis
-from onnxnorm.linear.blocks import (
+from onnxnorm.linear.channels import (
     FloatArray,
     Integers,
     Reach,
@@ -39,6 +38,7 @@ from onnxnorm.linear.blocks import (
     starts_of,
 )
 from onnxnorm.linear.weights import Aligned, Composition, laid_out, times
+from onnxnorm.numerics.arrays import check_size
 
 __all__ = ["Axes", "Convolution"]
 
@@ -53,7 +53,7 @@ class Convolution:
 
     Attributes:
         axes: the geometry of each spatial axis.
-        reach: which inputs each output may depend on (see blocks.py).
+        reach: which inputs each output may depend on (see channels.py).
         biased: whether the bias may differ from zero.
         make_weight: gives the rows of the given numbers of a float64 weight, and where they start.
         make_bias: gives the float64 bias, shape (outputs,).

@@ -17,9 +17,9 @@ import onnx_ir as ir
 from onnxnorm.linear.axis import TransposedAxis
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.cost import Cost, gathering
+from onnxnorm.linear.operators.table import is_sum, may_step, merely_scales
 from onnxnorm.linear.reader import Reader
 from onnxnorm.linear.step import FLOATS, Family
-from onnxnorm.linear.steps import is_sum, may_step, merely_scales
 
 __all__ = ["Plan", "Term", "plans_for"]
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxnorm._arrays import MAX_ELEMENTS, TooLargeError
-from onnxnorm._facts import Facts
+from onnxnorm.graph.facts import Facts
 from onnxnorm.linear.axis import Axis
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.cost import Cost, gathering
+from onnxnorm.linear.operators.table import step_of
 from onnxnorm.linear.step import Family, Step, channel_axis, channels_of, rank_of
-from onnxnorm.linear.steps import step_of
+from onnxnorm.numerics.arrays import MAX_ELEMENTS, TooLargeError
 
 __all__ = ["Reader"]
 

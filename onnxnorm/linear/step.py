@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
+from onnxnorm.graph.facts import Facts
 from onnxnorm.linear.convolution import Convolution
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from onnxnorm.linear.blocks import FloatArray, Integers, Reach, group_of, realigned, starts_of
+from onnxnorm.linear.channels import FloatArray, Integers, Reach, group_of, realigned, starts_of
 
 if TYPE_CHECKING:
     from onnxnorm.linear.convolution import Axes, Convolution
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Aligned", "Composition", "laid_out", "times"]
 
 Aligned: TypeAlias = "tuple[FloatArray, Integers]"
-"""Rows of a weight, and where each starts (see blocks.py)."""
+"""Rows of a weight, and where each starts (see channels.py)."""
 
 
 def laid_out(parts: Sequence[tuple[Convolution, int, float]], reach: Reach, axes: Axes, rows: Integers) -> Aligned:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
-from onnxnorm._targets import TARGETS
+from onnxnorm.journal import Decline, Journal, Rewrite
 from onnxnorm.linear import Family
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
@@ -18,10 +18,10 @@ from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.inline_functions import InlineFunctions
-from onnxnorm.passes.journal import Decline, Journal, Rewrite
 from onnxnorm.passes.lower import Lower
 from onnxnorm.passes.merge_branches import MergeBranches
 from onnxnorm.passes.recognize import Recognize
+from onnxnorm.passes.targets import TARGETS
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm._convert import run_converters
-from onnxnorm._errors import OnnxNormError
-from onnxnorm._facts import Facts
-from onnxnorm._op_check import DEFAULTS, DOMAIN
-from onnxnorm._structure import graphs_within
-from onnxnorm._targets import Target
-from onnxnorm.passes import lrn_forms
-from onnxnorm.passes.journal import Journal
-from onnxnorm.recognize.replace import attach_body
+from onnxnorm.convert.libraries import run_converters
+from onnxnorm.errors import OnnxNormError
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
+from onnxnorm.ops.attach import attach_body
+from onnxnorm.ops.schema import DEFAULTS, DOMAIN
+from onnxnorm.passes.targets import Target
+from onnxnorm.write_out import lrn
 
 __all__ = ["Accelerate"]
 
@@ -67,12 +67,12 @@ class Accelerate(ir.passes.InPlacePass):
         facts, modified = Facts(model), False
         opset = model.graph.opset_imports.get("", 0)
         for node in _lrn_nodes(model):
-            reason = lrn_forms.why_not(node, facts, opset)
+            reason = lrn.why_not(node, facts, opset)
             if reason is not None:
                 self._journal.decline(node, reason)
                 continue
             self._journal.rewrite(_NAME, node, "LRN", "written out in standard operators that run faster")
-            lrn_forms.write_out(node, facts, opset)
+            lrn.write_out(node, facts, opset)
             modified = True
         return modified
 

@@ -7,23 +7,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm._structure import graphs_within
-from onnxnorm.passes.journal import Journal
+from onnxnorm.graph.normalizations import NORMALIZATIONS
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
 
-__all__ = ["NORMALIZATIONS", "Account"]
-
-NORMALIZATIONS: frozenset[tuple[str, str]] = frozenset(
-    {("", op_type) for op_type in (
-        "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization",
-        "LpNormalization", "MeanVarianceNormalization", "RMSNormalization",
-    )}
-    | {("onnxnorm", "InterChannelLRN"), ("onnxnorm", "IntraChannelLRN")}
-    | {("com.microsoft", op_type) for op_type in (
-        "GroupNorm", "SkipGroupNorm", "SkipLayerNormalization", "SimplifiedLayerNormalization",
-        "SkipSimplifiedLayerNormalization",
-    )}
-)  # fmt: skip
-"""Domain and operator of everything that this project calls a normalization."""
+__all__ = ["Account"]
 
 
 class Account(ir.passes.InPlacePass):

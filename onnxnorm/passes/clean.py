@@ -10,8 +10,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxnorm._structure import graphs_within
-from onnxnorm._surgery import splice_out
+from onnxnorm.graph.edit import splice_out
+from onnxnorm.model.walk import graphs_within
 
 __all__ = ["CleanUp"]
 

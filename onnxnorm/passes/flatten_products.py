@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
-from onnxnorm._structure import graphs_within
-from onnxnorm._surgery import add_constant
 from onnxnorm.affine import is_affine
-from onnxnorm.passes.journal import Journal
+from onnxnorm.graph.edit import add_constant
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
 
 __all__ = ["FlattenProducts"]
 

@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
-from onnxnorm._structure import graphs_within
 from onnxnorm.affine import (
     AffineNode,
     Declined,
@@ -27,7 +25,9 @@ from onnxnorm.affine import (
     remember_sizes,
     solve,
 )
-from onnxnorm.passes.journal import Journal
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
 
 __all__ = ["FoldAffines"]
 

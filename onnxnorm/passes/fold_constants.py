@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
-from onnxnorm._structure import graphs_within
-from onnxnorm._surgery import add_constant, drop_if_unused
-from onnxnorm.passes.journal import Journal
+from onnxnorm.graph.edit import add_constant, drop_if_unused
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
 
 __all__ = ["FoldConstants"]
 

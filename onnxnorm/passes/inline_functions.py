@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm._inlining import inline, that_fit
-from onnxnorm._structure import graphs_within
-from onnxnorm.passes.journal import Journal
+from onnxnorm.graph.inline import inline, that_fit
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
 
 __all__ = ["InlineFunctions"]
 

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
-from onnxnorm._structure import graphs_within
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal import Journal
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
-from onnxnorm.passes.journal import Journal
+from onnxnorm.model.walk import graphs_within
 
 __all__ = ["MergeBranches"]
 

@@ -17,17 +17,19 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts, subgraphs_of
-from onnxnorm._structure import graphs_within
-from onnxnorm._types import settle_casts, type_string
-from onnxnorm.passes.journal import Journal
+from onnxnorm.graph.edit import settle_casts
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal import Journal
+from onnxnorm.model.dtypes import type_string
+from onnxnorm.model.walk import graphs_within, subgraphs_of
+from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
 from onnxnorm.recognize.families import Answer, Found, Named
 from onnxnorm.recognize.group_norm import raise_group_norms
+from onnxnorm.recognize.near_misses import looks_like
 from onnxnorm.recognize.polynomial import Unreadable
-from onnxnorm.recognize.region import looks_like
-from onnxnorm.recognize.replace import attach_bodies_in, replace_region
+from onnxnorm.recognize.replace import replace_region
 
 __all__ = ["Recognize"]
 

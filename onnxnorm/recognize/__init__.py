@@ -15,7 +15,8 @@ of one X stops after a fixed number of nodes, so the whole takes time linear in 
 
 from __future__ import annotations
 
+from onnxnorm.recognize.candidates import candidates
 from onnxnorm.recognize.families import FAMILIES, Near, Proposal
-from onnxnorm.recognize.region import Reading, candidates
+from onnxnorm.recognize.reading import Reading
 
 __all__ = ["FAMILIES", "Near", "Proposal", "Reading", "candidates"]

@@ -12,14 +12,14 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._facts import Facts
-from onnxnorm._surgery import add_constant
-from onnxnorm.passes.journal import Journal
-from onnxnorm.recognize.atoms import Input
-from onnxnorm.recognize.families.parts import along, along_axis
-from onnxnorm.recognize.polynomial import Array, Unreadable
-from onnxnorm.recognize.region import Reading, is_standard
-from onnxnorm.recognize.replace import put_in_place, remove_unread
+from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.journal import Journal
+from onnxnorm.recognize.coefficients import Array
+from onnxnorm.recognize.families.answers import along, along_axis
+from onnxnorm.recognize.polynomial import Input, Unreadable
+from onnxnorm.recognize.reading import Reading
 
 __all__ = ["raise_batch_norms"]
 

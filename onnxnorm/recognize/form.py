@@ -10,8 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm.recognize.atoms import Stack
-from onnxnorm.recognize.polynomial import Poly, Unreadable
+from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
 
 __all__ = ["Form", "Layout", "combine", "constant_like", "shape_of"]
 

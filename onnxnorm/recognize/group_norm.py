@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._arrays import MAX_ELEMENTS
-from onnxnorm._facts import Dim, Facts
-from onnxnorm._surgery import add_constant
-from onnxnorm.passes.journal import Journal
-from onnxnorm.recognize.atoms import Input
-from onnxnorm.recognize.families.parts import along, along_axis
-from onnxnorm.recognize.polynomial import Array, Unreadable
-from onnxnorm.recognize.region import Reading, is_standard
-from onnxnorm.recognize.replace import put_in_place, remove_unread
+from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
+from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.journal import Journal
+from onnxnorm.numerics.arrays import MAX_ELEMENTS
+from onnxnorm.recognize.coefficients import Array
+from onnxnorm.recognize.families.answers import along, along_axis
+from onnxnorm.recognize.polynomial import Input, Unreadable
+from onnxnorm.recognize.reading import Reading
 
 __all__ = ["raise_group_norms"]
 

@@ -7,23 +7,34 @@ real numbers; where an identity holds for some signs alone, the operation is ref
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from onnxnorm.recognize.atoms import EVER, Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Total, Window
+from onnxnorm.recognize.coefficients import Array, axes_of, element_count, rounded, trimmed
 
-__all__ = ["Array", "Poly", "Unreadable"]
+__all__ = [
+    "EVER",
+    "Atom",
+    "Base",
+    "Floor",
+    "Input",
+    "Magnitude",
+    "Mean",
+    "Monomial",
+    "Poly",
+    "Stack",
+    "Total",
+    "Unreadable",
+    "Window",
+]
 
-Array: TypeAlias = npt.NDArray[np.float64]
 
 _MOST_TERMS = 12
-_DIGITS = 11
 
 
 class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
@@ -50,7 +61,7 @@ class Poly:
 
     @cached_property
     def key(self) -> frozenset[tuple[Monomial, tuple[int, ...], bytes]]:
-        return frozenset((m, c.shape, _rounded(c).tobytes()) for m, c in self.terms.items())
+        return frozenset((m, c.shape, rounded(c).tobytes()) for m, c in self.terms.items())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Poly) and self.rank == other.rank and self.key == other.key
@@ -80,7 +91,7 @@ class Poly:
         result = Poly({}, self.rank)
         for m1, c1 in self.terms.items():
             for m2, c2 in other.terms.items():
-                result = result + Poly({_product(m1, m2): _trimmed(c1 * c2)}, self.rank)
+                result = result + Poly({_product(m1, m2): trimmed(c1 * c2)}, self.rank)
         return result
 
     def scaled(self, factor: float | Array) -> Poly:
@@ -101,7 +112,7 @@ class Poly:
         """The axes along which the value may vary."""
         found: set[int] = set()
         for monomial, coefficient in self.terms.items():
-            found |= _varies(monomial, self.rank) | _axes_of(coefficient)
+            found |= _varies(monomial, self.rank) | axes_of(coefficient)
         return frozenset(found)
 
     @property
@@ -147,11 +158,11 @@ class Poly:
         """The mean over `axes`; where `extents` are given the sum, and these the extents as far as they are known."""
         result = Poly({}, self.rank)
         for monomial, coefficient in self.terms.items():
-            if _axes_of(coefficient) & axes:
+            if axes_of(coefficient) & axes:
                 raise Unreadable("weights along the axes over which it averages")
             constant = frozenset(f for f in monomial if not _varies(frozenset({f}), self.rank) & axes)
             varying = monomial - constant
-            count = None if extents is None else _count(axes, extents)
+            count = None if extents is None else element_count(axes, extents)
             if extents is not None and count is None:
                 if not varying:
                     raise Unreadable("a sum over an axis of unknown extent")
@@ -167,7 +178,7 @@ class Poly:
         result = Poly({}, self.rank)
         for monomial, coefficient in self.terms.items():
             known = Poly({monomial: coefficient}, self.rank)
-            if not monomial or _axes_of(coefficient) & axes or known.is_cumulated:
+            if not monomial or axes_of(coefficient) & axes or known.is_cumulated:
                 raise Unreadable("a window over something else than squares of the input")
             result = result + Poly({frozenset({(Window(reach, monomial), 1.0)}): coefficient}, self.rank)
         return result
@@ -211,32 +222,6 @@ def _checked(terms: dict[Monomial, Array], rank: int) -> Poly:
     if len(terms) > _MOST_TERMS:
         raise Unreadable("arithmetic beyond that of a normalization")
     return Poly(terms, rank)
-
-
-def _rounded(array: Array) -> Array:
-    with np.errstate(all="ignore"):
-        digits = _DIGITS - 1 - np.floor(np.log10(np.where(array == 0, 1, np.abs(array))))
-        factor = 10.0 ** np.clip(digits, -300, 300)
-        return np.asarray(np.round(array * factor) / factor + 0.0)
-
-
-def _trimmed(array: Array) -> Array:
-    """With extent 1 along axes on which nothing varies."""
-    for axis in range(array.ndim):
-        if array.shape[axis] > 1:
-            first = array.take([0], axis)
-            if np.array_equal(np.broadcast_to(first, array.shape), array):
-                array = first
-    return array
-
-
-def _axes_of(coefficient: Array) -> frozenset[int]:
-    return frozenset(axis for axis, extent in enumerate(coefficient.shape) if extent > 1)
-
-
-def _count(axes: Iterable[int], extents: Mapping[int, int]) -> int | None:
-    known = [extents.get(axis) for axis in axes]
-    return None if None in known else math.prod(extent for extent in known if extent is not None)
 
 
 def _product(first: Monomial, second: Monomial) -> Monomial:
@@ -304,3 +289,68 @@ def _power_of_term(monomial: Monomial, coefficient: Array, exponent: float, rank
         result[atom] = inner * exponent
     with np.errstate(all="ignore"):
         return {frozenset(result.items()): np.asarray(coefficient**exponent)}
+
+
+EVER = -(2**31)
+"""The first position of a window that begins where the axis does."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """X."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    axes: frozenset[int]
+    of: Monomial
+
+
+@dataclass(frozen=True)
+class Total:
+    axes: frozenset[int]
+    of: Monomial
+
+
+@dataclass(frozen=True)
+class Window:
+    """The sum of `of` over the positions `first` to `last` (relative, inclusive) along each axis of `reach`."""
+
+    reach: tuple[tuple[int, int, int], ...]
+    of: Monomial
+
+    @property
+    def is_cumulated(self) -> bool:
+        return any(first == EVER for _, first, _ in self.reach)
+
+
+@dataclass(frozen=True)
+class Base:
+    poly: Poly
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    poly: Poly
+
+
+@dataclass(frozen=True)
+class Floor:
+    poly: Poly
+    least: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    polys: tuple[Poly, ...]
+
+    @property
+    def poly(self) -> Poly:
+        """Their sum, which varies as they do."""
+        return reduce(operator.add, self.polys)
+
+
+Atom: TypeAlias = "Input | Mean | Total | Window | Base | Magnitude | Floor | Stack"
+
+
+Monomial: TypeAlias = "frozenset[tuple[Atom, float]]"

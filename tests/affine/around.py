@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from hypothesis import strategies as st
 
-from tests.affine.support import Builder, folded
+from testing.builder import Builder, folded
 
 __all__ = ["Case", "Surroundings", "check_around"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.affine.support import Builder
+from testing.builder import Builder
 
 __all__ = ["MIXED", "POSITIVE", "SHIFT", "Pair", "cases", "folds", "linear", "scalar", "stays"]
 

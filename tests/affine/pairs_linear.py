@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
+from testing.builder import Builder
 from tests.affine.pairs import MIXED, POSITIVE, SHIFT, folds, linear, scalar, stays
-from tests.affine.support import Builder
 
 
 @folds("Conv")

@@ -11,10 +11,10 @@ import pytest
 
 import onnxnorm
 from fuzz.networks import nodes_for
-from onnxnorm._inspect import Fate
-from tests.affine.networks import random_network
+from onnxnorm.optimizer.inspect import Fate
+from testing.builder import Builder, count
+from testing.networks import random_network
 from tests.affine.pairs import MIXED, POSITIVE, SHIFT, Pair, cases, linear
-from tests.affine.support import Builder, count
 
 
 def _records(model: onnx.ModelProto) -> list[onnxnorm.NormRecord]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
-from tests.affine.support import QUICK
+from testing.builder import QUICK
 
 SHAPES = st.lists(st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=4).map(tuple)
 FULL = (2, 3, 2, 3)

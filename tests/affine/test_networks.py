@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from fuzz.networks import in_precision, nodes_for, precision_for, try_network
-from tests.affine.networks import random_network
+from testing.networks import random_network
 
 
 @pytest.mark.parametrize("first", range(0, 300, 10))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from testing.builder import Builder, affines, count, folded
 from tests.affine.pairs import MIXED, SHIFT
-from tests.affine.support import Builder, affines, count, folded
 
 
 def _normed(b: Builder, *space: int | str) -> str:

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from onnxnorm.affine.rules import rule_for
+from testing.builder import Builder, affines, folded
 from tests.affine.pairs import Pair, cases
-from tests.affine.support import Builder, affines, folded
 
 
 def _label(pair: Pair) -> str:

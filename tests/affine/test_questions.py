@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from onnxnorm._facts import Facts
-from onnxnorm.affine import questions
+from onnxnorm.affine import rule_cache
 from onnxnorm.affine.channel import ChannelAffine, Gauge
-from onnxnorm.affine.questions import Questions
-from onnxnorm.affine.site import Answer, Declined, Site
+from onnxnorm.affine.interface import Answer, Declined, Site
+from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.graph.facts import Facts
 
 
 class _Counted:
@@ -25,7 +25,7 @@ class _Counted:
 @pytest.fixture
 def rule(monkeypatch: pytest.MonkeyPatch) -> _Counted:
     counted = _Counted()
-    monkeypatch.setattr(questions, "rule_for", lambda node: counted)
+    monkeypatch.setattr(rule_cache, "rule_for", lambda node: counted)
     return counted
 
 
@@ -59,7 +59,7 @@ def test_other_gauges_other_values_and_other_searches_are_asked_anew(rule: _Coun
 
 
 def test_large_gauges_are_not_kept(rule: _Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "_MAX_KEPT", 10)
+    monkeypatch.setattr(rule_cache, "_MAX_KEPT", 10)
     node, x, facts = _node()
     rules, large, small = Questions(facts), _gauge(6), _gauge(2)
     for gauge in (large, large, small, small):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from testing.builder import QUICK
 from tests.affine.around import Case, Surroundings, check_around
-from tests.affine.support import QUICK
 
 
 def _plain(operator: str, **attributes: float) -> Case:

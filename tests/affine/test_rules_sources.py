@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testing.builder import QUICK
 from tests.affine.around import Case, Surroundings, check_around
-from tests.affine.support import QUICK
 
 
 def _batch_norm(net: Surroundings, x: str) -> str:

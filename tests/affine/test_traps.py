@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from onnxnorm._evaluate import evaluate_float64
+from onnxnorm.evaluate.evaluator import evaluate_float64
+from testing.builder import Builder, affines, assert_same, count, folded, random_feeds, same_in_onnxruntime
 from tests.affine.pairs import MIXED, POSITIVE, SHIFT, scalar
-from tests.affine.support import Builder, affines, assert_same, count, folded, random_feeds, same_in_onnxruntime
 
 
 def _folds(b: Builder, *outputs: str, left: int = 0, **options: Any) -> onnx.ModelProto:

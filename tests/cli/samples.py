@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxnorm import _cli
+from onnxnorm import cli
 
 __all__ = ["ROOT", "Captured", "command_line", "conv_bn_lrn", "fails"]
 
@@ -67,7 +67,7 @@ def command_line(*arguments: str | Path, cwd: Path = ROOT, **options: Any) -> su
 
 def fails(capsys: Captured, code: int, *arguments: str | Path) -> str:
     """Runs a command line that has to fail in one line on stderr; returns what that line says."""
-    assert _cli.main([str(argument) for argument in arguments]) == code
+    assert cli.main([str(argument) for argument in arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("onnxnorm: error: ")

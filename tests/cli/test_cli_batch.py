@@ -1,4 +1,4 @@
-"""Tests of onnxnorm/_cli/batch.py: many models at once."""
+"""Tests of onnxnorm/cli/batch.py: many models at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxnorm import _cli
-from onnxnorm._cli import batch
+from onnxnorm import cli
+from onnxnorm.cli import batch as batch_module
 from tests.cli.samples import Captured, conv_bn_lrn, fails
 
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _optimize(capsys: Captured, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, object]]:
-    assert _cli.main(["optimize", *map(str, arguments), "--no-verify", "--json"]) == code
+    assert cli.main(["optimize", *map(str, arguments), "--no-verify", "--json"]) == code
     lines = capsys.readouterr().out.splitlines()
     return {str(record["input"]): record for record in map(json.loads, lines)}
 
@@ -72,7 +72,7 @@ def test_patterns_and_the_same_folder(capsys: Captured, folder: Path) -> None:
 
 
 def test_the_table_tells_what_became_of_each(capsys: Captured, folder: Path, tmp_path: Path) -> None:
-    assert _cli.main(["optimize", str(folder), str(tmp_path / "out"), "--no-verify"]) == 0
+    assert cli.main(["optimize", str(folder), str(tmp_path / "out"), "--no-verify"]) == 0
     out = capsys.readouterr().out
     assert "MB" in out or "kB" in out or " B" in out
     assert out.splitlines()[-1] == "3 models: 3 done, 0 unchanged, 0 failed"
@@ -93,9 +93,11 @@ def test_a_process_that_dies_stops_nobody(
 ) -> None:
     """An interpreter that kills itself on one of the models stands in for one that runs out of memory."""
     interpreter = tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\ncase "$4" in */b.onnx) kill -9 $$;; esac\nexec {batch.sys.executable} "$@"\n')
+    interpreter.write_text(
+        f'#!/bin/sh\ncase "$4" in */b.onnx) kill -9 $$;; esac\nexec {batch_module.sys.executable} "$@"\n'
+    )
     interpreter.chmod(0o755)
-    monkeypatch.setattr(batch.sys, "executable", str(interpreter))
+    monkeypatch.setattr(batch_module.sys, "executable", str(interpreter))
     found = _optimize(capsys, folder, tmp_path / "out", code=1)
     assert [record["status"] for _, record in sorted(found.items())] == ["done", "failed", "done"]
     assert "ended with -9" in str(found[str(folder / "b.onnx")]["message"])

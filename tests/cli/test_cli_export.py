@@ -1,4 +1,4 @@
-"""Tests of `onnxnorm export`, onnxnorm/_cli/export.py and target.py."""
+"""Tests of `onnxnorm export`, onnxnorm/cli/export.py and target.py."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxnorm import _cli
-from onnxnorm._cli.outcome import UsageError
-from onnxnorm._cli.target import load_target
+from onnxnorm import cli
+from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.cli.factory import load_target
 
 torch = pytest.importorskip("torch")
 
@@ -96,7 +96,7 @@ def test_export_writes_a_model_with_its_normalization_as_one_node(
 ) -> None:
     output = nets / "out.onnx"
     arguments = ["--shape", "1,3,8,8", "--dynamic", "batch", "--opset", "18", "--json"]
-    assert _cli.main(["export", "nets_for_test:tiny", str(output), *arguments]) == 0
+    assert cli.main(["export", "nets_for_test:tiny", str(output), *arguments]) == 0
     document = json.loads(capsys.readouterr().out)
     model = onnx.load(output)
     assert [node.op_type for node in model.graph.node] == ["Conv", "BatchNormalization", "Relu"]
@@ -108,7 +108,7 @@ def test_export_writes_a_model_with_its_normalization_as_one_node(
 
 
 def test_export_of_a_spec_needs_no_shape(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _cli.main(["export", "nets_for_test:with-dash", "out.onnx"]) == 0
+    assert cli.main(["export", "nets_for_test:with-dash", "out.onnx"]) == 0
     captured = capsys.readouterr()
     assert "out.onnx: 1 nodes" in captured.out
     assert captured.err == ""
@@ -129,7 +129,7 @@ def test_export_of_a_spec_needs_no_shape(nets: Path, capsys: pytest.CaptureFixtu
 def test_export_refuses_in_one_line_and_writes_nothing(
     nets: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
 ) -> None:
-    assert _cli.main(["export", *arguments]) == 2
+    assert cli.main(["export", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("onnxnorm: error: ")
@@ -140,9 +140,9 @@ def test_export_refuses_in_one_line_and_writes_nothing(
 
 def test_the_older_exporter_may_be_asked_for(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["export", "nets_for_test:tiny", "old.onnx", "--shape", "1,3,8,8", "--opset", "11"]
-    assert _cli.main(arguments) == 2
+    assert cli.main(arguments) == 2
     assert "opset must be a whole number from 13" in capsys.readouterr().err
-    assert _cli.main([*arguments, "--exporter", "torchscript", "--json"]) == 0
+    assert cli.main([*arguments, "--exporter", "torchscript", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["opsets"] == {"": 11}
     assert document["operators"] == {"BatchNormalization": 1, "Conv": 1, "Relu": 1}

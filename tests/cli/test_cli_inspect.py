@@ -1,4 +1,4 @@
-"""Tests of `onnxnorm inspect`, onnxnorm/_cli/inspect.py."""
+"""Tests of `onnxnorm inspect`, onnxnorm/cli/inspect.py."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import onnx
 
 import onnxnorm
-from onnxnorm import _cli
+from onnxnorm import cli
 from tests.cli.samples import Captured
 
 
 def test_inspect_prints_a_line_for_each_normalization(capsys: Captured, model_path: Path) -> None:
-    assert _cli.main(["inspect", str(model_path)]) == 0
+    assert cli.main(["inspect", str(model_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["node", "bn", "lrn", "2"]
     assert "absorbed" in lines[1] and "left" in lines[2]
@@ -21,7 +21,7 @@ def test_inspect_prints_a_line_for_each_normalization(capsys: Captured, model_pa
 
 
 def test_inspect_as_json_is_only_json(capsys: Captured, model_path: Path) -> None:
-    assert _cli.main(["inspect", str(model_path), "--json"]) == 0
+    assert cli.main(["inspect", str(model_path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["model"] == str(model_path)
     records = onnxnorm.inspect(model_path)
@@ -33,7 +33,7 @@ def test_inspect_of_a_model_without_any(capsys: Captured, tmp_path: Path) -> Non
     path = tmp_path / "relu.onnx"
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
     onnx.save(onnx.parser.parse_model(text), path)
-    assert _cli.main(["inspect", str(path)]) == 0
+    assert cli.main(["inspect", str(path)]) == 0
     assert "no normalization" in capsys.readouterr().out
 
 
@@ -47,9 +47,9 @@ def test_inspect_says_what_is_merged(capsys: Captured, tmp_path: Path) -> None:
         y = Add (c, x)
     }"""
     onnx.save(onnx.parser.parse_model(text), path)
-    assert _cli.main(["inspect", str(path)]) == 0
+    assert cli.main(["inspect", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["3 branches merged into Conv 'a'"]
-    assert _cli.main(["inspect", str(path), "--json"]) == 0
+    assert cli.main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["merges"] == ["3 branches merged into Conv 'a'"]
 
 
@@ -58,7 +58,7 @@ def test_inspect_of_a_folder_is_a_line_for_each_model(capsys: Captured, model_pa
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
     (folder / "deeper").mkdir()
     onnx.save(onnx.parser.parse_model(text), folder / "deeper" / "relu.onnx")
-    assert _cli.main(["inspect", str(folder)]) == 0
+    assert cli.main(["inspect", str(folder)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["model", "normalizations", "fate"]
     assert lines[1][1:] == ["none"]
@@ -70,7 +70,7 @@ def test_inspect_of_several_models_goes_on_after_one_that_is_none(
 ) -> None:
     broken = tmp_path / "a_broken.onnx"
     broken.write_bytes(b"no model")
-    assert _cli.main(["inspect", str(broken), str(model_path), "--json"]) == 2
+    assert cli.main(["inspect", str(broken), str(model_path), "--json"]) == 2
     first, second = json.loads(capsys.readouterr().out)["models"]
     assert first["model"] == str(broken)
     assert "a_broken.onnx" in first["error"]
@@ -78,5 +78,5 @@ def test_inspect_of_several_models_goes_on_after_one_that_is_none(
 
 
 def test_inspect_of_a_folder_without_models(capsys: Captured, tmp_path: Path) -> None:
-    assert _cli.main(["inspect", str(tmp_path)]) == 2
+    assert cli.main(["inspect", str(tmp_path)]) == 2
     assert "no model (*.onnx)" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Tests of onnxnorm/_cli/__init__.py: help, usage, bad files, and how a command ends."""
+"""Tests of onnxnorm/cli/__init__.py: help, usage, bad files, and how a command ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from onnxnorm import _cli
-from onnxnorm._cli import inspect as inspect_command
-from onnxnorm._errors import OnnxNormWarning
+from onnxnorm import cli
+from onnxnorm.cli import inspect as inspect_command
+from onnxnorm.errors import OnnxNormWarning
 from tests.cli.samples import ROOT, Captured, command_line, conv_bn_lrn, fails
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnx_ir", "onnxscript", "numpy", "rich"}
@@ -28,7 +28,7 @@ COMMANDS = ("export", "optimize", "fold", "inspect", "verify", "run", "doctor")
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     code = textwrap.dedent(f"""
         import sys
-        from onnxnorm._cli import main
+        from onnxnorm.cli import main
         try:
             main({list(arguments)!r})
         except SystemExit as stop:
@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 
 def test_help_names_every_command(capsys: Captured) -> None:
     with pytest.raises(SystemExit) as stop:
-        _cli.main(["--help"])
+        cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert all(f"\n    {command} " in text for command in COMMANDS)
@@ -51,7 +51,7 @@ def test_help_names_every_command(capsys: Captured) -> None:
 
 def test_version(capsys: Captured) -> None:
     with pytest.raises(SystemExit) as stop:
-        _cli.main(["--version"])
+        cli.main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith("onnxnorm ")
 
@@ -128,7 +128,7 @@ def test_warnings_are_one_line_on_stderr(capsys: Captured, monkeypatch: pytest.M
         return 0
 
     monkeypatch.setattr(inspect_command, "run", warn)
-    assert _cli.main(["inspect", "x.onnx"]) == 0
+    assert cli.main(["inspect", "x.onnx"]) == 0
     assert capsys.readouterr().err == "onnxnorm: warning: runs on portable bodies\n"
 
 
@@ -163,7 +163,7 @@ def test_errors_of_our_own_keep_their_traceback(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(inspect_command, "run", blunder)
     with pytest.raises(ModuleNotFoundError):
-        _cli.main(["inspect", "x.onnx"])
+        cli.main(["inspect", "x.onnx"])
 
 
 def test_interrupting_is_code_130(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_interrupting_is_code_130(capsys: Captured, monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inspect_command, "run", interrupt)
-    assert _cli.main(["inspect", "x.onnx"]) == 130
+    assert cli.main(["inspect", "x.onnx"]) == 130
     assert capsys.readouterr().err == "onnxnorm: interrupted\n"
 
 

@@ -1,4 +1,4 @@
-"""Tests of `onnxnorm optimize` and `onnxnorm fold`, onnxnorm/_cli/optimize.py."""
+"""Tests of `onnxnorm optimize` and `onnxnorm fold`, onnxnorm/cli/optimize.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnorm import _cli, _optimize
+from onnxnorm import cli
+from onnxnorm.optimizer import optimize
 from onnxnorm.passes import PASSES
 from tests.cli.samples import Captured, conv_bn_lrn, fails
 
@@ -29,7 +30,7 @@ def test_optimize_prints_the_operators_before_and_after_and_what_is_left(
     before = model_path.read_bytes()
     # For any runtime, LRN is written out by default.
     options = ["--skip", "accelerate"] if command == "optimize" else []
-    assert _cli.main([command, str(model_path), str(output), *options]) == 0
+    assert cli.main([command, str(model_path), str(output), *options]) == 0
     captured = capsys.readouterr()
     rows = [line.split() for line in captured.out.splitlines()]
     assert ["operator", "before", "after", "change"] in rows
@@ -48,7 +49,7 @@ def test_optimize_prints_the_operators_before_and_after_and_what_is_left(
 
 def test_optimize_as_json(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
     output = tmp_path / "out.onnx"
-    assert _cli.main(["optimize", str(model_path), str(output), "--json", "--skip", "accelerate"]) == 0
+    assert cli.main(["optimize", str(model_path), str(output), "--json", "--skip", "accelerate"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["operators_before"] == {"Conv": 1, "BatchNormalization": 1, "Relu": 1, "LRN": 1}
     assert document["operators_after"] == {"Conv": 1, "Relu": 1, "LRN": 1}
@@ -61,14 +62,14 @@ def test_optimize_as_json(capsys: Captured, tmp_path: Path, model_path: Path) ->
 
 def test_lrn_is_written_out_for_any_runtime_and_kept_whole_for_onnxruntime(tmp_path: Path, model_path: Path) -> None:
     output = tmp_path / "out.onnx"
-    assert _cli.main(["optimize", str(model_path), str(output)]) == 0
+    assert cli.main(["optimize", str(model_path), str(output)]) == 0
     assert "LRN" not in _operators(output) and "AveragePool" in _operators(output)
-    assert _cli.main(["optimize", str(model_path), str(output), "--target", "onnxruntime"]) == 0
+    assert cli.main(["optimize", str(model_path), str(output), "--target", "onnxruntime"]) == 0
     assert _operators(output) == ["Conv", "Relu", "InterChannelLRN"]
 
 
 def test_optimize_in_place(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
-    assert _cli.main(["optimize", str(model_path), str(model_path), "--skip", "accelerate"]) == 0
+    assert cli.main(["optimize", str(model_path), str(model_path), "--skip", "accelerate"]) == 0
     assert _operators(model_path) == ["Conv", "Relu", "LRN"]
     assert list(tmp_path.iterdir()) == [model_path]
     assert "4 -> 3 nodes" in capsys.readouterr().out
@@ -78,7 +79,7 @@ def test_results_that_do_not_verify_are_not_written(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path
 ) -> None:
     """An optimizer that spoils a weight stands in for the one that has no known errors."""
-    real = _optimize.transform
+    real = optimize.transform
 
     def spoiled(model: ir.Model, **options: Any) -> Any:
         result = real(model, **options)
@@ -86,25 +87,25 @@ def test_results_that_do_not_verify_are_not_written(
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01), name="w")
         return result
 
-    monkeypatch.setattr(_optimize, "transform", spoiled)
+    monkeypatch.setattr(optimize, "transform", spoiled)
     output = tmp_path / "out.onnx"
     assert "nothing was written" in fails(capsys, 1, "optimize", model_path, output, "--skip", "fold_affines")
     assert not output.exists()
-    assert _cli.main(["optimize", str(model_path), str(output), "--skip", "fold_affines", "--no-verify"]) == 0
+    assert cli.main(["optimize", str(model_path), str(output), "--skip", "fold_affines", "--no-verify"]) == 0
     assert output.exists()
     assert "not verified" in capsys.readouterr().out.splitlines()
 
 
 def test_passes_are_listed_chosen_and_skipped(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
-        _cli.main(["optimize", "--list-passes"])
+        cli.main(["optimize", "--list-passes"])
     assert stop.value.code == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
     assert listed == list(PASSES)
     output = tmp_path / "out.onnx"
-    assert _cli.main(["optimize", str(model_path), str(output), "--skip", "fold_affines,fold_affines_nearby"]) == 0
+    assert cli.main(["optimize", str(model_path), str(output), "--skip", "fold_affines,fold_affines_nearby"]) == 0
     assert "BatchNormalization" in _operators(output)
-    assert _cli.main(["optimize", str(model_path), str(output), "--passes", "infer_shapes,fold_affines"]) == 0
+    assert cli.main(["optimize", str(model_path), str(output), "--passes", "infer_shapes,fold_affines"]) == 0
     assert "BatchNormalization" not in _operators(output)
     capsys.readouterr()
 
@@ -116,7 +117,7 @@ def test_nodes_of_the_same_name_keep_it_and_are_told_apart(capsys: Captured, tmp
     path, output = tmp_path / "in.onnx", tmp_path / "out.onnx"
     onnx.save(model, path)
     # onnxruntime refuses such models, so there is nothing to verify against.
-    assert _cli.main(["optimize", str(path), str(output), "--no-verify", "--json", "--skip", "accelerate"]) == 0
+    assert cli.main(["optimize", str(path), str(output), "--no-verify", "--json", "--skip", "accelerate"]) == 0
     records = json.loads(capsys.readouterr().out)["normalizations"]
     assert [record["fate"] for record in records] == ["absorbed", "left"]
     assert len({record["node"] for record in records}) == 2
@@ -144,9 +145,9 @@ def test_inputs_with_values_of_their_own_are_frozen_only_on_demand(capsys: Captu
         model.graph.input.append(helper.make_tensor_value_info(constant.name, TensorProto.FLOAT, constant.dims))
     path, output = tmp_path / "old.onnx", tmp_path / "out.onnx"
     onnx.save(model, path)
-    assert _cli.main(["optimize", str(path), str(output)]) == 0
+    assert cli.main(["optimize", str(path), str(output)]) == 0
     assert "BatchNormalization" in _operators(output)
-    assert _cli.main(["optimize", str(path), str(output), "--freeze-inputs"]) == 0
+    assert cli.main(["optimize", str(path), str(output), "--freeze-inputs"]) == 0
     assert "BatchNormalization" not in _operators(output)
     capsys.readouterr()
 
@@ -157,10 +158,10 @@ def test_the_verification_takes_inputs_and_shapes(capsys: Captured, tmp_path: Pa
     np.save(array, x)
     np.savez(archive, x=x)
     for options in (["--input", f"x:{array}"], ["--inputs", str(archive)], ["--shape", "3,3,8,8"]):
-        assert _cli.main(["optimize", str(model_path), str(output), "--json", *options]) == 0
+        assert cli.main(["optimize", str(model_path), str(output), "--json", *options]) == 0
         samples = json.loads(capsys.readouterr().out)["verification"]["samples"]
         assert all(sample == {"x": [3, 3, 8, 8]} for sample in samples)
-        assert _cli.main(["verify", str(model_path), str(output), *options]) == 0
+        assert cli.main(["verify", str(model_path), str(output), *options]) == 0
         capsys.readouterr()
     assert "'x'" in fails(capsys, 2, "optimize", model_path, output, "--shape", "x:5,3,8,9")
     assert "nosuch" in fails(capsys, 2, "optimize", model_path, output, "--shape", "nosuch:1")
@@ -173,6 +174,6 @@ def test_inputs_that_are_not_given_are_random(capsys: Captured, tmp_path: Path) 
     path, output, array = tmp_path / "in.onnx", tmp_path / "out.onnx", tmp_path / "z.npy"
     onnx.save(onnx.parser.parse_model(text), path)
     np.save(array, np.ones((5, 4), np.float32))
-    assert _cli.main(["optimize", str(path), str(output), "--json", "--input", f"z:{array}"]) == 0
+    assert cli.main(["optimize", str(path), str(output), "--json", "--input", f"z:{array}"]) == 0
     samples = json.loads(capsys.readouterr().out)["verification"]["samples"]
     assert samples and all(sample == {"x": [5, 4], "z": [5, 4]} for sample in samples)

@@ -1,4 +1,4 @@
-"""Tests of `onnxnorm run`, onnxnorm/_cli/run.py and feeds.py."""
+"""Tests of `onnxnorm run`, onnxnorm/cli/run.py and feeds.py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxnorm import _cli, _ops
-from onnxnorm._cli.tensors import read_npz
-from onnxnorm._runtime import find_library
+from onnxnorm import cli
+from onnxnorm.cli.tensor_files import read_npz
+from onnxnorm.ops import attach
+from onnxnorm.runtime.library import find_library
 from tests.cli.samples import Captured, fails
 
 
@@ -22,7 +23,7 @@ def test_run_on_given_inputs_writes_what_the_model_computes(capsys: Captured, tm
     np.save(tmp_path / "x.npy", x)
     output = tmp_path / "out.npz"
     arguments = ["--input", f"x:{tmp_path / 'x.npy'}", "--output", str(output), "--repeat", "2", "--threads", "1"]
-    assert _cli.main(["run", str(model_path), *arguments]) == 0
+    assert cli.main(["run", str(model_path), *arguments]) == 0
     (y,) = onnxruntime.InferenceSession(model_path).run(None, {"x": x})
     np.testing.assert_allclose(np.load(output)["y"], y, rtol=1e-5)
     text = capsys.readouterr().out
@@ -38,7 +39,7 @@ def test_run_is_seeded(capsys: Captured, tmp_path: Path, model_path: Path) -> No
     found = []
     for seed in ("0", "0", "1"):
         arguments = ["--seed", seed, "--repeat", "1", "--output", str(tmp_path / "y.npz"), "--shape", "3,3,8,8"]
-        assert _cli.main(["run", str(model_path), *arguments]) == 0
+        assert cli.main(["run", str(model_path), *arguments]) == 0
         found.append(read_npz(str(tmp_path / "y.npz"))["y"])
     capsys.readouterr()
     assert found[0].shape == (3, 4, 8, 8)
@@ -49,7 +50,7 @@ def test_run_is_seeded(capsys: Captured, tmp_path: Path, model_path: Path) -> No
 def test_run_as_json_shows_nan(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.full((1, 3, 8, 8), np.nan, np.float32))
     arguments = ["--inputs", str(tmp_path / "x.npz"), "--repeat", "1", "--json"]
-    assert _cli.main(["run", str(model_path), *arguments]) == 0
+    assert cli.main(["run", str(model_path), *arguments]) == 0
     document = json.loads(capsys.readouterr().out)
     (x,) = document["inputs"]
     assert (x["nans"], x["minimum"], x["mean"]) == (3 * 8 * 8, None, None)
@@ -58,7 +59,7 @@ def test_run_as_json_shows_nan(capsys: Captured, tmp_path: Path, model_path: Pat
 
 
 def test_run_leaves_the_batch_at_one(capsys: Captured, model_path: Path) -> None:
-    assert _cli.main(["run", str(model_path), "--repeat", "1", "--json"]) == 0
+    assert cli.main(["run", str(model_path), "--repeat", "1", "--json"]) == 0
     (x,) = json.loads(capsys.readouterr().out)["inputs"]
     assert x["shape"] == [1, 3, 8, 8]
 
@@ -71,7 +72,7 @@ def test_run_finds_sizes_that_the_model_takes(capsys: Captured, tmp_path: Path) 
     )
     path = tmp_path / "m.onnx"
     onnx.save(model, path)
-    assert _cli.main(["run", str(path), "--repeat", "1", "--json"]) == 0
+    assert cli.main(["run", str(path), "--repeat", "1", "--json"]) == 0
     captured = capsys.readouterr()
     (x,) = json.loads(captured.out)["inputs"]
     assert x["shape"][1] % 64 == 0
@@ -122,13 +123,13 @@ def test_run_tells_who_runs_the_custom_operators(capsys: Captured, tmp_path: Pat
         """<ir_version: 9, opset_import: ["": 17, "onnxnorm": 1]>
         g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) { y = onnxnorm.IntraChannelLRN <kernel_shape = [3, 3]> (x) }"""
     )
-    _ops.attach_bodies(model)
+    attach.attach_bodies(model)
     path = tmp_path / "m.onnx"
     onnx.save(model, path)
-    assert _cli.main(["run", str(path), "--repeat", "1", "--portable", "--json"]) == 0
+    assert cli.main(["run", str(path), "--repeat", "1", "--portable", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["custom_operators"], document["native_library"]) == ("portable bodies", None)
-    assert _cli.main(["run", str(path), "--repeat", "1", "--json"]) == 0
+    assert cli.main(["run", str(path), "--repeat", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     library = find_library()
     assert document["native_library"] == (None if library is None else str(library))

@@ -1,4 +1,4 @@
-"""Tests of `onnxnorm verify`, onnxnorm/_cli/verify.py."""
+"""Tests of `onnxnorm verify`, onnxnorm/cli/verify.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from onnxnorm import _cli
+from onnxnorm import cli
 from tests.cli.samples import Captured, conv_bn_lrn, fails
 
 
@@ -17,9 +17,9 @@ def test_verify_tells_equal_models_from_others_by_its_exit_code(
 ) -> None:
     other = tmp_path / "other.onnx"
     onnx.save(conv_bn_lrn(bias=1.01), other)
-    assert _cli.main(["verify", str(model_path), str(model_path)]) == 0
+    assert cli.main(["verify", str(model_path), str(model_path)]) == 0
     assert "passed" in capsys.readouterr().out.lower()
-    assert _cli.main(["verify", str(model_path), str(other)]) == 1
+    assert cli.main(["verify", str(model_path), str(other)]) == 1
     captured = capsys.readouterr()
     assert "failed" in captured.out.lower()
     assert captured.err == ""
@@ -28,12 +28,12 @@ def test_verify_tells_equal_models_from_others_by_its_exit_code(
 def test_verify_as_json_on_given_inputs(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
     inputs = tmp_path / "x.npz"
     np.savez(inputs, x=np.ones((2, 3, 8, 8), np.float32))
-    assert _cli.main(["verify", str(model_path), str(model_path), "--inputs", str(inputs), "--json"]) == 0
+    assert cli.main(["verify", str(model_path), str(model_path), "--inputs", str(inputs), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["passed"] is True
 
 
 def test_verify_takes_shapes(capsys: Captured, model_path: Path) -> None:
-    assert _cli.main(["verify", str(model_path), str(model_path), "--shape", "5,3,8,8", "--json"]) == 0
+    assert cli.main(["verify", str(model_path), str(model_path), "--shape", "5,3,8,8", "--json"]) == 0
     assert "5" in capsys.readouterr().out
     message = fails(capsys, 2, "verify", model_path, model_path, "--shape", "x:5,3,8,9")
     assert "'x'" in message

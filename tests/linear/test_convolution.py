@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from onnxnorm.linear import convolution as convolution_module
 from onnxnorm.linear.axis import Axis, TransposedAxis
-from onnxnorm.linear.blocks import group_of
+from onnxnorm.linear.channels import group_of
 from onnxnorm.linear.convolution import Convolution
 
 torch = pytest.importorskip("torch")

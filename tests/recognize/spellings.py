@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxnorm import reference
-from tests.affine.support import Builder
+from testing.builder import Builder
 
 __all__ = ["IMAGE", "SPELLINGS", "Net", "Spelling"]
 

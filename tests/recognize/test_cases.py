@@ -11,7 +11,7 @@ import onnx.checker
 import pytest
 
 import onnxnorm
-from onnxnorm._evaluate import evaluate_float64
+from onnxnorm.evaluate.evaluator import evaluate_float64
 from onnxnorm.passes import DEFAULT
 
 FOLDER = Path(__file__).parent / "cases"

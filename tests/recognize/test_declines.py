@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import onnxnorm
-from onnxnorm._evaluate import evaluate_float64
-from tests.affine.support import assert_same, random_feeds, same_in_onnxruntime
+from onnxnorm.evaluate.evaluator import evaluate_float64
+from testing.builder import assert_same, random_feeds, same_in_onnxruntime
 from tests.recognize.spellings import Net
 
 PASSES = ("infer_shapes", "recognize", "clean")
@@ -264,7 +264,7 @@ def test_a_gate_or_a_bias_is_no_batch_norm(op_type: str) -> None:
 
 def test_a_long_chain_takes_time_in_proportion() -> None:
     """Every node is read a bounded number of times: 40 times the normalizations, 40 times the nodes read."""
-    from onnxnorm.recognize import read
+    from onnxnorm.recognize.readers import arithmetic
 
     def reads(count: int) -> int:
         net = Net(opset=18, dtype=np.float32)
@@ -272,7 +272,7 @@ def test_a_long_chain_takes_time_in_proportion() -> None:
         for _ in range(count):
             x = net.node("Relu", norm(net, x))
         model, calls = net.model(x), 0
-        readers = dict(read.READERS)
+        readers = dict(arithmetic.READERS)
 
         def counted(reader: Any) -> Any:
             def call(site: Any) -> Any:
@@ -282,14 +282,14 @@ def test_a_long_chain_takes_time_in_proportion() -> None:
 
             return call
 
-        from onnxnorm.recognize import region
+        from onnxnorm.recognize import reading
 
-        present = region.READERS
-        region.READERS = {name: counted(reader) for name, reader in readers.items()}  # type: ignore[misc]
+        present = reading.READERS
+        reading.READERS = {name: counted(reader) for name, reader in readers.items()}  # type: ignore[misc]
         try:
             onnxnorm.optimize(model, passes=PASSES)
         finally:
-            region.READERS = present  # type: ignore[misc]
+            reading.READERS = present  # type: ignore[misc]
         return calls
 
     assert reads(40) <= 1.2 * 40 * reads(1)

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 import onnxnorm  # noqa: E402
-from onnxnorm._evaluate import evaluate_float64  # noqa: E402
+from onnxnorm.evaluate.evaluator import evaluate_float64  # noqa: E402
 from onnxnorm.passes import DEFAULT  # noqa: E402
 
 

@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 import onnxnorm
-from onnxnorm._evaluate import evaluate_float64
-from onnxnorm._inspect import Fate
+from onnxnorm.evaluate.evaluator import evaluate_float64
+from onnxnorm.optimizer.inspect import Fate
 from tests.recognize.spellings import IMAGE, SPELLINGS, Net, Spelling
 
 PASSES = ("infer_shapes", "recognize", "clean")

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxnorm._arrays import all_of, any_of
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
-from onnxnorm.affine.site import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
+from onnxnorm.numerics.arrays import all_of, any_of
 
 __all__ = ["conv", "conv_transpose", "deform_conv"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge
-from onnxnorm.affine.site import Answer, Declined, Settled, Site
+from onnxnorm.affine.interface import Answer, Declined, Settled, Site
 
 __all__ = ["Mapped", "cross", "fits_attribute", "unchanged"]
 

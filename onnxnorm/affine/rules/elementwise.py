@@ -17,9 +17,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.affine.rules.affine_nodes import source
 from onnxnorm.affine.rules.crossing import cross, fits_attribute, unchanged
-from onnxnorm.affine.rules.sources import source
-from onnxnorm.affine.site import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 
 __all__ = [
     "add",

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxnorm._arrays import MAX_RANK, check_size
-from onnxnorm._facts import Dim
-from onnxnorm._reshape import runs, shape_after
 from onnxnorm.affine.channel import FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
-from onnxnorm.affine.site import Answer, Declined, Site
+from onnxnorm.graph.facts import Dim
+from onnxnorm.graph.reshape import runs, shape_after
+from onnxnorm.numerics.arrays import MAX_RANK, check_size
 
 __all__ = ["expand", "reshape", "squeeze", "transpose", "unsqueeze"]
 

@@ -13,9 +13,10 @@ from functools import partial
 import numpy as np
 
 from onnxnorm.affine.channel import FloatArray
-from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
+from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
+from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
 
-__all__ = ["group_norm", "instance_norm", "layer_norm", "mean_variance_norm", "rms_norm", "softmax"]
+__all__ = ["group_norm", "instance_norm", "layer_norm", "lp_norm", "mean_variance_norm", "rms_norm", "softmax"]
 
 _BY_ITS_INPUT = "normalizes by statistics of its input, which an affine before it would change"
 
@@ -107,4 +108,18 @@ def softmax(site: Site) -> Answer:
     normalized = {axis} if site.opset >= 13 else set(range(axis, rank))
     if gauge.scales or normalized & set(gauge.axes):
         return Declined("lets only a shift pass that is constant along its axis")
+    return Settled()
+
+
+def lp_norm(site: Site) -> Answer:
+    gauge, shape = site.gauge_in(0), site.shape_in(0)
+    if (
+        gauge is None
+        or site.gauge_out() is not None
+        or shape is None
+        or gauge.shifts
+        or not gauge.positive
+        or site.integer("axis", -1) % len(shape) in gauge.axes
+    ):
+        return Declined(NOT_POSITIVE)
     return Settled()

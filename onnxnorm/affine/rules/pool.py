@@ -14,12 +14,12 @@ from functools import partial
 
 import numpy as np
 
-from onnxnorm._arrays import check_size
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Cause, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.rules.powers import absolute, rooted, squared
 from onnxnorm.affine.rules.windows import static_space, window_of
-from onnxnorm.affine.site import Answer, Cause, Declined, Edit, Settled, Site
+from onnxnorm.numerics.arrays import check_size
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "lp_pool", "max_pool", "reduction"]
 

@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
-from onnxnorm.affine.site import Answer, Declined, Site
 
 __all__ = ["abs_", "absolute", "pow_", "reciprocal", "rooted", "sqrt", "squared"]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.site import Answer, Choice, Constant, Declined, Edit, Scaling, Settled, Site
+from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Scaling, Settled, Site
 
 __all__ = ["einsum", "gemm", "matmul"]
 

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
+from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["dequantize"]
 

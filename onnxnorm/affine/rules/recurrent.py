@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnorm.affine.channel import FloatArray
-from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
+from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 
 __all__ = ["recurrent"]
 

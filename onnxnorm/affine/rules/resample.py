@@ -14,12 +14,12 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm._arrays import check_size
 from onnxnorm.affine.channel import FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.crossing import Mapped, cross, fits_attribute
-from onnxnorm.affine.site import Answer, Constant, Declined, Edit, Settled, Site
+from onnxnorm.numerics.arrays import check_size
 
-__all__ = ["depth_to_space", "pad", "resize", "space_to_depth"]
+__all__ = ["depth_to_space", "grid_sample", "pad", "resize", "space_to_depth"]
 
 
 def pad(site: Site) -> Answer:
@@ -136,3 +136,16 @@ def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
         return array.reshape(batch, blocks, channels // blocks, *space)
 
     return split, merge
+
+
+def grid_sample(site: Site) -> Answer:
+    zeros = site.text("padding_mode", "zeros") == "zeros"
+
+    def through(gauge: Gauge) -> Gauge | Declined:
+        if gauge.shifts and zeros:
+            return Declined("takes zeros for what lies outside, so no shift passes it")
+        if any(axis > 1 for axis in gauge.axes):
+            return Declined("samples along an axis on which the affine varies")
+        return gauge
+
+    return cross(site, through, through)

@@ -13,10 +13,11 @@ from functools import partial
 import numpy as np
 
 from onnxnorm.affine.channel import FloatArray, Gauge
+from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.elementwise import onto_operand, onto_result
-from onnxnorm.affine.site import Answer, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
 
-__all__ = ["extremum", "where"]
+__all__ = ["arg_extremum", "extremum", "sign", "where"]
 
 
 def where(site: Site) -> Answer:
@@ -81,3 +82,17 @@ def _changed(site: Site, constant: FloatArray, gauge: Gauge) -> FloatArray | Dec
     while result.ndim > constant.ndim and result.shape[0] == 1:
         result = result[0]
     return result
+
+
+def arg_extremum(site: Site) -> Answer:
+    gauge, shape = site.gauge_in(0), site.shape_in(0)
+    if gauge is None or shape is None or not gauge.positive or site.integer("axis", 0) % len(shape) in gauge.axes:
+        return Declined(NOT_POSITIVE)
+    return Settled()
+
+
+def sign(site: Site) -> Answer:
+    gauge = site.gauge_in(0)
+    if gauge is None or site.gauge_out() is not None or gauge.shifts or not gauge.positive:
+        return Declined(NOT_POSITIVE)
+    return Settled()

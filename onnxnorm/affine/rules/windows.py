@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm._facts import Dim
-from onnxnorm.affine.site import Declined, Site
+from onnxnorm.affine.interface import Declined, Site
+from onnxnorm.graph.facts import Dim
 
 __all__ = ["Window", "static_space", "window_of"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
 from onnxnorm.recognize.families.grn import global_response_norm
 from onnxnorm.recognize.families.instance_norm import instance_norm
 from onnxnorm.recognize.families.layer_norm import layer_norm
 from onnxnorm.recognize.families.lp_norm import lp_norm
 from onnxnorm.recognize.families.lrn import lrn
 from onnxnorm.recognize.families.mean_variance import mean_variance_norm
-from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal
 from onnxnorm.recognize.families.rms_norm import rms_norm
 
 __all__ = ["FAMILIES", "Answer", "Found", "Named", "Near", "Proposal"]

@@ -6,8 +6,8 @@ Source: Woo et al., "ConvNeXt V2" (2023), arXiv 2301.00808, section 3.
 
 from __future__ import annotations
 
-from onnxnorm.recognize.atoms import Atom, Base, Input, Mean, Total
-from onnxnorm.recognize.families.parts import Answer, Found, Named
+from onnxnorm.recognize.families.answers import Answer, Found, Named
+from onnxnorm.recognize.polynomial import Atom, Base, Input, Mean, Total
 
 __all__ = ["global_response_norm"]
 

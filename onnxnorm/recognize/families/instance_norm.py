@@ -6,8 +6,8 @@ computed in float32 between casts stays between them. Source: ONNX InstanceNorma
 
 from __future__ import annotations
 
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Proposal, along, along_axis
 from onnxnorm.recognize.families.layer_norm import centred_mistake
-from onnxnorm.recognize.families.parts import Answer, Found, Named, Proposal, along, along_axis
 
 __all__ = ["instance_norm"]
 

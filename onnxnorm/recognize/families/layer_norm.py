@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from onnxnorm.recognize.atoms import Base, Input, Mean
-from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal, along
+from onnxnorm.recognize.coefficients import Array
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal, along
 from onnxnorm.recognize.families.quotient import Quotient
-from onnxnorm.recognize.polynomial import Array
+from onnxnorm.recognize.polynomial import Base, Input, Mean
 
 __all__ = ["layer_norm", "normalized_last", "trailing"]
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
 
 __all__ = ["lp_norm"]
 

@@ -13,9 +13,9 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm.recognize.atoms import Base, Input, Window
-from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal
-from onnxnorm.recognize.polynomial import Array, Poly
+from onnxnorm.recognize.coefficients import Array
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
+from onnxnorm.recognize.polynomial import Base, Input, Poly, Window
 
 __all__ = ["lrn"]
 

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
 from onnxnorm.recognize.families.layer_norm import centred_mistake
-from onnxnorm.recognize.families.parts import Answer, Found, Named, Near, Proposal
 
 __all__ = ["mean_variance_norm"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnorm.recognize.atoms import Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Total
-from onnxnorm.recognize.polynomial import Array, Poly
+from onnxnorm.recognize.coefficients import Array
+from onnxnorm.recognize.polynomial import Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Poly, Total
 
 __all__ = ["Quotient", "Statistic", "quotient_of", "statistic_of"]
 

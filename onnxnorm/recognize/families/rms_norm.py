@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
+from onnxnorm.recognize.families.answers import Answer, Found, Near, along
 from onnxnorm.recognize.families.layer_norm import normalized_last
 from onnxnorm.recognize.families.lp_norm import lp_norm
-from onnxnorm.recognize.families.parts import Answer, Found, Near, along
 
 __all__ = ["rms_norm"]
 

@@ -1,0 +1,1 @@
+"""What every fuzzer needs: processes, limits, verdicts."""

@@ -1,0 +1,1 @@
+"""Where fuzzers take their models from: seeds, mutations, alterations."""

@@ -1,0 +1,348 @@
+"""Operators that are channel affines themselves: BatchNormalization; Mul, Add, Sub, Div, Neg by a constant.
+
+They are what the solver wants to be rid of, and the easiest boundary for any other affine: with an affine b before
+and a after, the node A becomes a . A . b. BatchNormalization expresses every per-channel affine; Mul takes scales and
+Add takes shifts, and what they cannot take goes on to their other side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
+from onnxnorm.affine.cost import ARITHMETIC, node_cost
+from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Settled, Site
+from onnxnorm.graph.facts import Facts
+from onnxnorm.numerics.batch_norm import EPSILON, affine_of_batch_norm
+
+__all__ = ["AffineNode", "affine_of", "elements_of", "is_affine", "source"]
+
+_ELEMENTWISE = ARITHMETIC
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+@dataclass(frozen=True, eq=False)
+class AffineNode:
+    """A node that computes `affine` of its input number `data`.
+
+    `spread` is about how large the values of that input are, per channel, where the node knows (statistics of a
+    BatchNormalization: sigma + |mean|).
+    """
+
+    data: int
+    affine: ChannelAffine
+    spread: FloatArray | None = None
+
+
+def is_affine(node: ir.Node) -> bool:
+    """Whether `affine_of` may be asked about the node."""
+    return node.domain in ("", "ai.onnx") and (node.op_type == "BatchNormalization" or node.op_type in _ELEMENTWISE)
+
+
+def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    """The affine that `node` (see `is_affine`) computes, or why it computes none."""
+    known = facts.memo.get(node)
+    if isinstance(known, (AffineNode, Declined)):
+        return known
+    with np.errstate(all="ignore"):
+        found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
+    if isinstance(found, AffineNode) and not found.affine.is_finite:
+        found = Declined("has constants that give an infinite or undefined scale or shift")
+    shape = node.outputs[0].shape
+    if isinstance(found, AffineNode) and shape is not None and len(shape) != found.affine.rank:
+        found = Declined("has a result of another rank than its input, by what the model says of them")
+    facts.memo[node] = found
+    return found
+
+
+def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    opset = facts.opset(node)
+    attributes = node.attributes
+    if any(attribute.is_ref() for attribute in attributes.values()):
+        return Declined("takes an attribute from the function around it")
+    if opset >= 14:
+        training = "training_mode" in attributes and attributes["training_mode"].as_int() != 0
+    elif opset < 7:
+        training = "is_test" not in attributes or attributes["is_test"].as_int() == 0
+    else:
+        training = any(output.name for output in node.outputs[1:])
+    if training:
+        return Declined(
+            "is in training mode: it normalizes by the statistics of each batch; export the model in eval mode"
+        )
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return Declined("has further outputs that are used")
+    if facts.is_constant(node.inputs[0]) and facts.constant(node.inputs[0]) is not None:
+        return Declined("normalizes a constant, so whoever reads it sees a constant")
+    names = ("scale", "bias", "mean", "variance")
+    parameters = []
+    for name, value in zip(names, node.inputs[1:5], strict=True):
+        array = facts.constant(value)
+        if array is None:
+            if facts.overridable(value):
+                return Declined(
+                    f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs)"
+                )
+            return Declined(f"has a {name} that is not constant")
+        parameters.append(np.asarray(array, np.float64))
+    gamma, beta, mean, variance = parameters
+    if not gamma.shape == beta.shape == mean.shape == variance.shape:
+        return Declined("has parameters that are no vectors of one length")
+    assert node.inputs[0] is not None
+    shape = facts.shape(node.inputs[0]) or facts.shape(node.outputs[0])
+    if shape is None or len(shape) < 2:
+        return Declined("has an input whose rank is not known, or below 2")
+    rank = len(shape)
+    scale, shift, spread = affine_of_batch_norm(
+        gamma, beta, mean, variance,
+        epsilon=attributes["epsilon"].as_float() if "epsilon" in attributes else EPSILON,
+        unit=_epsilon(node.inputs[1]),
+    )  # fmt: skip
+    per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
+    if per_activation:
+        if scale.ndim != rank - 1:
+            return Declined("has per-activation statistics of another rank than its input")
+        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
+    if scale.ndim != 1:
+        return Declined("has parameters that are no vectors of one length")
+    if isinstance(shape[1], int) and shape[1] != scale.size:
+        return Declined(f"has parameters for {scale.size} channels, where its input has {shape[1]}")
+    columns = (-1,) + (1,) * (rank - 2)
+    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
+
+
+def _epsilon(value: ir.Value | None) -> float:
+    wide = value is not None and value.dtype is ir.DataType.DOUBLE
+    return 2.0**-52 if wide else 2.0**-23
+
+
+def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    if facts.opset(node) < 7 and node.op_type in ("Mul", "Add", "Sub", "Div"):
+        return _elementwise_before_7(node, facts)
+    operands = [facts.constant(value) for value in node.inputs]
+    dynamic = [index for index, array in enumerate(operands) if array is None]
+    if len(dynamic) != 1:
+        return Declined("combines several values that depend on the input" if dynamic else "is constant")
+    data = dynamic[0]
+    value = node.inputs[data]
+    assert value is not None
+    shape = facts.shape(value)
+    if shape is None:
+        return Declined("has an input whose rank is not known")
+    if value.dtype not in _FLOATS:
+        return Declined("does not compute in floating point")
+    if node.op_type == "Neg":
+        return AffineNode(data, ChannelAffine.of(-1.0, 0.0, len(shape)))
+    if node.op_type == "Sum":
+        constant = np.asarray(sum(np.asarray(array, np.float64) for array in operands if array is not None))
+    else:
+        constant = np.asarray(operands[1 - data], np.float64)
+    if node.op_type == "Sum" and len(operands) == 1:
+        return AffineNode(data, ChannelAffine.identity(len(shape)))
+    if constant.ndim > len(shape):
+        return Declined("has a constant that raises the rank of the result")
+    for extent, dim in zip(reversed(constant.shape), reversed(shape), strict=False):
+        if extent != 1 and extent != dim:
+            return Declined("has a constant that enlarges the result, or may do so")
+    return _arithmetic(node.op_type, data, constant, len(shape))
+
+
+def _arithmetic(op_type: str, data: int, constant: FloatArray, rank: int) -> AffineNode | Declined:
+    """The operator with a constant that broadcasts to the rank."""
+    if op_type == "Div" and data == 1:
+        return Declined("divides by a value that depends on the input")
+    scale, shift = np.ones(()), np.zeros(())
+    if op_type == "Mul":
+        scale = constant
+    elif op_type == "Div":
+        scale = 1.0 / constant
+    elif op_type in ("Add", "Sum"):
+        shift = constant
+    elif data == 0:
+        shift = -constant
+    else:
+        scale, shift = -scale, constant
+    return AffineNode(data, ChannelAffine.of(scale, shift, rank))
+
+
+def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
+    """Before opset 7 the second operand was laid onto the axes of the first from `axis` on, if `broadcast` was set."""
+    value, constant = node.inputs[0], facts.constant(node.inputs[1])
+    shape = None if value is None else facts.shape(value)
+    if value is None or constant is None or facts.constant(value) is not None:
+        return Declined("does not have its constant as second operand")
+    if shape is None or value.dtype not in _FLOATS:
+        return Declined("has an input whose rank or type is not known")
+    array = np.asarray(constant, np.float64)
+    if "broadcast" in node.attributes and node.attributes["broadcast"].as_int():
+        start = node.attributes["axis"].as_int() if "axis" in node.attributes else len(shape) - array.ndim
+        start += len(shape) if start < 0 else 0
+        behind = len(shape) - start - array.ndim
+        if start < 0 or behind < 0:
+            return Declined("has a constant that does not lie on the axes of its input")
+        array = array.reshape(array.shape + (1,) * behind)
+    elif array.ndim != len(shape):
+        return Declined("has a constant of another rank than its input")
+    for extent, dim in zip(reversed(array.shape), reversed(shape), strict=False):
+        if extent != 1 and extent != dim:
+            return Declined("has a constant that enlarges the result, or may do so")
+    return _arithmetic(node.op_type, 0, array, len(shape))
+
+
+def source(site: Site) -> Answer:
+    """The rule of every operator here that has one input which is not constant."""
+    found = affine_of(site.node, site.facts)
+    if isinstance(found, Declined):
+        return found
+    gauge_in, gauge_out = site.gauge_in(found.data), site.gauge_out()
+    new = _conjugated(found.affine, gauge_in, gauge_out)
+    if new is None:
+        return Declined("would have to undo a scale of zero")
+    edit = _expressed(site, found, new)
+    if edit is not None:
+        return Settled(edit)
+    ways = [*_passed_on(site, found, gauge_in, gauge_out, new)]
+    as_batch_norm = _as_batch_norm(site, found, new)
+    if as_batch_norm is not None:
+        ways.append(Settled(as_batch_norm))
+    return Choice(tuple(ways)) if ways else Declined(f"cannot express a {new} by one node")
+
+
+def _conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge | None) -> ChannelAffine | None:
+    """What the node has to compute from its new input to its new output; None where a zero scale is in the way."""
+    rank = affine.rank
+    identity = ChannelAffine.identity(rank)
+    # These two hold without any inverse: the new input is the old output, the old output is made from the new one.
+    if gauge_out is None and gauge_in is not None and gauge_in.to_new is not None and gauge_in.to_new.same_as(affine):
+        return identity
+    if gauge_in is None and gauge_out is not None and gauge_out.to_old is not None and gauge_out.to_old.same_as(affine):
+        return identity
+    before = identity if gauge_in is None else gauge_in.to_old
+    after = identity if gauge_out is None else gauge_out.to_new
+    if before is None or after is None:
+        return None
+    inner = before.then(affine)
+    if gauge_out is not None and gauge_out.to_old is not None and gauge_out.to_old.same_as(inner):
+        return identity
+    return inner.then(after)
+
+
+def elements_of(node: ir.Node, data: int, facts: Facts) -> int:
+    """How many elements the affine of the node touches: its input and output have one shape, known better for one."""
+    value = node.inputs[data]
+    sides = [facts.elements(side) for side in (value, node.outputs[0]) if side is not None]
+    return min(sides)
+
+
+def _cost(site: Site, op_type: str) -> int:
+    found = affine_of(site.node, site.facts)
+    assert isinstance(found, AffineNode)
+    return node_cost(op_type, elements_of(site.node, found.data, site.facts))
+
+
+def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
+    """The node as it has to become, where one node of its kind or a cheaper one can say it."""
+    before = _cost(site, site.node.op_type)
+    if new.is_identity:
+        return Edit((found.data,), removed=True, cost=-before, what="is undone")
+    if site.node.op_type == "Sub" and found.data == 1 and np.all(new.scale == -1.0):
+        constant = Constant("shift", partial(leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
+        return Edit((constant, found.data), what="absorbs")
+    kind = "Add" if not new.scales else "Mul" if not new.shifts else None
+    if kind is None:
+        return _as_batch_norm(site, found, new) if site.node.op_type == "BatchNormalization" else None
+    values = new.shift if kind == "Add" else new.scale
+    constant = Constant(
+        "shift" if kind == "Add" else "scale", partial(leading_axes_dropped, values), _dtype(site, found)
+    )
+    cost = _cost(site, kind) - before
+    attributes: dict[str, ir.Attr | None] = dict.fromkeys(site.node.attributes) if site.node.op_type != kind else {}
+    if site.opset < 7:
+        start = new.axes[0] if new.axes else 0
+        inner = values[(0,) * start].reshape(values.shape[start : max(new.axes, default=-1) + 1])
+        if any(extent == 1 for extent in inner.shape):
+            return None
+        constant = Constant(constant.role, partial(np.array, inner), constant.dtype)
+        attributes |= {"broadcast": ir.AttrInt64("broadcast", 1), "axis": ir.AttrInt64("axis", start)}
+    return Edit((found.data, constant), op_type=kind, attributes=attributes, cost=cost, what="absorbs")
+
+
+def _dtype(site: Site, found: AffineNode) -> ir.DataType:
+    value = site.input(found.data)
+    assert value is not None
+    if value.dtype is not None:
+        return value.dtype
+    return site.output().dtype or site.dtype(1 - found.data if site.node.op_type in _ELEMENTWISE else 1)
+
+
+def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
+    value = site.input(found.data)
+    assert value is not None
+    shape = site.facts.shape(value)
+    per_activation = site.node.op_type == "BatchNormalization" and site.integer("spatial", 1) == 0 and site.opset < 9
+    if new.rank < 2 or any(axis != 1 for axis in new.axes) or per_activation or shape is None:
+        return None
+    channels = shape[1]
+    if site.node.op_type == "BatchNormalization":
+        array = site.constant(1)
+        channels = None if array is None else array.shape[0]
+    if not isinstance(channels, int):
+        return None
+    vectors = new.along_axis(1, channels)
+    if vectors is None:
+        return None
+    own = site.node.op_type == "BatchNormalization"
+    dtypes = [site.dtype(index) for index in (1, 2, 3, 4)] if own else [_dtype(site, found)] * 4
+    values = (vectors[0], vectors[1], np.zeros(channels), np.ones(channels))
+    roles = ("scale", "bias", "mean", "variance")
+    constants = tuple(
+        Constant(role, partial(np.array, vector), dtype, old=site.input(index) if own else None)
+        for index, (role, vector, dtype) in enumerate(zip(roles, values, dtypes, strict=True), start=1)
+    )
+    cost = _cost(site, "BatchNormalization") - _cost(site, site.node.op_type)
+    attributes: dict[str, ir.Attr | None] = {"epsilon": ir.AttrFloat32("epsilon", 0.0)}
+    if site.opset < 7:
+        attributes |= {"is_test": ir.AttrInt64("is_test", 1), "broadcast": None, "axis": None}
+        if site.opset < 6:
+            attributes["consumed_inputs"] = ir.AttrInt64s("consumed_inputs", [0, 0, 0, 1, 1])
+    return Edit(
+        (found.data, *constants), op_type="BatchNormalization", attributes=attributes, cost=cost, what="absorbs"
+    )
+
+
+def _passed_on(
+    site: Site, found: AffineNode, gauge_in: Gauge | None, gauge_out: Gauge | None, new: ChannelAffine
+) -> list[Settled]:
+    """What a Mul or an Add cannot take goes on to the side that is still free, or all of it does."""
+    value, output = site.input(found.data), site.output()
+    assert value is not None
+    if gauge_in is not None and gauge_out is not None:
+        return []
+    keeps_scale = site.node.op_type in ("Mul", "Div", "Neg")
+    ones, zeros = np.ones((1,) * new.rank), np.zeros((1,) * new.rank)
+    part: Gauge | None
+    if gauge_out is None:
+        # new is the old output in terms of the new input.
+        whole = Gauge.old(new)
+        part = Gauge.old(
+            ChannelAffine.of(ones, new.shift, new.rank) if keeps_scale else ChannelAffine.of(new.scale, zeros, new.rank)
+        )
+        target = output
+    else:
+        # new is the new output in terms of the old input.
+        whole = Gauge.new(new)
+        inner = new.inverse()
+        if keeps_scale:
+            part = None if inner is None else Gauge.new(ChannelAffine.of(ones, new.shift / new.scale, new.rank))
+        else:
+            part = Gauge.new(ChannelAffine.of(new.scale, zeros, new.rank))
+        target = value
+    cost = -_cost(site, site.node.op_type)
+    ways = [Settled(Edit((found.data,), removed=True, cost=cost, what="is passed on"), site.demand(target, whole))]
+    if part is not None:
+        ways.append(Settled(None, site.demand(target, part)))
+    return ways

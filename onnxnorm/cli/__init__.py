@@ -1,0 +1,144 @@
+"""The command line: parses, runs one command and turns every failure into one line and an exit code.
+
+Exit codes: 0 done; 1 the job failed, or a verification did not pass; 2 wrong usage or bad input; 130 interrupted;
+141 the reader of the output went away. Each command has a module of its own, which imports nothing heavy at its top:
+`--help` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, TextIO
+
+from onnxnorm.cli.exit_codes import JobError, UsageError
+from onnxnorm.cli.lazy_imports import import_later
+from onnxnorm.errors import OnnxNormError
+
+__all__ = ["entry", "main"]
+
+# The commands and the module of each in this package.
+_COMMANDS = {
+    "export": "export",
+    "optimize": "optimize",
+    "fold": "optimize",
+    "inspect": "inspect",
+    "verify": "verify",
+    "run": "run",
+    "doctor": "doctor",
+}
+
+
+_DEPENDENCIES = frozenset({"ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "rich"})
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+class _VersionAction(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from onnxnorm.runtime.doctor import own_version
+
+        print(f"onnxnorm {own_version()}")
+        parser.exit()
+
+
+def _make_parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """A parser that knows the commands of these names."""
+    parser = _Parser(
+        prog="onnxnorm",
+        description="The normalization layers of neural networks on their way to deployment: export, run, fold, prove.",
+    )
+    parser.add_argument("--version", action=_VersionAction, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name in names:
+        module = importlib.import_module(f"onnxnorm.cli.{_COMMANDS[name]}")
+        text = module.DESCRIPTIONS[name]
+        command = commands.add_parser(
+            name,
+            help=text.splitlines()[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Formats every warning as one line: where in the code it was raised is no news to a user."""
+    print(f"onnxnorm: warning: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"onnxnorm: error: {_one_line(error)}", file=sys.stderr)
+    return code
+
+
+def entry() -> NoReturn:
+    """The program: `main` for the arguments of the process, then its end."""
+    import_later("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # Python would take millions of objects apart one by one; and it would end by the signal itself where an interrupt
+    # came at an awkward moment, such as during an import.
+    os._exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code.
+
+    Args:
+        argv: the arguments after the program's name; those of the process where None.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            words = sys.argv[1:] if argv is None else argv
+            # Most of the time that a small model takes is that of imports.
+            names = words[:1] if words and words[0] in _COMMANDS else _COMMANDS
+            arguments = _make_parser(names).parse_args(words)
+            code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except JobError as error:
+        return _fail(error, 1)
+    except OnnxNormError as error:
+        return _fail(error, 2)
+    except BrokenPipeError:
+        # What is still buffered would raise once more when the interpreter closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("onnxnorm: interrupted", file=sys.stderr)
+        return 130
+    except MemoryError:
+        return _fail(MemoryError("out of memory"), 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _DEPENDENCIES:
+            raise
+        return _fail(UsageError(f"{error}; `onnxnorm doctor` tells what is missing and how to get it"), 1)
+    except OSError as error:
+        return _fail(error, 1)

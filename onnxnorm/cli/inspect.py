@@ -1,0 +1,103 @@
+"""`onnxnorm inspect`."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxnorm.optimizer.inspect import NormRecord
+
+__all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+
+DESCRIPTIONS = {
+    "inspect": """every normalization of a model, what optimize makes of it, and why
+
+Of several models, or of those of a folder, a line for each: which normalizations, and what becomes of them. The
+files are only read.""",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from onnxnorm.cli.model_paths import is_batch
+
+    if is_batch(arguments.model):
+        return _run_many(arguments)
+    from onnxnorm.cli.tables import print_json
+
+    (path,) = arguments.model
+    records, merges = _examined(path)
+    if arguments.json:
+        print_json({"model": path, "normalizations": records, "merges": merges})
+        return 0
+    if records:
+        _print_normalizations(records)
+    else:
+        print(f"{path}: no normalization found")
+    for merge in merges:
+        print(merge)
+    return 0
+
+
+def _examined(path: str) -> tuple[tuple[NormRecord, ...], list[str]]:
+    from onnxnorm.cli.tables import status
+    from onnxnorm.optimizer.inspect import examine
+
+    with status(f"optimizing a copy of {path}"):
+        result, records = examine(path)
+    return records, list(dict.fromkeys(r.detail for r in result.rewrites if r.pass_name.startswith("merge_")))
+
+
+def _run_many(arguments: argparse.Namespace) -> int:
+    """One line a model; one that cannot be read costs its line, and the exit code."""
+    from onnxnorm.cli.exit_codes import UsageError
+    from onnxnorm.cli.model_paths import models_of
+    from onnxnorm.cli.tables import Table, print_json, print_table
+    from onnxnorm.errors import OnnxNormError
+
+    paths = [str(path) for path in models_of(arguments.model)]
+    if not paths:
+        raise UsageError(f"no model (*.onnx) in {', '.join(arguments.model)}")
+    documents: list[dict[str, object]] = []
+    rows: list[tuple[str, str, str]] = []
+    for path in paths:
+        try:
+            records, merges = _examined(path)
+        except OnnxNormError as error:
+            documents.append({"model": path, "error": str(error)})
+            rows.append((path, "error", str(error)))
+            continue
+        documents.append({"model": path, "normalizations": records, "merges": merges})
+        kinds, fates = (
+            Counter(record.kind for record in records),
+            Counter(record.fate.value for record in records),
+        )
+        rows.append((path, _counted(kinds) or "none", _counted(fates)))
+    if arguments.json:
+        print_json({"models": documents})
+    else:
+        print_table(Table.of("model normalizations fate", rows))
+    return 2 if any("error" in document for document in documents) else 0
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _print_normalizations(records: Sequence[NormRecord]) -> None:
+    from onnxnorm.cli.tables import Table, format_shape, print_table
+
+    rows = [
+        (record.where, record.kind, format_shape(record.shape), record.fate.value, record.reason) for record in records
+    ]
+    print_table(Table.of("node kind shape fate reason", rows))
+    fates = Counter(record.fate.value for record in records)
+    noun = "normalization" if len(records) == 1 else "normalizations"
+    print(f"{len(records)} {noun}: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))

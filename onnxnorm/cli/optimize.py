@@ -1,0 +1,297 @@
+"""`onnxnorm optimize` and `onnxnorm fold`, which is the same with the folding passes alone."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
+from onnxnorm.cli.model_paths import is_batch
+from onnxnorm.cli.summary import Changes, print_changes
+from onnxnorm.cli.tensor_files import positive, shape_option, size
+from onnxnorm.errors import OnnxNormError
+
+if TYPE_CHECKING:
+    from onnxnorm.journal import Rewrite
+    from onnxnorm.model.source import ModelLike
+    from onnxnorm.optimizer.inspect import NormRecord
+    from onnxnorm.verification.verify import VerifyReport
+
+__all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+
+_Done: TypeAlias = "tuple[Changes, VerifyReport | None]"
+
+_TARGET_HELP = (
+    "what the result has to run on: portable, onnxruntime, openvino, tensorrt or web (default: %(default)s); what it "
+    "does not run well is written out"
+)
+_RESULT = """
+The result is verified against the original before it is written; where it does not compute the same, nothing is
+written and the exit code is 1. out.onnx may be in.onnx: the file is replaced whole or not at all."""
+
+DESCRIPTIONS = {
+    "optimize": f"remove, merge and speed up the normalizations of a model\n{_RESULT}",
+    "fold": f"fold batch normalizations and other channel affines into their neighbours\n{_RESULT}",
+}
+
+
+class _ListPasses(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from onnxnorm.cli.tables import Table, print_table
+
+        print_table(Table.of("pass what_it_does", _known_passes().items()))
+        parser.exit()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    is_fold = parser.prog.endswith(" fold")
+    parser.add_argument("input", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
+    parser.add_argument("output", metavar="out.onnx", help="the result; for many models the folder for the results")
+    if is_fold:
+        parser.set_defaults(passes=None, skip=[], target="portable", opset=None)
+    else:
+        parser.add_argument("--target", default="portable", help=_TARGET_HELP)
+        parser.add_argument(
+            "--opset",
+            type=int,
+            help="convert to this opset first: LayerNormalization needs 17, GroupNormalization 21, RMSNormalization 23",
+        )
+        parser.add_argument("--passes", metavar="A,B", help="run these passes alone, in this order")
+        parser.add_argument("--skip", action="append", default=[], metavar="A", help="leave this pass out")
+        parser.add_argument("--list-passes", action=_ListPasses, nargs=0, help="name the passes and exit")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        default=True,
+        help="compare the result with the original before it is written (the default)",
+    )
+    parser.add_argument("--no-verify", action="store_false", dest="verify", help="write the result unproved")
+    parser.add_argument(
+        "--input",
+        dest="arrays",
+        action="append",
+        default=[],
+        metavar="name:x.npy",
+        help="verify with this array for the input, may be given several times; by default inputs are random",
+    )
+    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=shape_option,
+        metavar="name:1,3,224,224",
+        help="verify with this shape of a random input (without the name where the model has one input)",
+    )
+    parser.add_argument(
+        "--freeze-inputs",
+        action="store_true",
+        help="take the values of initializers that are graph inputs too as fixed: such a model lets its caller replace "
+        "them, so nothing may be folded into them otherwise",
+    )
+    parser.add_argument(
+        "--external-data", action="store_true", help="write the weights to a second file, out.onnx.data"
+    )
+    parser.add_argument(
+        "--safetensors",
+        action="store_true",
+        help="write the weights to out.onnx.safetensors, a file of that format",
+    )
+    parser.add_argument(
+        "--shard-size", type=size, metavar="SIZE", help="write the weights to files of at most this size, such as 2GB"
+    )
+    parser.add_argument(
+        "--share-data",
+        action="store_true",
+        help="leave weights that do not change in the data files of the original, beside which out.onnx has to lie",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document instead of tables; for many models one a line"
+    )
+    # How the process of one of many models says what it did.
+    parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(samples=(None, None))
+    if is_fold:
+        parser.set_defaults(jobs=None, scheduler=None)
+    else:
+        parser.add_argument("--jobs", type=positive, metavar="N", help="how many of many models at once")
+        parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that works through many models")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if is_batch(arguments.input):
+        if arguments.command == "fold":
+            raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
+        from onnxnorm.cli.batch import run_batch
+
+        return run_batch(arguments, _options(arguments))
+    (arguments.input,) = arguments.input
+    check_output(arguments.output)
+    if arguments.verify and (arguments.arrays or arguments.inputs or arguments.shape):
+        from onnxnorm.cli.feeds import samples_for
+
+        arguments.samples = samples_for(arguments.input, arguments.arrays, arguments.inputs, arguments.shape)
+    changes, proof = _plainly(arguments) or _by_passes(arguments)
+    if arguments.summary or arguments.json:
+        from onnxnorm.cli.tables import print_json
+
+        print_json(changes.summary() if arguments.summary else changes)
+    else:
+        print_changes(changes, proof)
+    return 0
+
+
+def _plainly(arguments: argparse.Namespace) -> _Done | None:
+    """The short way, for a plain network; None where that is closed, or more is asked for than it gives."""
+    weights_apart = arguments.external_data or arguments.safetensors or arguments.share_data or arguments.shard_size
+    chosen = arguments.passes is not None or arguments.skip or arguments.opset is not None
+    if weights_apart or chosen or arguments.json:
+        return None
+    from onnxnorm.cli.tables import count_operators, status
+    from onnxnorm.io.replace import write_message
+    from onnxnorm.optimizer.fast_path import folded, read_small
+
+    with status(f"optimizing {arguments.input}"):
+        message = read_small(Path(arguments.input))
+        done = None if message is None else folded(message)
+        if message is None or done is None:
+            return None
+        size_before = Path(arguments.input).stat().st_size
+        before = count_operators(message.graph.node)
+        # The original goes out of memory here.
+        message, rewrites = done
+    proof = _prove(message, arguments) if arguments.verify else None
+    data = message.SerializeToString()
+    write_message(data, arguments.output)
+    after = count_operators(message.graph.node)
+    return _changes(arguments, (before, after), (size_before, len(data)), rewrites, (), proof), proof
+
+
+def _by_passes(arguments: argparse.Namespace) -> _Done:
+    from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
+    from onnxnorm.io.load_and_save import load, save
+    from onnxnorm.model.walk import weight_bytes
+    from onnxnorm.optimizer.inspect import account
+    from onnxnorm.optimizer.optimize import transform
+    from onnxnorm.passes import FOLDING
+    from onnxnorm.verification.memory_needed import check_room
+
+    with status(f"reading {arguments.input}"):
+        original = load(arguments.input)
+    if arguments.verify:
+        with _unproved():
+            check_room(original, arguments.input)
+    size_before = model_size(arguments.input, original)
+    before = count_operators(original.graph.all_nodes())
+    passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
+    with steps(f"optimizing {arguments.input}", len(passes)) as advance:
+        result, records = account(
+            original,
+            lambda model: transform(
+                model,
+                passes=passes,
+                target=arguments.target,
+                opset=arguments.opset,
+                freeze_inputs=arguments.freeze_inputs,
+                workspace=Path(arguments.output).parent,
+                name=arguments.input,
+                on_pass=advance,
+            ),
+        )
+    model = result.ir_model
+    proof = _prove(model, arguments) if arguments.verify else None
+    with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
+        save(
+            model,
+            arguments.output,
+            external_data=arguments.external_data or None,
+            shard_size=arguments.shard_size,
+            share_data=arguments.share_data,
+            safetensors=arguments.safetensors,
+            on_bytes=on_bytes,
+        )
+    after = count_operators(model.graph.all_nodes())
+    sizes = (size_before, written_size(arguments.output))
+    return _changes(arguments, (before, after), sizes, result.rewrites, records, proof), proof
+
+
+def _changes(
+    arguments: argparse.Namespace,
+    operators: tuple[Mapping[str, int], Mapping[str, int]],
+    sizes: tuple[int, int],
+    rewrites: tuple[Rewrite, ...],
+    records: tuple[NormRecord, ...],
+    proof: VerifyReport | None,
+) -> Changes:
+    verification = None if proof is None else proof.to_dict()
+    return Changes(arguments.input, arguments.output, *operators, *sizes, rewrites, records, verification)
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """The options again, for the process of each model."""
+    options = ["--target", arguments.target]
+    if arguments.passes is not None:
+        options += ["--passes", arguments.passes]
+    for name in arguments.skip:
+        options += ["--skip", name]
+    if arguments.shard_size is not None:
+        options += ["--shard-size", str(arguments.shard_size)]
+    for name in arguments.arrays:
+        options += ["--input", name]
+    if arguments.inputs is not None:
+        options += ["--inputs", arguments.inputs]
+    for shape in arguments.shape:
+        options += ["--shape", str(shape)]
+    flags = {
+        "--no-verify": not arguments.verify,
+        "--freeze-inputs": arguments.freeze_inputs,
+        "--external-data": arguments.external_data,
+        "--safetensors": arguments.safetensors,
+        "--share-data": arguments.share_data,
+    }
+    return options + [flag for flag, given in flags.items() if given]
+
+
+def _known_passes() -> dict[str, str]:
+    """Each pass with the first line of what its module says about it."""
+    from onnxnorm.passes import PASSES, Journal, PassSettings
+
+    journal, settings = Journal(), PassSettings()
+    modules = {name: sys.modules[type(make(journal, settings)).__module__] for name, make in PASSES.items()}
+    return {name: (module.__doc__ or "").strip().partition("\n")[0] for name, module in modules.items()}
+
+
+def _chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
+    from onnxnorm.passes import DEFAULT, PASSES
+
+    chosen = DEFAULT if passes is None else tuple(filter(None, (name.strip() for name in passes.split(","))))
+    skipped = [name.strip() for text in skip for name in text.split(",")]
+    for name in [*chosen, *skipped]:
+        if name not in PASSES:
+            raise UsageError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+    return tuple(name for name in chosen if name not in skipped)
+
+
+@contextlib.contextmanager
+def _unproved() -> Iterator[None]:
+    try:
+        yield
+    except OnnxNormError as error:
+        raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
+
+
+def _prove(result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
+    from onnxnorm.cli.tables import status
+    from onnxnorm.verification.verify import verify
+
+    inputs, shapes = arguments.samples
+    with _unproved(), status("verifying the result against the original"):
+        # The original first: it says what is in the way where the models are too large.
+        report = verify(arguments.input, result, inputs, shapes=shapes)
+    if not report.passed:
+        raise JobError(f"{arguments.input}: the verification {report}; nothing was written")
+    return report

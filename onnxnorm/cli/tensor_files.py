@@ -1,0 +1,164 @@
+"""Numbers, shapes and arrays on the command line: `name:1,3,224,224`, `name:file.npy` and .npz files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxnorm.cli.exit_codes import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "ShapeOption",
+    "listed",
+    "positive",
+    "read_npy",
+    "read_npz",
+    "shape_option",
+    "shapes_by_name",
+    "size",
+    "split_name",
+    "write_npz",
+]
+
+
+@dataclass(frozen=True)
+class ShapeOption:
+    """A shape as given on the command line: for the input `name`, or for the only input where the name is None."""
+
+    name: str | None
+    dims: tuple[int, ...]
+
+    def __str__(self) -> str:
+        dims = ",".join(map(str, self.dims))
+        return dims if self.name is None else f"{self.name}:{dims}"
+
+
+def shape_option(text: str) -> ShapeOption:
+    """Reads `1,3,224,224` or `name:1,3,224,224`; a name may hold colons of its own."""
+    name, colon, dims = text.rpartition(":")
+    try:
+        numbers = tuple(int(part) for part in dims.split(","))
+    except ValueError:
+        numbers = (-1,)
+    if min(numbers) < 0 or (colon and not name):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape: write 1,3,224,224 or name:1,3,224,224")
+    return ShapeOption(name or None, numbers)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def size(text: str) -> int:
+    """A number of bytes, also as `500MB` or `2GB` (decimal)."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+    digits = text.rstrip("BKMGbkmg")
+    factor = units.get(text[len(digits) :].upper())
+    if factor is None or not digits.isdecimal() or int(digits) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 500MB or 2GB")
+    return int(digits) * factor
+
+
+def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shapes given, by input name.
+
+    Args:
+        options: as parsed.
+        inputs: the names of the model's inputs.
+
+    Raises:
+        UsageError: a name that the model does not have or that comes twice, or a nameless shape for several inputs.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for option in options:
+        name = option.name
+        if name is None:
+            if len(inputs) != 1:
+                raise UsageError(
+                    f"the model has {len(inputs)} inputs ({listed(inputs)}): write --shape name:1,3,224,224"
+                )
+            name = inputs[0]
+        if name not in inputs:
+            raise UsageError(f"--shape: the model has no input {name!r}, its inputs are {listed(inputs)}")
+        if name in shapes:
+            raise UsageError(f"--shape: input {name!r} is given twice")
+        shapes[name] = option.dims
+    return shapes
+
+
+def split_name(text: str, inputs: Sequence[str]) -> tuple[str, str]:
+    """Splits `name:file.npy` at the model's longest input name that fits, as names and paths may hold colons."""
+    for name in sorted(inputs, key=len, reverse=True):
+        if text.startswith(f"{name}:") and len(text) > len(name) + 1:
+            return name, text[len(name) + 1 :]
+    raise UsageError(f"--input {text}: write name:file.npy with one of the model's inputs, {listed(inputs)}")
+
+
+def read_npy(path: str) -> np.ndarray:
+    """Reads one array; UsageError where the file is missing or no .npy file."""
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{path}: cannot be read as an .npy file ({_why(error)})") from error
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{path}: holds several arrays; give it with --inputs")
+    return array
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    """Reads the arrays of an .npz file by name; UsageError where the file is missing or no .npz file."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: cannot be read as an .npz file ({_why(error)})") from error
+
+
+def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes the arrays under their names: the whole file or none, by a temporary file beside it that is renamed."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            _write_zip(temporary, arrays)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({_why(error)})") from error
+
+
+def _write_zip(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    # numpy.savez takes the names as keyword arguments, so an array called "file" would break it.
+    import zipfile
+
+    import numpy as np
+
+    with zipfile.ZipFile(path, "x") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _why(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

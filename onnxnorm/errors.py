@@ -1,0 +1,51 @@
+"""The errors and warnings that are the user's to mend."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import warnings
+from collections.abc import Iterator
+
+__all__ = ["OnnxNormError", "OnnxNormWarning", "cause_of", "first_line", "naming", "say_once"]
+
+
+class OnnxNormError(Exception):
+    """The one base of every error that the user can mend: it names the file or node and says what to do."""
+
+
+class OnnxNormWarning(UserWarning):
+    """Something works, though not the way the user may expect; the message says what to do about it."""
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Errors say which model they are about."""
+    try:
+        yield
+    except OnnxNormError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def cause_of(error: BaseException) -> str:
+    """What onnx-ir stumbled over, without its trail of where it did."""
+    # Where onnx-ir was not imported, none of its errors can have been raised; importing it here would slow every start.
+    onnx_ir = sys.modules.get("onnx_ir")
+    while onnx_ir is not None and isinstance(error, onnx_ir.serde.SerdeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
+
+
+@functools.cache
+def say_once(message: str) -> None:
+    """Warn with `OnnxNormWarning`, the first time that this process has this message."""
+    warnings.warn(message, OnnxNormWarning, stacklevel=3)

@@ -1,0 +1,1 @@
+"""An evaluator of ONNX models in float64."""

@@ -1,0 +1,237 @@
+"""A model's outputs in float64: the yardstick against which `verify` measures.
+
+The engine is the reference evaluator of the onnx package. Every real constant, input and cast is lifted to float64,
+and the operators of `onnxnorm.evaluate.operators` take the place of those that are wrong, missing, slow or rounded to
+float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.inliner
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from onnxnorm.errors import OnnxNormError
+from onnxnorm.evaluate.operators import REPLACEMENTS, lift
+from onnxnorm.model.source import name_of
+
+__all__ = ["Float64Evaluator", "Hook", "NoFloat64Error", "evaluate_float64"]
+
+
+class NoFloat64Error(OnnxNormError):
+    """The model has an operator that cannot be computed in float64 here; the message names it."""
+
+
+class Hook(Protocol):
+    """Sees every node of a model as it is evaluated, also those of subgraphs and functions."""
+
+    def after(
+        self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
+    ) -> tuple[Any, ...]:
+        """The outputs to go on with; `constant` where they depend on constants alone and are kept for later runs."""
+        ...
+
+
+class Float64Evaluator:
+    """Evaluates one model in float64, any number of times.
+
+    Args:
+        model: the message, with every weight in it.
+        hook: sees every node, and may replace its outputs.
+
+    Raises:
+        NoFloat64Error: the model has an operator of which no float64 implementation is known.
+    """
+
+    def __init__(self, model: onnx.ModelProto, hook: Hook | None = None) -> None:
+        proto = model
+        if any(function.overload for function in proto.functions):
+            # The reference evaluator looks functions up by domain and name alone.
+            proto = onnx.inliner.inline_local_functions(proto)
+        initializers = {t.name for t in proto.graph.initializer} | {
+            t.values.name for t in proto.graph.sparse_initializer
+        }
+        self.name = name_of(model)
+        self.inputs = tuple(i.name for i in proto.graph.input if i.name not in initializers)
+        self.overridable = tuple(i.name for i in proto.graph.input if i.name in initializers)
+        self.outputs = tuple(o.name for o in proto.graph.output)
+        try:
+            self._evaluator = _Lifted(proto)
+            self._evaluator.attach(hook)
+        except NoFloat64Error:
+            raise
+        except Exception as error:
+            raise NoFloat64Error(f"{self.name}: no float64 evaluation: {_first_line(error)}") from error
+
+    def run(self, feeds: Mapping[str, Any], outputs: Iterable[str] | None = None) -> dict[str, Any]:
+        """The graph's outputs, or the named values of the main graph, by name.
+
+        Real arrays come back as float64 and sequences as lists; everything else has the model's type.
+        """
+        missing = [name for name in self.inputs if name not in feeds]
+        unknown = [name for name in feeds if name not in self.inputs and name not in self.overridable]
+        if missing or unknown:
+            raise OnnxNormError(
+                f"{self.name}: the inputs given do not fit: missing {missing}, unknown {unknown}; "
+                f"the model takes {list(self.inputs)}"
+            )
+        wanted = list(self.outputs if outputs is None else outputs)
+        with np.errstate(all="ignore"):
+            return dict(zip(wanted, self._evaluator.run(wanted, dict(feeds)), strict=True))
+
+
+def evaluate_float64(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of `model` for the inputs `feeds` (name to array), computed in float64.
+
+    float16, bfloat16 and float32 become float64 wherever they occur: inputs, initializers, constants, casts, subgraphs
+    and functions. Integers, booleans and strings are untouched. Sequences are lists of arrays.
+
+    Raises:
+        NoFloat64Error: the model has an operator of which no float64 implementation is known.
+        OnnxNormError: inputs are missing or unknown.
+    """
+    return Float64Evaluator(model).run(feeds)
+
+
+class _Lifted(ReferenceEvaluator):
+    """The reference evaluator with everything real in float64; it makes those of subgraphs and functions too."""
+
+    def __init__(
+        self, proto: Any, opsets: Any = None, functions: Any = None, verbose: int = 0, new_ops: Any = None, **_: Any
+    ) -> None:
+        super().__init__(proto, opsets=opsets, functions=functions, verbose=verbose, new_ops=list(REPLACEMENTS))
+
+    def _init(self) -> None:
+        super()._init()
+        self.rt_inits_ = {name: lift(value) for name, value in self.rt_inits_.items()}
+        for node in self.rt_nodes_:
+            _check(node)
+            _lift_attributes(node)
+        self._last_use = _last_uses(self.nodes_, self.output_names)
+        self._constant = _constant_nodes(self.nodes_, self.rt_inits_) if hasattr(self.proto_, "graph") else frozenset()
+        self._computed: dict[int, tuple[Any, ...]] = {}
+        self._hook: Hook | None = None
+
+    def attach(self, hook: Hook | None) -> None:
+        """Show every node to the hook from now on."""
+        self._hook = hook
+        for node in self.rt_nodes_:
+            inner = [getattr(node, name) for name in (*node.attributes_names_, "impl_") if hasattr(node, name)]
+            for each in inner:
+                if isinstance(each, _Lifted):
+                    each.attach(hook)
+
+    def run(  # type: ignore[override]
+        self,
+        output_names: Any,
+        feed_inputs: dict[str, Any],
+        attributes: dict[str, Any] | None = None,
+        intermediate: bool = False,
+        **_: Any,
+    ) -> Any:
+        results: dict[str, Any] = {"": None, **self.rt_inits_}
+        results.update((name, lift(value)) for name, value in feed_inputs.items())
+        wanted = list(self.output_names if output_names is None else output_names)
+        keep = set(wanted)
+        # What depends on constants alone is computed once, unless the caller replaces a constant.
+        constant = frozenset() if self.rt_inits_.keys() & feed_inputs.keys() else self._constant
+        for position, (node, proto) in enumerate(zip(self.rt_nodes_, self.nodes_, strict=True)):
+            if position in constant and position in self._computed:
+                results.update(zip(proto.output, self._computed[position], strict=False))
+                continue
+            keywords: dict[str, Any] = {}
+            if node.has_linked_attribute and attributes:
+                keywords["linked_attributes"] = attributes
+            if node.need_context():
+                keywords["context"] = results
+            try:
+                given = [results[name] for name in proto.input]
+                values = node.run(*given, **keywords)
+            except OnnxNormError:
+                raise
+            except Exception as error:
+                raise NoFloat64Error(
+                    f"no float64 evaluation of node {proto.name or proto.output[0]!r} ({proto.op_type}): "
+                    f"{_first_line(error)}"
+                ) from error
+            lifted = tuple(lift(value) for value in values)
+            if self._hook is not None:
+                lifted = self._hook.after(proto, given, lifted, constant=position in self._constant)
+            results.update((name, value) for name, value in zip(proto.output, lifted, strict=False) if name)
+            if position in constant:
+                self._computed[position] = lifted
+            for name in self._last_use[position]:
+                if name not in keep and not intermediate:
+                    results.pop(name, None)
+        return results if intermediate else [results[name] for name in wanted]
+
+
+def _check(node: OpRun) -> None:
+    """Refuse what the reference evaluator would compute wrongly without a word."""
+    proto = node.onnx_node
+    if proto.domain == "" and proto.op_type in ("GRU", "LSTM", "RNN"):
+        given = {attribute.name for attribute in proto.attribute}
+        unused = given & {"activations", "activation_alpha", "activation_beta", "clip", "input_forget"}
+        if unused or (len(proto.input) > 4 and proto.input[4]):
+            what = ", ".join(sorted(unused)) or "sequence_lens"
+            raise NoFloat64Error(f"no float64 evaluation of node {proto.name!r} ({proto.op_type}) with {what}")
+
+
+def _lift_attributes(node: OpRun) -> None:
+    """Attributes come as float32 scalars, and float32 arithmetic with integers would round again."""
+    for name in node.attributes_names_:
+        value = getattr(node, name)
+        if isinstance(value, np.floating):
+            setattr(node, name, float(value))
+        elif isinstance(value, list) and value and isinstance(value[0], np.floating):
+            setattr(node, name, [float(v) for v in value])
+    linked = getattr(node, "attributes_", None)
+    if isinstance(linked, dict):
+        for name in linked:
+            linked[name] = getattr(node, name)
+
+
+def _constant_nodes(nodes: Iterable[onnx.NodeProto], initializers: Iterable[str]) -> frozenset[int]:
+    known, found = {"", *initializers}, set()
+    for position, node in enumerate(nodes):
+        if known.issuperset(_reads(node)):
+            found.add(position)
+            known.update(node.output)
+    return frozenset(found)
+
+
+def _last_uses(nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[tuple[str, ...]]:
+    """For each node the values that nothing reads after it."""
+    last: dict[str, int] = {}
+    count = 0
+    for position, node in enumerate(nodes):
+        for name in (*node.output, *_reads(node)):
+            last[name] = position
+        count = position + 1
+    for name in ("", *outputs):
+        last.pop(name, None)
+    freed: list[list[str]] = [[] for _ in range(count)]
+    for name, position in last.items():
+        freed[position].append(name)
+    return [tuple(names) for names in freed]
+
+
+def _reads(node: onnx.NodeProto) -> Iterable[str]:
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
+            for inner in graph.node:
+                yield from _reads(inner)
+            yield from (output.name for output in graph.output)
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    text = str(cause).strip() or type(cause).__name__
+    return text.splitlines()[0][:300]

@@ -1,0 +1,99 @@
+"""A model evaluated with every operator's result rounded to its own type, as a device with half arithmetic does it.
+
+onnxruntime's kernels for processors compute float16 in float32, and fused operators round once: what overflows or
+cancels in half precision is not seen there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx.inliner
+
+from onnxnorm.evaluate.evaluator import Float64Evaluator
+from onnxnorm.evaluate.operators import is_real
+from onnxnorm.model.protobuf import graphs_in
+
+__all__ = ["RoundedEvaluator", "has_halves"]
+
+_HALVES: dict[int, np.dtype[Any]] = {
+    onnx.TensorProto.FLOAT16: np.dtype(np.float16),
+    onnx.TensorProto.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
+}
+
+
+def has_halves(model: onnx.ModelProto) -> bool:
+    """Whether a value of the model is float16 or bfloat16."""
+    typed = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
+    casts = [
+        a.i for g in graphs_in(model) for n in g.node if n.op_type == "Cast" for a in n.attribute if a.name == "to"
+    ]
+    return any(kind in _HALVES for kind in (*typed, *casts, *(t.data_type for t in model.graph.initializer)))
+
+
+class RoundedEvaluator:
+    """Evaluates a model in float64, and rounds each result that is float16 or bfloat16 in the model.
+
+    Raises:
+        NoFloat64Error: the model has an operator that cannot be computed so.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        self._inputs = {value.name for value in model.graph.input}
+        self._evaluator = Float64Evaluator(model, _Rounding(_types(model)))
+
+    def run(self, feeds: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs by name, in the types of `kinds`, which are outputs of the same model."""
+        with np.errstate(all="ignore"):
+            outputs = self._evaluator.run({name: value for name, value in feeds.items() if name in self._inputs})
+            return {name: _like(value, kinds[name]) for name, value in outputs.items()}
+
+
+def _like(value: Any, kind: Any) -> Any:
+    if isinstance(value, list) and isinstance(kind, list):
+        return [_like(*pair) for pair in zip(value, kind, strict=False)]
+    return value.astype(kind.dtype) if is_real(value) and is_real(kind) else value
+
+
+class _Rounding:
+    """A hook that rounds; where the type of a value is not known, it is that of the node's first real input."""
+
+    def __init__(self, types: Mapping[str, int]) -> None:
+        self._types = dict(types)
+
+    def after(
+        self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
+    ) -> tuple[Any, ...]:
+        known = [self._types[name] for name in node.input if self._types.get(name) in _REAL]
+        rounded = []
+        for name, value in zip((*node.output, *[""] * len(outputs)), outputs, strict=False):
+            kind = self._types.get(name)
+            if kind is None and known and name:
+                kind = self._types[name] = known[0]
+            half = _HALVES.get(kind or 0)
+            rounded.append(value if half is None or not is_real(value) else value.astype(half).astype(np.float64))
+        return tuple(rounded)
+
+
+_REAL = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, *_HALVES})
+
+
+def _types(model: onnx.ModelProto) -> dict[str, int]:
+    """The element types of the values, as far as they are known."""
+    with contextlib.suppress(Exception):
+        model = onnx.shape_inference.infer_shapes(model)
+    types: dict[str, int] = {}
+    for graph in graphs_in(model):
+        if isinstance(graph, onnx.GraphProto):
+            for value in (*graph.input, *graph.output, *graph.value_info):
+                if value.type.tensor_type.elem_type:
+                    types[value.name] = value.type.tensor_type.elem_type
+            types.update((tensor.name, tensor.data_type) for tensor in graph.initializer)
+    return types

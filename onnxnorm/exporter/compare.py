@@ -1,0 +1,263 @@
+"""Is the exported model the module? Both run on the example inputs, and on longer ones along the open axes.
+
+Two float32 programs never agree to the last bit, and no fixed tolerance tells rounding from a mistake in every network.
+Where the two differ by more than a few roundings of the largest value, the module is run in double precision against a
+float64 evaluation of the model: there rounding is gone, and what is left is a mistake. The unit is the rounding of
+float32 even so, since ONNX keeps constants such as epsilon in float32.
+
+A few roundings of a half type would hide a wrong epsilon, so those are always compared in double precision. There the
+model may differ by as much as the module's own results do: what it computes from its weights at every call, such as
+the scale of a frozen BatchNorm, is a rounded constant of the model.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch.utils import _pytree
+
+from onnxnorm.errors import OnnxNormError, OnnxNormWarning
+from onnxnorm.evaluate.evaluator import Float64Evaluator
+from onnxnorm.exporter.arguments import Arguments
+from onnxnorm.runtime.unoptimized import PlainSession
+
+__all__ = ["verify_export"]
+
+_ROUNDINGS = 32
+_Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One set of inputs, and the lengths that differ from the example's, for messages."""
+
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+    where: str
+
+
+def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.ModelProto) -> None:
+    """Raise `OnnxNormError` if the model computes something else than the module on the example inputs.
+
+    Warns (`OnnxNormWarning`) where it differs at other lengths of the open axes, and where nothing can be compared. The
+    module is run with copies of its buffers, and PyTorch's random state is kept.
+    """
+    name = type(module).__name__
+    example = _Case(arguments.positional, arguments.named, "on the example inputs")
+    try:
+        session = PlainSession(model)
+    except OnnxNormError as error:
+        session, reason = None, str(error)
+    evaluator = _Evaluator(model)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if session is None:
+            _verify_in_float64(module, example, evaluator, f"{name}: onnxruntime does not run the model ({reason})")
+            return
+        try:
+            want = _outputs(module, example)
+        except Exception as error:  # such as an operator that PyTorch lacks for a half type on this device
+            _verify_in_float64(module, example, evaluator, f"{name}: PyTorch does not run the module ({error})")
+            return
+        if len(want) != len(model.graph.output) or len(_tensors(arguments.by_name)) != len(model.graph.input):
+            _warn(f"{name}: the exported model has other inputs or outputs than the module and is not compared with it")
+            return
+        difference = _difference(module, example, want, session, evaluator)
+        if difference and not _same(want, _outputs(module, example)):
+            _warn(f"{name} is random: its export cannot be compared with it")
+            return
+        if difference:
+            raise OnnxNormError(f"{name}: the exported model computes something else than the module {difference}")
+        longer = _lengthened(arguments, example)
+        if longer is None:
+            return
+        try:
+            want = _outputs(module, longer)
+        except Exception:
+            return  # the module itself does not take these lengths
+        difference = _difference(module, longer, want, session, evaluator)
+        if difference:
+            _warn(f"{name}: the exported model computes something else than the module {difference}")
+
+
+class _Evaluator:
+    """The float64 evaluation, made when it is first needed."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._evaluator: Float64Evaluator | None = None
+        self.inputs = [value.name for value in model.graph.input]
+
+    def run(self, inputs: Sequence[_Array]) -> list[_Array]:
+        self._evaluator = self._evaluator or Float64Evaluator(self._model)
+        feeds = dict(zip(self.inputs, inputs, strict=True))
+        return [np.asarray(value) for value in self._evaluator.run(feeds).values()]
+
+
+def _difference(
+    module: torch.nn.Module,
+    case: _Case,
+    want: list[_Array],
+    session: PlainSession,
+    evaluator: _Evaluator,
+) -> str:
+    """What differs, in words; empty where nothing does."""
+    inputs = _tensors((case.positional, case.named))
+    try:
+        got = session.run(inputs)
+    except Exception as error:
+        return f"{case.where}: onnxruntime stops with: {' '.join(str(error).split())[:300]}"
+    found = _compare(got, want)
+    if not found and not any(_rounding(each) for each in want):
+        return ""
+    try:
+        exact = evaluator.run(inputs)
+    except OnnxNormError:
+        if found:
+            _warn(f"{case.where}, {found}: whether that is rounding cannot be told without a float64 evaluation")
+        return ""
+    try:
+        exact_want = _outputs(_double(module), _in_double(case))
+    except Exception:
+        # A module that knows its own type alone: a mistake exceeds what rounding does to the exported model itself.
+        found = found and _compare(got, want, [_ROUNDINGS * each for each in _distances(got, exact)])
+    else:
+        found = _compare(exact, exact_want, _half_slack(want, exact_want))
+    return found and f"{case.where}: {found}"
+
+
+def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluator, reason: str) -> None:
+    try:
+        got = evaluator.run(_tensors((case.positional, case.named)))
+        want = _outputs(_double(module), _in_double(case))
+    except Exception as error:
+        _warn(f"{reason}, and it was not compared with the module in float64 either ({error})")
+        return
+    try:
+        slack = _half_slack(_outputs(module, case), want)
+    except Exception:  # PyTorch lacks an operator for the type
+        slack = None
+    found = _compare(got, want, slack)
+    if found:
+        raise OnnxNormError(
+            f"{type(module).__name__}: the exported model computes something else than the module: {found}"
+        )
+
+
+def _double(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy in double precision. Tensors that hooks have computed, such as old weight norm's, cannot be copied."""
+    memo = {
+        id(tensor): tensor.detach().clone()
+        for part in module.modules()
+        for tensor in part.__dict__.values()
+        if isinstance(tensor, torch.Tensor) and not tensor.is_leaf
+    }
+    return copy.deepcopy(module, memo).double()
+
+
+def _half_slack(own: Sequence[_Array], exact: Sequence[_Array]) -> list[float] | None:
+    """How far the module's results in a half type are from its results in double; none for wider types."""
+    if len(own) != len(exact) or any(a.shape != b.shape for a, b in zip(own, exact, strict=True)):
+        return None
+    distances = _distances(own, exact)
+    return [each if _rounding(a) else 0.0 for a, each in zip(own, distances, strict=True)]
+
+
+def _distances(rounded: Sequence[_Array], exact: Sequence[_Array]) -> list[float]:
+    """The largest difference of finite values, for each output."""
+    pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(rounded, exact, strict=True)]
+    with np.errstate(invalid="ignore"):
+        return [float(np.abs(np.where(np.isfinite(a) & np.isfinite(b), a - b, 0)).max(initial=0.0)) for a, b in pairs]
+
+
+def _compare(got: Sequence[_Array], want: Sequence[_Array], slack: Sequence[float] | None = None) -> str:
+    """What differs by more than a few roundings of the largest value and `slack`, or is not finite in one alone."""
+    if len(got) != len(want):
+        return f"{len(got)} outputs instead of {len(want)}"
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        if a.shape != b.shape:
+            return f"output {i} has shape {a.shape} instead of {b.shape}"
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        finite = np.isfinite(y)
+        unequal = ~finite & ~((x == y) | (np.isnan(x) & np.isnan(y)))
+        if unequal.any():
+            at = tuple(int(k) for k in np.argwhere(unequal)[0])
+            return f"output {i} is {x[at]:g} instead of {y[at]:g} at {at}"
+        if not finite.any():
+            continue
+        unit = max(_rounding(a), _rounding(b), float(np.finfo(np.float32).eps))
+        error = np.where(finite, np.abs(x - np.where(finite, y, 0)), 0)
+        error = np.where(np.isnan(error), np.inf, error)
+        allowed = _ROUNDINGS * unit * float(np.abs(y[finite]).max()) + (slack[i] if slack else 0.0)
+        if error.max() > allowed:
+            at = tuple(int(k) for k in np.unravel_index(int(error.argmax()), error.shape))
+            return f"output {i} is {x[at]:.7g} instead of {y[at]:.7g} at {at}"
+    return ""
+
+
+def _rounding(values: _Array) -> float:
+    kind = values.dtype.name
+    return {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(kind, 0.0)
+
+
+def _outputs(module: torch.nn.Module, case: _Case) -> list[_Array]:
+    """The module's outputs as arrays; its buffers are copied first, in case it writes to them."""
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    return _tensors(torch.func.functional_call(module, buffers, case.positional, case.named))
+
+
+def _tensors(tree: Any) -> list[_Array]:
+    leaves = [leaf for leaf in _pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+    return [_array(leaf.detach().cpu()) for leaf in leaves]
+
+
+def _array(tensor: torch.Tensor) -> _Array:
+    if tensor.dtype is torch.bfloat16:
+        return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def _map(case: _Case, change: Callable[[torch.Tensor], torch.Tensor], where: str) -> _Case:
+    def leaf(value: Any) -> Any:
+        return change(value) if isinstance(value, torch.Tensor) else value
+
+    positional, named = _pytree.tree_map(leaf, (case.positional, case.named))
+    return _Case(positional, named, where)
+
+
+def _in_double(case: _Case) -> _Case:
+    return _map(case, lambda t: t.double() if t.is_floating_point() else t, case.where)
+
+
+def _lengthened(arguments: Arguments, example: _Case) -> _Case | None:
+    """The example repeated along its open axes: one sample more, any other axis twice as long."""
+    axes = iter(arguments.axis_names())
+    changed: list[str] = []
+
+    def longer(tensor: torch.Tensor) -> torch.Tensor:
+        for axis, name in next(axes, {}).items():
+            length = tensor.shape[axis]
+            new = length + 1 if axis == 0 else 2 * length
+            tensor = tensor.index_select(axis, torch.arange(new, device=tensor.device) % max(length, 1))
+            changed.append(f"{name} = {new}")
+        return tensor
+
+    case = _map(example, longer, "")
+    where = "with " + ", ".join(dict.fromkeys(changed))
+    return _Case(case.positional, case.named, where) if changed else None
+
+
+def _same(first: Sequence[_Array], second: Sequence[_Array]) -> bool:
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(first, second, strict=True))
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, OnnxNormWarning, stacklevel=4)

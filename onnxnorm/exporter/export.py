@@ -1,0 +1,143 @@
+"""`export`: a PyTorch module becomes an ONNX model in which every normalization is one node."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import onnx
+
+from onnxnorm.errors import OnnxNormError, OnnxNormWarning
+from onnxnorm.io import load_and_save
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+__all__ = ["export"]
+
+EXPORTERS = ("dynamo", "torchscript")
+OLDEST_OPSET = 13
+
+
+def export(
+    module: torch.nn.Module,
+    args: torch.Tensor | Sequence[Any] | Mapping[str, Any],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None = None,
+    opset: int | None = None,
+    fold: bool = False,
+    verify: bool = True,
+    exporter: Literal["dynamo", "torchscript"] = "dynamo",
+) -> onnx.ModelProto:
+    """Export a PyTorch module in evaluation mode, each of its normalizations as one node.
+
+    ONNX's own operator is used where the opset has it and onnxruntime runs it; local response normalizations without
+    one become `onnxnorm.InterChannelLRN` or `onnxnorm.IntraChannelLRN`, whose portable bodies the model carries. That
+    holds for layers, for functional calls and for what a module computes step by step (a frozen BatchNorm, the RMSNorm
+    of a language model), as far as it is exactly what the one node computes. BatchNormalizations stay. Weights that
+    are computed from others (weight norm, spectral norm and other parametrizations) are exported as plain weights.
+    Parameters keep their names, and neither the module nor a parameter is changed.
+
+    Args:
+        module: the module, every part of it in evaluation mode.
+        args: example inputs: a tensor, a sequence of positional arguments, or a dictionary of named ones.
+        path: where to write the model too; written whole or not at all.
+        dynamic_shapes: the axes that stay open, as `torch.export.export` takes them, for each input a dictionary from
+            axis to `torch.export.Dim` or to a name: `{"x": {0: "batch"}}` or `[{0: "batch"}]`.
+        opset: the ONNX opset, 13 or later (9 with the exporter torchscript). By default 21, the first with
+            GroupNormalization for each channel, which onnxruntime runs from 1.20; 23 where the module has an RMSNorm
+            (RMSNormalization; onnxruntime from 1.23). Below those, a GroupNorm is a reshaped InstanceNormalization
+            with Mul and Add, an RMSNorm is written out.
+            Below 18 what dynamo writes is converted, which not every operator can be; torchscript writes old opsets
+            itself.
+        fold: move the BatchNormalizations into their neighbours as well, as `onnxnorm.fold` does.
+        verify: run model and module on `args`, and on longer inputs along the open axes, and compare.
+        exporter: which of PyTorch's exporters reads the module: "dynamo", or "torchscript", the older one, which runs
+            the module once and writes down what it does on `args`. It takes modules that dynamo cannot trace, and
+            old opsets; branches of Python that depend on a tensor are fixed as they were taken.
+
+    Raises:
+        OnnxNormError: the module is in training mode (the message names the parts), is no module that can be exported,
+            does not run on `args`, uses an operator that ONNX has no form for, or the file cannot be written; or the
+            model computes something else than the module, which is a bug of an exporter.
+
+    Warns:
+        OnnxNormWarning: a BatchNorm without running statistics, which is exported as it is; a model that differs from
+            the module at other lengths of the open axes, or that cannot be compared with it.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise OnnxNormError('onnxnorm.export needs PyTorch: pip install "onnxnorm[torch]"') from error
+    from onnxnorm.exporter import graph, preconditions
+    from onnxnorm.exporter.arguments import Arguments
+    from onnxnorm.exporter.messages import quiet
+
+    if exporter not in EXPORTERS:
+        raise OnnxNormError(f"exporter must be one of {', '.join(EXPORTERS)}, not {exporter!r}")
+    checked = preconditions.check_module(module)
+    name = type(checked).__name__
+    _check_opset(opset, exporter)
+    arguments = Arguments(checked, *preconditions.normalized_args(args), dynamic_shapes)
+    with quiet():
+        exported = graph.graph_of(checked, arguments, exporter, opset)
+    for part in exported.batch_statistics:
+        warnings.warn(
+            f"{f'{name}.{part}' if part else name} keeps no running statistics, or does not use them: it is exported "
+            "as it is, normalizing each batch by its own statistics, so that a result depends on the whole batch",
+            OnnxNormWarning,
+            stacklevel=2,
+        )
+    model, wanted = exported.model, exported.opset
+    proto = _finished(model, wanted, name)
+    if verify:
+        from onnxnorm.exporter.compare import verify_export
+
+        verify_export(checked, arguments, proto)
+    if fold:
+        proto = _folded(proto)
+    if path is not None:
+        load_and_save.save(proto, path)
+    return proto
+
+
+def _check_opset(opset: object, exporter: str) -> None:
+    if opset is None:
+        return
+    from onnxnorm.exporter import torchscript
+
+    oldest = OLDEST_OPSET if exporter == "dynamo" else torchscript.OLDEST_OPSET
+    newest = onnx.defs.onnx_opset_version()
+    if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
+        raise OnnxNormError(f"opset must be a whole number from {oldest} to {newest}, not {opset!r}")
+
+
+def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
+    """The model in one message, at the opset asked for, with the bodies of the custom operators it uses."""
+    from onnxnorm.convert.opset import convert_opset
+    from onnxnorm.ops import attach
+
+    model.graph.name = name
+    reached = model.opset_imports.get("", opset)
+    if reached < opset:
+        raise OnnxNormError(f"PyTorch's exporter reaches opset {reached}, not {opset}: ask for that, or for none")
+    if reached > opset:
+        try:
+            convert_opset(model, opset, name)
+        except OnnxNormError as error:
+            raise OnnxNormError(f'{error}; exporter="torchscript" writes old opsets itself') from error
+    proto = load_and_save.to_proto(model)
+    attach.attach_bodies(proto)
+    return proto
+
+
+def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxnorm.optimizer.optimize import fold
+
+    folded = fold(proto).model
+    assert isinstance(folded, onnx.ModelProto)
+    return folded

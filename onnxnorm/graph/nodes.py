@@ -1,0 +1,23 @@
+"""Questions about one node: whether its operator is of the standard, and what its subgraphs capture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from onnxnorm.model.walk import subgraphs_of
+
+__all__ = ["captured", "is_standard"]
+
+
+def is_standard(node: ir.Node | None) -> bool:
+    return node is not None and node.domain in ("", "ai.onnx")
+
+
+def captured(node: ir.Node) -> Iterable[ir.Value]:
+    """The values from outside that the graphs of a node read."""
+    for graph in subgraphs_of(node):
+        for inner in graph:
+            yield from (value for value in inner.inputs if value is not None)
+        yield from graph.outputs

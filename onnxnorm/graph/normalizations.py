@@ -1,0 +1,57 @@
+"""The kinds of normalization that a node can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+__all__ = ["KINDS", "NORMALIZATIONS", "kind_of"]
+
+
+KINDS: Mapping[tuple[str, str], str] = {
+    ("", "BatchNormalization"): "BatchNormalization",
+    ("", "GroupNormalization"): "GroupNormalization",
+    ("", "InstanceNormalization"): "InstanceNormalization",
+    ("", "LRN"): "LRN (inter-channel)",
+    ("", "LayerNormalization"): "LayerNormalization",
+    ("", "LpNormalization"): "LpNormalization",
+    ("", "MeanVarianceNormalization"): "MeanVarianceNormalization",
+    ("", "RMSNormalization"): "RMSNormalization",
+    ("", "SimplifiedLayerNormalization"): "RMSNormalization",
+    ("com.microsoft", "GroupNorm"): "GroupNormalization",
+    ("com.microsoft", "SkipGroupNorm"): "GroupNormalization",
+    ("com.microsoft", "SkipLayerNormalization"): "LayerNormalization",
+    ("com.microsoft", "EmbedLayerNormalization"): "LayerNormalization",
+    ("com.microsoft", "SimplifiedLayerNormalization"): "RMSNormalization",
+    ("com.microsoft", "SkipSimplifiedLayerNormalization"): "RMSNormalization",
+    ("onnxnorm", "InterChannelLRN"): "LRN (inter-channel)",
+    ("onnxnorm", "IntraChannelLRN"): "LRN (intra-channel)",
+}
+
+
+def kind_of(node: ir.Node) -> str | None:
+    """The name in the field of the normalization that a node is; None where it is none."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    kind = KINDS.get((domain, node.op_type))
+    if kind == "BatchNormalization":
+        # `spatial` went with opset 9; `training_mode` came with opset 14.
+        if node.attributes.get_int("spatial", 1) == 0:
+            return "BatchNormalization (per-activation)"
+        if node.attributes.get_int("training_mode", 0) == 1:
+            return "BatchNormalization (training mode)"
+    return kind
+
+
+NORMALIZATIONS: frozenset[tuple[str, str]] = frozenset(
+    {("", op_type) for op_type in (
+        "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization",
+        "LpNormalization", "MeanVarianceNormalization", "RMSNormalization",
+    )}
+    | {("onnxnorm", "InterChannelLRN"), ("onnxnorm", "IntraChannelLRN")}
+    | {("com.microsoft", op_type) for op_type in (
+        "GroupNorm", "SkipGroupNorm", "SkipLayerNormalization", "SimplifiedLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+    )}
+)  # fmt: skip
+"""Domain and operator of everything that this project calls a normalization."""

@@ -1,0 +1,93 @@
+"""What the passes did and what they left: the one place where both are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["Decline", "Journal", "Rewrite"]
+
+
+class Journal:
+    """Collects rewrites in order, and for each node the last reason why it was left; names of nodes may be shared."""
+
+    def __init__(self) -> None:
+        self._rewrites: list[Rewrite] = []
+        self._declined: dict[ir.Node, Decline] = {}
+        self._inside: dict[ir.Node, dict[ir.Node, str]] = {}
+        self._marks: dict[str, int] = {}
+
+    def rewrite(
+        self, pass_name: str, node: ir.Node, op_type: str, detail: str, *, into: Iterable[ir.Node] = ()
+    ) -> None:
+        """Write down that the pass changed `node`, which was of type `op_type` before, and which nodes took it up."""
+        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail))
+        self._declined.pop(node, None)
+        for taker in into:
+            self._inside.setdefault(taker, {})[node] = op_type
+
+    def mark(self, name: str) -> None:
+        """Remember this moment by a name."""
+        self._marks[name] = len(self._rewrites)
+
+    def unchanged_since(self, mark: str) -> bool:
+        """Whether the mark was made, and nothing has changed since."""
+        return mark in self._marks and self._marks[mark] == len(self._rewrites)
+
+    def since(self, mark: str) -> frozenset[str]:
+        """The passes that have changed something since the mark, or since the beginning."""
+        return frozenset(rewrite.pass_name for rewrite in self._rewrites[self._marks.get(mark, 0) :])
+
+    def inside(self, node: ir.Node) -> tuple[tuple[ir.Node, str], ...]:
+        """The nodes that `node` took up, and of which type they were."""
+        return tuple(self._inside.get(node, {}).items())
+
+    def decline(self, node: ir.Node, reason: str, *, kind: str | None = None, value: ir.Value | None = None) -> None:
+        """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""
+        shape = None if value is None or value.shape is None else value.shape
+        dims = None if shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
+        self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims)
+
+    def explains(self, node: ir.Node) -> bool:
+        """Whether there is a reason why `node` is left."""
+        return node in self._declined
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        return tuple(self._rewrites)
+
+    @property
+    def declined(self) -> tuple[Decline, ...]:
+        # What was written out may have gone since, when something else took its nodes.
+        return tuple(
+            decline for node, decline in self._declined.items() if decline.kind is None or node.graph is not None
+        )
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One thing done: `node` (of type `op_type`) was changed by the pass `pass_name`; `detail` says how, in words."""
+
+    pass_name: str
+    node: str
+    op_type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Decline:
+    """One normalization left where it is, with the reason that a person can act on.
+
+    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape`
+    is that of the tensor it normalizes (None where the rank is not known).
+    """
+
+    node: str
+    op_type: str
+    reason: str
+    kind: str | None = None
+    shape: tuple[int | str | None, ...] | None = None

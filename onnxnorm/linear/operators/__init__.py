@@ -1,0 +1,1 @@
+"""Linear operators as steps of a merge, one file for each family."""

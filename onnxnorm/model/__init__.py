@@ -1,0 +1,1 @@
+"""Model messages and graphs in memory: protobuf forms, names, element types, walks over graphs."""

@@ -1,0 +1,111 @@
+"""Walks over the graphs, subgraphs and tensors of a model, and how many bytes its tensors take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxnorm.model.to_protobuf import TYPES
+
+__all__ = [
+    "Holder",
+    "bytes_of",
+    "graphs_of",
+    "graphs_within",
+    "stored_bytes",
+    "subgraphs_of",
+    "tensor_in",
+    "tensors_of",
+    "weight_bytes",
+]
+
+
+def stored_bytes(dtype: ir.DataType, dims: Iterable[int]) -> int:
+    """How many bytes a tensor has in a file: packed where its elements are smaller than a byte."""
+    return -(-math.prod(dims) * dtype.bitwidth // 8)
+
+
+def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs that a node holds (If, Loop, Scan)."""
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        if attribute.type is ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """How many bytes the weights of the model take in a file."""
+    return sum(bytes_of(holder.tensor) for holder in tensors_of(model))
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A tensor of a model and the initializer that it belongs to; None where an attribute holds it."""
+
+    tensor: ir.TensorProtocol
+    value: ir.Value | None
+
+
+def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
+    """The main graph, all that is nested in it, and the same for every function."""
+    yield from graphs_within(model.graph)
+    for function in model.functions.values():
+        yield from graphs_within(function.graph)
+
+
+def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
+    """The graph and all that is nested in it, each before those in it."""
+    # onnx-ir's own way through nested graphs looks at every node in four layers of generators.
+    found = []
+    pending = [graph]
+    while pending:
+        top = pending.pop()
+        found.append(top)
+        inner: list[ir.Graph] = []
+        for node in top:
+            # Most nodes have none.
+            attributes = node.attributes
+            for attribute in attributes.values() if attributes else ():
+                kind = attribute.type
+                if kind is ir.AttributeType.GRAPH and not attribute.is_ref():
+                    inner.append(attribute.as_graph())
+                elif kind is ir.AttributeType.GRAPHS and not attribute.is_ref():
+                    inner.extend(attribute.as_graphs())
+        pending.extend(reversed(inner))
+    return found
+
+
+def tensors_of(model: ir.Model) -> Iterator[Holder]:
+    """Every tensor of the graphs, those of model-local functions aside."""
+    for graph in graphs_within(model.graph):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield Holder(value.const_value, value)
+        for node in graph:
+            attributes = node.attributes
+            for attribute in attributes.values() if attributes else ():
+                if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
+                    yield Holder(tensor_in(attribute), None)
+
+
+def tensor_in(attribute: ir.Attr) -> ir.TensorProtocol:
+    """The tensor of an attribute of that type; onnx-ir's own way looks for each member of a tensor first."""
+    tensor: ir.TensorProtocol = attribute.value
+    return tensor
+
+
+def bytes_of(tensor: ir.TensorProtocol) -> int:
+    """How many bytes the tensor has in a file; 0 for text, which has no fixed size."""
+    if type(tensor) is ir.serde.TensorProtoTensor:
+        # Its `dtype` and `shape` are made anew each time they are asked for.
+        return stored_bytes(TYPES[tensor.raw.data_type], tensor.raw.dims)
+    dtype = tensor.dtype
+    if dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
+        return 0
+    return stored_bytes(dtype, tuple(tensor.shape.numpy()))

@@ -1,0 +1,1 @@
+"""Arrays, rounding and the arithmetic of batch normalization."""

@@ -1,0 +1,205 @@
+"""`optimize` and `fold`: a model in, a copy of it transformed by passes out, with an account of what was done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
+
+from onnxnorm.convert.opset import convert_opset
+from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.io import load_and_save
+from onnxnorm.io.new_weights import spool_of
+from onnxnorm.io.replace import write_message
+from onnxnorm.model.source import ModelLike, name_of
+from onnxnorm.optimizer.fast_path import folded, read_small
+from onnxnorm.optimizer.guard import run_pass
+from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
+from onnxnorm.passes.targets import TARGETS as _TARGETS
+from onnxnorm.process.gc_pause import collector_paused
+
+__all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
+
+TARGETS: tuple[str, ...] = tuple(_TARGETS)
+
+
+@dataclass(frozen=True)
+class OptimizeResult:
+    """The transformed model and the account of it.
+
+    Attributes:
+        rewrites: what was done, in order.
+        declined: every normalization that is left, with its reason.
+    """
+
+    rewrites: tuple[Rewrite, ...]
+    declined: tuple[Decline, ...]
+    _result: onnx.ModelProto | ir.Model
+    _as_ir: bool
+
+    @cached_property
+    def model(self) -> onnx.ModelProto | ir.Model:
+        """The result: an `onnx_ir.Model` if that came in, a `ModelProto` otherwise."""
+        return self._result if self._as_ir else load_and_save.to_proto(self._result)
+
+    @cached_property
+    def ir_model(self) -> ir.Model:
+        """The result as an `onnx_ir.Model`."""
+        return self._result if isinstance(self._result, ir.Model) else load_and_save.load(self._result)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        external_data: bool | None = None,
+        shard_size: int | None = None,
+        share_data: bool = False,
+        safetensors: bool = False,
+    ) -> None:
+        """Write the whole result to `path`, or leave what is there untouched.
+
+        Args:
+            path: the file to write; it may be the one that the original was read from.
+            external_data: weights in a second file, `path` with `.data` behind; by default where they exceed 2 GB.
+            shard_size: weights in several files of at most that many bytes.
+            share_data: weights that are as they were stay in the data files of the original, beside which `path` lies.
+            safetensors: weights in a second file, or in several, of that format: `path` with `.safetensors` behind.
+
+        Raises:
+            OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
+        """
+        where = external_data or shard_size is not None or share_data or safetensors
+        if isinstance(self._result, onnx.ModelProto) and not where:
+            # Of a plain network, which is small and has everything in it.
+            write_message(self._result.SerializeToString(), path)
+            return
+        load_and_save.save(
+            self._result,
+            path,
+            external_data=external_data,
+            shard_size=shard_size,
+            share_data=share_data,
+            safetensors=safetensors,
+        )
+
+
+def optimize(
+    model: ModelLike,
+    *,
+    passes: Sequence[str] | None = None,
+    target: str = "portable",
+    verify: bool = False,
+    freeze_inputs: bool = False,
+    workspace: str | os.PathLike[str] | None = None,
+    opset: int | None = None,
+) -> OptimizeResult:
+    """Transform a model into a faster one that computes the same.
+
+    Args:
+        model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
+        passes: names of passes to run, in this order; by default `onnxnorm.passes.DEFAULT`.
+        target: what the result is to run on, one of `TARGETS`.
+        verify: prove the result against the original with `onnxnorm.verify`.
+        freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
+        workspace: a folder for new weights that are too many for memory; by default that for temporary files.
+        opset: convert the model to this opset first, so that normalizations become the nodes that it has:
+            LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
+
+    Raises:
+        OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
+            verification.
+    """
+    _check_choices(passes or (), target)
+    result = None if passes is not None or opset is not None else _plainly(model)
+    if result is not None:
+        if verify:
+            _prove(model, result)
+        return result
+    work = load_and_save.load(model)
+    if verify:
+        from onnxnorm.verification.memory_needed import check_room
+
+        check_room(work, name_of(model))
+    result = transform(
+        work,
+        passes=passes,
+        target=target,
+        freeze_inputs=freeze_inputs,
+        workspace=workspace,
+        opset=opset,
+        name=name_of(model),
+        as_ir=isinstance(model, ir.Model),
+    )
+    if verify:
+        _prove(model, result)
+    return result
+
+
+@collector_paused
+def transform(
+    work: ir.Model,
+    *,
+    passes: Sequence[str] | None = None,
+    target: str = "portable",
+    freeze_inputs: bool = False,
+    workspace: str | os.PathLike[str] | None = None,
+    opset: int | None = None,
+    name: str = "the model",
+    as_ir: bool = False,
+    on_pass: Callable[[str], None] = lambda name: None,
+) -> OptimizeResult:
+    """What `optimize` does, to the model itself.
+
+    `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
+    """
+    names = tuple(DEFAULT if passes is None else passes)
+    _check_choices(names, target)
+    journal = Journal()
+    settings = PassSettings(target=target)
+    spool_of(work, workspace)
+    if freeze_inputs and (work.ir_version or 4) >= 4:
+        RemoveInitializersFromInputsPass()(work)
+    if opset is not None:
+        convert_opset(work, opset, name)
+    for each in names:
+        on_pass(each)
+        run_pass(PASSES[each](journal, settings), each, work, name)
+    return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
+
+
+def _check_choices(passes: Sequence[str], target: str) -> None:
+    for each in passes:
+        if each not in PASSES:
+            raise OnnxNormError(f"there is no pass {each!r}; there are: {', '.join(PASSES)}")
+    if target not in TARGETS:
+        raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
+
+
+def _plainly(model: ModelLike) -> OptimizeResult | None:
+    """The short way, for a plain network."""
+    if isinstance(model, (str, os.PathLike)):
+        message = read_small(Path(model))
+    else:
+        message = model if isinstance(model, onnx.ModelProto) else None
+    done = None if message is None else folded(message)
+    return None if done is None else OptimizeResult(done[1], (), done[0], False)
+
+
+def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool = False) -> OptimizeResult:
+    """`optimize` with the folding passes alone: affines move and are absorbed, nothing else changes."""
+    return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
+
+
+def _prove(original: ModelLike, result: OptimizeResult) -> None:
+    from onnxnorm.verification.verify import verify
+
+    with naming(name_of(original)):
+        report = verify(original, result.model)
+    if not report.passed:
+        raise OnnxNormError(f"{name_of(original)}: the result failed verification: {report}")

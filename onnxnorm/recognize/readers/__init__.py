@@ -1,0 +1,1 @@
+"""Readers: how each operator continues the polynomial form of its operands."""

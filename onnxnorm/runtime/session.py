@@ -1,0 +1,168 @@
+"""Finds the native library, and makes onnxruntime sessions that run the custom operators.
+
+A model's own functions define the custom operators; with the native library registered, its kernels run in their place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnx
+import onnx_ir as ir
+import onnxruntime  # type: ignore[import-untyped]
+
+from onnxnorm.errors import OnnxNormError, say_once
+from onnxnorm.graph.onnx_shape_inference import ends_runtimes
+from onnxnorm.io import load_and_save
+from onnxnorm.model.source import name_of
+from onnxnorm.ops import attach
+from onnxnorm.ops.schema import check_nodes
+from onnxnorm.runtime.library import find_library
+
+__all__ = ["session"]
+
+Model: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
+
+
+# onnxruntime refuses a library that is registered twice on the same options, and cannot be asked whether it is.
+_registered: weakref.WeakSet[onnxruntime.SessionOptions] = weakref.WeakSet()
+
+
+def session(
+    model: Model,
+    *,
+    portable: bool = False,
+    sess_options: onnxruntime.SessionOptions | None = None,
+    threads: int | None = None,
+    providers: list[Any] | None = None,
+    **options: Any,
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session in which the custom operators run: their kernels where the library is installed.
+
+    Args:
+        model: a path, the bytes of a model, a `ModelProto` or an `onnx_ir.Model`. Missing bodies of the custom
+            operators are supplied. Weights in files of their own are found when the model is given by its path.
+        portable: run the operators' portable bodies even where the library is installed.
+        sess_options: onnxruntime's options; the library is registered on them, nothing else in them is changed. They
+            may serve any number of sessions, though not both settings of `portable`.
+        threads: how many threads an operator may use, in place of `sess_options`.
+        providers: execution providers; the processor's alone where none are given.
+        options: further arguments of `onnxruntime.InferenceSession`.
+
+    Raises:
+        OnnxNormError: the model is unreadable, a node is wrong, or onnxruntime refuses it; names the file and node.
+    """
+    if sess_options is not None and threads is not None:
+        raise OnnxNormError("give either sess_options or threads; in sess_options it is intra_op_num_threads")
+    if sess_options is None:
+        sess_options = onnxruntime.SessionOptions()
+        sess_options.log_severity_level = 3
+        if threads is not None:
+            sess_options.intra_op_num_threads = threads
+    name, proto = _read(model)
+    fault = None if proto is None else ends_runtimes(proto)
+    if fault is not None:
+        node, wrong = fault
+        raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
+    custom = proto is not None and attach.uses_ops(proto)
+    source: Any = model
+    if proto is not None and custom:
+        source = _with_bodies(model, proto, name, sess_options)
+    elif isinstance(model, (onnx.ModelProto, ir.Model)):
+        source = load_and_save.to_proto(model).SerializeToString()
+    elif not isinstance(model, bytes):
+        source = os.fspath(model)
+
+    if portable and sess_options in _registered:
+        raise OnnxNormError("these sess_options have the native library registered: use others with portable=True")
+    library = None if portable else find_library()
+    if library is not None:
+        _register(library, sess_options)
+    elif custom and not portable:
+        say_once(
+            "onnxnorm is installed without its native library: the LRN operators run on their portable bodies, correct "
+            "but slower. Install a C++20 compiler (GCC or Clang) and then onnxnorm again; session(..., portable=True) "
+            "asks for the portable bodies"
+        )
+    try:
+        return onnxruntime.InferenceSession(
+            source, sess_options, providers=providers or ["CPUExecutionProvider"], **options
+        )
+    except Exception as error:
+        raise OnnxNormError(f"{name}: {_reason(error)}") from error
+
+
+def _read(model: Model) -> tuple[str, onnx.ModelProto | None]:
+    """What messages call the model, and its structure; None for a file in onnxruntime's own format."""
+    if isinstance(model, onnx.ModelProto):
+        return name_of(model), model
+    if isinstance(model, ir.Model):
+        return name_of(model), load_and_save.to_proto(model)
+    if isinstance(model, bytes):
+        name, data = "the model", model
+    elif isinstance(model, (str, os.PathLike)):
+        name = os.fspath(model)
+        try:
+            data = Path(model).read_bytes()
+        except OSError as error:
+            raise OnnxNormError(f"{name}: cannot read the model: {error.strerror or error}") from error
+    else:
+        raise OnnxNormError(
+            f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}"
+        )
+    if data[4:8] == b"ORTM":  # the mark of onnxruntime's own flatbuffer format
+        return name, None
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except Exception as error:
+        raise OnnxNormError(f"{name}: this is no ONNX model, or only a part of one") from error
+    if not proto.HasField("graph"):
+        raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph)")
+    return name, proto
+
+
+def _with_bodies(model: Model, proto: onnx.ModelProto, name: str, options: onnxruntime.SessionOptions) -> bytes | str:
+    """The model for onnxruntime, its nodes checked and their bodies supplied."""
+    try:
+        check_nodes(proto)
+        complete = onnx.ModelProto()
+        complete.CopyFrom(proto)
+        attach.attach_bodies(complete)
+    except OnnxNormError as error:
+        text = str(error)
+        raise OnnxNormError(text if text.startswith(name) else f"{name}: {text}") from error
+    if isinstance(model, (str, os.PathLike)):
+        if complete == proto:
+            return os.fspath(model)
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in complete.graph.initializer):
+            folder = str(Path(model).resolve().parent)
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    data: bytes = complete.SerializeToString()
+    return data
+
+
+def _register(library: Path, options: onnxruntime.SessionOptions) -> None:
+    if options in _registered:
+        return
+    try:
+        options.register_custom_ops_library(str(library))
+    except Exception as error:
+        raise OnnxNormError(
+            f"{library}: onnxruntime cannot load the native library ({_reason(error)}); install onnxnorm again, or use "
+            "session(..., portable=True)"
+        ) from error
+    _registered.add(options)
+
+
+def _reason(error: Exception) -> str:
+    """onnxruntime's message without its codes."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
+    text = text.removeprefix("Exception during initialization: ")
+    if "Domain already set in registry" in text:
+        return "the native library is registered on these sess_options already: leave that to onnxnorm.session"
+    return text

@@ -1,0 +1,110 @@
+"""Runs an exported model as it stands: onnxruntime with its optimizations off, bfloat16 at the borders included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.helper
+import onnxruntime  # type: ignore[import-untyped]
+
+from onnxnorm.errors import OnnxNormError
+from onnxnorm.runtime.session import session
+
+__all__ = ["LEVELS", "PlainSession", "explain", "open_session"]
+
+_Array = npt.NDArray[Any]
+
+
+class PlainSession:
+    """onnxruntime with its optimizations off. NumPy has no bfloat16 that it takes: such values cross in float32.
+
+    Raises:
+        OnnxNormError: onnxruntime does not run the model.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._feeds: list[tuple[str, type | None]] = [
+            (value.name, np.float32 if _is_bfloat16(value) else None) for value in model.graph.input
+        ]
+        self._narrow = [_is_bfloat16(value) for value in model.graph.output]
+        if any(dtype for _, dtype in self._feeds) or any(self._narrow):
+            model, self._feeds = _with_wide_ends(model)
+        self._session = session(model, portable=True, sess_options=_plain_options())
+
+    def run(self, inputs: Sequence[_Array]) -> list[_Array]:
+        feeds = {
+            name: value if dtype is None else value.astype(dtype)
+            for (name, dtype), value in zip(self._feeds, inputs, strict=True)
+        }
+        outputs = self._session.run(None, feeds)
+        return [
+            value.astype(ml_dtypes.bfloat16) if narrow else value
+            for value, narrow in zip(outputs, self._narrow, strict=True)
+        ]
+
+
+def _is_bfloat16(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16)
+
+
+def _with_wide_ends(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[tuple[str, type | None]]]:
+    """The model between casts, its bfloat16 inputs and outputs in float32; and what it takes for each input."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    graph, feeds, first = wide.graph, list[tuple[str, type | None]](), 0
+    for value in graph.input:
+        if not _is_bfloat16(value):
+            feeds.append((value.name, None))
+            continue
+        name = value.name
+        value.name, value.type.tensor_type.elem_type = f"{name}/float", onnx.TensorProto.FLOAT
+        graph.node.insert(first, onnx.helper.make_node("Cast", [value.name], [name], to=onnx.TensorProto.BFLOAT16))
+        first += 1
+        feeds.append((value.name, np.float32))
+    for value in graph.output:
+        if _is_bfloat16(value):
+            name = value.name
+            value.name, value.type.tensor_type.elem_type = f"{name}/float", onnx.TensorProto.FLOAT
+            graph.node.append(onnx.helper.make_node("Cast", [name], [value.name], to=onnx.TensorProto.FLOAT))
+    return wide, feeds
+
+
+def _plain_options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return options
+
+
+LEVELS = {
+    "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "on": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+"""onnxruntime's own optimizations."""
+
+
+def open_session(model: onnx.ModelProto, level: str) -> Any:
+    """A session with onnxruntime's own optimizations "off" or "on".
+
+    Raises:
+        OnnxNormError: onnxruntime refuses the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    options.log_severity_level = 4
+    try:
+        return session(model, sess_options=options, providers=["CPUExecutionProvider"])
+    except OnnxNormError as error:
+        raise OnnxNormError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "NOT_IMPLEMENTED" in text or "Could not find an implementation" in text:
+        return f"no kernel for one of the nodes and its types: {text[:300]}"
+    return text[:300]

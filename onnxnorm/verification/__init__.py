@@ -1,0 +1,1 @@
+"""Proof that a result computes what the original computed, measured against float64."""

@@ -1,0 +1,236 @@
+"""One output of one run of the result, with all that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from onnxnorm.errors import OnnxNormError
+from onnxnorm.evaluate.evaluator import Float64Evaluator
+from onnxnorm.evaluate.operators import is_real
+from onnxnorm.verification.accuracy import (
+    ELEMENT_MARGIN,
+    Measurement,
+    measure,
+    noise_and_size,
+    relative_noise,
+    unit_roundoff,
+)
+from onnxnorm.verification.runs import ROUNDED, Runs, expose, run_all
+
+__all__ = ["FLOAT64", "RUNTIME", "ExactCase", "RealCase", "cases_of", "is_tie"]
+
+FLOAT64 = "a float64 run of the original"
+RUNTIME = "an onnxruntime run of the original"
+
+_DISTRUST = 32.0
+"""So many times the noise of the shaken copies apart, two ways to compute the original compute different things.
+
+Sums of many terms of one sign are rounded more often in a row than shaken weights show, by a factor of about 10.
+"""
+_DISTRUST_ROUNDINGS = 256.0
+"""Two ways that are fewer roundings apart are never doubted: not every model has weights to shake."""
+_DISTRUST_CASTS = 16.0
+"""Nor are those that are fewer roundings of a coarser type apart, where the original casts to it."""
+
+
+@dataclass(frozen=True)
+class RealCase:
+    """An output of real numbers."""
+
+    name: str
+    exact: npt.NDArray[Any] | None
+    base: npt.NDArray[Any]
+    paired: npt.NDArray[Any]
+    shaken: tuple[npt.NDArray[Any], ...]
+    result: npt.NDArray[Any]
+    roundoff: float
+    other: npt.NDArray[Any] | None = None
+    """What the original gives with onnxruntime's optimizations the other way."""
+
+    @cached_property
+    def _trusted(self) -> bool:
+        """Whether the float64 run computes what onnxruntime computes of the original, but for rounding."""
+        if self.exact is None or self.exact.shape != self.base.shape:
+            return False
+        return relative_noise(self.exact, [self.base]) <= self._explained
+
+    @property
+    def optimizations_trusted(self) -> bool:
+        """Whether onnxruntime's optimizations leave the original's output as it is, but for rounding."""
+        return relative_noise(self.base.astype(np.float64), [self.paired]) <= self._explained
+
+    @cached_property
+    def _explained(self) -> float:
+        """How far apart, in proportion, rounding may bring two ways to compute the original."""
+        noise = relative_noise(self.base.astype(np.float64), self.shaken) if self.shaken else 0.0
+        rounding = max(_DISTRUST_ROUNDINGS * unit_roundoff(self.base.dtype), _DISTRUST_CASTS * self.roundoff)
+        return max(_DISTRUST * noise, rounding)
+
+    @property
+    def yardstick(self) -> str:
+        if self._trusted:
+            return FLOAT64
+        if self.exact is None:
+            return RUNTIME
+        if self.exact.shape != self.base.shape:
+            return f"{RUNTIME}, for {self.name!r} (a float64 run gives the shape {self.exact.shape})"
+        apart = relative_noise(self.exact, [self.base])
+        return f"{RUNTIME}, for {self.name!r} (a float64 run of it is {apart:.2g} apart, more than rounding explains)"
+
+    @cached_property
+    def _noise(self) -> tuple[npt.NDArray[Any], ...]:
+        same = [seen for seen in (self.base, self.paired, *self.shaken) if seen.shape == self.base.shape]
+        if self.other is not None and self.other.shape == self.base.shape:
+            # Fused otherwise, the original rounds elsewhere; fused wrongly, it tells nothing of rounding.
+            fused = replace(self, paired=self.other, other=None)
+            same += [self.other] if fused.optimizations_trusted else []
+        return tuple(same)
+
+    @cached_property
+    def _exact(self) -> npt.NDArray[np.float64]:
+        exact = self.exact if self._trusted else None
+        return (self.base if exact is None else exact).astype(np.float64)
+
+    @cached_property
+    def noise_and_size(self) -> tuple[float, float]:
+        """The noise of this sample and the size of the output, as root mean squares."""
+        return noise_and_size(self._exact, self._noise)
+
+    def measure(self, others: Sequence[RealCase | ExactCase]) -> Measurement:
+        """Compare; `others` are the cases of all samples.
+
+        Their noise counts here too as it is, unless this output is the smaller one: then in proportion.
+        """
+        different = _shape_or_type(self.base, self.result)
+        if different is not None:
+            return _failed(different)
+        known = [other.noise_and_size for other in others]
+        proportion = max((noise / size for noise, size in known if size), default=0.0)
+        elsewhere = min(max(noise for noise, _ in known), proportion * self.noise_and_size[1])
+        return measure(self._exact, self.paired, self.result, self._noise, elsewhere=elsewhere)
+
+
+@dataclass(frozen=True)
+class ExactCase:
+    """An output of integers, booleans, text, or no tensor at all: equal or not."""
+
+    name: str
+    output: str
+    exact: Any
+    originals: tuple[Any, ...]
+    result: Any
+    yardstick: str
+    noise_and_size: tuple[float, float] = (0.0, 0.0)
+
+    def measure(self, others: Sequence[RealCase | ExactCase]) -> Measurement:
+        """Each element must be what the float64 run or some run of the original has there."""
+        base = self.originals[0]
+        if not isinstance(base, np.ndarray) or not isinstance(self.result, np.ndarray):
+            same = self.result == base
+            return _failed(None if same else f"{self.result!r:.80} where the original has {base!r:.80}")
+        different = _shape_or_type(base, self.result)
+        if different is not None:
+            return _failed(different)
+        wrong = self.wrong
+        if not wrong.any():
+            return _failed(None)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        count = int(wrong.sum())
+        reason = f"{self.result[index]} where the original has {base[index]}, {count} of {wrong.size} elements differ"
+        return Measurement(np.inf, index, 0.0, float(count), np.inf, np.inf, reason)
+
+    @property
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """Where the result has what neither the float64 run nor any run of the original has."""
+        legal = [v for v in (self.exact, *self.originals) if isinstance(v, np.ndarray) and v.shape == self.result.shape]
+        return np.asarray(np.logical_and.reduce([self.result != value for value in legal]), dtype=np.bool_)
+
+
+def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCase | ExactCase]:
+    """The cases that one output makes: one, or one for each element of a sequence."""
+    base = next(iter(runs.original))
+    exact = runs.exact[sample][name] if runs.exact is not None else None
+    originals = [runs.original[base][sample][name], runs.original[level][sample][name]]
+    shaken = [run[sample][name] for run in (*runs.shaken, *(runs.shaken_rounded if level == ROUNDED else ()))]
+    result = runs.result[level][sample][name]
+    first = originals[0]
+    if not isinstance(first, list):
+        case = _case(name, name, None if isinstance(exact, list) else exact, originals, shaken, result, runs.roundoff)
+        if isinstance(case, RealCase) and level == base and "on" in runs.original:
+            case = replace(case, other=runs.original["on"][sample][name])
+        yield case
+        return
+    if not isinstance(result, list) or len(result) != len(first):
+        count = len(result) if isinstance(result, list) else type(result).__name__
+        yield ExactCase(name, name, None, (len(first),), count, RUNTIME)
+        return
+    everything = [exact if isinstance(exact, list) else [None] * len(first), *originals, *shaken]
+    if any(len(values) != len(first) for values in everything[1:3]):
+        everything = [[None] * len(first), first, first]
+    everything = [values for values in everything if len(values) == len(first)]
+    for i, item in enumerate(result):
+        own, one, two, *others = (values[i] for values in everything)
+        yield _case(f"{name}[{i}]", name, own, [one, two], others, item, runs.roundoff)
+
+
+def _case(
+    key: str, output: str, exact: Any, originals: list[Any], shaken: list[Any], result: Any, roundoff: float
+) -> RealCase | ExactCase:
+    base, paired = originals
+    if is_real(base):
+        alike = tuple(value for value in shaken if value.shape == base.shape)
+        return RealCase(key, exact, base, paired if paired.shape == base.shape else base, alike, result, roundoff)
+    return ExactCase(key, output, exact, (*originals, *shaken), result, RUNTIME if exact is None else FLOAT64)
+
+
+def _shape_or_type(base: Any, result: Any) -> str | None:
+    if not isinstance(result, np.ndarray):
+        return f"{type(result).__name__} where the original has an array"
+    if result.dtype != base.dtype:
+        return f"type {result.dtype} where the original has {base.dtype}"
+    if result.shape != base.shape:
+        return f"shape {result.shape} where the original has {base.shape}"
+    return None
+
+
+def _failed(reason: str | None) -> Measurement:
+    off = 0.0 if reason is None else np.inf
+    return Measurement(off, None, 0.0, off, off, off, reason)
+
+
+def is_tie(runs: Runs, case: ExactCase, sample: int, level: str) -> bool:
+    """Whether the indices of an ArgMax, ArgMin or TopK differ only between scores that rounding cannot tell apart."""
+    model = runs.model
+    producer = next((node for node in model.graph.node if case.output in node.output), None)
+    indices = {"ArgMax": 0, "ArgMin": 0, "TopK": 1}
+    if producer is None or producer.op_type not in indices or runs.exact is None or case.exact is None:
+        return False
+    if producer.output[indices[producer.op_type]] != case.output or np.shape(case.exact) != np.shape(case.result):
+        return False
+    settings = {a.name: onnx.helper.get_attribute_value(a) for a in producer.attribute}
+    axis = settings.get("axis", -1 if producer.op_type == "TopK" else 0)
+    scores = producer.input[0]
+    feeds = runs.samples[sample]
+    try:
+        exact = Float64Evaluator(model).run(feeds, [scores])[scores]
+        seen = run_all(expose(model, scores), level, [feeds])[0][scores]
+    except OnnxNormError:
+        return False
+    if not is_real(seen) or seen.shape != exact.shape:
+        return False
+    picks = [case.exact, case.result]
+    if producer.op_type != "TopK" and not settings.get("keepdims", 1):
+        picks = [np.expand_dims(pick, axis) for pick in picks]
+    if any(np.any((pick < 0) | (pick >= exact.shape[axis])) for pick in picks):
+        return False
+    right, chosen = (np.take_along_axis(exact, pick, axis) for pick in picks)
+    errors = np.abs(seen.astype(np.float64) - exact)
+    noise = np.maximum(np.sqrt(np.mean(errors**2)), unit_roundoff(seen.dtype) * np.abs(right))
+    return bool(np.all(np.abs(right - chosen) <= ELEMENT_MARGIN * noise))

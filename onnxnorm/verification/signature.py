@@ -1,0 +1,106 @@
+"""The face that two models show to a caller: names, types and shapes of inputs and outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from onnxnorm.errors import OnnxNormError
+from onnxnorm.runtime.unoptimized import LEVELS, open_session
+
+__all__ = ["as_onnxruntime_sees", "difference"]
+
+
+def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None:
+    """Why a caller of the original cannot call the result in its place, or None.
+
+    Inputs that are initializers as well may come or go: no caller needs to give them.
+    """
+    for what, before, after in (
+        ("inputs", _inputs(original), _inputs(result)),
+        ("outputs", list(original.graph.output), list(result.graph.output)),
+    ):
+        names, other = [v.name for v in before], [v.name for v in after]
+        if names != other:
+            return f"the {what} are {other}, the original's {names}"
+        for old, new in zip(before, after, strict=True):
+            problem = _type_difference(old.type, new.type, fixed_allowed=what == "outputs")
+            if problem is not None:
+                return f"{what[:-1]} {old.name!r} {problem}"
+    return None
+
+
+def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The two without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
+
+    What a model says of its outputs may be out of date, which onnxruntime forgives.
+
+    Raises:
+        OnnxNormError: it does not even load the original: then nobody can call anything in its place.
+    """
+    faces = []
+    for model in (original, result):
+        errors = {}
+        for level in LEVELS:
+            try:
+                faces.append(_face(model, open_session(model, level)))
+                break
+            except OnnxNormError as error:
+                errors[str(error)] = level
+        else:
+            if model is original:
+                raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
+            faces.append(result)
+    return faces[0], faces[1]
+
+
+def _face(model: onnx.ModelProto, opened: Any) -> onnx.ModelProto:
+    face = onnx.ModelProto()
+    for ours, theirs, found in (
+        (model.graph.input, face.graph.input, opened.get_inputs()),
+        (model.graph.output, face.graph.output, opened.get_outputs()),
+    ):
+        shapes = {value.name: value.shape for value in found}
+        for value in ours:
+            new = theirs.add()
+            new.CopyFrom(value)
+            if value.name in shapes and value.type.HasField("tensor_type"):
+                element = value.type.tensor_type.elem_type
+                # An empty list stands for a scalar and for what is not known.
+                new.CopyFrom(onnx.helper.make_tensor_value_info(value.name, element, shapes[value.name] or None))
+    face.graph.initializer.extend(onnx.TensorProto(name=tensor.name) for tensor in model.graph.initializer)
+    return face
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def _type_difference(old: onnx.TypeProto, new: onnx.TypeProto, *, fixed_allowed: bool) -> str | None:
+    if not old.WhichOneof("value") or not new.WhichOneof("value"):
+        return None
+    if old.WhichOneof("value") != new.WhichOneof("value"):
+        return f"is a {new.WhichOneof('value')}, the original's a {old.WhichOneof('value')}"
+    if not old.HasField("tensor_type"):
+        return None
+    before, after = old.tensor_type, new.tensor_type
+    if before.elem_type and after.elem_type and before.elem_type != after.elem_type:
+        name = onnx.TensorProto.DataType.Name
+        return f"has the type {name(after.elem_type)}, the original's {name(before.elem_type)}"
+    if not before.HasField("shape") or not after.HasField("shape"):
+        return None
+    one, two = _dims(before.shape), _dims(after.shape)
+    if len(one) != len(two):
+        return f"has rank {len(two)}, the original's {len(one)}"
+    for axis, (size, other) in enumerate(zip(one, two, strict=True)):
+        if isinstance(other, int) and size != other and (isinstance(size, int) or not fixed_allowed):
+            was = size if isinstance(size, int) else "is free"
+            return f"has the size {other} along axis {axis}, the original's {was}"
+    return None
+
+
+def _dims(shape: Any) -> list[int | str]:
+    # A negative extent is an unknown one to runtimes.
+    return [d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param for d in shape.dim]

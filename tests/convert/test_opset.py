@@ -1,0 +1,280 @@
+"""A model at an older opset than its own: the same results, or an error that names the node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.checker
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxnorm
+from onnxnorm import OnnxNormError
+from onnxnorm.evaluate.evaluator import evaluate_float64
+
+SHAPE, NARROW = (2, 4, 6, 5), (2, 1, 6, 5)
+ONES, FOUR = np.linspace(0.5, 2, 5, dtype=np.float32), np.linspace(0.5, 2, 4, dtype=np.float32)
+Made = tuple[str, list[str], dict[str, np.ndarray], dict[str, Any]]
+
+# operator, further inputs, attributes, the opset it is written at.
+NODES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, Any], int]] = {
+    "Relu": ("Relu", {}, {}, 21),
+    "Conv": ("Conv", {"w": np.ones((3, 4, 1, 1), np.float32)}, {"kernel_shape": [1, 1]}, 22),
+    "BatchNormalization": ("BatchNormalization", dict.fromkeys(("s", "b", "m", "v"), FOUR), {}, 21),
+    "LRN": ("LRN", {}, {"size": 3}, 21),
+    "LayerNormalization": ("LayerNormalization", {"s": ONES}, {}, 21),
+    "GroupNormalization": ("GroupNormalization", {"s": FOUR, "b": FOUR}, {"num_groups": 2}, 21),
+    "RMSNormalization": ("RMSNormalization", {"s": ONES}, {}, 23),
+    "ReduceMean": ("ReduceMean", {"a": np.array([1])}, {"noop_with_empty_axes": 0}, 21),
+    "ReduceSum": ("ReduceSum", {"a": np.array([-1])}, {"keepdims": 0}, 21),
+    "Squeeze": ("Squeeze", {"a": np.array([1])}, {}, 21),
+    "Unsqueeze": ("Unsqueeze", {"a": np.array([1])}, {}, 21),
+    "Reshape": ("Reshape", {"r": np.array([2, 4, 30])}, {"allowzero": 0}, 21),
+    "Softmax": ("Softmax", {}, {"axis": -1}, 21),
+    "Split": ("Split", {}, {"axis": 2, "num_outputs": 1}, 21),
+    "Dropout": ("Dropout", {}, {}, 21),
+    "AveragePool": ("AveragePool", {}, {"kernel_shape": [2, 2]}, 22),
+    "Pad": ("Pad", {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, {}, 21),
+    "Clip": ("Clip", {"low": np.array(0, np.float32)}, {}, 21),
+    "Concat": ("Concat", {"c": np.ones(SHAPE, np.float32)}, {"axis": 1}, 21),
+    "Transpose": ("Transpose", {}, {"perm": [0, 2, 3, 1]}, 23),
+    "Add": ("Add", {"c": FOUR.reshape(4, 1, 1)}, {}, 21),
+}
+
+
+def model_of(op_type: str, weights: dict[str, np.ndarray], attributes: dict[str, Any], opset: int) -> onnx.ModelProto:
+    node = helper.make_node(op_type, ["x", *weights], ["y"], name=f"the_{op_type}", **attributes)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, NARROW if op_type == "Squeeze" else SHAPE)
+    # ONNX infers no shape for this operator.
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE if op_type == "GroupNormalization" else None)
+    graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(v, k) for k, v in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    onnx.checker.check_model(inferred, full_check=True)
+    return inferred
+
+
+def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    result = onnxnorm.optimize(model, passes=(), opset=opset).model
+    assert isinstance(result, onnx.ModelProto)
+    onnx.checker.check_model(result, full_check=True)
+    assert [entry.version for entry in result.opset_import if not entry.domain] == [opset]
+    assert {entry.domain for entry in result.opset_import} <= {"", "onnxnorm"}
+    shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    feeds = {"x": np.random.default_rng(1).normal(size=shape).astype(np.float32)}
+    (want,), (got,) = (evaluate_float64(each, feeds).values() for each in (model, result))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+    return result
+
+
+@pytest.mark.parametrize("opset", [20, 17, 13])
+@pytest.mark.parametrize("name", NODES)
+def test_downwards(name: str, opset: int) -> None:
+    result = converted(model_of(*NODES[name]), opset)
+    since = {"LayerNormalization": 17, "GroupNormalization": 21, "RMSNormalization": 23}.get(name, 1)
+    if opset >= since:
+        assert [node.op_type for node in result.graph.node] == [NODES[name][0]]
+    else:
+        assert name not in {node.op_type for node in result.graph.node}
+
+
+@pytest.mark.parametrize("opset", [12, 11, 9, 7])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Relu", "Conv", "BatchNormalization", "LRN", "Unsqueeze", "Transpose", "Add", "Concat", "Softmax", "Dropout"),
+        *("ReduceMean", "Squeeze", "Split"),
+    ],
+)
+def test_far_down(name: str, opset: int) -> None:
+    converted(model_of(*NODES[name]), opset)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "weights", "attributes", "own", "opset", "message"),
+    [
+        ("Gelu", {}, {}, 21, 19, r"Gelu 'the_Gelu' has no form at opset 19"),
+        # It has another meaning from its new attribute on.
+        ("Reshape", {"r": np.array([2, 4, 30])}, {"allowzero": 1}, 21, 13, "Reshape 'the_Reshape'"),
+        # At the border it was pooled in another way.
+        ("AveragePool", {}, {"kernel_shape": [2, 2], "ceil_mode": 1, "strides": [2, 2]}, 22, 18, "'the_AveragePool'"),
+        # There were no axes counted from behind.
+        ("Concat", {"c": np.ones(SHAPE, np.float32)}, {"axis": -1}, 21, 10, "Concat 'the_Concat'"),
+        # All axes from the second on were one.
+        ("Softmax", {}, {"axis": 1}, 21, 12, "Softmax 'the_Softmax'"),
+        # Attributes became inputs.
+        ("Clip", {"low": np.array(0, np.float32)}, {}, 21, 10, "Clip 'the_Clip'"),
+    ],
+)
+def test_what_has_no_older_form_is_named(
+    op_type: str, weights: dict[str, np.ndarray], attributes: dict[str, Any], own: int, opset: int, message: str
+) -> None:
+    with pytest.raises(OnnxNormError, match=message):
+        onnxnorm.optimize(model_of(op_type, weights, attributes, own), passes=(), opset=opset)
+
+
+def test_an_uneven_split_gets_its_sizes_written_down() -> None:
+    nodes = [
+        helper.make_node("Split", ["x"], ["a", "b", "c"], axis=-1, num_outputs=3),
+        helper.make_node("Concat", ["c", "a", "b"], ["y"], axis=3),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in "xy"]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    result = converted(model, 13)
+    assert [numpy_helper.to_array(t).tolist() for t in result.graph.initializer] == [[2, 2, 1]]
+
+
+def test_a_type_that_came_later_is_named() -> None:
+    """Relu of integers is as old as opset 14."""
+    node = helper.make_node("Relu", ["x"], ["y"], name="whole")
+    values = [helper.make_tensor_value_info(n, TensorProto.INT32, (2,)) for n in "xy"]
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    with pytest.raises(OnnxNormError, match="Relu 'whole'"):
+        onnxnorm.optimize(model, passes=(), opset=13)
+
+
+def test_nodes_in_a_subgraph_stay_or_are_named() -> None:
+    def model(inner: str) -> onnx.ModelProto:
+        branches = {
+            name: helper.make_graph(
+                [helper.make_node(op, ["x"], [name], name=op)], name, [],
+                [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE)],
+            )
+            for name, op in (("then_branch", inner), ("else_branch", "Neg"))
+        }  # fmt: skip
+        values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in "xy"]
+        flag = numpy_helper.from_array(np.array(True), "flag")
+        graph = helper.make_graph(
+            [helper.make_node("If", ["flag"], ["y"], **branches)], "g", values[:1], values[1:], [flag]
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+    converted(model("Relu"), 13)
+    with pytest.raises(OnnxNormError, match="Gelu 'Gelu' has no form at opset 13"):
+        onnxnorm.optimize(model("Gelu"), passes=(), opset=13)
+
+
+@pytest.mark.parametrize(("opset", "carried"), [(17, True), (13, False)])
+def test_the_operators_of_this_project_get_their_bodies_anew_or_are_written_out(opset: int, carried: bool) -> None:
+    node = helper.make_node("IntraChannelLRN", ["x"], ["y"], domain="onnxnorm", kernel_shape=[3, 3], alpha=0.3)
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in "xy"]
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("onnxnorm", 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+    from onnxnorm.ops import attach
+
+    attach.attach_bodies(model)
+    result = converted(model, opset)
+    operators = Counter(node.op_type for node in result.graph.node)
+    assert (operators == {"IntraChannelLRN": 1}) is carried
+    assert [f.opset_import[0].version for f in result.functions] == ([opset] if carried else [])
+
+
+@pytest.mark.parametrize("opset", [13, 21])
+def test_upwards_batch_normalization_in_training_mode(opset: int) -> None:
+    """From opset 14 on its outputs no longer say that it trains; a converter that keeps them changes the result."""
+    vectors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("s", "b", "m", "v")]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "m1", "v1")]
+    node = helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "m1", "v1"], name="training")
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2, 3]), *vectors]
+    graph = helper.make_graph([node], "graph", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
+    if opset < 14:
+        assert list(onnxnorm.optimize(model, opset=opset).model.graph.node[0].output) == ["y", "m1", "v1"]
+        return
+    with pytest.raises(OnnxNormError, match=r"from opset 9 to 21: BatchNormalization 'training' is in training mode"):
+        onnxnorm.optimize(model, opset=opset)
+
+
+def upwards(op_type: str, opset: int, constants: dict[str, np.ndarray], **attributes: Any) -> onnx.ModelProto:
+    """One node of an old definition, on a random input."""
+    node = helper.make_node(op_type, ["x", *constants], ["y"], name="old", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
+        [onnx.ValueInfoProto(name="y")],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+
+
+def in_onnxruntime(model: onnx.ModelProto) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    x = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    (y,) = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})
+    return np.asarray(y)
+
+
+def _scales(*spatial: float) -> dict[str, np.ndarray]:
+    return {"s": np.array([1, 1, *spatial], np.float32)}
+
+
+FOUR_VECTORS = dict.fromkeys(("s", "b", "m", "v"), FOUR)
+OLD: dict[str, tuple[str, int, dict[str, np.ndarray], dict[str, Any]]] = {
+    "Softmax over several axes": ("Softmax", 11, {}, {"axis": 1}),
+    "LogSoftmax": ("LogSoftmax", 12, {}, {}),
+    "Hardmax": ("Hardmax", 11, {}, {"axis": 3}),
+    "Clip": ("Clip", 7, {}, {"min": -0.5, "max": 0.5}),
+    "Pad": ("Pad", 9, {}, {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "value": 0.5}),
+    "Slice": ("Slice", 9, {}, {"starts": [1, 0], "ends": [3, 4], "axes": [1, 2]}),
+    "Upsample": ("Upsample", 9, _scales(3, 2), {"mode": "nearest"}),
+    "Upsample, linear": ("Upsample", 9, _scales(2, 2), {"mode": "linear"}),
+    "Upsample, scales as attribute": ("Upsample", 7, {}, {"mode": "linear", "scales": [1.0, 1.0, 2.0, 3.0]}),
+    "Resize": ("Resize", 10, _scales(1.3, 1.7), {"mode": "nearest"}),
+    "Resize, smaller": ("Resize", 10, _scales(0.3, 0.7), {"mode": "nearest"}),
+    "Resize, linear": ("Resize", 10, _scales(1.5, 0.5), {"mode": "linear"}),
+    "Unsqueeze": ("Unsqueeze", 11, {}, {"axes": [1]}),
+    "ReduceSum": ("ReduceSum", 11, {}, {"axes": [1], "keepdims": 0}),
+    "ReduceMean": ("ReduceMean", 13, {}, {"axes": [1, 2]}),
+    "Dropout": ("Dropout", 7, {}, {"ratio": 0.5}),
+    "BatchNormalization": ("BatchNormalization", 7, FOUR_VECTORS, {}),
+    "GroupNormalization": ("GroupNormalization", 18, dict.fromkeys(("s", "b"), FOUR[:2]), {"num_groups": 2}),
+}
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21, 23])
+@pytest.mark.parametrize("name", OLD)
+def test_upwards_keeps_what_is_computed(name: str, opset: int) -> None:
+    op_type, old, constants, attributes = OLD[name]
+    if opset <= old:
+        return
+    model = upwards(op_type, old, constants, **attributes)
+    converted = onnxnorm.optimize(model, opset=opset).model
+    assert converted.opset_import[0].version == opset
+    np.testing.assert_allclose(in_onnxruntime(converted), in_onnxruntime(model), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "opset", "constants", "attributes"),
+    [("Hardmax", 11, {}, {"axis": 1}), ("Resize", 10, _scales(1.5, 0.6), {"mode": "nearest"})],
+)
+def test_upwards_refuses_what_has_no_form(
+    op_type: str, opset: int, constants: dict[str, np.ndarray], attributes: dict[str, Any]
+) -> None:
+    with pytest.raises(OnnxNormError, match=f"cannot be converted.*{op_type} 'old'"):
+        onnxnorm.optimize(upwards(op_type, opset, constants, **attributes), opset=21)
+
+
+def test_upwards_scan_over_a_batch() -> None:
+    body_inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("a", "b")]
+    body_outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("c", "d")]
+    inner = [helper.make_node("Add", ["a", "b"], ["c"]), helper.make_node("Identity", ["c"], ["d"])]
+    body = helper.make_graph(inner, "body", body_inputs, body_outputs)
+    scan = helper.make_node("Scan", ["", "i", "r"], ["y", "z"], name="scan", num_scan_inputs=1, body=body)
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in
+              (("i", [1, 2]), ("x", [1, 3, 2]))]  # fmt: skip
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", "z")]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["r"], name="rectifier"), scan], "graph", inputs, outputs
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 8)], ir_version=3)
+    with pytest.raises(OnnxNormError, match=r"from opset 8 to 21.*Scan 'scan' goes over a batch"):
+        onnxnorm.optimize(model, opset=21)

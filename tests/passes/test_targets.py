@@ -1,0 +1,172 @@
+"""Targets: what a target does not run well is written out and computes the same; opsets are converted on the way."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxnorm
+from onnxnorm import OnnxNormError
+from onnxnorm.evaluate.evaluator import evaluate_float64
+from onnxnorm.passes import DEFAULT
+from onnxnorm.passes.targets import TARGETS
+from testing.builder import Builder, count, random_feeds
+from tests.recognize.spellings import SPELLINGS, Net
+
+NODES: dict[str, tuple[tuple[int, ...], dict[str, Any], tuple[tuple[int, ...], ...], int]] = {
+    "GroupNormalization": ((2, 4, 3, 5), {"num_groups": 2, "epsilon": 1e-3}, ((4,), (4,)), 21),
+    "LpNormalization": ((2, 4, 6), {"axis": 1, "p": 2}, (), 18),
+    "MeanVarianceNormalization": ((2, 4, 3, 5), {"axes": [1, 3]}, (), 18),
+    "RMSNormalization": ((2, 4, 6), {"axis": -2, "epsilon": 1e-3}, ((4, 6),), 23),
+    "LayerNormalization": ((2, 4, 6), {"axis": 1}, ((4, 6), (4, 6)), 17),
+}
+
+
+def _one(op_type: str, dtype: Any = np.float32) -> onnx.ModelProto:
+    shape, attributes, weights, opset = NODES[op_type]
+    net = Builder(opset=opset, dtype=dtype, ir_version=10)
+    x = net.input(shape)
+    constants = [net.constant(net.normal(*extents)) for extents in weights]
+    y = net.node(op_type, x, *constants, out="y", **attributes)
+    net.output(y, shape=shape)
+    return net.model()
+
+
+def _same(before: onnx.ModelProto, after: onnx.ModelProto, feeds: Any = None) -> None:
+    feeds = random_feeds(before) if feeds is None else feeds
+    onnx.checker.check_model(after, full_check=True)
+    for want, got in zip(
+        evaluate_float64(before, feeds).values(), evaluate_float64(after, feeds).values(), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+
+
+LOWERED = [(target.name, op_type) for target in TARGETS.values() for op_type in target.lowered]
+
+
+@pytest.mark.parametrize(("target", "op_type"), LOWERED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_the_target_lacks_is_written_out(target: str, op_type: str, dtype: Any) -> None:
+    model = _one(op_type, np.float32 if op_type == "MeanVarianceNormalization" else dtype)
+    result = onnxnorm.optimize(model, target=target)
+    assert count(result.model, op_type) == 0
+    (rewrite,) = [rewrite for rewrite in result.rewrites if rewrite.pass_name == "lower"]
+    assert TARGETS[target].lowered[op_type] in rewrite.detail
+    _same(model, result.model)
+
+
+@pytest.mark.parametrize("op_type", NODES)
+def test_a_portable_model_keeps_its_nodes(op_type: str) -> None:
+    assert count(onnxnorm.optimize(_one(op_type)).model, op_type) == 1
+
+
+def test_a_vector_of_zeros_stays_zero() -> None:
+    model = _one("LpNormalization")
+    feeds = random_feeds(model)
+    feeds["x"][:, :, 2] = 0
+    _same(model, onnxnorm.optimize(model, target="web").model, feeds)
+
+
+def _lrn(size: int, op_type: str = "InterChannelLRN", domain: str = "onnxnorm") -> onnx.ModelProto:
+    net = Builder(opset=18, dtype=np.float32, opsets={"onnxnorm": 1} if domain else {})
+    x = net.input((2, 6, 3, 5))
+    window = {"kernel_shape": [size, 3]} if op_type == "IntraChannelLRN" else {"size": size}
+    y = net.node(op_type, x, domain=domain, out="y", alpha=0.3, **window)
+    net.output(y, shape=(2, 6, 3, 5))
+    model = net.model()
+    from onnxnorm.ops.attach import attach_bodies
+
+    attach_bodies(model)
+    return model
+
+
+@pytest.mark.parametrize("target", ["openvino", "tensorrt", "web"])
+@pytest.mark.parametrize(("size", "op_type"), [(3, "IntraChannelLRN"), (4, "InterChannelLRN")])
+def test_bodies_are_inlined_where_functions_are_not_known(target: str, size: int, op_type: str) -> None:
+    model = _lrn(size, op_type)
+    after = onnxnorm.optimize(model, target=target).model
+    assert not after.functions
+    assert all(entry.domain != "onnxnorm" for entry in after.opset_import)
+    _same(model, after)
+
+
+def test_openvino_gets_the_standard_lrn() -> None:
+    model = _lrn(3)
+    after = onnxnorm.optimize(model, target="openvino").model
+    assert Counter(node.op_type for node in after.graph.node) == {"LRN": 1}
+    _same(model, after)
+
+
+def _spelling(name: str) -> Any:
+    return next(spelling for spelling in SPELLINGS if spelling.name == name)
+
+
+@pytest.mark.parametrize("target", ["openvino", "tensorrt", "web"])
+def test_lrn_for_a_runtime_without_functions(target: str) -> None:
+    """It stays where it runs well, and is written out in few standard operators elsewhere; no function is left."""
+    model = _lrn(3, "LRN", "")
+    after = onnxnorm.optimize(model, target=target).model
+    operators = {node.op_type for node in after.graph.node}
+    assert operators == {"LRN"} if target != "web" else operators.isdisjoint({"LRN", "If", "InterChannelLRN"})
+    assert not after.functions
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("TorchScript LayerNorm", 9, 17), ("TorchScript LayerNorm", 13, 18), ("llama RMSNorm", 13, 23),
+     ("GroupNorm by InstanceNorm", 11, 21), ("LRN by AveragePool", 9, 17)],
+)  # fmt: skip
+def test_an_older_model_is_converted_to_the_opset_that_has_the_node(name: str, before: int, after: int) -> None:
+    spelling = _spelling(name)
+    net = Net(opset=before, dtype=np.float32)
+    y = spelling.write(net, net.input(spelling.shape))
+    net.output(y, shape=spelling.shape)
+    model = net.model()
+    passes = [name for name in DEFAULT if name != "accelerate"]
+    result = onnxnorm.optimize(model, opset=after, passes=passes)
+    assert [entry.version for entry in result.model.opset_import if not entry.domain] == [after]
+    assert [node.op_type for node in result.model.graph.node] == [spelling.becomes]
+    _same(model, result.model)
+
+
+def test_without_an_opset_an_older_model_stays_and_is_named() -> None:
+    spelling = _spelling("TorchScript LayerNorm")
+    net = Net(opset=13, dtype=np.float32)
+    y = spelling.write(net, net.input(spelling.shape))
+    net.output(y, shape=spelling.shape)
+    model = net.model()
+    (record,) = onnxnorm.inspect(model)
+    assert (record.kind, record.fate.value, record.shape) == ("LayerNormalization (written out)", "left", (2, 3, 6))
+    assert "opset=17" in record.reason
+    assert len(onnxnorm.optimize(model).model.graph.node) == len(model.graph.node)
+
+
+@pytest.mark.parametrize("opset", [6, 99, "17", True])
+def test_an_opset_that_is_none_is_refused(opset: Any) -> None:
+    with pytest.raises(OnnxNormError, match="opset must be a whole number"):
+        onnxnorm.optimize(_one("LpNormalization"), opset=opset)
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(OnnxNormError, match="openvino"):
+        onnxnorm.optimize(_one("LpNormalization"), target="abacus")
+
+
+@pytest.mark.parametrize("op_type", ["IntraChannelLRN", "InterChannelLRN", "LpNormalization"])
+def test_openvino_runs_what_is_made_for_it(op_type: str) -> None:
+    openvino = pytest.importorskip("openvino")
+    model = _lrn(4, op_type) if op_type.endswith("LRN") else _one(op_type)
+    after = onnxnorm.optimize(model, target="openvino").model
+    feeds = random_feeds(model)
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(io.BytesIO(after.SerializeToString())), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    got = compiled([feeds["x"]])[0]
+    (want,) = evaluate_float64(model, feeds).values()
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
