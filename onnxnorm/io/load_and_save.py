@@ -51,8 +51,22 @@ def load(model: ModelLike) -> ir.Model:
     else:
         raise OnnxNormError(f"a model is a path, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}")
     name_nodes(graphs_of(loaded))
+    _take_the_alias(loaded)
     _forget_negative_extents(loaded)
     return loaded
+
+
+def _take_the_alias(model: ir.Model) -> None:
+    """Write ONNX's own domain as it is mostly written, where a model calls it by its longer name."""
+    alias = "ai.onnx"
+    for imports in (model.graph.opset_imports, *(f.graph.opset_imports for f in model.functions.values())):
+        if alias in imports:
+            version = imports.pop(alias)
+            imports.setdefault("", version)
+    for graph in graphs_of(model):
+        for node in graph:
+            if node.domain == alias:
+                node.domain = ""
 
 
 def _forget_negative_extents(model: ir.Model) -> None:

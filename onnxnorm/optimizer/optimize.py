@@ -166,7 +166,18 @@ def transform(
     if freeze_inputs and (work.ir_version or 4) >= 4:
         RemoveInitializersFromInputsPass()(work)
     if opset is not None:
-        convert_opset(work, opset, name)
+        attempt = work.clone()
+        spool_of(attempt, workspace)
+        try:
+            convert_opset(attempt, opset, name)
+            work = attempt
+        except OnnxNormError:
+            if not names:
+                raise
+            # What stands in the way may be what the passes take away.
+            for each in names:
+                run_pass(PASSES[each](journal, settings), each, work, name)
+            convert_opset(work, opset, name)
     for each in names:
         on_pass(each)
         run_pass(PASSES[each](journal, settings), each, work, name)

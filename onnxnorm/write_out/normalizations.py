@@ -194,7 +194,7 @@ def write_out(node: ir.Node, graph: ir.Graph, facts: Facts) -> bool:
     rank = None if x is None else facts.rank(x)
     if write is None or x is None or rank is None or x.dtype is None:
         return False
-    if any(output.uses() for output in node.outputs[1:]):
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return False
     form = _Form(node, graph, facts, x, rank, _Steps(node, graph, facts, x.dtype))
     output = write(form)
