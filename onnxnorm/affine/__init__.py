@@ -9,6 +9,7 @@ from onnxnorm.affine.region import Region
 from onnxnorm.affine.repeated_failures import Twins
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, is_affine
 from onnxnorm.affine.solve import Stuck, next_door, solve
+from onnxnorm.affine.units import Units
 
 __all__ = [
     "AffineNode",
@@ -19,6 +20,7 @@ __all__ = [
     "Region",
     "Stuck",
     "Twins",
+    "Units",
     "affine_of",
     "apply",
     "is_affine",

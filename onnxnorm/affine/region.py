@@ -276,5 +276,6 @@ def _expressed_by(affine: ChannelAffine, value: ir.Value, facts: Facts) -> tuple
     if not affine.shifts:
         return ("Mul",)
     shape = facts.shape(value)
-    per_channel = affine.rank >= 2 and set(affine.axes) <= {1} and shape is not None and isinstance(shape[1], int)
+    channels = shape[1] if shape is not None and affine.rank >= 2 else None
+    per_channel = isinstance(channels, int) and set(affine.axes) == (set() if channels == 1 else {1})
     return ("BatchNormalization",) if per_channel else ("Mul", "Add")

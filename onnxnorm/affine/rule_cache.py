@@ -7,6 +7,7 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.interface import Answer, Cause, Choice, Declined, Settled, Site
 from onnxnorm.affine.rules import rule_for
+from onnxnorm.affine.units import Units
 from onnxnorm.graph.contradictions import contradicts_itself
 from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.numerics.arrays import TooLargeError
@@ -20,8 +21,14 @@ _MAX_KEPT = 2**23
 class Questions:
     """To the rules, as long as the model stays as it is."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, units: Units | None = None) -> None:
+        """
+        Args:
+            facts: what is known of the model.
+            units: nodes that must stay as they are.
+        """
         self._facts = facts
+        self._units = units or Units()
         # By identity, so that nothing has to be compared.
         self._answers: dict[tuple[object, ...], Answer] = {}
         self._kept: set[Gauge] = set()
@@ -32,7 +39,7 @@ class Questions:
         key = (node, *gauges, *gauges.values())
         answer = self._answers.get(key)
         if answer is None:
-            answer = _ask(node, gauges, self._facts)
+            answer = self._units.limit(node, _ask(node, gauges, self._facts), self._facts)
             if self._has_room(gauges, answer):
                 self._answers[key] = answer
         return answer

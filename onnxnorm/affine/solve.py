@@ -35,6 +35,7 @@ from onnxnorm.affine.placements import MAX_QUESTIONS, is_perfect, tries
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rule_cache import Questions
 from onnxnorm.affine.rules.affine_nodes import AffineNode, elements_of
+from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
 
 __all__ = ["Stuck", "next_door", "solve"]
@@ -77,6 +78,11 @@ class _Search:
     by_numbers: bool = False
 
     @property
+    def is_lone(self) -> bool:
+        """Whether the affine belongs to no normalization: it goes where a node goes with it, and not else."""
+        return self.node.op_type != "BatchNormalization"
+
+    @property
     def spent(self) -> bool:
         return self.questions <= 0 or self.branches <= 0
 
@@ -86,7 +92,9 @@ class _Search:
         return node_cost(self.node.op_type, elements_of(self.node, self.found.data, self.facts))
 
 
-def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None = None) -> Region | Stuck:
+def solve(
+    node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None = None, units: Units | None = None
+) -> Region | Stuck:
     """The region that makes the affine of `node` cheapest, or removes it; else why there is none.
 
     Args:
@@ -94,10 +102,11 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
         found: the affine.
         facts: what is known of the model.
         memory: what earlier searches in the same model ran into.
+        units: what must stay whole, since a runtime runs it as one node.
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = _Search(node, found, facts, memory or Memory(), Questions(facts))
+    search = _Search(node, found, facts, memory or Memory(), Questions(facts, units))
     if (region := _next_door(search, value)) is not None:
         return region
     farthest = Stuck("there is nothing to do", -1)
@@ -118,7 +127,7 @@ def solve(node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None 
     return replace(farthest, touched=frozenset(search.touched), by_numbers=search.by_numbers)
 
 
-def next_door(node: ir.Node, found: AffineNode, facts: Facts) -> Region | None:
+def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None = None) -> Region | None:
     """The region where whoever makes the input of `node`, for it alone, takes the affine up; None where that is not so.
 
     It needs no freedom that another affine could use. Affines that go this way should do so before others come by on a
@@ -126,7 +135,7 @@ def next_door(node: ir.Node, found: AffineNode, facts: Facts) -> Region | None:
     """
     value = node.inputs[found.data]
     assert value is not None
-    return _next_door(_Search(node, found, facts, Memory(), Questions(facts)), value)
+    return _next_door(_Search(node, found, facts, Memory(), Questions(facts, units)), value)
 
 
 def _next_door(search: _Search, value: ir.Value) -> Region | None:
@@ -150,7 +159,8 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
         if answer.edit is not None:
             edits[party] = answer.edit
     region = Region({value: gauge}, edits, (), -sum(edit.cost for edit in edits.values()))
-    perfect = region.saves > 0 and is_perfect(region, node) and _copied(region) <= _MAX_COPIED * region.saves
+    room = 0 if search.is_lone else _MAX_COPIED * region.saves
+    perfect = region.saves > 0 and is_perfect(region, node) and _copied(region) <= room
     return region if perfect else None
 
 
@@ -226,11 +236,22 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
     if growth.cost >= 0:
         return Stuck(growth.obstacle or "moving it would cost as much as it saves", len(growth.gauges))
     region = growth.complete()
+    if search.is_lone and not _removes_nodes(region):
+        return Stuck("no node would go with it", len(growth.gauges))
     copied = _copied(region)
+    if copied > 0 and search.is_lone:
+        return Stuck(f"it would copy {copied} elements of weights that other nodes share", len(growth.gauges))
     if copied > _MAX_COPIED * region.saves:
         search.by_numbers = True
         return Stuck(f"it would copy {copied} elements of weights that other nodes share", len(growth.gauges))
     return region
+
+
+def _removes_nodes(region: Region) -> bool:
+    """Whether fewer nodes run than before, and none is a BatchNormalization that was none."""
+    gone = sum(edit.removed for edit in region.edits.values())
+    new = [op_type for insertion in region.insertions for op_type in insertion.op_types]
+    return gone > len(new) and "BatchNormalization" not in new
 
 
 def _copied(region: Region) -> int:

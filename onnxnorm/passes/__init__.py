@@ -43,13 +43,13 @@ PASSES: Mapping[str, PassMaker] = {
     "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     # What merging takes away need not be moved: only what is in a branch by itself goes before.
-    "fold_affines_nearby": lambda journal, settings: FoldAffines(journal, nearby=True),
-    "fold_affines": lambda journal, settings: FoldAffines(journal),
+    "fold_affines_nearby": lambda journal, settings: FoldAffines(journal, nearby=True, target=settings.target),
+    "fold_affines": lambda journal, settings: FoldAffines(journal, target=settings.target),
     # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
-    "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING),
+    "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING, target=settings.target),
     "merge_convolutions": lambda journal, settings: MergeBranches(journal, "merge_convolutions", Family.CONVOLUTION),
     "merge_products": lambda journal, settings: MergeBranches(
-        journal, "merge_products", Family.PRODUCT, Family.LEFT_PRODUCT
+        journal, "merge_products", Family.PRODUCT, Family.LEFT_PRODUCT, target=settings.target
     ),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),

@@ -18,6 +18,7 @@ from onnxnorm.affine import (
     Region,
     Stuck,
     Twins,
+    Units,
     affine_of,
     apply,
     is_affine,
@@ -26,6 +27,7 @@ from onnxnorm.affine import (
     solve,
 )
 from onnxnorm.graph.facts import Facts
+from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
 
@@ -39,17 +41,22 @@ _FOLDS_PER_AFFINE = 8
 class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
-    def __init__(self, journal: Journal, *, nearby: bool = False, after: Collection[str] = ()) -> None:
+    def __init__(
+        self, journal: Journal, *, nearby: bool = False, after: Collection[str] = (), target: str = "portable"
+    ) -> None:
         """
         Args:
             journal: is told what went where, and what stays for which reason.
             nearby: only what the maker of a value takes up for the affine alone.
             after: run only if one of the passes of these names has changed something since affines were last moved.
+            target: the runtime whose idioms stay whole.
         """
         super().__init__()
         self._journal = journal
         self._nearby = nearby
         self._after = frozenset(after)
+        self._target = target
+        self._units = Units()
         self._left = 0
         self._twins = Twins()
 
@@ -57,12 +64,16 @@ class FoldAffines(ir.passes.InPlacePass):
         if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
+        self._units = units_in(model, facts, self._target)
         modified = not self._journal.unchanged_since(_NEARBY) and self._to_neighbours(model, facts)
         self._journal.mark(_NEARBY)
         if not self._nearby:
             modified |= self._anywhere(model, facts)
             self._journal.mark(_NAME)
         return ir.passes.PassResult(model, modified)
+
+    def _may_go(self, node: ir.Node) -> bool:
+        return is_affine(node) and not (node.op_type != "BatchNormalization" and self._units.stays(node))
 
     def _anywhere(self, model: ir.Model, facts: Facts) -> bool:
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
@@ -82,8 +93,8 @@ class FoldAffines(ir.passes.InPlacePass):
         modified = False
         for graph in _graphs(model):
             for node in graph:
-                found = affine_of(node, facts) if is_affine(node) else None
-                region = next_door(node, found, facts) if isinstance(found, AffineNode) else None
+                found = affine_of(node, facts) if self._may_go(node) else None
+                region = next_door(node, found, facts, self._units) if isinstance(found, AffineNode) else None
                 if region is not None and isinstance(found, AffineNode):
                     modified |= self._apply(node, found, region, facts) is None
         return modified
@@ -100,7 +111,7 @@ class FoldAffines(ir.passes.InPlacePass):
         The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
         the one that costs most at run time gets it.
         """
-        nodes = [node for graph in _graphs(model) for node in graph if is_affine(node)]
+        nodes = [node for graph in _graphs(model) for node in graph if self._may_go(node)]
         nodes.sort(key=lambda node: -facts.elements(node.outputs[0]))
         changed: set[ir.Node] = set()
         memory = Memory()
@@ -130,7 +141,7 @@ class FoldAffines(ir.passes.InPlacePass):
         has_twins = node.op_type != "BatchNormalization"
         if has_twins and (touched := self._twins.touched(node, found, facts)) is not None:
             return Stuck("", 0, touched)
-        region = solve(node, found, facts, memory)
+        region = solve(node, found, facts, memory, self._units)
         if not isinstance(region, Region):
             self._decline(node, region.reason)
             if has_twins and not region.by_numbers:

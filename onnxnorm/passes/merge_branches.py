@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.model.walk import graphs_within
@@ -35,23 +36,28 @@ _CORES = {
 class MergeBranches(ir.passes.InPlacePass):
     """Merges in every graph of the model, from its inputs to its outputs, until nothing more can be saved."""
 
-    def __init__(self, journal: Journal, step: str, *families: Family) -> None:
+    def __init__(self, journal: Journal, step: str, *families: Family, target: str = "portable") -> None:
         """
         Args:
             journal: is told what merged.
             step: the name of this pass in the pipeline.
             families: what to merge, one after another.
+            target: the runtime whose idioms stay whole.
         """
         super().__init__()
         self._journal = journal
         self._step = step
         self._families = families
+        self._target = target
+        self._apart: frozenset[ir.Node] = frozenset()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._journal.unchanged_since(self._step):
             return ir.passes.PassResult(model, modified=False)
         facts = Facts(model)
         modified = False
+        if self._families != (Family.CONVOLUTION,):
+            self._apart = units_in(model, facts, self._target).products
         for graph, family in itertools.product(list(_graphs(model)), self._families):
             if any(node.op_type in _CORES[family] for node in graph):
                 # Every merge lowers the cost, so this ends.
@@ -71,6 +77,9 @@ class MergeBranches(ir.passes.InPlacePass):
 
     def _merge(self, node: ir.Node, reader: Reader) -> bool:
         for plan in plans_for(node, reader):
+            if len(self._apart.intersection((plan.root, *plan.gone))) > 1:
+                # Runtimes run both with the attention that they belong to.
+                continue
             went = [(gone, gone.op_type) for gone in (node, *plan.gone)]
             parts = _told(plan)
             made = write(plan, reader)

@@ -30,13 +30,16 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _layers(number: int, odd: int | None = None) -> onnx.ModelProto:
-    """Products of rank 3, which have no place for the bias behind them; one of another width if `odd` says which."""
+    """Products of rank 3, which have no place for the shift before them; one of another width if `odd` says which.
+
+    (A sum right behind the product would be its bias, which runtimes run with it: nobody searches a place for that.)
+    """
     b = Builder()
     x, width = b.input((2, 3, 4)), 4
     for layer in range(number):
         made = 5 if layer == odd else 4
         h = b.node("MatMul", x, b.constant(b.normal(width, made)))
-        x, width = b.node("Erf", b.node("Add", h, b.constant(np.resize([0.5, -1.0], made)))), made
+        x, width = b.node("Add", b.node("Erf", h), b.constant(np.resize([0.5, -1.0], made))), made
     return b.model(x)
 
 

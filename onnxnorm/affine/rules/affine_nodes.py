@@ -286,6 +286,9 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
     per_activation = site.node.op_type == "BatchNormalization" and site.integer("spatial", 1) == 0 and site.opset < 9
     if new.rank < 2 or any(axis != 1 for axis in new.axes) or per_activation or shape is None:
         return None
+    if site.node.op_type != "BatchNormalization" and not new.axes:
+        # It has no channels.
+        return None
     channels = shape[1]
     if site.node.op_type == "BatchNormalization":
         array = site.constant(1)

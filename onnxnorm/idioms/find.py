@@ -1,0 +1,61 @@
+"""All idioms of a model, and the units that a target makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import onnx_ir as ir
+
+from onnxnorm.affine.units import Units
+from onnxnorm.graph.facts import Facts
+from onnxnorm.idioms.activations import activations
+from onnxnorm.idioms.attention import attentions
+from onnxnorm.idioms.biases import biases
+from onnxnorm.idioms.fusions import fused_for
+from onnxnorm.idioms.idiom import Idiom, Kind
+from onnxnorm.idioms.normalizations import written_out_normalizations
+from onnxnorm.idioms.quantization import dynamic_quantizations
+from onnxnorm.model.walk import graphs_within
+
+__all__ = ["idioms_in", "units_in"]
+
+_FINDERS: tuple[Callable[[ir.Graph, Facts], Iterator[Idiom]], ...] = (
+    activations,
+    written_out_normalizations,
+    attentions,
+    dynamic_quantizations,
+    biases,
+)
+
+
+def idioms_in(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
+    """The idioms of one graph."""
+    for finder in _FINDERS:
+        yield from finder(graph, facts)
+
+
+def units_in(model: ir.Model, facts: Facts, target: str) -> Units:
+    """What runs as one node when the target runs the model."""
+    kinds = fused_for(target)
+    inner: dict[ir.Node, str] = {}
+    outer: dict[ir.Node, str] = {}
+    own: set[ir.Node] = set()
+    products: set[ir.Node] = set()
+    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
+    for graph in (inside for root in (model.graph, *bodies) for inside in graphs_within(root)):
+        for idiom in idioms_in(graph, facts):
+            if idiom.kind not in kinds:
+                continue
+            if idiom.kind is Kind.BIAS:
+                own |= idiom.nodes
+                continue
+            name = f"{_article(idiom.kind.value)} {idiom.kind.value}"
+            inner.update(dict.fromkeys(idiom.nodes, name))
+            outer.update(dict.fromkeys(idiom.outer, name))
+            products |= idiom.products
+    outer = {node: name for node, name in outer.items() if node not in inner}
+    return Units(inner, outer, frozenset(own), frozenset(products))
+
+
+def _article(name: str) -> str:
+    return "an" if name.startswith(("a", "RMS")) else "a"

@@ -1,0 +1,43 @@
+"""An idiom: its kind and its nodes."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+__all__ = ["Idiom", "Kind"]
+
+
+class Kind(enum.Enum):
+    """Idioms by their names in the field."""
+
+    GELU = "gelu"
+    TANH_GELU = "tanh gelu"
+    SWISH = "swish"
+    HARD_SWISH = "hard swish"
+    MISH = "mish"
+    SOFTPLUS = "softplus"
+    LAYER_NORM = "layer normalization"
+    RMS_NORM = "RMS normalization"
+    ATTENTION = "attention"
+    DYNAMIC_QUANTIZATION = "dynamic quantization"
+    BIAS = "bias"
+
+
+@dataclass(frozen=True, eq=False)
+class Idiom:
+    """One place where the model says an idiom.
+
+    Attributes:
+        kind: its name.
+        nodes: what it is made of and must stay as it is.
+        outer: nodes at its end or beginning whose constants may take other values.
+        products: linear operators that belong to it, whose weights are free and which must stay apart.
+    """
+
+    kind: Kind
+    nodes: frozenset[ir.Node]
+    outer: frozenset[ir.Node] = frozenset()
+    products: frozenset[ir.Node] = frozenset()

@@ -1,0 +1,92 @@
+"""Layer and RMS normalizations that are written out, in any spelling: those that stay so, at opsets without the node.
+
+Before their end come a product with gamma and a sum with beta. These may take other values; the rest stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.idioms.idiom import Idiom, Kind
+from onnxnorm.recognize import FAMILIES, Proposal, Reading, candidates
+from onnxnorm.recognize.families import Found
+from onnxnorm.recognize.polynomial import Unreadable
+
+__all__ = ["written_out_normalizations"]
+
+_KINDS = {"LayerNormalization": Kind.LAYER_NORM, "RMSNormalization": Kind.RMS_NORM}
+_ROOTS = frozenset({"Sqrt", "Pow", "Reciprocal"})
+
+
+def written_out_normalizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
+    """Those of one graph."""
+    if not any(node.op_type in _ROOTS for node in graph):
+        return
+    taken: set[ir.Node] = set()
+    for x in candidates(graph):
+        try:
+            reading = Reading(x, graph, facts)
+        except Unreadable:
+            continue
+        found = _largest(reading)
+        if found is None:
+            continue
+        kind, cone = found
+        if cone & taken:
+            continue
+        taken |= cone
+        yield _idiom(kind, cone, facts)
+
+
+def _largest(reading: Reading) -> tuple[Kind, frozenset[ir.Node]] | None:
+    roots = [
+        Found(reading, value, form.poly)
+        for value, form in reading.forms.items()
+        if value is not reading.x and form.is_plain and len(form.poly.terms) <= 4
+    ]
+    for found in sorted((each for each in roots if each.quotient is not None), key=lambda each: -len(each.cone)):
+        for family in FAMILIES:
+            answer = family(found)
+            if isinstance(answer, Proposal):
+                kind = _KINDS.get(answer.op_type)
+                if kind is not None and reading.escape(found.root, found.cone) is None:
+                    return kind, frozenset(found.cone)
+    return None
+
+
+def _idiom(kind: Kind, cone: frozenset[ir.Node], facts: Facts) -> Idiom:
+    outer: set[ir.Node] = set()
+    beyond: set[ir.Node] = set()
+    tail = _tail(cone, facts)
+    # In their order: a product with gamma, then a sum with beta. What follows is no part of the normalization.
+    gamma = next((node for node in tail if node.op_type in ("Mul", "Div")), None)
+    for node in tail:
+        if node is gamma:
+            outer.add(node)
+        elif node.op_type in ("Add", "Sub") and not any(each.op_type == node.op_type for each in outer):
+            outer.add(node)
+            beyond = set(tail[tail.index(node) + 1 :])
+            break
+        else:
+            beyond = set(tail[tail.index(node) :])
+            break
+    return Idiom(kind, cone - outer - beyond, frozenset(outer))
+
+
+def _tail(cone: frozenset[ir.Node], facts: Facts) -> list[ir.Node]:
+    """The affines by constants at the end, in their order."""
+    last = [node for node in cone if not any(user in cone for user in node.outputs[0].consumers())]
+    tail: list[ir.Node] = []
+    node = last[0] if len(last) == 1 else None
+    while node is not None and is_standard(node) and node.op_type in ("Mul", "Div", "Add", "Sub"):
+        data = [value for value in node.inputs if value is not None and not facts.is_constant(value)]
+        if len(data) != 1 or len(node.inputs) != 2:
+            break
+        tail.insert(0, node)
+        maker = data[0].producer()
+        node = maker if maker in cone else None
+    return tail

@@ -1,0 +1,43 @@
+"""Products of integers whose results are scaled back: what quantization leaves of a product in floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.idioms.idiom import Idiom, Kind
+
+__all__ = ["dynamic_quantizations"]
+
+_INTEGER_PRODUCTS = frozenset({"MatMulInteger", "ConvInteger"})
+_BIAS = "Add"
+
+
+def dynamic_quantizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
+    """Those of one graph: product, Cast, product with the scales, and the bias."""
+    for node in graph:
+        if is_standard(node) and node.op_type in _INTEGER_PRODUCTS:
+            inner, outer = _after(node, facts)
+            yield Idiom(Kind.DYNAMIC_QUANTIZATION, frozenset(inner), frozenset(outer))
+
+
+def _after(product: ir.Node, facts: Facts) -> tuple[set[ir.Node], set[ir.Node]]:
+    inner, outer, node = {product}, set[ir.Node](), product
+    for op_types in (("Cast",), ("Mul",), (_BIAS,)):
+        users = node.outputs[0].consumers()
+        if len(users) != 1 or users[0].op_type not in op_types or not is_standard(users[0]):
+            break
+        (node,) = users
+        if node.op_type == _BIAS:
+            if any(map(facts.is_constant, node.inputs)):
+                outer.add(node)
+            break
+        inner.add(node)
+        if node.op_type == "Mul":
+            # The scale of the input times that of the weight.
+            makers = [value.producer() for value in node.inputs if value is not None]
+            inner |= {maker for maker in makers if maker is not None and maker.op_type == "Mul" and is_standard(maker)}
+    return inner, outer

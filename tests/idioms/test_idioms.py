@@ -1,0 +1,72 @@
+"""Idioms are found in every spelling, and what nearly looks like one is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from onnxnorm.graph.facts import Facts
+from onnxnorm.idioms import FUSIONS, Kind, fused_for, idioms_in
+from testing.builder import Builder
+from testing.idioms import ACTIVATIONS, NEAR_MISSES, attention, layer_norm, rms_norm
+
+
+def _kinds(model: onnx.ModelProto) -> Counter[Kind]:
+    loaded = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    return Counter(idiom.kind for idiom in idioms_in(loaded.graph, Facts(loaded)))
+
+
+def _of(write: Callable[[Builder, str], str]) -> onnx.ModelProto:
+    b = Builder(opset=17)
+    return b.model(b.node("Relu", write(b, b.node("Relu", b.input((2, 5, 8))))))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_spelling_of_an_activation_is_found(name: str) -> None:
+    kind, write = ACTIVATIONS[name]
+    assert _kinds(_of(write)) == {kind: 1}
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_near_misses_are_none(name: str) -> None:
+    assert not _kinds(_of(NEAR_MISSES[name]))
+
+
+def test_an_activation_that_is_read_inside_is_none() -> None:
+    b = Builder(opset=17)
+    x = b.node("Relu", b.input((2, 5, 8)))
+    inner = b.node("Erf", b.node("Div", x, b.constant(np.sqrt(2.0))))
+    y = b.node("Mul", b.node("Mul", x, b.node("Add", inner, b.constant(1.0))), b.constant(0.5))
+    assert not _kinds(b.model(y, inner))
+
+
+@pytest.mark.parametrize(("write", "kind"), [(layer_norm, Kind.LAYER_NORM), (rms_norm, Kind.RMS_NORM)])
+def test_normalizations_written_out_are_found(write: Callable[[Builder, str, int], str], kind: Kind) -> None:
+    b = Builder(opset=14)
+    assert _kinds(b.model(b.node("Relu", write(b, b.node("Relu", b.input((2, 5, 8))), 8)))) == {kind: 1}
+
+
+@pytest.mark.parametrize("scaled", ["queries", "keys", "scores"])
+def test_attention_is_found(scaled: str) -> None:
+    b = Builder(opset=14)
+    x, mask = b.input((2, 5, 8)), b.input((2, 1, 1, 5), "mask")
+    kinds = _kinds(b.model(attention(b, x, 8, 2, mask, scaled=scaled)))
+    assert kinds == {Kind.ATTENTION: 1, Kind.BIAS: 4}
+
+
+def test_a_classifier_is_no_attention() -> None:
+    b = Builder(opset=14)
+    h = b.node("MatMul", b.input((2, 5, 8)), b.constant(b.normal(8, 8)))
+    y = b.node("Softmax", b.node("Div", h, b.constant(2.0)), axis=-1)
+    assert not _kinds(b.model(b.node("MatMul", y, b.constant(b.normal(8, 3)))))
+
+
+def test_each_fusion_has_its_source() -> None:
+    assert all(fusion.source and fusion.becomes for own in FUSIONS.values() for fusion in own)
+    assert Kind.HARD_SWISH in fused_for("openvino")
+    assert Kind.HARD_SWISH not in fused_for("onnxruntime") | fused_for("portable")
