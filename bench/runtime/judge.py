@@ -12,7 +12,7 @@ import onnx
 import onnxnorm
 from bench.runtime.counting import Counts, complaints, counts
 from bench.runtime.exports import Case
-from bench.runtime.timing import ratio
+from bench.runtime.timing import Latency, latency
 
 TARGETS = ("portable", "onnxruntime", "openvino", "tensorrt", "web")
 GROWTH, SLOWER = 1.05, 1.03
@@ -26,8 +26,7 @@ class Row:
     target: str
     nodes: dict[str, tuple[int | None, int | None]]
     size: tuple[int, int]
-    milliseconds: float | None
-    ratio: float | None
+    latency: Latency | None
     rewrites: int
     worse: tuple[str, ...]
 
@@ -41,23 +40,23 @@ def _totals(
     return {name: (total(found), total(after[name])) for name, found in before.items()}
 
 
-def _times(original: Path, result: Path, seconds: float | None) -> tuple[float | None, float | None]:
+def _latency(original: Path, result: Path, seconds: float | None) -> Latency | None:
     """Measure once, and longer where the result looks slower; inputs that cannot be drawn give no time."""
     if seconds is None:
-        return None, None
+        return None
     try:
-        times = ratio(original, result, seconds)
-        return ratio(original, result, 4 * seconds) if times[1] > SLOWER else times
+        found = latency(original, result, seconds)
+        return latency(original, result, 4 * seconds) if found.slower(SLOWER) else found
     except Exception:
         # A file of a user may want inputs of any type and extent; runtimes raise anything.
-        return None, None
+        return None
 
 
 def judge(cases: Iterable[Case], targets: Iterable[str] = TARGETS, seconds: float | None = 0.3) -> Iterator[Row]:
     """Judge each case for each target; `seconds` of measurement, or None to measure no time."""
     for case in cases:
         original = counts(case.path, case.tool)
-        seen: dict[bytes, tuple[dict[str, Counts | str], float | None, float | None]] = {}
+        seen: dict[bytes, tuple[dict[str, Counts | str], Latency | None]] = {}
         for target in targets:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, "result.onnx")
@@ -65,17 +64,17 @@ def judge(cases: Iterable[Case], targets: Iterable[str] = TARGETS, seconds: floa
                 onnx.save(result.model, path)
                 data = path.read_bytes()
                 if data not in seen:
-                    seen[data] = (counts(path, case.tool), *_times(case.path, path, seconds))
-                found, milliseconds, relative = seen[data]
+                    seen[data] = (counts(path, case.tool), _latency(case.path, path, seconds))
+                found, time = seen[data]
             worse = complaints(original, found)
             size = case.path.stat().st_size, len(data)
             if size[1] > GROWTH * size[0]:
                 worse.append(f"bytes: {size[0]} -> {size[1]}")
-            if relative is not None and relative > SLOWER:
-                worse.append(f"latency: {relative:.2f} times")
+            if time is not None and time.slower(SLOWER):
+                worse.append(f"latency: {time.ratio:.2f} times")
             rewrites = len(result.rewrites)
             nodes = _totals(original, found)
-            yield Row(case.name, target, nodes, size, milliseconds, relative, rewrites, tuple(worse))
+            yield Row(case.name, target, nodes, size, time, rewrites, tuple(worse))
 
 
 def markdown(rows: list[Row]) -> str:
@@ -87,7 +86,7 @@ def markdown(rows: list[Row]) -> str:
         shown = (row.nodes.get(way, (None, None)) for way in ways)
         cells = ["-" if before is None else f"{before} -> {after}" for before, after in shown]
         cells.append(f"{row.size[0]} -> {row.size[1]}")
-        cells += ["-", "-"] if row.ratio is None else [f"{row.milliseconds:.2f}", f"{row.ratio:.2f}"]
+        cells += ["-", "-"] if row.latency is None else [f"{row.latency.milliseconds:.2f}", f"{row.latency.ratio:.2f}"]
         cells.append("; ".join(row.worse).replace("|", "/") or "ok")
         lines.append("| " + " | ".join([row.model, row.target, *cells]) + " |")
     return "\n".join(lines) + "\n"

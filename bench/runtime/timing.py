@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +44,36 @@ def _seconds(run: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def ratio(original: Path, result: Path, seconds: float) -> tuple[float, float]:
-    """Milliseconds of the original, and the median of what the result takes in times that."""
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of the original, the median of what the result takes in times that, and a lower bound of it."""
+
+    milliseconds: float
+    ratio: float
+    least: float
+
+    def slower(self, times: float) -> bool:
+        """Tell whether the result is slower by this factor, and slower at all beyond the noise of the machine."""
+        return self.ratio > times and self.least > 1
+
+
+def summarize(pairs: list[tuple[float, float]]) -> Latency:
+    """Reduce seconds of original and result; the bound is the order statistic at two deviations below the median."""
+    ratios = sorted(result / original for original, result in pairs)
+    bound = ratios[max(0, int(len(ratios) / 2 - math.sqrt(len(ratios))))]
+    return Latency(statistics.median(original for original, _ in pairs) * 1e3, statistics.median(ratios), bound)
+
+
+def latency(original: Path, result: Path, seconds: float) -> Latency:
     first, second = session(original), session(result)
     values = feeds(first.get_inputs())
     runs = [lambda each=each: each.run(None, values) for each in (first, second)]
     once = max(_seconds(run, 2) for run in runs)
     repeats = max(1, int(0.005 / once))
-    rounds = max(9, int(seconds / (2 * repeats * once)))
-    pairs = [(_seconds(runs[0], repeats), _seconds(runs[1], repeats)) for _ in range(rounds)]
-    return statistics.median(a for a, _ in pairs) * 1e3, statistics.median(b / a for a, b in pairs)
+    pairs = []
+    for index in range(max(9, int(seconds / (2 * repeats * once)))):
+        # Whoever runs second finds warmer caches, so they take turns.
+        order = (0, 1) if index % 2 else (1, 0)
+        times = {which: _seconds(runs[which], repeats) for which in order}
+        pairs.append((times[0], times[1]))
+    return summarize(pairs)

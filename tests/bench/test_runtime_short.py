@@ -15,6 +15,7 @@ from bench.runtime.__main__ import SHORT
 from bench.runtime.counting import after_onnxruntime, complaints
 from bench.runtime.exports import Case, cases
 from bench.runtime.judge import TARGETS, Row, judge, markdown
+from bench.runtime.timing import summarize
 
 # The engine still takes constants out of the patterns that runtimes fuse; the rows say which.
 KNOWN_WORSE = {"bert", "llama", "vit"}
@@ -82,7 +83,15 @@ def test_what_cannot_be_exported_is_left_out_with_its_reason(tmp_path: Path) -> 
 def test_the_table_shows_nodes_bytes_and_the_verdict(tmp_path: Path) -> None:
     _gelu(tmp_path / "gelu.onnx")
     (row,) = judge([Case("gelu", tmp_path / "gelu.onnx")], ["onnxruntime"], seconds=0.01)
-    assert row.ratio is not None and row.ratio > 0
-    worse = Row(row.model, row.target, {"all": (3, 4)}, (10, 20), None, None, 1, ("all: 3 -> 4 nodes", "bytes"))
+    assert row.latency is not None and row.latency.ratio > 0
+    worse = Row(row.model, row.target, {"all": (3, 4)}, (10, 20), None, 1, ("all: 3 -> 4 nodes", "bytes"))
     last = markdown([worse]).splitlines()[-1]
     assert last == "| gelu | onnxruntime | 3 -> 4 | 10 -> 20 | - | - | all: 3 -> 4 nodes; bytes |"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "slower"),
+    [([1.2] * 25, True), ([1.02] * 25, False), ([0.8, 1.4] * 12 + [1.2], False), ([1.19, 1.21] * 12 + [1.2], True)],
+)
+def test_slower_is_beyond_the_factor_and_beyond_the_noise(ratios: list[float], slower: bool) -> None:
+    assert summarize([(0.002, 0.002 * ratio) for ratio in ratios]).slower(1.03) is slower
