@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm.affine.added_bytes import growth_of
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.interface import Constant, Edit, Scaling
 from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
@@ -45,6 +46,11 @@ def apply(region: Region, facts: Facts) -> str | None:
             facts.spool.back_to(before)
             return f"what would be left at {insertion.value.name!r} {rounded_operands}"
         operands.append(rounded_operands)
+    growth = growth_of(region, tensors, operands, facts)
+    if (refused := facts.size_budget.refusal(growth)) is not None:
+        facts.spool.back_to(before)
+        return f"moving it {refused}"
+    facts.size_budget.spend(growth)
     for node in region.edits:
         facts.memo.pop(node, None)
     for insertion, own in zip(region.insertions, operands, strict=True):
@@ -205,6 +211,8 @@ def _new_constant(node: ir.Node, constant: Constant, tensor: ir.TensorProtocol, 
     """A new initializer; it inherits the name of the one it replaces where nobody else reads that."""
     graph = node.graph
     assert graph is not None
+    if (twin := facts.size_budget.twin(tensor, graph)) is not None:
+        return twin
     old = constant.old
     if (
         old is not None
@@ -221,6 +229,9 @@ def _new_constant(node: ir.Node, constant: Constant, tensor: ir.TensorProtocol, 
             old.shape = ir.Shape(shape)
         old.dtype = constant.dtype
         facts.forget(old)
+        facts.size_budget.note(old)
         return old
     name = facts.fresh_name(f"{node.name}_{constant.role}" if old is None or not old.name else f"{old.name}_folded")
-    return add_tensor(graph, name, tensor, facts)
+    value = add_tensor(graph, name, tensor, facts)
+    facts.size_budget.note(value)
+    return value

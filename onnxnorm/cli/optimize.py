@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
 from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.summary import Changes, print_changes
-from onnxnorm.cli.tensor_files import positive, shape_option, size
+from onnxnorm.cli.tensor_files import growth, positive, shape_option, size
 from onnxnorm.errors import OnnxNormError
 
 if TYPE_CHECKING:
@@ -92,6 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the values of initializers that are graph inputs too as fixed: such a model lets its caller replace "
         "them, so nothing may be folded into them otherwise",
+    )
+    parser.add_argument(
+        "--max-growth",
+        type=growth,
+        default=0.05,
+        metavar="5%",
+        help="by how much the weights may grow where one that several nodes read is stored again for a fold, in "
+        "percent or as a ratio (default: 5%%)",
     )
     parser.add_argument(
         "--external-data", action="store_true", help="write the weights to a second file, out.onnx.data"
@@ -197,6 +205,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
                 target=arguments.target,
                 opset=arguments.opset,
                 freeze_inputs=arguments.freeze_inputs,
+                max_growth=arguments.max_growth,
                 workspace=Path(arguments.output).parent,
                 name=arguments.input,
                 on_pass=advance,
@@ -233,7 +242,7 @@ def _changes(
 
 def _options(arguments: argparse.Namespace) -> list[str]:
     """The options again, for the process of each model."""
-    options = ["--target", arguments.target]
+    options = ["--target", arguments.target, "--max-growth", str(arguments.max_growth)]
     if arguments.passes is not None:
         options += ["--passes", arguments.passes]
     for name in arguments.skip:

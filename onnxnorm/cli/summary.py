@@ -55,6 +55,8 @@ def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
     if changes.normalizations:
         _print_left(changes.normalizations)
     sizes = f"{format_size(changes.size_before)} -> {format_size(changes.size_after)}"
+    if changes.size_after > changes.size_before:
+        sizes += f" (+{100 * (changes.size_after / max(changes.size_before, 1) - 1):.1f} %)"
     nodes = f"{sum(changes.operators_before.values())} -> {sum(changes.operators_after.values())} nodes"
     if proof is not None and proof.unreached:
         print("\n" + "\n".join(f"note: {note}" for note in proof.unreached))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ShapeOption",
+    "growth",
     "listed",
     "positive",
     "read_npy",
@@ -67,6 +69,18 @@ def size(text: str) -> int:
     if factor is None or not digits.isdecimal() or int(digits) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: write 500MB or 2GB")
     return int(digits) * factor
+
+
+def growth(text: str) -> float:
+    """A part of a whole, as `5%` or `0.05`."""
+    digits, percent = text.removesuffix("%"), text.endswith("%")
+    try:
+        ratio = float(digits) / (100 if percent else 1)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no growth: write 5% or 0.05")
+    return ratio
 
 
 def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dict[str, tuple[int, ...]]:

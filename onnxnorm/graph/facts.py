@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.constant_nodes import ConstantNodes, array_of, array_of_constant_node
+from onnxnorm.graph.size_budget import SizeBudget, size_budget_of
 from onnxnorm.io.new_weights import Spool, spool_of
 from onnxnorm.model.names import fresh_name
 from onnxnorm.model.walk import graphs_of, subgraphs_of
@@ -108,6 +109,7 @@ class Facts:
         self._bodies = {function.graph for function in model.functions.values()}
         self._model = model
         self._spool = spool_of(model)
+        self._size_budget = size_budget_of(model)
         self._nodes = ConstantNodes()
         self._owners = _owners(model)
 
@@ -149,6 +151,11 @@ class Facts:
     def spool(self) -> Spool:
         """Where the new weights of the model go."""
         return self._spool
+
+    @property
+    def size_budget(self) -> SizeBudget:
+        """How much the weights of the model may still grow."""
+        return self._size_budget
 
     def forget(self, value: ir.Value) -> None:
         """The value was given another constant."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights, size_budget_of
 from onnxnorm.io import load_and_save
 from onnxnorm.io.new_weights import spool_of
 from onnxnorm.io.replace import write_message
 from onnxnorm.model.source import ModelLike, name_of
+from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded, read_small
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
@@ -98,6 +101,7 @@ def optimize(
     freeze_inputs: bool = False,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
+    max_growth: float = DEFAULT_MAX_GROWTH,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -110,12 +114,14 @@ def optimize(
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
         opset: convert the model to this opset first, so that normalizations become the nodes that it has:
             LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
+        max_growth: by which part the weights may grow in bytes, where folding into a weight that several nodes read
+            stores it a second time.
 
     Raises:
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
             verification.
     """
-    _check_choices(passes or (), target)
+    _check_choices(passes or (), target, max_growth)
     result = None if passes is not None or opset is not None else _plainly(model)
     if result is not None:
         if verify:
@@ -133,6 +139,7 @@ def optimize(
         freeze_inputs=freeze_inputs,
         workspace=workspace,
         opset=opset,
+        max_growth=max_growth,
         name=name_of(model),
         as_ir=isinstance(model, ir.Model),
     )
@@ -150,6 +157,7 @@ def transform(
     freeze_inputs: bool = False,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
+    max_growth: float = DEFAULT_MAX_GROWTH,
     name: str = "the model",
     as_ir: bool = False,
     on_pass: Callable[[str], None] = lambda name: None,
@@ -159,14 +167,15 @@ def transform(
     `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
     """
     names = tuple(DEFAULT if passes is None else passes)
-    _check_choices(names, target)
-    journal = Journal()
-    settings = PassSettings(target=target)
+    _check_choices(names, target, max_growth)
+    journal, settings = Journal(), PassSettings(target=target)
     spool_of(work, workspace)
+    budget = size_budget_of(work, max_growth)
     if freeze_inputs and (work.ir_version or 4) >= 4:
         RemoveInitializersFromInputsPass()(work)
     if opset is not None:
         attempt = work.clone()
+        attempt.meta.update(work.meta)
         spool_of(attempt, workspace)
         try:
             convert_opset(attempt, opset, name)
@@ -175,21 +184,59 @@ def transform(
             if not names:
                 raise
             # What stands in the way may be what the passes take away.
-            for each in names:
-                run_pass(PASSES[each](journal, settings), each, work, name)
+            _run(work, names, settings, name, journal)
             convert_opset(work, opset, name)
-    for each in names:
-        on_pass(each)
-        run_pass(PASSES[each](journal, settings), each, work, name)
+    budget.unlimited = _all_copies_fit(work, names, settings, workspace, budget, name)
+    _run(work, names, settings, name, journal, on_pass)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
 
 
-def _check_choices(passes: Sequence[str], target: str) -> None:
+def _run(
+    work: ir.Model,
+    names: Sequence[str],
+    settings: PassSettings,
+    name: str,
+    journal: Journal,
+    on_pass: Callable[[str], None] = lambda name: None,
+) -> None:
+    for each in names:
+        on_pass(each)
+        run_pass(PASSES[each](journal, settings), each, work, name)
+
+
+def _all_copies_fit(
+    work: ir.Model,
+    names: Sequence[str],
+    settings: PassSettings,
+    workspace: str | os.PathLike[str] | None,
+    budget: SizeBudget,
+    name: str,
+) -> bool:
+    """Whether the weights stay within the budget when every copy of a shared weight is made; found by trial.
+
+    A copy that all readers of a weight come to share, one after another, takes its place in the end.
+    """
+    if not has_shared_weights(graphs_of(work)):
+        return False
+    trial = work.clone()
+    trial.meta.clear()
+    spool_of(trial, workspace)
+    size_budget_of(trial, 0.0).unlimited = True
+    try:
+        _run(trial, names, settings, name, Journal())
+    except OnnxNormError:
+        return False
+    return weight_bytes(trial) <= budget.original + budget.allowed
+
+
+def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> None:
     for each in passes:
         if each not in PASSES:
             raise OnnxNormError(f"there is no pass {each!r}; there are: {', '.join(PASSES)}")
     if target not in TARGETS:
         raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
+    if not 0 <= max_growth < math.inf:
+        raise OnnxNormError(f"max_growth is a part of the weights, such as 0.05, not {max_growth}")
 
 
 def _plainly(model: ModelLike) -> OptimizeResult | None:
