@@ -13,6 +13,7 @@ from onnxnorm.ops.schema import DOMAIN, OP_TYPES, VERSION
 __all__ = ["OLDEST_OPSET", "Precision", "portable_body"]
 
 OLDEST_OPSET = 15  # the first with CastLike
+_OPSET_OF_WRONG_PADDING = 19
 
 
 class Precision(Enum):
@@ -45,7 +46,7 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
     if op_type == "InterChannelLRN":
         window, mean = "size", _INTER_MEAN
     elif precision is Precision.FLOAT:
-        window, mean = "kernel_shape", _INTRA_MEAN
+        window, mean = "kernel_shape", _INTRA_MEAN if opset < _OPSET_OF_WRONG_PADDING else _INTRA_MEAN_BY_PAD
     else:
         window, mean = "kernel_shape", _intra_mean_of_any_type()
     like = "Squared"  # the type of all arithmetic
@@ -103,6 +104,21 @@ def _power_of_base() -> str:
 # SAME_UPPER puts the odd position of an even window behind; counted padding makes the divisor the whole window.
 _INTRA_MEAN = """
     Mean = AveragePool <kernel_shape: ints = @kernel_shape, auto_pad = "SAME_UPPER", count_include_pad = 1> (Squared)"""
+
+# For the opsets at which some versions of onnxruntime count padding wrong (see onnxnorm.write_out.lrn). The Mul stands
+# between Pad and pool, since they would fuse the two.
+_INTRA_MEAN_BY_PAD = """
+    Kernel = Constant <value_ints: ints = @kernel_shape> ()
+    One = Constant <value_int = 1> ()
+    Two = Constant <value_int = 2> ()
+    Planes = Constant <value_ints = [0, 0]> ()
+    KernelLess = Sub(Kernel, One)
+    Back = Div(KernelLess, Two)
+    Front = Div(Kernel, Two)
+    Pads = Concat <axis = 0> (Planes, Back, Planes, Front)
+    Padded = Pad(Value, Pads)
+    PaddedSquares = Mul(Padded, Padded)
+    Mean = AveragePool <kernel_shape: ints = @kernel_shape> (PaddedSquares)"""
 
 
 def _window_sum(axis: int, size: str, source: str, result: str, prefix: str) -> str:

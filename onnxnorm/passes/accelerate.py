@@ -4,7 +4,7 @@ Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even
 After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function,
 so that nothing is lost where the native kernel is not installed.
 After, for portable and for the web: the operators of `lrn_forms`.
-Targets that run LRN well keep it.
+Targets that run LRN well keep it, but for a bias that they do not compute with.
 Conditions: the body needs opset 15; older models are converted by the library that does this, or keep their LRN.
 """
 
@@ -39,7 +39,7 @@ class Accelerate(ir.passes.InPlacePass):
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        if self._target.prefers_standard_lrn or not _lrn_nodes(model):
+        if all(self._target.runs_lrn(_bias(node)) for node in _lrn_nodes(model)):
             return ir.passes.PassResult(model, modified=False)
         if self._target.name != "onnxruntime":
             return ir.passes.PassResult(model, self._write_out(model))
@@ -67,6 +67,8 @@ class Accelerate(ir.passes.InPlacePass):
         facts, modified = Facts(model), False
         opset = model.graph.opset_imports.get("", 0)
         for node in _lrn_nodes(model):
+            if self._target.runs_lrn(_bias(node)):
+                continue
             reason = lrn.why_not(node, facts, opset)
             if reason is not None:
                 self._journal.decline(node, reason)
@@ -75,6 +77,10 @@ class Accelerate(ir.passes.InPlacePass):
             lrn.write_out(node, facts, opset)
             modified = True
         return modified
+
+
+def _bias(node: ir.Node) -> float:
+    return node.attributes.get_float("bias", DEFAULTS["bias"])
 
 
 def _lrn_nodes(model: ir.Model) -> list[ir.Node]:

@@ -14,7 +14,7 @@ from onnxnorm.graph.inline import inline
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
-from onnxnorm.ops.schema import DOMAIN
+from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.targets import Target
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 
@@ -47,6 +47,8 @@ class Lower(ir.passes.InPlacePass):
     def _as_standard(self, node: ir.Node, facts: Facts) -> bool:
         """InterChannelLRN that ONNX's own LRN says, for a target that runs that one."""
         if node.domain != DOMAIN or node.op_type != "InterChannelLRN" or not self._target.prefers_standard_lrn:
+            return False
+        if not self._target.runs_lrn(node.attributes.get_float("bias", DEFAULTS["bias"])):
             return False
         x = node.inputs[0]
         if (

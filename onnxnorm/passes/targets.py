@@ -23,6 +23,7 @@ class Target:
         lowered: operators of ONNX's own domain that are written out, with the reason to continue "the target ...".
         knows_functions: whether it runs a model that carries functions, as bodies of custom operators.
         prefers_standard_lrn: whether `LRN` is better for it than this project's operator.
+        cuts_bias_of_lrn: whether it computes `LRN` with the whole part of its bias alone.
     """
 
     name: str
@@ -30,6 +31,11 @@ class Target:
     lowered: Mapping[str, str] = field(default_factory=dict)
     knows_functions: bool = True
     prefers_standard_lrn: bool = False
+    cuts_bias_of_lrn: bool = False
+
+    def runs_lrn(self, bias: float) -> bool:
+        """Whether `LRN` with this bias is best left as it is."""
+        return self.prefers_standard_lrn and not (self.cuts_bias_of_lrn and not bias.is_integer())
 
 
 _ALL = (
@@ -45,6 +51,7 @@ _ALL = (
         {"LpNormalization": "takes nearly twice as long for LpNormalization as for what it is made of"},
         knows_functions=False,
         prefers_standard_lrn=True,
+        cuts_bias_of_lrn=True,
     ),
     Target(
         "tensorrt",

@@ -1,11 +1,16 @@
 """Inter-channel LRN in the standard operators that run it fastest.
 
 Before: ONNX `LRN`, of which onnxruntime's kernel takes several times as long as the operators it is defined by.
-After: x^2 -> Unsqueeze -> AveragePool along the channels -> Squeeze -> * alpha -> + bias -> roots -> x / that.
+After: x^2 -> Unsqueeze -> AveragePool along the channels -> Squeeze -> * alpha -> + bias -> roots -> x / that; from
+opset 19 on x is padded along the channels before it is squared, and the pool has no padding.
 Algebra: with the channels as a spatial axis, a pool that counts its padding is the mean over the window, cut at the
 border; base^(3/4) = sqrt(base) * sqrt(sqrt(base)), and base^(1/2) and base^(1/4) are roots alone.
 Conditions: float, rank 3 or 4 (a pool has up to three spatial axes), opset 7 or newer; roots where neither alpha nor
 bias is negative, Pow elsewhere.
+
+onnxruntime 1.21.0 to 1.24.4 computes an AveragePool of opset 19 or newer that counts its padding wrong for windows such
+as [5, 1]. A Pad right before a pool is no way out: these versions and 1.20 fuse the two. They do not where a Mul stands
+between, and older opsets are right as they are.
 
 Of the forms that bench/lrn_forms.py times (pools of two and three axes, convolution with a column or with a band matrix
 over the channels, Pow and roots) this is the fastest that is exact for every input: where squares overflow, a band
@@ -29,6 +34,7 @@ __all__ = ["why_not", "write_out"]
 
 _OLDEST_OPSET = 7  # AveragePool that counts its padding
 _OPSET_OF_AXES_AS_INPUT = 13
+_OPSET_OF_WRONG_PADDING = 19
 _DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
 
@@ -56,11 +62,18 @@ def write_out(node: ir.Node, facts: Facts, opset: int) -> None:
     writer = _Writer(node, graph, facts)
 
     flat = [0] * (rank - 2)
-    pads = [(size - 1) // 2, *flat, size // 2, *flat]
-    squares = writer.then("squares", "Mul", x, x)
+    before, after = (size - 1) // 2, size // 2
+    padding: dict[str, int | Sequence[int]] = {}
+    padded = x
+    if opset < _OPSET_OF_WRONG_PADDING:
+        padding = {"pads": [before, *flat, after, *flat], "count_include_pad": 1}
+    elif size > 1:
+        pads = np.array([0, before, *flat, 0, after, *flat])
+        padded = writer.then("padded", "Pad", x, writer.constant("pads", pads))
+    squares = writer.then("squares", "Mul", padded, padded)
     volume = writer.axis("Unsqueeze", "volume", squares, opset)
     kernel_shape = [size, *(1 for _ in flat)]
-    pool = writer.then("pool", "AveragePool", volume, kernel_shape=kernel_shape, pads=pads, count_include_pad=1)
+    pool = writer.then("pool", "AveragePool", volume, kernel_shape=kernel_shape, **padding)
     mean = writer.axis("Squeeze", "mean", pool, opset)
     scaled = writer.then("scaled", "Mul", mean, writer.constant("alpha", np.float32(alpha)))
     base = writer.then("base", "Add", scaled, writer.constant("bias", np.float32(bias)))
@@ -68,9 +81,15 @@ def write_out(node: ir.Node, facts: Facts, opset: int) -> None:
     result = writer.then("result", "Div", x, _power(writer, base, beta, roots_alone))
 
     if x.shape is not None:
-        for value in (squares, mean, scaled, base):
+        batch, channels, *places = list(x.shape)
+        for value in (mean, scaled, base):
             value.shape = x.shape
-        volume.shape = pool.shape = ir.Shape([x.shape[0], 1, *list(x.shape)[1:]])
+        pool.shape = ir.Shape([batch, 1, channels, *places])
+        if padded is not x:
+            channels = channels + size - 1 if isinstance(channels, int) else None
+            padded.shape = ir.Shape([batch, channels, *places])
+        squares.shape = padded.shape
+        volume.shape = ir.Shape([batch, 1, channels, *places])
     result.type, result.shape = output.type, output.shape
     name = output.name
     output.replace_all_uses_with(result, replace_graph_outputs=True)

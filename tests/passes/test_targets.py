@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import onnxnorm
 from onnxnorm import OnnxNormError
@@ -170,3 +171,25 @@ def test_openvino_runs_what_is_made_for_it(op_type: str) -> None:
     got = compiled([feeds["x"]])[0]
     (want,) = evaluate_float64(model, feeds).values()
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("bias", [0.25, 0.5, 1.0, 1.5, 2.0, 3.75])
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize(("alpha", "beta"), [(1e-4, 0.75), (2.0, 0.5), (0.5, 0.6)])
+def test_openvino_computes_lrn_with_every_bias(size: int, alpha: float, beta: float, bias: float) -> None:
+    openvino = pytest.importorskip("openvino")
+    node = helper.make_node("LRN", ["X"], ["Y"], size=size, alpha=alpha, beta=beta, bias=bias)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, 7, 4, 5)) for name in "XY"]
+    imports = [helper.make_opsetid("", 21)]
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+    after = onnxnorm.optimize(model, target="openvino").model
+    assert isinstance(after, onnx.ModelProto)
+    assert ("LRN" in [each.op_type for each in after.graph.node]) == bias.is_integer()
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(after.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    x = np.random.default_rng(0).standard_normal((2, 7, 4, 5)).astype(np.float32)
+    wanted = onnxnorm.reference.inter_channel_lrn(x, size, float(np.float32(alpha)), float(np.float32(beta)), bias)
+    np.testing.assert_allclose(compiled([x])[0], wanted, rtol=1e-5, atol=1e-6)
