@@ -86,10 +86,11 @@ def write_out(node: ir.Node, facts: Facts, opset: int) -> None:
             value.shape = x.shape
         pool.shape = ir.Shape([batch, 1, channels, *places])
         if padded is not x:
-            channels = channels + size - 1 if isinstance(channels, int) else None
-            padded.shape = ir.Shape([batch, channels, *places])
+            wider = channels + size - 1 if isinstance(channels, int) else None
+            padded.shape = ir.Shape([batch, wider, *places])
         squares.shape = padded.shape
-        volume.shape = ir.Shape([batch, 1, channels, *places])
+        assert padded.shape is not None
+        volume.shape = ir.Shape([batch, 1, *list(padded.shape)[1:]])
     result.type, result.shape = output.type, output.shape
     name = output.name
     output.replace_all_uses_with(result, replace_graph_outputs=True)
