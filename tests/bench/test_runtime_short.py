@@ -17,19 +17,8 @@ from bench.runtime.exports import Case, cases
 from bench.runtime.judge import TARGETS, Row, judge, markdown
 from bench.runtime.timing import summarize
 
-# The engine still takes constants out of the patterns that runtimes fuse; the rows say which.
-KNOWN_WORSE = {"bert", "llama", "vit"}
 
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="fusions of runtimes are broken"))
-        if name in KNOWN_WORSE
-        else name
-        for name in SHORT
-    ],
-)
+@pytest.mark.parametrize("name", SHORT)
 def test_no_result_is_worse_in_nodes_or_bytes(name: str, tmp_path: Path) -> None:
     rows = list(judge(cases(tmp_path, [name], ("torchscript",), (17,), ()), TARGETS, seconds=None))
     assert [row.target for row in rows] == list(TARGETS)
