@@ -39,6 +39,9 @@ class FoldConstants(ir.passes.InPlacePass):
         if node.op_type == "Constant" or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
             return False
         output = node.outputs[0]
+        if output.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
+            # Its elements have no fixed size, and no arithmetic is done with it.
+            return False
         own = sum(
             operand.const_value.nbytes
             for operand in node.inputs

@@ -70,42 +70,40 @@ class Recognize(ir.passes.InPlacePass):
         except Unreadable as unread:
             self._decline_at(x, "a normalization", str(unread))
             return False
-        answers: list[tuple[Found, Answer]] = []
-        kind = None
-        for found in _roots(reading):
-            refused, answer = _answer(found)
-            if isinstance(answer, Proposal) and kind not in (None, answer.kind):
-                # Part of what has another name as a whole.
-                continue
-            if isinstance(answer, Proposal) and refused is None:
-                detail = f"{len(found.cone)} nodes that spell a {answer.kind} are one {answer.op_type}"
-                node = replace_region(found, answer, facts)
-                self._journal.rewrite(_NAME, node, answer.op_type, detail)
-                return True
-            if isinstance(answer, Proposal):
-                kind = answer.kind
-                answer = Named(answer.kind, refused or "")
-            answers.append((found, answer))
-        self._explain(reading, answers)
-        return False
+        roots = [(found, *_answer(found)) for found in _roots(reading)]
+        taken, refused = _taken(roots)
+        for found, answer in taken:
+            detail = f"{len(found.cone)} nodes that spell a {answer.kind} are one {answer.op_type}"
+            node = replace_region(found, answer, facts)
+            self._journal.rewrite(_NAME, node, answer.op_type, detail)
+        self._explain(reading, refused, is_first=not taken)
+        return bool(taken)
 
-    def _explain(self, reading: Reading, answers: list[tuple[Found, Answer]]) -> None:
+    def _explain(self, reading: Reading, answers: list[tuple[Found, Answer]], *, is_first: bool) -> None:
+        """Say of each normalization that was left why; `is_first`: none of this tensor was raised."""
+        said: set[ir.Node] = set()
         for wanted in (Named, Near):
             # Of what is named the smallest part: weights behind it may yet be folded into what follows.
             for found, answer in reversed(answers) if wanted is Named else answers:
-                if isinstance(answer, wanted):
+                if isinstance(answer, wanted) and said.isdisjoint(found.cone) and (is_first or wanted is Named):
                     assert isinstance(answer, (Named, Near))
                     text = answer.reason
                     if isinstance(answer, Near):
                         text = f"looks like {_with_article(answer.kind)}, but {answer.reason}"
                     node = found.root.producer()
-                    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
-                        # It goes when the graph is cleaned, and what is said about it with it.
-                        node = node.inputs[0].producer()
                     assert node is not None
+                    said.add(node)
+                    while node.op_type == "Identity" and node.inputs[0] is not None:
+                        # It goes when the graph is cleaned, and what is said about it with it.
+                        before = node.inputs[0].producer()
+                        assert before is not None
+                        node = before
                     self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
-                    return
-        near = looks_like(reading)
+                    if wanted is Near:
+                        return
+            if said:
+                return
+        near = looks_like(reading) if is_first else None
         if near is not None:
             kind, stop = near
             self._journal.decline(
@@ -139,6 +137,48 @@ def _roots(reading: Reading) -> Iterable[Found]:
     ]
     found = [each for each in found if each.quotient is not None or len(each.poly.terms) > 1]
     return sorted(found, key=lambda each: -len(each.cone))
+
+
+def _taken(
+    roots: list[tuple[Found, str | None, Answer]],
+) -> tuple[list[tuple[Found, Proposal]], list[tuple[Found, Answer]]]:
+    """The normalizations of one tensor that become nodes, and what is said of the rest.
+
+    They may share what they compute first (a mean, the centred tensor): it goes when all its readers go. A value that
+    is a normalization itself is raised for itself instead, and computed once.
+    """
+    raisable = {found.root for found, refused, answer in roots if isinstance(answer, Proposal) and refused is None}
+    escapes: dict[ir.Value, str] = {}
+    while True:
+        taken: list[tuple[Found, Proposal]] = []
+        left: list[tuple[Found, Answer]] = []
+        gone: set[ir.Node] = set()
+        wholes: list[tuple[set[ir.Node], str]] = []
+        for found, refused, answer in roots:
+            node = found.root.producer()
+            if node in gone:
+                continue
+            if isinstance(answer, Proposal):
+                if any(node in cone and kind != answer.kind for cone, kind in wholes):
+                    # Part of what has another name as a whole.
+                    continue
+                refused = refused or escapes.get(found.root)
+                if refused is None:
+                    taken.append((found, answer))
+                    gone.update(found.cone)
+                    continue
+                wholes.append((set(found.cone), answer.kind))
+                answer = Named(answer.kind, refused)
+            left.append((found, answer))
+        before = len(escapes)
+        for found, _ in taken:
+            escape = found.reading.escape(found.root, found.cone, gone, raisable)
+            if escape is not None:
+                escapes[found.root] = f"{escape.name!r} inside it is read elsewhere too"
+        if len(escapes) == before:
+            nodes = {found.root.producer() for found, _ in taken}
+            # Of what is raised but for its weights nothing is left to say.
+            return taken, [(found, answer) for found, answer in left if nodes.isdisjoint(found.cone)]
 
 
 def _answer(found: Found) -> tuple[str | None, Answer]:
@@ -187,9 +227,6 @@ def _refused(found: Found, proposal: Proposal) -> str | None:
         return f"{proposal.op_type} of opset {found.opset} takes no {found.dtype.name}"
     if proposal.domain == "onnxnorm" and found.reading.facts.is_function_body(found.reading.graph):
         return "it stands in a function, which cannot use the operators of this project"
-    escape = found.reading.escape(found.root, found.cone)
-    if escape is not None:
-        return f"{escape.name!r} inside it is read elsewhere too"
     return None
 
 

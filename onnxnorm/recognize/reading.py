@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -18,6 +18,9 @@ from onnxnorm.recognize.readers.operands import ReadSite, extents_of
 __all__ = ["LONGEST_WAY_BACK", "SQUARE", "STEPS_BACK", "Reading", "Stop", "statistics_in"]
 
 _MOST_NODES = 96
+# Where a value has several readers, each may begin a normalization of its own.
+_NODES_A_READER = 16
+_MOST_NODES_OF_ALL = 1024
 SQUARE = frozenset({(Input(), 2.0)})
 LONGEST_WAY_BACK = 12
 STEPS_BACK = frozenset(
@@ -65,8 +68,9 @@ class Reading:
         extents = extents_of(self.shape)
         waiting = list(self.x.consumers())
         steps, done = 0, set()
+        most = _MOST_NODES + _NODES_A_READER * max(len(waiting) - 1, 0)
         pending: dict[ir.Node, ir.Value] = {}
-        while waiting and steps < _MOST_NODES:
+        while waiting and steps < min(most, _MOST_NODES_OF_ALL):
             node = waiting.pop(0)
             # A reader inside an If stands for the If.
             node = self.holders.get(node.graph, node) if node.graph is not self.graph and node.graph else node
@@ -105,7 +109,9 @@ class Reading:
                 self.stops.append(Stop(node, f"{node.op_type} {node.name!r} is not well-formed"))
                 continue
             self.forms[node.outputs[0]] = form
-            waiting.extend(node.outputs[0].consumers())
+            readers = node.outputs[0].consumers()
+            most += _NODES_A_READER * max(len(readers) - 1, 0)
+            waiting.extend(readers)
         for node, value in pending.items():
             if node not in done:
                 is_input = value.is_graph_input()
@@ -158,18 +164,27 @@ class Reading:
                 found.update(dict.fromkeys(helper_nodes(node.inputs[1:], self.forms)))
         return list(found)
 
-    def escape(self, root: ir.Value, cone: list[ir.Node]) -> ir.Value | None:
+    def escape(
+        self, root: ir.Value, cone: list[ir.Node], gone: Set[ir.Node], raisable: Set[ir.Value]
+    ) -> ir.Value | None:
         """A statistic inside that is read from outside too: the nodes that compute it would have to stay.
 
         What holds no statistic (casts, squares) may stay beside the one node.
+
+        Args:
+            root: the result.
+            cone: the nodes between X and it.
+            gone: the nodes of all results that are replaced together, which may share statistics.
+            raisable: results that are normalizations themselves, and are shared as such.
         """
-        inside = set(cone)
+        own = set(cone)
         for node in cone:
             value = node.outputs[0]
             form = self.forms.get(value)
             if value is root or form is None or node.graph is not self.graph or not statistics_in(form.poly):
                 continue
             readers = (self.holders.get(user.graph, user) if user.graph else user for user in value.consumers())
+            inside = own if value in raisable else gone
             if value.is_graph_output() or any(user not in inside for user in readers):
                 return value
         return None
