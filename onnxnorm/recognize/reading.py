@@ -165,7 +165,11 @@ class Reading:
         return list(found)
 
     def escape(
-        self, root: ir.Value, cone: list[ir.Node], gone: Set[ir.Node], raisable: Set[ir.Value]
+        self,
+        root: ir.Value,
+        cone: list[ir.Node],
+        gone: Set[ir.Node] | None = None,
+        raisable: Set[ir.Value] = frozenset(),
     ) -> ir.Value | None:
         """A statistic inside that is read from outside too: the nodes that compute it would have to stay.
 
@@ -174,7 +178,7 @@ class Reading:
         Args:
             root: the result.
             cone: the nodes between X and it.
-            gone: the nodes of all results that are replaced together, which may share statistics.
+            gone: the nodes of all results that are replaced together, which may share statistics; None: `cone` alone.
             raisable: results that are normalizations themselves, and are shared as such.
         """
         own = set(cone)
@@ -184,7 +188,7 @@ class Reading:
             if value is root or form is None or node.graph is not self.graph or not statistics_in(form.poly):
                 continue
             readers = (self.holders.get(user.graph, user) if user.graph else user for user in value.consumers())
-            inside = own if value in raisable else gone
+            inside = own if gone is None or value in raisable else gone
             if value.is_graph_output() or any(user not in inside for user in readers):
                 return value
         return None
