@@ -14,7 +14,8 @@ from onnxnorm.idioms.biases import biases
 from onnxnorm.idioms.fusions import fused_for
 from onnxnorm.idioms.idiom import Idiom, Kind
 from onnxnorm.idioms.normalizations import written_out_normalizations
-from onnxnorm.idioms.quantization import dynamic_quantizations
+from onnxnorm.idioms.quantization import dynamic_quantizations, quantized_arithmetic
+from onnxnorm.idioms.rotary import rotary_embeddings
 from onnxnorm.model.walk import graphs_within
 
 __all__ = ["idioms_in", "units_in"]
@@ -23,7 +24,9 @@ _FINDERS: tuple[Callable[[ir.Graph, Facts], Iterator[Idiom]], ...] = (
     activations,
     written_out_normalizations,
     attentions,
+    rotary_embeddings,
     dynamic_quantizations,
+    quantized_arithmetic,
     biases,
 )
 

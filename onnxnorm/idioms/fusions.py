@@ -53,6 +53,8 @@ FUSIONS: Mapping[str, tuple[Fusion, ...]] = {
             ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
             _ORT + "dynamic_quantize_matmul_fusion.cc, matmul_integer_to_float.cc",
         ),
+        Fusion(Kind.ROTARY, ("RotaryEmbedding",), _TOOL + "fusion_rotary_attention.py"),
+        Fusion(Kind.QUANTIZED_ARITHMETIC, ("QLinearAdd", "QLinearMul"), _ORT + "qdq_transformer/selectors_actions"),
         Fusion(Kind.BIAS, ("Gemm", "BiasGelu", "SkipLayerNormalization"), _ORT + "matmul_add_fusion.cc"),
     ),
     "openvino": (
@@ -65,6 +67,7 @@ FUSIONS: Mapping[str, tuple[Fusion, ...]] = {
         Fusion(Kind.LAYER_NORM, ("MVN",), _OPENVINO + "mvn_fusion.cpp"),
         Fusion(Kind.RMS_NORM, ("RMS",), _OPENVINO + "rms_fusion.cpp"),
         Fusion(Kind.ATTENTION, ("ScaledDotProductAttention",), _OPENVINO + "sdpa_fusion.cpp"),
+        Fusion(Kind.ROTARY, ("RoPE",), _OPENVINO + "fuse_rotary_positional_embeddings.cpp"),
         Fusion(Kind.BIAS, ("FullyConnected",), "src/plugins/intel_cpu/src/graph_optimizer.cpp"),
     ),
 }

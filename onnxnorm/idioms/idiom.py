@@ -22,7 +22,9 @@ class Kind(enum.Enum):
     LAYER_NORM = "layer normalization"
     RMS_NORM = "RMS normalization"
     ATTENTION = "attention"
+    ROTARY = "rotary embedding"
     DYNAMIC_QUANTIZATION = "dynamic quantization"
+    QUANTIZED_ARITHMETIC = "quantized sum or product"
     BIAS = "bias"
 
 

@@ -10,7 +10,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.idioms.idiom import Idiom, Kind
 
-__all__ = ["dynamic_quantizations"]
+__all__ = ["dynamic_quantizations", "quantized_arithmetic"]
 
 _INTEGER_PRODUCTS = frozenset({"MatMulInteger", "ConvInteger"})
 _BIAS = "Add"
@@ -22,6 +22,19 @@ def dynamic_quantizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
         if is_standard(node) and node.op_type in _INTEGER_PRODUCTS:
             inner, outer = _after(node, facts)
             yield Idiom(Kind.DYNAMIC_QUANTIZATION, frozenset(inner), frozenset(outer))
+
+
+def quantized_arithmetic(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
+    """Find sums and products of two dequantized values whose result is quantized again."""
+    for node in graph:
+        if node.op_type not in ("Add", "Mul") or not is_standard(node) or len(node.outputs[0].consumers()) != 1:
+            continue
+        (reader,) = node.outputs[0].consumers()
+        makers = [None if value is None else value.producer() for value in node.inputs]
+        if reader.op_type == "QuantizeLinear" and all(
+            maker is not None and maker.op_type == "DequantizeLinear" for maker in makers
+        ):
+            yield Idiom(Kind.QUANTIZED_ARITHMETIC, frozenset({node}))
 
 
 def _after(product: ir.Node, facts: Facts) -> tuple[set[ir.Node], set[ir.Node]]:

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+import onnxnorm
 from onnxnorm.graph.facts import Facts
 from onnxnorm.idioms import FUSIONS, Kind, fused_for, idioms_in
 from testing.builder import Builder
@@ -64,6 +65,30 @@ def test_a_classifier_is_no_attention() -> None:
     h = b.node("MatMul", b.input((2, 5, 8)), b.constant(b.normal(8, 8)))
     y = b.node("Softmax", b.node("Div", h, b.constant(2.0)), axis=-1)
     assert not _kinds(b.model(b.node("MatMul", y, b.constant(b.normal(8, 3)))))
+
+
+def _rotary(b: Builder, *, negated: bool = True, same: bool = True) -> onnx.ModelProto:
+    x, other = b.input((2, 5, 8)), b.input((2, 5, 8), "other")
+    ends = [b.constant(np.array([n])) for n in (0, 4, 8)]
+    axis = b.constant(np.array([2]))
+    first = b.node("Slice", x, ends[0], ends[1], axis)
+    second = b.node("Slice", x if same else other, ends[1], ends[2], axis)
+    turned = b.node("Concat", b.node("Neg" if negated else "Relu", second), first, axis=2)
+    cos, sin = (b.constant(b.normal(5, 8)) for _ in range(2))
+    return b.model(b.node("Erf", b.node("Add", b.node("Mul", x, cos), b.node("Mul", turned, sin))))
+
+
+def test_a_rotary_embedding_is_found_and_stays_whole() -> None:
+    model = _rotary(Builder(opset=17))
+    assert _kinds(model) == {Kind.ROTARY: 1}
+    assert sorted(n.op_type for n in onnxnorm.optimize(model).model.graph.node) == sorted(
+        n.op_type for n in model.graph.node
+    )
+
+
+@pytest.mark.parametrize("options", [{"negated": False}, {"same": False}])
+def test_halves_that_do_not_turn_one_value_are_no_rotary_embedding(options: dict[str, bool]) -> None:
+    assert not _kinds(_rotary(Builder(opset=17), **options))
 
 
 def test_each_fusion_has_its_source() -> None:
