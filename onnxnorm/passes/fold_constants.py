@@ -1,23 +1,30 @@
-"""What depends on no input is computed once, now.
+"""What depends on no input is computed once, now, where the file does not grow by it.
 
 Before: nodes whose inputs are all constants (weights behind Transpose or Cast, biases computed by Shape and Expand,
-standardized weights). After: their results as initializers, unless that would make the file larger by more than
-`_MAX_GROWTH`: a large constant that is written down as its recipe stays so.
+standardized weights). After: the results that other nodes read as initializers. Results that are made of the same
+constants are looked at together, since a constant goes only with the last of its readers. Where their bytes exceed
+those of all constants that go, each is looked at by itself, and one of more than `_FREE` bytes that would make the file
+larger keeps its recipe.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import onnx_ir as ir
 
-from onnxnorm.graph.edit import add_constant, drop_if_unused
+from onnxnorm.graph.edit import add_constant, remove_unread
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.size_budget import freed_bytes
 from onnxnorm.journal import Journal
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.walk import bytes_of, graphs_within, stored_bytes
 
 __all__ = ["FoldConstants"]
 
 _NAME = "fold_constants"
-_MAX_GROWTH = 2**16
+# Constants of so few bytes do not count: shapes, axes, single numbers.
+_FREE = 2**10
+_UNSIZED = frozenset({ir.DataType.STRING, ir.DataType.UNDEFINED})
 
 
 class FoldConstants(ir.passes.InPlacePass):
@@ -29,37 +36,93 @@ class FoldConstants(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = Facts(model)
+        nodes = [node for graph in graphs_within(model.graph) for node in graph if _may_go(node, facts)]
         modified = False
-        for graph in graphs_within(model.graph):
-            for node in list(graph):
-                modified |= self._fold(node, graph, facts)
+        for together in _sharing(nodes):
+            modified |= self._fold(together, facts)
         return ir.passes.PassResult(model, modified)
 
-    def _fold(self, node: ir.Node, graph: ir.Graph, facts: Facts) -> bool:
-        if node.op_type == "Constant" or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
-            return False
-        output = node.outputs[0]
-        if output.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
-            # Its elements have no fixed size, and no arithmetic is done with it.
-            return False
-        own = sum(
-            operand.const_value.nbytes
-            for operand in node.inputs
-            if operand is not None and operand.const_value is not None and len(operand.uses()) == 1
-        )
-        itemsize = output.dtype.itemsize if output.dtype is not None else 4
-        if facts.elements(output) * itemsize > own + _MAX_GROWTH:
-            return False
-        array = facts.constant(output)
-        if array is None or array.nbytes > own + _MAX_GROWTH:
-            return False
-        name, operands = output.name or facts.fresh_name(node.name or "constant"), list(node.inputs)
+    def _fold(self, nodes: Sequence[ir.Node], facts: Facts) -> bool:
+        """Fold nodes whose results are made of the same constants."""
+        ends = _ends(nodes)
+        if not _pays(ends, facts):
+            ends = [end for end in ends if _pays([end], facts)]
+        computed = [end for end in ends if facts.constant(end) is not None]
+        if len(computed) < len(ends):
+            # What cannot be computed after all leaves its operands to be read by it.
+            nodes = [node for node in nodes if facts.constant(node.outputs[0]) is not None]
+            ends = _ends(nodes)
+            computed = ends if _pays(ends, facts) else [end for end in ends if _pays([end], facts)]
+        for end in computed:
+            self._put(end, facts)
+        return bool(computed)
+
+    def _put(self, output: ir.Value, facts: Facts) -> None:
+        """The constant in place of the node that computes it, and of what only that node reads."""
+        node, array = output.producer(), facts.constant(output)
+        assert node is not None and node.graph is not None and array is not None
+        name = output.name or facts.fresh_name(node.name or "constant")
         dtype = output.dtype or ir.DataType.from_numpy(array.dtype)
         output.name = None
-        value = add_constant(graph, name, array, dtype, facts)
-        output.replace_all_uses_with(value)
-        graph.remove(node, safe=True)
-        for operand in operands:
-            drop_if_unused(operand, facts)
+        output.replace_all_uses_with(add_constant(node.graph, name, array, dtype, facts))
         self._journal.rewrite(_NAME, node, node.op_type, "computed once: it depends on no input")
-        return True
+        remove_unread([node], facts)
+
+
+def _may_go(node: ir.Node, facts: Facts) -> bool:
+    if node.op_type == "Constant" or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+        return False
+    if node.outputs[0].dtype in _UNSIZED:
+        # Its elements have no fixed size, and no arithmetic is done with it.
+        return False
+    return bool(node.outputs[0].uses()) and facts.is_constant(node.outputs[0])
+
+
+def _sharing(nodes: Iterable[ir.Node]) -> list[list[ir.Node]]:
+    """Groups of nodes that are made of the same constants, small ones aside."""
+    root: dict[ir.Value, ir.Value] = {}
+
+    def find(value: ir.Value) -> ir.Value:
+        while (above := root.setdefault(value, value)) is not value:
+            root[value] = root[above]
+            value = root[value]
+        return value
+
+    listed = list(nodes)
+    for node in listed:
+        for operand in node.inputs:
+            if operand is not None and not _is_small(operand):
+                root[find(operand)] = find(node.outputs[0])
+    groups: dict[ir.Value, list[ir.Node]] = {}
+    for node in listed:
+        groups.setdefault(find(node.outputs[0]), []).append(node)
+    return list(groups.values())
+
+
+def _is_small(value: ir.Value) -> bool:
+    tensor = value.const_value if value.is_initializer() else None
+    return tensor is not None and bytes_of(tensor) <= _FREE
+
+
+def _ends(nodes: Sequence[ir.Node]) -> list[ir.Value]:
+    """The results that others than these nodes read."""
+    own = set(nodes)
+    return [node.outputs[0] for node in nodes if any(user not in own for user in node.outputs[0].consumers())]
+
+
+def _pays(ends: Sequence[ir.Value], facts: Facts) -> bool:
+    """Whether the file does not grow when these results become constants."""
+    sizes = [_size(end, facts) for end in ends]
+    if None in sizes:
+        return False
+    freed = freed_bytes({end: len(end.uses()) for end in ends}, (), inputs_are_weights=facts.initializers_are_inputs)
+    return sum(size for size in sizes if size is not None and size > _FREE) <= freed
+
+
+def _size(value: ir.Value, facts: Facts) -> int | None:
+    """The bytes of the result, from its shape where that is known; None where it cannot be computed."""
+    shape, dtype = facts.shape(value), value.dtype
+    if shape is not None and dtype is not None and all(isinstance(dim, int) for dim in shape):
+        return stored_bytes(dtype, [dim for dim in shape if isinstance(dim, int)])
+    array = facts.constant(value)
+    return None if array is None else array.nbytes

@@ -1,0 +1,82 @@
+"""Constants are computed once where the file does not grow by it: results of one weight are looked at together."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxnorm.io.load_and_save import load
+from onnxnorm.model.walk import weight_bytes
+from testing.builder import count, folded
+
+
+def model_of(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], outputs: int) -> onnx.ModelProto:
+    """x, of any size, read by the nodes; the outputs are y0, y1 and so on."""
+    graph = helper.make_graph(
+        nodes,
+        "constants",
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["n", 8])],
+        [helper.make_tensor_value_info(f"y{index}", TensorProto.DOUBLE, None) for index in range(outputs)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def folded_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    result = folded(
+        model, whole=True, passes=("infer_shapes", "fold_constants", "clean"), symbols={"n": 3}, check=False
+    )
+    onnx.checker.check_model(result.model)
+    assert weight_bytes(load(result.model)) <= weight_bytes(load(model)) + 2**10
+    return result.model
+
+
+def sliced(parts: int, of: int, *, joined: bool) -> onnx.ModelProto:
+    """Slices of one weight of `of` blocks of 64 columns, each for a product, or joined in reverse order for one."""
+    weight = np.random.default_rng(0).normal(size=(8, 64 * of))
+    constants, nodes, names = {"w": weight, "axis": np.array([1])}, [], []
+    for index in range(parts):
+        constants[f"from{index}"], constants[f"to{index}"] = np.array([64 * index]), np.array([64 * index + 64])
+        nodes.append(helper.make_node("Slice", ["w", f"from{index}", f"to{index}", "axis"], [f"s{index}"]))
+        names.append(f"s{index}")
+    if joined:
+        nodes.append(helper.make_node("Concat", names[::-1], ["all"], axis=1))
+        names = ["all"]
+    nodes += [helper.make_node("MatMul", ["x", name], [f"y{index}"]) for index, name in enumerate(names)]
+    return model_of(nodes, constants, len(names))
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_slices_that_take_the_place_of_their_weight_are_computed(parts: int, joined: bool) -> None:
+    result = folded_constants(sliced(parts, parts, joined=joined))
+    assert count(result, "Slice") == count(result, "Concat") == 0
+
+
+@pytest.mark.parametrize("also", ["whole", "overlap"])
+def test_slices_of_a_weight_that_stays_are_not_computed(also: str) -> None:
+    model = sliced(3, 3, joined=False)
+    if also == "whole":
+        model.graph.node.append(helper.make_node("MatMul", ["x", "w"], ["y3"]))
+    else:
+        model.graph.node.append(helper.make_node("Neg", ["w"], ["minus"]))
+        model.graph.node.append(helper.make_node("MatMul", ["x", "minus"], ["y3"]))
+    model.graph.output.append(helper.make_tensor_value_info("y3", TensorProto.DOUBLE, None))
+    assert count(folded_constants(model), "Slice") == 3
+
+
+@pytest.mark.parametrize(("width", "is_computed"), [(4, True), (2**14, False)])
+@pytest.mark.parametrize("op_type", ["ConstantOfShape", "Expand", "Tile"])
+def test_a_large_constant_made_of_little_stays_a_recipe(op_type: str, width: int, is_computed: bool) -> None:
+    shape = np.array([8, width])
+    one = np.array([[0.5]])
+    inputs, constants = {
+        "ConstantOfShape": (["shape"], {"shape": shape}),
+        "Expand": (["one", "shape"], {"one": one, "shape": shape}),
+        "Tile": (["one", "shape"], {"one": one, "shape": shape}),
+    }[op_type]
+    attributes = {"value": numpy_helper.from_array(np.array([0.5]))} if op_type == "ConstantOfShape" else {}
+    nodes = [helper.make_node(op_type, inputs, ["w"], **attributes), helper.make_node("MatMul", ["x", "w"], ["y0"])]
+    assert (count(folded_constants(model_of(nodes, constants, 1)), op_type) == 0) == is_computed
