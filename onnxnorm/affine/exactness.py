@@ -4,6 +4,13 @@ A reader that does not lead to the affine must get the old value x back from s x
 is larger than x. So it must be known about how large values are. The statistics of a batch normalization say it of its
 input. A value that is scaled later remembers what it became, since a shift that was small beside the old value may be
 large beside the new one. Of a value that nothing is known of, one is assumed.
+
+A number that is ten thousand or more is a mask, a fence or the end of the type (-1e9 for what a Softmax shall not see,
+finfo.min), no statistic: it costs every digit of what is added to it while it is there. Such an affine is no affine to
+the engine; only where a batch normalization of such numbers follows the weights that it goes into, it does, for then no
+value comes to be that was not there before. Below that bound two numbers multiply to 1e8 at most, so an affine that two
+were joined to overflows in float within 1e8 of the end of the type, which is less than half a unit in the last place
+there: nowhere that the original is finite by more than a rounding. Half types have less of both, range and digits.
 """
 
 from __future__ import annotations
@@ -11,17 +18,23 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm.affine.channel import FloatArray, Gauge
+from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.region import Region
 from onnxnorm.graph.facts import Dim
 from onnxnorm.numerics.arrays import all_of
 
-__all__ = ["beyond_range", "fits", "loses_digits", "remember_sizes", "size_of"]
+__all__ = ["beyond_range", "fits", "hides_digits", "is_vast", "loses_digits", "remember_sizes", "size_of"]
 
-# How far a value that the original does not have may be scaled. Half precision has little room for it.
+# How far a value that the original does not have may be scaled. Half precision has little room for it, least upward.
 _MAX_SCALE = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**32, ir.DataType.FLOAT: 2.0**32}
-# Undoing a shift costs as many bits as the shift is larger than the values: at most two.
-_MAX_CANCELLATION = 4.0
+_MAX_GROWTH_IN_HALF = 2.0
+# Undoing a shift costs as many bits as the shift is larger than the values: at most two, of the few of half types none.
+_MAX_CANCELLATION = {ir.DataType.FLOAT16: 1.0, ir.DataType.BFLOAT16: 1.0}
+_MAX_CANCELLATION_ELSEWHERE = 4.0
+# Numbers from here on are no statistics.
+_VAST = 1e4
+_VAST_IN_HALF = 2.0**8
+_HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 # Statistics may be those of other data: then they must not cost more bits than the type has to spare.
 _LARGEST_TRUSTED = {ir.DataType.FLOAT16: 2.0, ir.DataType.BFLOAT16: 2.0, ir.DataType.FLOAT: 16.0}
 _KEY = "onnxnorm.size"
@@ -42,18 +55,44 @@ def loses_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
     affine = gauge.to_old
     if affine is None:
         return f"{value.name!r} has other readers, which could not undo a scale of zero"
-    if not all_of(np.abs(affine.shift) <= _MAX_CANCELLATION * size):
+    if not _is_small(affine, value, size):
         return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
     return None
 
 
+def hides_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
+    """Why a value of about this size cannot do without a shift that the original has in it; None where it can."""
+    affine = gauge.to_old
+    if affine is None or not _is_small(affine, value, size):
+        return f"{value.name!r} would be small beside what it is made of without the shift, and lose accuracy"
+    return None
+
+
+def _is_small(affine: ChannelAffine, value: ir.Value, size: FloatArray) -> bool:
+    limit = _MAX_CANCELLATION.get(value.dtype or ir.DataType.FLOAT, _MAX_CANCELLATION_ELSEWHERE)
+    return all_of(np.abs(affine.shift) <= limit * size)
+
+
+def is_vast(affine: ChannelAffine, dtype: ir.DataType | None, *, statistics: bool = False) -> bool:
+    """Whether a number of the affine is so large that it is a mask, or hides what it is added to, in that type.
+
+    `statistics`: the numbers come from those of a batch normalization, which are taken for what they are in half too.
+    """
+    limit = _VAST_IN_HALF if dtype in _HALVES and not statistics else _VAST
+    return not (all_of(np.abs(affine.shift) < limit) and all_of(np.abs(affine.scale) < limit))
+
+
 def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:
     """Why the type of the value has no room for the gauge; None where it has."""
+    if gauge.shifts and not all_of(np.abs(gauge.any.shift) < _VAST):
+        return f"{value.name!r} would carry a shift that hides all else"
     if not gauge.scales:
         return None
     limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
-    scale = np.abs(gauge.any.scale[gauge.any.scale != 0.0])
-    if scale.size and (scale.max() > limit or scale.min() < 1.0 / limit):
+    growth = min(limit, _MAX_GROWTH_IN_HALF) if value.dtype is ir.DataType.FLOAT16 else limit
+    known = gauge.to_new if gauge.to_new is not None else gauge.any
+    scale = np.abs(known.scale[known.scale != 0.0])
+    if scale.size and (scale.max() > growth or scale.min() < 1.0 / limit):
         return f"{value.name!r} would have to be scaled beyond the range of its type"
     return None
 

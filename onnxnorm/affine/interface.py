@@ -63,10 +63,14 @@ class Edit:
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """The node can go along: by `edit` (None: it stays as it is), if these wires carry these gauges."""
+    """The node can go along: by `edit` (None: it stays as it is), if these wires carry these gauges.
+
+    `blind`: it looks at no element of its inputs, so it makes no difference to it what they hold.
+    """
 
     edit: Edit | None = None
     demands: Demands = ()
+    blind: bool = False
 
 
 @dataclass(frozen=True, eq=False)

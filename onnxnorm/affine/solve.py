@@ -22,19 +22,21 @@ import heapq
 import itertools
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
-from onnxnorm.affine.exactness import beyond_range, fits, loses_digits, size_of
+from onnxnorm.affine.digits import Digits
+from onnxnorm.affine.exactness import beyond_range, fits, hides_digits, loses_digits, size_of
 from onnxnorm.affine.interface import Cause, Constant, Declined, Demands, Settled
 from onnxnorm.affine.obstacles import Memory, Obstacle
 from onnxnorm.affine.placements import MAX_QUESTIONS, is_perfect, tries
 from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rule_cache import Questions
-from onnxnorm.affine.rules.affine_nodes import AffineNode, elements_of
+from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, elements_of, is_affine
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
 
@@ -77,6 +79,32 @@ class _Search:
     touched: set[ir.Node] = field(default_factory=set)
     by_numbers: bool = False
 
+    @cached_property
+    def digits(self) -> Digits:
+        return Digits(self.facts)
+
+    @cached_property
+    def rounded(self) -> bool:
+        """Whether the input of the affine is rounded, so that a shift behind it may be anywhere (see digits.py).
+
+        The statistics of a batch normalization are those of measured values, unless it counts.
+        """
+        value = self.node.inputs[self.found.data]
+        assert value is not None
+        return not self.digits.whole(value) if self.found.measured else self.digits.rounded(value)
+
+    @property
+    def masks(self) -> bool:
+        """Whether the affine is a step of a mask, in which exact numbers stay exact (see digits.py)."""
+        value = self.node.inputs[self.found.data]
+        return value is not None and (self.digits.masks(value) or self.digits.masks(self.node.outputs[0]))
+
+    def alone_in(self, value: ir.Value) -> bool:
+        """Whether the value is the result of the affine in another layout, and its input no mask."""
+        source = self.node.inputs[self.found.data]
+        assert source is not None
+        return self.node.outputs[0] in self.digits.upstream(value) and not self.digits.whole(source)
+
     @property
     def is_lone(self) -> bool:
         """Whether the affine belongs to no normalization: it goes where a node goes with it, and not else."""
@@ -107,8 +135,14 @@ def solve(
     value = node.inputs[found.data]
     assert value is not None
     search = _Search(node, found, facts, memory or Memory(), Questions(facts, units))
+    if search.is_lone and search.masks:
+        return Stuck("is a step of a mask", 0)
     if (region := _next_door(search, value)) is not None:
         return region
+    if found.vast:
+        return Stuck("has a scale or a shift as large as those of masks, and does not follow its own weights", 0)
+    if search.masks:
+        return Stuck("is a step of a mask", 0)
     farthest = Stuck("there is nothing to do", -1)
     best: Region | None = None
     for seeds, questions in tries(value, node.outputs[0], found.affine):
@@ -135,7 +169,8 @@ def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | Non
     """
     value = node.inputs[found.data]
     assert value is not None
-    return _next_door(_Search(node, found, facts, Memory(), Questions(facts, units)), value)
+    search = _Search(node, found, facts, Memory(), Questions(facts, units))
+    return None if search.is_lone and search.masks else _next_door(search, value)
 
 
 def _next_door(search: _Search, value: ir.Value) -> Region | None:
@@ -149,7 +184,7 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
     gauge = Gauge.new(affine)
     if affine.is_identity or not fits(gauge, facts.shape(value)) or facts.is_constant(value):
         return None
-    if search.memory.obstacle(value, gauge) is not None:
+    if search.memory.obstacle(value, gauge) is not None or (search.found.vast and is_affine(maker)):
         return None
     edits = {}
     for party in (node, maker):
@@ -216,7 +251,12 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
                 _remember(growth, next(iter(gauges)), answer.cause, reason, search)
             return _set_aside(growth, node, gauges, reason, search)
         ways = (answer,) if isinstance(answer, Settled) else answer.ways
-        refusals = [_refusal(growth, node, way.demands, search) for way in ways]
+        refusals = [
+            _forgotten(growth, node, way, search)
+            or _joined(growth, node, way, search)
+            or _refusal(growth, node, way.demands, search)
+            for way in ways
+        ]
         live = [way for way, refused in zip(ways, refusals, strict=True) if refused is None]
         if not live:
             reason = next(refused for refused in refusals if refused is not None)
@@ -339,8 +379,47 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Se
     return None
 
 
+def _forgotten(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> str | None:
+    """Why the shift of the affine may not vanish here, where the node gives the same with it and without it.
+
+    It does for real numbers. What else is in the value would lose digits beside the shift, though, unless the input of
+    the affine is rounded. Where there is nothing else in it, the sizes of the two have been compared.
+    """
+    if growth.backward or way.edit is not None or way.demands or way.blind or node is search.node:
+        return None
+    if any(output in growth.gauges for output in node.outputs):
+        return None
+    shifted = [value for value, gauge in growth.gauges_of(node).items() if gauge.shifts]
+    if not shifted or search.rounded or all(search.alone_in(value) for value in shifted):
+        return None
+    search.by_numbers = True
+    return f"{_called(node)} would forget the shift of a value that may be exact, and lose accuracy"
+
+
+def _joined(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> str | None:
+    """Why an affine may not become scale and shift at once: (x + t) s is near zero where x is -t, s x + s t less so."""
+    if way.edit is None or way.edit.removed or not is_affine(node):
+        return None
+    found = affine_of(node, growth.facts)
+    if not isinstance(found, AffineNode):
+        return None
+    value, output = node.inputs[found.data], node.outputs[0]
+    gauges = growth.gauges_of(node)
+    new = None if value is None else conjugated(found.affine, gauges.get(value), gauges.get(output))
+    if value is None or new is None or not (new.scales and new.shifts) or search.digits.rounded(value):
+        return None
+    size = search.digits.size(output)
+    if found.measured:
+        size = np.maximum(size, np.abs(found.affine.shift))
+    refused = hides_digits(output, Gauge.old(new), size)
+    search.by_numbers = search.by_numbers or refused is not None
+    return refused
+
+
 def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
     """Why rounding would hurt although the algebra holds."""
+    if search.digits.masks(value):
+        return f"{value.name!r} is a step of a mask"
     own = value is search.node.inputs[search.found.data]
     if gauge.shifts and len(takers_of(value, search.facts)) > 1:
         size = size_of(value, search.found.spread if own else None)
@@ -349,7 +428,26 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
             size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
         if (refused := loses_digits(value, gauge, size)) is not None:
             return refused
+    if gauge.shifts and gauge.scales and not own and growth.backward and not search.digits.rounded(value):
+        # A new node may have to compute it, as scale and shift at once (see _joined).
+        new = gauge.to_new
+        size = np.ones(()) if new is None else search.digits.size_after(value, new.scale)
+        if (refused := hides_digits(value, Gauge(None, new or gauge.any), size)) is not None:
+            return refused
+    exact = gauge.shifts and not growth.backward and (search.digits.mixes_constants(value) or not search.rounded)
+    if exact and _went_through_product(value, growth, search):
+        # The sum of products has rounding errors by the sizes of its terms, and those have been compared.
+        exact = False
+    if exact and (refused := hides_digits(value, gauge, search.digits.size(value))) is not None:
+        return refused
     return None if own or value is search.node.outputs[0] else beyond_range(value, gauge)
+
+
+def _went_through_product(value: ir.Value, growth: Growth, search: _Search) -> bool:
+    """Whether the shift of the value is what a linear operator makes of a shift before it."""
+    node = search.digits.product_before(value)
+    gauges = (growth.gauges.get(each) for each in node.inputs if each is not None) if node is not None else ()
+    return any(gauge is not None and gauge.shifts for gauge in gauges)
 
 
 def _called(node: ir.Node) -> str:

@@ -7,7 +7,7 @@ Add takes shifts, and what they cannot take goes on to their other side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,11 +15,15 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge, leading_axes_dropped
 from onnxnorm.affine.cost import ARITHMETIC, node_cost
+from onnxnorm.affine.exactness import is_vast
 from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Settled, Site
 from onnxnorm.graph.facts import Facts
+from onnxnorm.numerics.arrays import all_of, any_of
 from onnxnorm.numerics.batch_norm import EPSILON, affine_of_batch_norm
 
-__all__ = ["AffineNode", "affine_of", "elements_of", "is_affine", "source"]
+__all__ = ["VAST", "AffineNode", "affine_of", "conjugated", "elements_of", "is_affine", "source"]
+
+VAST = Declined("has a constant as large as those of masks")
 
 _ELEMENTWISE = ARITHMETIC
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -30,12 +34,15 @@ class AffineNode:
     """A node that computes `affine` of its input number `data`.
 
     `spread` is about how large the values of that input are, per channel, where the node knows (statistics of a
-    BatchNormalization: sigma + |mean|).
+    BatchNormalization: sigma + |mean|). `measured`: its numbers are such statistics, not some that were written down.
+    `vast`: it has numbers that no value but its own may meet (see exactness.py).
     """
 
     data: int
     affine: ChannelAffine
     spread: FloatArray | None = None
+    measured: bool = False
+    vast: bool = False
 
 
 def is_affine(node: ir.Node) -> bool:
@@ -52,6 +59,12 @@ def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
     if isinstance(found, AffineNode) and not found.affine.is_finite:
         found = Declined("has constants that give an infinite or undefined scale or shift")
+    if isinstance(found, AffineNode):
+        normalizes = node.op_type == "BatchNormalization"
+        value = node.inputs[found.data]
+        dtype = (None if value is None else value.dtype) or node.outputs[0].dtype
+        if is_vast(found.affine, dtype, statistics=normalizes):
+            found = replace(found, vast=True) if normalizes else VAST
     shape = node.outputs[0].shape
     if isinstance(found, AffineNode) and shape is not None and len(shape) != found.affine.rank:
         found = Declined("has a result of another rank than its input, by what the model says of them")
@@ -102,17 +115,18 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         epsilon=attributes["epsilon"].as_float() if "epsilon" in attributes else EPSILON,
         unit=_epsilon(node.inputs[1]),
     )  # fmt: skip
+    measured = any_of(mean) or not all_of(variance == 1.0)
     per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
     if per_activation:
         if scale.ndim != rank - 1:
             return Declined("has per-activation statistics of another rank than its input")
-        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None])
+        return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None], measured)
     if scale.ndim != 1:
         return Declined("has parameters that are no vectors of one length")
     if isinstance(shape[1], int) and shape[1] != scale.size:
         return Declined(f"has parameters for {scale.size} channels, where its input has {shape[1]}")
     columns = (-1,) + (1,) * (rank - 2)
-    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns))
+    return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns), measured)
 
 
 def _epsilon(value: ir.Value | None) -> float:
@@ -199,9 +213,11 @@ def source(site: Site) -> Answer:
     if isinstance(found, Declined):
         return found
     gauge_in, gauge_out = site.gauge_in(found.data), site.gauge_out()
-    new = _conjugated(found.affine, gauge_in, gauge_out)
+    new = conjugated(found.affine, gauge_in, gauge_out)
     if new is None:
         return Declined("would have to undo a scale of zero")
+    if found.vast and not new.is_identity:
+        return Declined("has a scale or a shift as large as those of masks")
     edit = _expressed(site, found, new)
     if edit is not None:
         return Settled(edit)
@@ -212,7 +228,7 @@ def source(site: Site) -> Answer:
     return Choice(tuple(ways)) if ways else Declined(f"cannot express a {new} by one node")
 
 
-def _conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge | None) -> ChannelAffine | None:
+def conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge | None) -> ChannelAffine | None:
     """What the node has to compute from its new input to its new output; None where a zero scale is in the way."""
     rank = affine.rank
     identity = ChannelAffine.identity(rank)

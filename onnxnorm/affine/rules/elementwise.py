@@ -42,7 +42,7 @@ def identity(site: Site) -> Answer:
 
 def shape(site: Site) -> Answer:
     """Shape and Size look at no element."""
-    return Settled()
+    return Settled(blind=True)
 
 
 def dropout(site: Site) -> Answer:

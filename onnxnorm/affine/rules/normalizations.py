@@ -11,14 +11,17 @@ from collections.abc import Collection
 from functools import partial
 
 import numpy as np
+import onnx_ir as ir
 
-from onnxnorm.affine.channel import FloatArray
+from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "lp_norm", "mean_variance_norm", "rms_norm", "softmax"]
 
 _BY_ITS_INPUT = "normalizes by statistics of its input, which an affine before it would change"
+# A scale that is forgotten moves the squares of a value by its square.
+_MAX_FORGOTTEN = 2.0**8
 
 
 def instance_norm(site: Site) -> Answer:
@@ -122,4 +125,13 @@ def lp_norm(site: Site) -> Answer:
         or site.integer("axis", -1) % len(shape) in gauge.axes
     ):
         return Declined(NOT_POSITIVE)
+    if not _squares_in_range(site, gauge):
+        return Declined("squares what it takes, and the scale keeps the squares in the range of the type")
     return Settled()
+
+
+def _squares_in_range(site: Site, gauge: Gauge) -> bool:
+    """Whether the squares of the value stay in the range of the type without the scale; half types have no room."""
+    if site.value_dtype(0) in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        return False
+    return bool(np.all((gauge.any.scale <= _MAX_FORGOTTEN) & (gauge.any.scale >= 1.0 / _MAX_FORGOTTEN)))

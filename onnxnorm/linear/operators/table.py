@@ -78,7 +78,7 @@ def _sum(node: ir.Node) -> Step:
 
 def _affine(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
     found = affine_of(node, facts)
-    if not isinstance(found, AffineNode):
+    if not isinstance(found, AffineNode) or found.vast:
         return None
     operand = node.inputs[found.data]
     axis = None if operand is None else channel_axis(operand, family, facts)
