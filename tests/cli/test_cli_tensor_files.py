@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onnxnorm.cli.exit_codes import UsageError
-from onnxnorm.cli.tensor_files import ShapeOption, read_npz, shape_option, shapes_by_name, split_name, write_npz
+from onnxnorm.cli.tensor_files import ShapeOption, growth, read_npz, shape_option, shapes_by_name, split_name, write_npz
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,14 @@ def test_half_written_npz_leaves_the_old_file(tmp_path: Path) -> None:
         write_npz(str(path), {"x": np.ones(2), "y": np.array([object()])})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("text", "ratio"), [("5%", 0.05), ("0.05", 0.05), ("0", 0.0), ("150%", 1.5), ("2", 2.0)])
+def test_a_growth_is_read_in_percent_or_as_a_ratio(text: str, ratio: float) -> None:
+    assert growth(text) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("text", ["", "%", "-1%", "inf", "nan", "much"])
+def test_what_is_no_growth_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write 5% or"):
+        growth(text)
