@@ -17,6 +17,7 @@ from onnxnorm.errors import OnnxNormError, cause_of, first_line
 from onnxnorm.io.file_tensors import DataFile, FileTensor, find_data_file
 from onnxnorm.io.skip_weights import skim
 from onnxnorm.io.sparse import without_sparse_initializers
+from onnxnorm.model.opaque import with_opaque_parts
 from onnxnorm.model.protobuf import graphs_in, with_types_of_inputs
 from onnxnorm.model.walk import graphs_of, stored_bytes, tensor_in
 from onnxnorm.validate.message import check_message
@@ -106,7 +107,7 @@ def from_proto(
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        model = ir.from_proto(proto)
+        model = _as_graph(proto)
     except RecursionError as error:
         raise OnnxNormError(f"{name}: its graphs are nested too deeply; export it again") from error
     except Exception as error:
@@ -119,6 +120,13 @@ def from_proto(
     if path is not None:
         _find_data(model, path, {key: value for key, value in (own or {}).items() if value is not None})
     return model
+
+
+def _as_graph(proto: onnx.ModelProto) -> ir.Model:
+    try:
+        return ir.from_proto(proto)
+    except ir.serde.SerdeError:
+        return ir.from_proto(with_opaque_parts(proto))
 
 
 def _type_by_tensors(model: ir.Model, proto: onnx.ModelProto) -> None:

@@ -14,6 +14,8 @@ from typing import cast
 import onnx
 import onnx_ir as ir
 
+from onnxnorm.model.opaque import restore_attribute, restore_type
+
 __all__ = ["TYPES", "Place", "structure"]
 
 TYPES = {dtype.value: dtype for dtype in ir.DataType}
@@ -134,6 +136,7 @@ class _Writer:
         field = _PLAIN.get(kind)
         if field is None and kind not in (ir.AttributeType.TENSOR, ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
             ir.serde.serialize_attribute_into(proto, attribute)
+            restore_attribute(proto)
             return
         proto.name = attribute.name
         proto.type = cast(onnx.AttributeProto.AttributeType, kind.value)
@@ -191,6 +194,7 @@ class _Writer:
             return
         if value.metadata_props or value.doc_string or type(kind) is not ir.TensorType or kind.denotation:
             ir.serde.serialize_value_into(proto, value)
+            restore_type(proto.type)
             return
         proto.name = value.name or ""
         dims: tuple[object, ...] | None = None

@@ -57,3 +57,43 @@ def test_an_affine_beside_text_is_folded_as_ever() -> None:
     result = onnxnorm.optimize(model).model
     assert sorted(node.op_type for node in result.graph.node) == ["Cast", "MatMul"]
     assert result.graph.output[1].type == helper.make_tensor_type_proto(TensorProto.STRING, [2, 3])
+
+
+def _map_of(elements: int) -> onnx.TypeProto:
+    return helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(elements, []))
+
+
+@pytest.mark.parametrize("target", ["portable", "onnxruntime", "openvino", "tensorrt", "web"])
+@pytest.mark.parametrize("place", ["output", "value_info", "input"])
+def test_maps_are_left_as_they_are(place: str, target: str) -> None:
+    kind = helper.make_sequence_type_proto(_map_of(TensorProto.FLOAT))
+    model = parser.parse_model(
+        _HEAD
+        + """g (float[2,3] x) => (float[2,3] y) { y = Mul(x, x)
+        m = ai.onnx.ml.ZipMap<classlabels_strings=["a","b","c"]>(x) k = Identity(m) }"""
+    )
+    if place == "input":
+        del model.graph.node[1:]
+    name = "m" if place == "input" else "k"
+    getattr(model.graph, place).append(helper.make_value_info(name, kind))
+    if place == "value_info":
+        model.graph.output.append(helper.make_value_info("m", kind))
+    onnxnorm.inspect(model)
+    result = onnxnorm.optimize(model, target=target).model
+    assert "onnxnorm.opaque" not in str(result)
+    assert list(result.graph.input) == list(model.graph.input)
+    assert list(result.graph.output) == list(model.graph.output)
+    kept = {node.op_type for node in model.graph.node} - {"Identity"}
+    assert kept <= {node.op_type for node in result.graph.node}
+
+
+@pytest.mark.parametrize("target", ["portable", "onnxruntime", "openvino", "tensorrt", "web"])
+def test_sparse_constants_are_left_as_they_are(target: str) -> None:
+    model = parser.parse_model(_HEAD + "g (float[2,3] x) => (float[2,3] y) { y = Mul(x, c) }")
+    values, places = helper.make_tensor("v", 1, [1], [3.0]), helper.make_tensor("i", 7, [1], [1])
+    node = helper.make_node("Constant", [], ["c"], sparse_value=helper.make_sparse_tensor(values, places, [3]))
+    model.graph.node.insert(0, node)
+    onnxnorm.inspect(model)
+    result = onnxnorm.optimize(model, target=target).model
+    constants = [each for each in result.graph.node if each.op_type == "Constant"]
+    assert [list(each.attribute) for each in constants] == [list(node.attribute)]
