@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm.model.walk import bytes_of, tensor_in, weight_bytes
+from onnxnorm.model.walk import bytes_of, stored_bytes, tensor_in, weight_bytes
 
 __all__ = ["DEFAULT_MAX_GROWTH", "SizeBudget", "freed_bytes", "has_shared_weights", "size_budget_of"]
 
@@ -23,6 +23,8 @@ _KEY = "onnxnorm.size_budget"
 _ALWAYS = 2**14
 # Constants below are not worth the look for an equal one.
 _LEAST_SHARED = 2**10
+# Weights written by their one element are as large at run time as any.
+_FILLS = frozenset({"ConstantOfShape", "Expand"})
 # A weight that is seen through these is the same weight.
 _VIEWS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
@@ -117,7 +119,7 @@ def freed_bytes(lost: Mapping[ir.Value, int], gone: Collection[ir.Node], *, inpu
                 total += bytes_of(value.const_value)
         elif node is not None and node not in dead and _is_unread(node, left):
             dead.add(node)
-            total += _held_by(node)
+            total += max(_held_by(node), _filled_by(node))
             for operand in node.inputs:
                 if operand is not None:
                     left[operand] = left.get(operand, len(operand.uses())) - 1
@@ -127,6 +129,15 @@ def freed_bytes(lost: Mapping[ir.Value, int], gone: Collection[ir.Node], *, inpu
 
 def _is_unread(node: ir.Node, left: Mapping[ir.Value, int]) -> bool:
     return all(left.get(out, len(out.uses())) <= 0 and not out.is_graph_output() for out in node.outputs)
+
+
+def _filled_by(node: ir.Node) -> int:
+    """Return the bytes of the weight that a fill stands for; a fold makes it a stored one, and copies nothing."""
+    value = node.outputs[0]
+    if node.op_type not in _FILLS or value.dtype is None or value.shape is None:
+        return 0
+    dims = [dim for dim in value.shape if isinstance(dim, int)]
+    return stored_bytes(value.dtype, dims) if len(dims) == len(value.shape) else 0
 
 
 def _held_by(node: ir.Node) -> int:
