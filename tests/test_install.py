@@ -19,9 +19,9 @@ SESSIONS = """
 import warnings
 import numpy as np, onnx
 import onnxnorm
-from onnxnorm import _ops
+from onnxnorm.ops.schema import DOMAIN
 values = [onnx.helper.make_tensor_value_info(name, 1, [1, 2, 3, 4]) for name in "XY"]
-node = onnx.helper.make_node("IntraChannelLRN", ["X"], ["Y"], domain=_ops.DOMAIN, kernel_shape=[3, 3])
+node = onnx.helper.make_node("IntraChannelLRN", ["X"], ["Y"], domain=DOMAIN, kernel_shape=[3, 3])
 graph = onnx.helper.make_graph([node], "g", values[:1], values[1:])
 model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
 warnings.simplefilter("always")

@@ -136,6 +136,7 @@ def _convert(node: ir.Node, own: int, opset: int, facts: Facts) -> str | None:
     if node.op_type == "Identity":
         # A Dropout was one.
         own = min(own, opset) if schema_of("Identity", own) is None else own
-    if schema_of(node.op_type, own) is schema_of(node.op_type, opset):
+    now, then = schema_of(node.op_type, own), schema_of(node.op_type, opset)
+    if now is not None and then is not None and now.since_version == then.since_version:
         return None
     return None if fits(node, own, opset) else none

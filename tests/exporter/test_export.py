@@ -207,8 +207,17 @@ def test_older_opsets_by_conversion():
     # What the older opset has not is written out.
     model = onnxnorm.export(randomized(nn.LayerNorm(4)), x, opset=16)
     assert ops(model)["ReduceMean"] == 2
-    with pytest.raises(OnnxNormError, match=r'HardSwish .* no form at opset 13 .*; exporter="torchscript"'):
-        onnxnorm.export(nn.Hardswish().eval(), x, opset=13)
+    # What ONNX defines by older operators becomes those.
+    model = onnxnorm.export(nn.Hardswish().eval(), x, opset=13)
+    assert "HardSwish" not in ops(model)
+    check(model, nn.Hardswish().eval(), x)
+    with pytest.raises(OnnxNormError, match=r'GridSample .* no form at opset 13 .*; exporter="torchscript"'):
+        onnxnorm.export(Sampled().eval(), x, opset=13)
+
+
+class Sampled(nn.Module):
+    def forward(self, x):
+        return F.grid_sample(x, torch.tanh(x[:, :2, :, :2]).permute(0, 2, 1, 3), align_corners=False)
 
 
 # Convolutions and their BatchNormalizations.
