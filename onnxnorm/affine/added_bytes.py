@@ -44,7 +44,8 @@ def growth_of(
             alike.append(tensor)
             if node.graph is None or facts.size_budget.twin(tensor, node.graph) is None:
                 made += tensor.nbytes
-    return made - freed_bytes(Counter(_lost(region)), (), inputs_are_weights=facts.initializers_are_inputs)
+    inputs_are_weights = facts.initializers_are_inputs
+    return made - freed_bytes(Counter(_lost(region)), (), inputs_are_weights=inputs_are_weights, fills_are_weights=True)
 
 
 def _lost(region: Region) -> Iterable[ir.Value]:

@@ -97,13 +97,21 @@ def _kind(tensor: ir.TensorProtocol) -> tuple[ir.DataType, tuple[int, ...]]:
     return tensor.dtype, tuple(tensor.shape.numpy())
 
 
-def freed_bytes(lost: Mapping[ir.Value, int], gone: Collection[ir.Node], *, inputs_are_weights: bool = False) -> int:
+def freed_bytes(
+    lost: Mapping[ir.Value, int],
+    gone: Collection[ir.Node],
+    *,
+    inputs_are_weights: bool = False,
+    fills_are_weights: bool = False,
+) -> int:
     """How many bytes of constants nobody reads any more.
 
     Args:
         lost: how many of its uses each value loses.
         gone: nodes that go, whose inputs are among `lost` already.
         inputs_are_weights: whether initializers that are inputs of the graph may go too.
+        fills_are_weights: whether a tensor that the file stores as its one element counts with all of them, as it
+            does at run time.
     """
     left = {value: len(value.uses()) - count for value, count in lost.items()}
     pending, dead, total = list(left), set(gone), 0
@@ -119,7 +127,7 @@ def freed_bytes(lost: Mapping[ir.Value, int], gone: Collection[ir.Node], *, inpu
                 total += bytes_of(value.const_value)
         elif node is not None and node not in dead and _is_unread(node, left):
             dead.add(node)
-            total += max(_held_by(node), _filled_by(node))
+            total += max(_held_by(node), _filled_by(node)) if fills_are_weights else _held_by(node)
             for operand in node.inputs:
                 if operand is not None:
                     left[operand] = left.get(operand, len(operand.uses())) - 1
