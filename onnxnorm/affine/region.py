@@ -179,7 +179,9 @@ class Growth:
         if not isinstance(maker_of(value, self.facts), Outside) or self.facts.is_constant(value):
             return None
         if value.is_initializer():
-            return f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs)"
+            return (
+                f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs, --freeze-inputs)"
+            )
         return f"{value.name!r} is an input of the graph"
 
     def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> str | None:

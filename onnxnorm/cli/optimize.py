@@ -87,11 +87,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="name:1,3,224,224",
         help="verify with this shape of a random input (without the name where the model has one input)",
     )
-    parser.add_argument(
+    listed = parser.add_mutually_exclusive_group()
+    listed.add_argument(
         "--freeze-inputs",
         action="store_true",
+        default=None,
         help="take the values of initializers that are graph inputs too as fixed: such a model lets its caller replace "
-        "them, so nothing may be folded into them otherwise",
+        "them, so nothing may be folded into them otherwise (the default where an exporter listed all its weights)",
+    )
+    listed.add_argument(
+        "--keep-overridable",
+        action="store_false",
+        dest="freeze_inputs",
+        help="leave initializers that are graph inputs too to the caller of the model, whoever listed them",
     )
     parser.add_argument(
         "--max-growth",
@@ -176,7 +184,7 @@ def _plainly(arguments: argparse.Namespace) -> _Done | None:
     data = message.SerializeToString()
     write_message(data, arguments.output)
     after = count_operators(message.graph.node)
-    return _changes(arguments, (before, after), (size_before, len(data)), rewrites, (), proof), proof
+    return _changes(arguments, (before, after), (size_before, len(data)), rewrites, (), (), proof), proof
 
 
 def _by_passes(arguments: argparse.Namespace) -> _Done:
@@ -225,7 +233,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
         )
     after = count_operators(model.graph.all_nodes())
     sizes = (size_before, written_size(arguments.output))
-    return _changes(arguments, (before, after), sizes, result.rewrites, records, proof), proof
+    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes, proof), proof
 
 
 def _changes(
@@ -234,10 +242,11 @@ def _changes(
     sizes: tuple[int, int],
     rewrites: tuple[Rewrite, ...],
     records: tuple[NormRecord, ...],
+    notes: tuple[str, ...],
     proof: VerifyReport | None,
 ) -> Changes:
     verification = None if proof is None else proof.to_dict()
-    return Changes(arguments.input, arguments.output, *operators, *sizes, rewrites, records, verification)
+    return Changes(arguments.input, arguments.output, *operators, *sizes, rewrites, records, notes, verification)
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:
@@ -257,7 +266,8 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         options += ["--shape", str(shape)]
     flags = {
         "--no-verify": not arguments.verify,
-        "--freeze-inputs": arguments.freeze_inputs,
+        "--freeze-inputs": arguments.freeze_inputs is True,
+        "--keep-overridable": arguments.freeze_inputs is False,
         "--external-data": arguments.external_data,
         "--safetensors": arguments.safetensors,
         "--share-data": arguments.share_data,

@@ -26,6 +26,7 @@ class Changes:
     size_after: int
     rewrites: tuple[Rewrite, ...]
     normalizations: tuple[NormRecord, ...]
+    notes: tuple[str, ...]
     verification: Mapping[str, Any] | None
 
     def summary(self) -> dict[str, int]:
@@ -58,8 +59,9 @@ def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
     if changes.size_after > changes.size_before:
         sizes += f" (+{100 * (changes.size_after / max(changes.size_before, 1) - 1):.1f} %)"
     nodes = f"{sum(changes.operators_before.values())} -> {sum(changes.operators_after.values())} nodes"
-    if proof is not None and proof.unreached:
-        print("\n" + "\n".join(f"note: {note}" for note in proof.unreached))
+    notes = [*changes.notes, *(() if proof is None else proof.unreached)]
+    if notes:
+        print("\n" + "\n".join(f"note: {note}" for note in notes))
     print("\nnot verified" if proof is None else f"\nverification {proof}")
     print(f"{changes.output}: {nodes}, {sizes}")
 

@@ -100,6 +100,10 @@ class Facts:
 
     def __init__(self, model: ir.Model) -> None:
         self._ir_version = model.ir_version or 4
+        initializers = model.graph.initializers.values()
+        self._lists_initializers = self._ir_version < 4 and (
+            not initializers or any(value.is_graph_input() for value in initializers)
+        )
         self._opsets: Mapping[str, int] = dict(model.graph.opset_imports)
         self._constants: dict[ir.Value, object] = {}
         self._is_constant: dict[ir.Value, bool] = {}
@@ -133,8 +137,11 @@ class Facts:
 
     @property
     def initializers_are_inputs(self) -> bool:
-        """Before IR version 4 every initializer had to be listed among the inputs of its graph."""
-        return self._ir_version < 4
+        """Whether a new initializer is listed among the inputs too, as the letter of IR versions before 4 has it.
+
+        Files of these versions that list none of their initializers are run by every runtime, and stay like that.
+        """
+        return self._lists_initializers
 
     def is_main(self, graph: ir.Graph) -> bool:
         return graph is self._main

@@ -35,7 +35,7 @@ def infer_shapes(
     Raises:
         onnx.shape_inference.InferenceError: ONNX finds a mistake, or breaks off.
     """
-    data = model.SerializeToString()
+    data = _as_runtimes_read(model).SerializeToString()
     options["data_prop"] = data_prop
     if not (suspicious or data_prop or any(op_type in data for op_type in _RISKY)) or not FORKS:
         return onnx.shape_inference.infer_shapes(data, **options)
@@ -47,6 +47,16 @@ def infer_shapes(
         raise onnx.shape_inference.InferenceError(str(error)) from None
     result: onnx.ModelProto = onnx.ModelProto.FromString(inferred)
     return result
+
+
+def _as_runtimes_read(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model, of IR version 4 where it is older: inference then knows initializers that are no inputs."""
+    if not 0 < model.ir_version < 4:
+        return model
+    raised = onnx.ModelProto()
+    raised.CopyFrom(model)
+    raised.ir_version = 4
+    return raised
 
 
 def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:

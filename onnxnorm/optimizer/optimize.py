@@ -11,7 +11,6 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError, naming
@@ -23,6 +22,7 @@ from onnxnorm.model.source import ModelLike, name_of
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded, read_small
 from onnxnorm.optimizer.guard import run_pass
+from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 from onnxnorm.passes.targets import TARGETS as _TARGETS
 from onnxnorm.process.gc_pause import collector_paused
@@ -39,12 +39,14 @@ class OptimizeResult:
     Attributes:
         rewrites: what was done, in order.
         declined: every normalization that is left, with its reason.
+        notes: what was decided for the caller, a sentence each.
     """
 
     rewrites: tuple[Rewrite, ...]
     declined: tuple[Decline, ...]
     _result: onnx.ModelProto | ir.Model
     _as_ir: bool
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def model(self) -> onnx.ModelProto | ir.Model:
@@ -98,7 +100,7 @@ def optimize(
     passes: Sequence[str] | None = None,
     target: str = "portable",
     verify: bool = False,
-    freeze_inputs: bool = False,
+    freeze_inputs: bool | None = None,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
@@ -110,7 +112,8 @@ def optimize(
         passes: names of passes to run, in this order; by default `onnxnorm.passes.DEFAULT`.
         target: what the result is to run on, one of `TARGETS`.
         verify: prove the result against the original with `onnxnorm.verify`.
-        freeze_inputs: take initializers that a caller could override (they are inputs too) for constants.
+        freeze_inputs: take initializers that a caller could override (they are inputs too) for constants; by default
+            where an exporter listed all its weights out of habit, which `OptimizeResult.notes` then says.
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
         opset: convert the model to this opset first, so that normalizations become the nodes that it has:
             LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
@@ -154,7 +157,7 @@ def transform(
     *,
     passes: Sequence[str] | None = None,
     target: str = "portable",
-    freeze_inputs: bool = False,
+    freeze_inputs: bool | None = None,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
@@ -171,8 +174,7 @@ def transform(
     journal, settings = Journal(), PassSettings(target=target)
     spool_of(work, workspace)
     budget = size_budget_of(work, max_growth)
-    if freeze_inputs and (work.ir_version or 4) >= 4:
-        RemoveInitializersFromInputsPass()(work)
+    note = freeze_listed_weights(work, freeze_inputs)
     if opset is not None:
         attempt = work.clone()
         attempt.meta.update(work.meta)
@@ -188,7 +190,7 @@ def transform(
             convert_opset(work, opset, name)
     budget.unlimited = _all_copies_fit(work, names, settings, workspace, budget, name)
     _run(work, names, settings, name, journal, on_pass)
-    return OptimizeResult(journal.rewrites, journal.declined, work, as_ir)
+    return OptimizeResult(journal.rewrites, journal.declined, work, as_ir, notes=() if note is None else (note,))
 
 
 def _run(
@@ -249,7 +251,7 @@ def _plainly(model: ModelLike) -> OptimizeResult | None:
     return None if done is None else OptimizeResult(done[1], (), done[0], False)
 
 
-def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool = False) -> OptimizeResult:
+def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool | None = None) -> OptimizeResult:
     """`optimize` with the folding passes alone: affines move and are absorbed, nothing else changes."""
     return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
 

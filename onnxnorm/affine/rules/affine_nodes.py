@@ -98,7 +98,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         if array is None:
             if facts.overridable(value):
                 return Declined(
-                    f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs)"
+                    f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs, "
+                    "--freeze-inputs)"
                 )
             return Declined(f"has a {name} that is not constant")
         parameters.append(np.asarray(array, np.float64))
