@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ class ConstantNodes:
     def __init__(self) -> None:
         self._budget = ConstantBudget()
 
-    def compute(self, node: ir.Node, arrays: Sequence[object], opset: int) -> object:
-        """The one output of `node`; None where it is not to be had.
+    def compute(self, node: ir.Node, arrays: Sequence[object], opset: int) -> Sequence[object]:
+        """Return an array for each output of `node`; None for each that is not to be had.
 
         Args:
             node: of ONNX's own domain, without subgraphs.
@@ -32,42 +32,50 @@ class ConstantNodes:
             opset: the version of the standard operators that defines it.
         """
         if node.op_type == "ConstantOfShape" and len(arrays) == 1:
-            return self._filled(node, arrays[0])
-        if (array := laid_out(node, arrays)) is not None:
+            return [self._filled(node, arrays[0])]
+        if len(node.outputs) == 1 and (array := laid_out(node, arrays)) is not None:
             if not self._budget.allows_elements(array.size, array.size):
-                return None
+                return [None]
             self._budget.spend(array)
-            return array
+            return [array]
+        return self._evaluated(node, arrays, opset)
+
+    def _evaluated(self, node: ir.Node, arrays: Sequence[object], opset: int) -> Sequence[object]:
         from onnx.reference import ReferenceEvaluator
 
         from onnxnorm.evaluate.evaluator import evaluate_float64
         from onnxnorm.evaluate.operators import REPLACEMENTS
 
+        nothing = [None] * len(node.outputs)
         named = [("" if array is None else f"i{index}", array) for index, array in enumerate(arrays)]
-        model = model_of_node(node, [name for name, _ in named], ["o"], opset)
+        names = [f"o{index}" if output.name else "" for index, output in enumerate(node.outputs)]
+        model = model_of_node(node, [name for name, _ in named], names, opset)
         feeds = {name: array for name, array in named if name}
         if not self._budget.allows(model, feeds):
-            return None
+            return nothing
         # The evaluator of the package onnx has some operators wrong; those are computed as `verify` computes them.
         lifted = node.op_type in {replacement.__name__ for replacement in REPLACEMENTS}
+        made = [name for name in names if name]
         try:
             if lifted:
-                result: object = evaluate_float64(model, feeds)["o"]
+                results: Mapping[str, object] = evaluate_float64(model, feeds)
             else:
                 with np.errstate(all="ignore"):
-                    results = ReferenceEvaluator(model).run(None, feeds)
-                    result = next(iter(results))
+                    results = dict(zip(made, ReferenceEvaluator(model).run(None, feeds), strict=True))
         except Exception:
             # The evaluator lacks the operator or does not take these inputs: not a constant that we can know.
-            return None
+            return nothing
+        return [self._kept(results.get(name), output, lifted) for name, output in zip(names, node.outputs, strict=True)]
+
+    def _kept(self, result: object, output: ir.Value, lifted: bool) -> object:
+        """Return the result in the type of the output; None where that is not known or the result is no array."""
         if not isinstance(result, (np.ndarray, np.generic)):
             return None
         self._budget.spend(np.asarray(result))
-        dtype = node.outputs[0].dtype
-        if dtype is None:
+        if output.dtype is None:
             return None if lifted else np.asarray(result)
         with np.errstate(all="ignore"):
-            return np.asarray(result).astype(dtype.numpy(), copy=False)
+            return np.asarray(result).astype(output.dtype.numpy(), copy=False)
 
     def _filled(self, node: ir.Node, extents: object) -> object:
         """ConstantOfShape: models that were stripped of their weights are full of it."""

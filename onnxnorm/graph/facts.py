@@ -195,7 +195,7 @@ class Facts:
         arrays = [self.constant(operand) for operand in node.inputs]
         if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
             return None
-        result = self._nodes.compute(node, arrays, self.opset(node))
+        (result,) = self._nodes.compute(node, arrays, self.opset(node))
         return result if isinstance(result, np.ndarray) else None
 
     def overridable(self, value: ir.Value | None) -> bool:
@@ -281,7 +281,8 @@ class Facts:
             known = all(
                 each is None or isinstance(array, np.ndarray) for each, array in zip(node.inputs, arrays, strict=True)
             )
-            self._constants[operand] = self._nodes.compute(node, arrays, self.opset(node)) if known else None
+            results = self._nodes.compute(node, arrays, self.opset(node)) if known else [None] * len(node.outputs)
+            self._constants.update(zip(node.outputs, results, strict=True))
         return self._constants[value]
 
     def _unfinished(
@@ -338,8 +339,8 @@ class Facts:
             or node.domain not in ("", "ai.onnx")
             or node.op_type in _NO_CONSTANT
             or node.op_type == "Constant"
-            or len(node.outputs) != 1
             or not node.inputs
+            or (node.op_type == "Dropout" and not self._drops_nothing(node))
             or any(a.is_ref() or a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
                    for a in node.attributes.values())
         ):  # fmt: skip
@@ -355,6 +356,15 @@ class Facts:
         ):
             return None
         return [operand for operand in node.inputs if operand is not None]
+
+    def _drops_nothing(self, node: ir.Node) -> bool:
+        """Whether the Dropout says that it does not train: from opset 12 on by an input, before 7 by an attribute."""
+        if self.opset(node) < 7:
+            is_test = node.attributes.get("is_test")
+            return is_test is not None and is_test.as_int() != 0
+        told = node.inputs[2] if len(node.inputs) > 2 else None
+        training = None if told is None else self._leaf(told)
+        return told is None or (isinstance(training, np.ndarray) and not training.any())
 
     def _static_shape(self, node: ir.Node) -> object:
         shape = None if node.inputs[0] is None else self.shape(node.inputs[0])

@@ -11,6 +11,7 @@ this process, with limits, where the system has such.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
@@ -22,6 +23,8 @@ from onnxnorm.validate.attributes import fatal
 __all__ = ["ends_runtimes", "infer_shapes"]
 
 _RISKY = (b"EyeLike", b"GatherND", b"RegexFullMatch", b"Slice")
+# Normalizations of which ONNX 1.23 infers no shape.
+_OPAQUE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 # A hundred thousand nodes take a few seconds; a model takes about 30 times the bytes that it has without its weights.
 _SECONDS, _MEMORY, _MEMORY_PER_BYTE = 60, 2**29, 100
 _SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS = 10, 2**29
@@ -35,7 +38,7 @@ def infer_shapes(
     Raises:
         onnx.shape_inference.InferenceError: ONNX finds a mistake, or breaks off.
     """
-    data = _as_runtimes_read(model).SerializeToString()
+    data = _inferable(model).SerializeToString()
     options["data_prop"] = data_prop
     if not (suspicious or data_prop or any(op_type in data for op_type in _RISKY)) or not FORKS:
         return onnx.shape_inference.infer_shapes(data, **options)
@@ -49,14 +52,31 @@ def infer_shapes(
     return result
 
 
-def _as_runtimes_read(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model, of IR version 4 where it is older: inference then knows initializers that are no inputs."""
-    if not 0 < model.ir_version < 4:
+def _inferable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model, or where inference would stop short of what runtimes know, one that it reads to the end.
+
+    Before IR version 4 it does not see initializers that are no inputs, and of some normalizations, whose results are
+    as their inputs, it does not know the shape.
+    """
+    is_old = 0 < model.ir_version < 4
+    if not is_old and not any(map(_is_opaque, _nodes_of(model))):
         return model
-    raised = onnx.ModelProto()
-    raised.CopyFrom(model)
-    raised.ir_version = 4
-    return raised
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, 4)
+    for node in filter(_is_opaque, _nodes_of(copy)):
+        node.op_type = "Identity"
+        del node.attribute[:], node.input[1:], node.output[1:]
+    return copy
+
+
+def _nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    return (node for graph in graphs_in(model) for node in graph.node)
+
+
+def _is_opaque(node: onnx.NodeProto) -> bool:
+    is_whole = bool(node.input) and bool(node.output)
+    return node.op_type in _OPAQUE and node.domain in ("", "ai.onnx") and is_whole
 
 
 def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:

@@ -50,7 +50,7 @@ class FoldConstants(ir.passes.InPlacePass):
         computed = [end for end in ends if facts.constant(end) is not None]
         if len(computed) < len(ends):
             # What cannot be computed after all leaves its operands to be read by it.
-            nodes = [node for node in nodes if facts.constant(node.outputs[0]) is not None]
+            nodes = [node for node in nodes if all(facts.constant(output) is not None for output in _read(node))]
             ends = _ends(nodes)
             computed = ends if _pays(ends, facts) else [end for end in ends if _pays([end], facts)]
         for end in computed:
@@ -70,12 +70,18 @@ class FoldConstants(ir.passes.InPlacePass):
 
 
 def _may_go(node: ir.Node, facts: Facts) -> bool:
-    if node.op_type == "Constant" or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+    if node.op_type == "Constant" or any(output.is_graph_output() for output in node.outputs):
         return False
-    if node.outputs[0].dtype in _UNSIZED:
+    read = _read(node)
+    if any(output.dtype in _UNSIZED for output in read):
         # Its elements have no fixed size, and no arithmetic is done with it.
         return False
-    return bool(node.outputs[0].uses()) and facts.is_constant(node.outputs[0])
+    return bool(read) and all(facts.is_constant(output) for output in read)
+
+
+def _read(node: ir.Node) -> list[ir.Value]:
+    """The results of the node that somebody reads."""
+    return [output for output in node.outputs if output.uses()]
 
 
 def _sharing(nodes: Iterable[ir.Node]) -> list[list[ir.Node]]:
@@ -107,7 +113,7 @@ def _is_small(value: ir.Value) -> bool:
 def _ends(nodes: Sequence[ir.Node]) -> list[ir.Value]:
     """The results that others than these nodes read."""
     own = set(nodes)
-    return [node.outputs[0] for node in nodes if any(user not in own for user in node.outputs[0].consumers())]
+    return [output for node in nodes for output in node.outputs if any(user not in own for user in output.consumers())]
 
 
 def _pays(ends: Sequence[ir.Value], facts: Facts) -> bool:
