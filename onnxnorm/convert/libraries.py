@@ -1,4 +1,4 @@
-"""The version converters of onnxscript and onnx, tried in turn."""
+"""The version converter of onnx, for models from before opset 7."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ import logging
 
 import onnx_ir as ir
 
-from onnxnorm.convert.repairs import put_right, remedies_for
-
-__all__ = ["run_converters"]
+__all__ = ["run_converter"]
 
 
-def run_converters(model: ir.Model, opset: int) -> bool:
-    """What the libraries make of it, in place; tells whether the model is at `opset` then. If not it is as it was.
-
-    Raises:
-        OnnxNormError: a node means something else there, or can mean nothing; the message names it.
-    """
-    remedies = remedies_for(model, opset)
+def run_converter(model: ir.Model, opset: int) -> bool:
+    """Convert in place and tell whether the model is at `opset` then; if not, it is as it was."""
     # Imported when it is needed: it takes longer than optimizing most models.
     from onnxscript.version_converter import ConvertVersionPass
 
@@ -28,5 +21,4 @@ def run_converters(model: ir.Model, opset: int) -> bool:
         ConvertVersionPass(opset, fallback=True)(model)
     finally:
         logger.setLevel(level)
-    put_right(model, remedies)
-    return model.opset_imports.get("", 0) == opset
+    return model.graph.opset_imports.get("", 0) == opset

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnxnorm.convert.changes import Step, crosses
+from onnxnorm.convert.changes import crosses
 from onnxnorm.convert.function_bodies import lower_by_bodies
-from onnxnorm.convert.rewording import put_plainly
 from onnxnorm.convert.same_form import fits, schema_of, versions_between
+from onnxnorm.convert.step import Step
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
@@ -124,8 +124,6 @@ def _convert(node: ir.Node, own: int, opset: int, facts: Facts) -> str | None:
             # An operator of the runtime's own in ONNX's domain means the same at every opset.
             return None
         return none
-    if opset < own:
-        put_plainly(node, opset, facts)
     step = Step(node, facts, opset > own, opset)
     low, high = sorted((own, opset))
     versions = range(low + 1, high + 1)

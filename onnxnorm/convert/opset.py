@@ -1,7 +1,7 @@
 """A model at another opset.
 
 Each node is looked at by itself (`onnxnorm.convert.nodes`). For models from before opset 7, whose broadcasting and
-shapes as attributes nothing newer has, onnx's converter is asked too.
+shapes as attributes nothing newer has, onnx's converter is asked first where our rules know a node not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm.convert.ir_version import ir_version_for
-from onnxnorm.convert.libraries import run_converters
+from onnxnorm.convert.libraries import run_converter
 from onnxnorm.convert.nodes import convert_nodes
 from onnxnorm.errors import OnnxNormError, first_line
 from onnxnorm.graph.nodes import is_standard
@@ -56,19 +56,23 @@ def _convert_old(model: ir.Model, present: int, opset: int, name: str) -> None:
     attempt = model.clone()
     try:
         convert_nodes(attempt, opset, name)
-    except OnnxNormError as refusal:
-        if _trains(model):
-            # onnx's converter makes inference of it without a word.
+    except OnnxNormError:
+        if _trains(model) or _nests(model):
+            # onnx's converter makes inference of it without a word, and looks into no graph within a node.
             raise
         try:
-            done = run_converters(model, opset)
+            done = run_converter(model, _BROADCASTS_SINCE)
         except Exception as error:
             reason = first_line(error.__cause__ or error)
             raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {reason}") from error
         if not done:
-            raise refusal
-        return
-    convert_nodes(model, opset, name)
+            raise
+    if model.graph.opset_imports.get("") != opset:
+        convert_nodes(model, opset, name)
+
+
+def _nests(model: ir.Model) -> bool:
+    return bool(model.functions) or any(graph is not model.graph for graph in graphs_of(model))
 
 
 def _trains(model: ir.Model) -> bool:

@@ -20,6 +20,8 @@ __all__ = ["fits", "schema_of", "versions_between"]
 _SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 # What an attribute had to be so that a later definition, which has it no more, says the same.
 _GONE = {("BatchNormalization", "is_test"): 1, ("Dropout", "is_test"): 1}
+# Attributes without a default that say what is so without them where all their numbers are these.
+_NEUTRAL = {"dilations": 1}
 # Of attributes whose values are words: those that came later than the attribute and that runtimes do not know before.
 _LATE_WORDS = {("GridSample", "mode", b"linear"): 20, ("GridSample", "mode", b"cubic"): 20}
 # Those that a later opset has no more.
@@ -103,6 +105,8 @@ def _may_go(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> bool
         return False
     if (node.op_type, name) in _GONE:
         return attribute.as_int() == _GONE[node.op_type, name]
+    if name in _NEUTRAL and attribute.type is ir.AttributeType.INTS:
+        return all(number == _NEUTRAL[name] for number in attribute.as_ints())
     default = schema.attributes[name].default_value
     if default.type == onnx.AttributeProto.UNDEFINED:
         return False
@@ -119,14 +123,19 @@ def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
         outputs.pop()
     if not schema.min_input <= len(inputs) <= schema.max_input or len(outputs) > schema.max_output:
         return False
+    bound: dict[str, str] = {}
     for parameters, values in ((schema.inputs, inputs), (schema.outputs, outputs)):
         for index, value in enumerate(values):
             parameter = parameters[min(index, len(parameters) - 1)]
             if value is None:
                 if parameter.option == _SINGLE:
                     return False
-            elif value.type is not None and (kind := _type_of(value.type)) and kind not in parameter.types:
-                return False
+            elif value.type is not None and (kind := _type_of(value.type)):
+                if kind not in parameter.types:
+                    return False
+                # All operands and results under one name of a type have the same one.
+                if parameter.is_homogeneous and bound.setdefault(parameter.type_str, kind) != kind:
+                    return False
     if node.op_type in ("Cast", "CastLike", "Constant"):
         # What they make is told by an attribute, whether or not types were inferred.
         to = node.attributes.get("to")

@@ -5,14 +5,14 @@ After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its p
 so that nothing is lost where the native kernel is not installed.
 After, for portable and for the web: the operators of `lrn_forms`.
 Targets that run LRN well keep it, but for a bias that they do not compute with.
-Conditions: the body needs opset 15; older models are converted by the library that does this, or keep their LRN.
+Conditions: the body needs opset 15; older models are converted, or keep their LRN.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm.convert.libraries import run_converters
+from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal import Journal
@@ -46,7 +46,10 @@ class Accelerate(ir.passes.InPlacePass):
         modified, why = False, ""
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES and not model.functions:
             try:
-                modified = run_converters(model, _OPSET_AFTER_CONVERSION)
+                # A model that is refused is of no use any more.
+                convert_opset(model.clone(), _OPSET_AFTER_CONVERSION, "the model")
+                convert_opset(model, _OPSET_AFTER_CONVERSION, "the model")
+                modified = True
             except OnnxNormError as error:
                 why = f", and cannot be raised: {error}"
         nodes = _lrn_nodes(model)

@@ -1,0 +1,172 @@
+"""Changes of operators that go by axes and shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.convert.step import Step
+
+__all__ = [
+    "counted_from_the_front",
+    "dft_20",
+    "pad_18",
+    "reshape_14",
+    "scan_9",
+    "shape_15",
+    "slice_11",
+    "soft_13",
+    "split_18",
+]
+
+_LAST = 2**63 - 1
+# The one axis counted from behind that these had always.
+_LAST_AXIS = frozenset({"OneHot", "TopK"})
+
+
+def counted_from_the_front(step: Step) -> bool | str:
+    """Older definitions knew no axes counted from behind."""
+    if step.up:
+        return True
+    for name in ("axis", "axes", "scan_input_axes", "scan_output_axes"):
+        given = step.node.attributes.get(name)
+        if given is None:
+            continue
+        if given.is_ref():
+            return False
+        several = given.type is ir.AttributeType.INTS
+        numbers = list(given.as_ints()) if several else [given.as_int()]
+        if all(n >= 0 for n in numbers) or (step.node.op_type in _LAST_AXIS and numbers == [-1]):
+            continue
+        rank = step.rank()
+        if not rank or name.startswith("scan"):
+            return "counts an axis from behind, which it does since opset 11"
+        rank += {"Unsqueeze": len(numbers), "OneHot": 1}.get(step.node.op_type, 0)
+        numbers = [n % rank for n in numbers]
+        step.node.attributes[name] = ir.AttrInt64s(name, numbers) if several else ir.AttrInt64(name, numbers[0])
+    return True
+
+
+def slice_11(step: Step) -> bool | str:
+    known, rank = step.known(3), step.rank()
+    if step.up or known is None or rank is None:
+        return True
+    axes = known.astype(np.int64)
+    if np.any(axes < 0):
+        step.put(3, step.constant(axes % rank, ir.DataType.INT64, "axes"))
+    return True
+
+
+def soft_13(step: Step) -> bool | str:
+    """Until then all axes from one on were one: of the last axis it means the same."""
+    node, rank = step.node, step.rank()
+    if not step.up:
+        if rank is None or step.whole("axis", -1) not in (-1, rank - 1):
+            return "goes over an axis that is not the last, which it does since opset 13"
+        node.attributes["axis"] = ir.AttrInt64("axis", rank - 1)
+        return True
+    axis = step.whole("axis", 1)
+    if rank is not None and axis in (-1, rank - 1):
+        node.attributes["axis"] = ir.AttrInt64("axis", rank - 1)
+        return True
+    x = step.operand(0)
+    if x is None:
+        return False
+    flat = step.insert(ir.node("Flatten", [x], attributes={"axis": axis}))
+    flat.type = x.type
+    shape = step.insert(ir.node("Shape", [x]))
+    shape.type = ir.TensorType(ir.DataType.INT64)
+    step.put(0, flat)
+    node.attributes["axis"] = ir.AttrInt64("axis", -1)
+    step.follow("Reshape", [shape], {})
+    return True
+
+
+def shape_15(step: Step) -> bool | str:
+    """A part of a shape was a Slice of it."""
+    node = step.node
+    if step.up:
+        return True
+    start, end = node.attributes.get("start"), node.attributes.get("end")
+    if any(given is not None and given.is_ref() for given in (start, end)):
+        return False
+    bounds = {"starts": step.whole("start", 0), "ends": step.whole("end", _LAST)}
+    node.attributes.clear()
+    if bounds == {"starts": 0, "ends": _LAST}:
+        return True
+    bounds["axes"] = 0
+    if step.opset >= 10:
+        step.follow("Slice", [step.constant([n], ir.DataType.INT64, name) for name, n in bounds.items()], {})
+    else:
+        step.follow("Slice", [], {name: ir.AttrInt64s(name, [n]) for name, n in bounds.items()})
+    return True
+
+
+def reshape_14(step: Step) -> bool | str:
+    """A shape without zeros says the same whatever a zero stands for."""
+    if step.up or step.whole("allowzero", 0) == 0:
+        return True
+    shape = step.known(1)
+    if shape is None or np.any(shape == 0):
+        return "makes axes without elements of zeros in its shape, which it does since opset 14"
+    del step.node.attributes["allowzero"]
+    return True
+
+
+def split_18(step: Step) -> bool | str:
+    node = step.node
+    if step.up:
+        if step.operand(1) is None and "num_outputs" not in node.attributes:
+            node.resize_inputs(1)
+            node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(node.outputs))
+        return True
+    if "num_outputs" not in node.attributes:
+        return True
+    shape, axis, count = step.shape(), step.whole("axis", 0), step.whole("num_outputs", 0)
+    extent = None if shape is None or not -len(shape) <= axis < len(shape) else shape[axis]
+    if not isinstance(extent, int) or count < 1:
+        return "makes parts of an axis whose size is not known, of which the last may be smaller"
+    size = -(-extent // count)
+    last = extent - size * (count - 1)
+    if last < 0:
+        return False
+    del node.attributes["num_outputs"]
+    step.put(1, step.constant([size] * (count - 1) + [last], ir.DataType.INT64, "split"))
+    return True
+
+
+def pad_18(step: Step) -> bool | str:
+    """Until then there was a number for each axis."""
+    if step.up or step.operand(3) is None:
+        return True
+    axes, pads, rank = step.known(3), step.known(1), step.rank()
+    if axes is None or pads is None or rank is None or pads.size != 2 * axes.size:
+        return "has axes or pads that are no constants, or a rank that is not known"
+    both = np.zeros((2, rank), np.int64)
+    both[:, axes.astype(np.int64) % rank] = pads.reshape(2, -1)
+    step.cut(3)
+    step.put(1, step.constant(both.ravel(), ir.DataType.INT64, "pads"))
+    if step.operand(2) is None:
+        step.cut(2)
+    return True
+
+
+def dft_20(step: Step) -> bool | str:
+    node = step.node
+    if step.up:
+        axis = step.whole("axis", 1)
+        node.attributes.pop("axis", None)
+        step.put(2, step.constant(axis, ir.DataType.INT64, "axis"))
+        return True
+    rank = step.rank()
+    known = np.array(-2) if step.operand(2) is None else step.known(2)
+    if known is None or rank is None:
+        return "goes over an axis that is no constant, or has a rank that is not known"
+    axis = int(known.astype(np.int64).ravel()[0]) % rank
+    step.cut(2)
+    node.attributes["axis"] = ir.AttrInt64("axis", axis)
+    return True
+
+
+def scan_9(step: Step) -> bool | str:
+    return "goes over a batch, which Scan does not since opset 9" if step.up else False

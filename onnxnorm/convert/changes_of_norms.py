@@ -1,0 +1,116 @@
+"""Changes of batch and group normalization and of Dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.convert.step import Step
+from onnxnorm.numerics.batch_norm import EPSILON
+
+__all__ = ["batch_norm_7", "batch_norm_9", "batch_norm_14", "dropout_7", "dropout_10", "dropout_12", "group_norm_21"]
+
+
+def batch_norm_7(step: Step) -> bool | str:
+    if step.up and step.whole("is_test", 0) != 1:
+        return "is in training mode, as it is without is_test = 1; export the model in eval mode"
+    return True
+
+
+def batch_norm_9(step: Step) -> bool | str:
+    """Statistics of every place of a sample, which BatchNormalization has no more, are a Mul and an Add."""
+    node = step.node
+    if not step.up or step.whole("spatial", 1) == 1:
+        return True
+    x, known = step.operand(0), [step.facts.constant(value) for value in node.inputs[1:5]]
+    if x is None or x.dtype is None or any(array is None for array in known) or len(known) != 4:
+        return "has statistics for every place of a sample that are no constants"
+    if step.reads_beyond(1):
+        return "is in training mode; export the model in eval mode"
+    gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in known)
+    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else EPSILON
+    scale = gamma / np.sqrt(variance + epsilon)
+    product = step.insert(ir.node("Mul", [x, step.constant(scale, x.dtype, "scale")]))
+    product.type, product.shape = x.type, x.shape
+    shift = step.constant(beta - mean * scale, x.dtype, "shift")
+    node.attributes.clear()
+    node.resize_outputs(1)
+    node.resize_inputs(2)
+    node.op_type = "Add"
+    node.replace_input_with(0, product)
+    node.replace_input_with(1, shift)
+    return True
+
+
+def batch_norm_14(step: Step) -> bool | str:
+    if step.up and any(output.name for output in step.node.outputs[1:]):
+        return "is in training mode; export the model in eval mode"
+    return True
+
+
+def dropout_7(step: Step) -> bool | str:
+    return step.whole("is_test", 0) == 1 or "is in training mode, as it is without is_test = 1"
+
+
+def dropout_10(step: Step) -> bool | str:
+    """The mask was of the type of the data."""
+    return not step.reads_beyond(1) or "gives its mask, which has another type since opset 10"
+
+
+def dropout_12(step: Step) -> bool | str:
+    """At inference it hands on what it gets: whether it trains was told in another way before."""
+    node = step.node
+    if step.up:
+        given = node.attributes.get("ratio")
+        if given is not None and not given.is_ref():
+            step.put(1, step.constant(given.as_float(), ir.DataType.FLOAT, "ratio"))
+            del node.attributes["ratio"]
+        return given is None or not given.is_ref()
+    training = step.known(2)
+    if step.operand(2) is not None and (training is None or training.any()):
+        return "is in training mode; export the model in eval mode"
+    if step.reads_beyond(1):
+        return "gives its mask, which is all true at inference"
+    node.op_type = "Identity"
+    node.attributes.clear()
+    node.resize_outputs(1)
+    step.cut(1)
+    return True
+
+
+def group_norm_21(step: Step) -> bool | str:
+    """From one scale and bias a group to one a channel."""
+    if not step.up:
+        return False
+    x = step.operand(0)
+    groups = step.whole("num_groups", 1)
+    if x is None or groups < 1:
+        return False
+    shape, ints = step.shape(), ir.DataType.INT64
+    channels = None if shape is None or len(shape) < 2 else shape[1]
+    each: ir.Value | None = None
+    for index in (1, 2):
+        weights = step.operand(index)
+        if weights is None:
+            return False
+        known = step.known(index)
+        if isinstance(channels, int) and known is not None and weights.dtype is not None and known.size == groups:
+            repeated = np.repeat(known.ravel(), channels // groups)
+            step.put(index, step.constant(repeated, weights.dtype, ("scale", "bias")[index - 1]))
+            continue
+        if each is None:
+            whole = step.insert(ir.node("Shape", [x]))
+            place = step.constant([1], ints, "place")
+            extent = step.insert(ir.node("Gather", [whole, place], attributes={"axis": 0}))
+            share = step.insert(ir.node("Div", [extent, step.constant([groups], ints, "groups")]))
+            one = step.constant([1], ints, "one")
+            each = step.insert(ir.node("Concat", [one, share], attributes={"axis": 0}))
+            for value in (whole, extent, share, each):
+                value.type = ir.TensorType(ints)
+        column = step.insert(ir.node("Reshape", [weights, step.constant([groups, 1], ints, "column")]))
+        spread = step.insert(ir.node("Expand", [column, each]))
+        flat = step.insert(ir.node("Reshape", [spread, step.constant([-1], ints, "flat")]))
+        for value in (column, spread, flat):
+            value.type = weights.type
+        step.put(index, flat)
+    return True

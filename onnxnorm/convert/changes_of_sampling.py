@@ -1,0 +1,139 @@
+"""Changes of operators that sample and pool."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.convert.step import Step
+
+__all__ = [
+    "grid_sample_20",
+    "pool_22",
+    "resize_11",
+    "resize_13",
+    "resize_18",
+    "roi_align_16",
+    "upsample_10",
+]
+
+_ENLARGES = "was an Upsample"
+
+
+def pool_22(step: Step) -> bool | str:
+    """Rounded up, a last window that would begin in the padding behind counted in older definitions."""
+    ceil = step.node.attributes.get("ceil_mode")
+    if step.up or ceil is None or (not ceil.is_ref() and ceil.as_int() == 0):
+        return True
+    if any(attribute.is_ref() for attribute in step.node.attributes.values()):
+        return False
+    if step.word("auto_pad", "NOTSET").startswith("SAME"):
+        return True
+    kernel = step.wholes("kernel_shape", ())
+    axes, shape = len(kernel), step.shape()
+    strides, dilations = step.wholes("strides", [1] * axes), step.wholes("dilations", [1] * axes)
+    pads = step.wholes("pads", [0] * 2 * axes)
+    for i, (k, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
+        window, behind = (k - 1) * dilation + 1, pads[axes + i]
+        if behind + stride <= window:
+            # The last window that is begun reaches over the end of the padding, so it begins before it.
+            continue
+        extent = None if shape is None else shape[2 + i]
+        if not isinstance(extent, int):
+            return "rounds up the number of its windows, of which the last may begin in the padding"
+        if -(-(extent + pads[i] + behind - window) // stride) * stride >= extent + pads[i]:
+            return "leaves out the window that begins in the padding, which it does since opset 22"
+    return True
+
+
+def upsample_10(step: Step) -> bool | str:
+    """Upsample is one of Resize's ways."""
+    step.node.op_type = "Resize"
+    if step.word("mode", "nearest") == "bilinear":
+        step.node.attributes["mode"] = ir.AttrString("mode", "linear")
+    step.notes.add(_ENLARGES)
+    return True
+
+
+def resize_11(step: Step) -> bool | str:
+    """Samples lay from the first one on; the nearest was the one before where it enlarged, behind where it reduced."""
+    node = step.node
+    if not step.up:
+        return False
+    enlarges = _ENLARGES in step.notes
+    scales = step.operand(1)
+    nearest = step.word("mode", "nearest") == "nearest"
+    if nearest and not enlarges:
+        known = step.known(1)
+        factors = None if known is None else np.asarray(known, np.float64)
+        if factors is None or not (np.all(factors >= 1) or np.all(factors <= 1)):
+            return "takes the nearest sample at scales that are not known, or both enlarges and reduces"
+        enlarges = bool(np.all(factors >= 1))
+    node.attributes["coordinate_transformation_mode"] = ir.AttrString("coordinate_transformation_mode", "asymmetric")
+    if nearest:
+        node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "floor" if enlarges else "ceil")
+    node.resize_inputs(3)
+    node.replace_input_with(2, scales)
+    roi = None if step.opset >= 13 else step.constant(np.zeros(0), ir.DataType.FLOAT, "roi")
+    node.replace_input_with(1, roi)
+    return True
+
+
+def resize_13(step: Step) -> bool | str:
+    """What is left out was an empty tensor."""
+    if not step.up:
+        for index, name in ((1, "roi"), (2, "scales")):
+            if step.operand(index) is None:
+                step.put(index, step.constant(np.zeros(0), ir.DataType.FLOAT, name))
+    return True
+
+
+def resize_18(step: Step) -> bool | str:
+    """Until then scales and sizes were those of all axes."""
+    axes = step.node.attributes.get("axes")
+    if step.up or axes is None:
+        return True
+    shape = step.shape()
+    if axes.is_ref() or shape is None or step.word("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return False
+    places = [n % len(shape) for n in axes.as_ints()]
+    if places != list(range(len(shape))):
+        roi, scales, sizes = (step.known(index) for index in (1, 2, 3))
+        if step.operand(1) is not None and (roi is None or roi.size):
+            return False
+        if scales is not None and scales.size == len(places):
+            every = np.ones(len(shape), np.float32)
+            every[places] = scales
+            step.put(2, step.constant(every, ir.DataType.FLOAT, "scales"))
+        elif sizes is not None and all(isinstance(extent, int) for extent in shape):
+            extents = np.array(shape, np.int64)
+            extents[places] = sizes
+            step.put(3, step.constant(extents, ir.DataType.INT64, "sizes"))
+        else:
+            return "has scales, sizes or other axes that are no constants"
+    del step.node.attributes["axes"]
+    return True
+
+
+def roi_align_16(step: Step) -> bool | str:
+    name = "coordinate_transformation_mode"
+    if step.up:
+        step.node.attributes[name] = ir.AttrString(name, "output_half_pixel")
+        return True
+    if step.word(name, "half_pixel") != "output_half_pixel":
+        return "shifts its coordinates by half a pixel, which it does since opset 16"
+    del step.node.attributes[name]
+    return True
+
+
+def grid_sample_20(step: Step) -> bool | str:
+    words = {"bilinear": "linear", "bicubic": "cubic"}
+    renamed = words if step.up else {new: old for old, new in words.items()}
+    given = step.node.attributes.get("mode")
+    if given is not None and given.is_ref():
+        return False
+    if not step.up and step.rank() not in (None, 4):
+        return "samples other than images, which it does since opset 20"
+    word = ("bilinear" if step.up else "linear") if given is None else given.as_string()
+    step.node.attributes["mode"] = ir.AttrString("mode", renamed.get(word, word))
+    return True
