@@ -1,8 +1,9 @@
 """Runs ONNX's backend suite through the project: each model optimized for each target and converted to opsets.
 
-    python -m bench suites                  every model
-    python -m bench suites --sample 60      a fixed sample, as the tests take it
-    python -m bench suites --only gelu      those with that in their names
+    python -m bench suites                        every model
+    python -m bench suites --every 40             every 40th, as the tests take them
+    python -m bench suites --every 4 --first 3    the last of four parts
+    python -m bench suites --only gelu            those with that in their names
 
 A model counts where onnxruntime (its optimizations off) runs the original and gives the outputs that the suite
 expects. Then each result has to give them too, within the suite's tolerances; and a conversion that is refused must not
@@ -16,7 +17,6 @@ import argparse
 import json
 import pickle
 import queue
-import random
 import subprocess
 import sys
 import tempfile
@@ -33,7 +33,6 @@ from onnx import numpy_helper
 
 OPSETS = (13, 17, 21, 23, onnx.defs.onnx_opset_version())
 SECONDS = 120.0
-SEED = 17
 # What onnxruntime says of an operator or opset that it lacks: nothing can be told of the result then.
 _LACKING = ("NOT_IMPLEMENTED", "Could not find an implementation", "only *guarantees* support", "is not a registered")
 
@@ -63,11 +62,6 @@ def write_cases(folder: Path) -> list[str]:
     root = data_folder()
     found += [str(path.parent.relative_to(root)) for path in root.glob("*/*/model.onnx")]
     return sorted(name for name in found if name.startswith("node/") or (root / name / "test_data_set_0").is_dir())
-
-
-def sample(everything: Sequence[str], count: int) -> list[str]:
-    """Return `count` of the names, always the same ones."""
-    return sorted(random.Random(SEED).sample(list(everything), min(count, len(everything))))
 
 
 def _read(path: Path, info: onnx.ValueInfoProto) -> object:
@@ -281,16 +275,15 @@ def run(chosen: Sequence[str], folder: Path, workers: int = 2) -> Iterator[tuple
 def main(argv: Sequence[str] | None = None) -> int:
     """Print every fault and a table of the verdicts; return 1 where there was a fault."""
     parser = argparse.ArgumentParser(prog="python -m bench suites", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sample", type=int, metavar="N", help="a fixed sample of so many models")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th model in the order of names")
+    parser.add_argument("--first", type=int, default=0, metavar="K", help="begin with the K-th, counted from 0")
     parser.add_argument("--only", default="", metavar="TEXT", help="models with that in their names")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at a time (default 2)")
     parser.add_argument("--refusals", action="store_true", help="print every refusal too")
     options = parser.parse_args(argv)
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as made:
-        everything = write_cases(Path(made))
-        chosen = everything if options.sample is None else sample(everything, options.sample)
-        chosen = [name for name in chosen if options.only in name]
+        chosen = [name for name in write_cases(Path(made))[options.first :: options.every] if options.only in name]
         for name, found in run(chosen, Path(made), options.workers):
             for step, verdict, detail in found:
                 counts.setdefault(step, Counter())[verdict] += 1
