@@ -50,7 +50,8 @@ _NO_CONSTANT = frozenset(
 )
 # Operators that make much of little.
 GENERATORS = frozenset(["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile"])
-_RANK_OF_WEIGHT = frozenset({"Conv", "ConvTranspose"})
+_CHANNELS_OF_WEIGHT = frozenset({"Conv", "ConvTranspose", "Gemm"})
+_OTHER_EXTENTS = frozenset({"AveragePool", "Concat", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
 _RANK_OF_INPUT = frozenset(
     [
         "Swish",
@@ -212,8 +213,7 @@ class Facts:
         # Shape inference does not reach the bodies of functions, where constants are nodes.
         if node is not None and node.op_type == "Constant" and (array := self.constant(value)) is not None:
             return tuple(array.shape)
-        rank = self._rank(value)
-        return None if rank is None else (None,) * rank
+        return self._shape_by_weights(value)
 
     def rank(self, value: ir.Value) -> int | None:
         shape = self.shape(value)
@@ -223,25 +223,43 @@ class Facts:
         """How many elements the value has, unknown extents counted as one."""
         return math.prod([dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ()])
 
-    def _rank(self, value: ir.Value) -> int | None:
+    def _shape_by_weights(self, value: ir.Value) -> tuple[Dim, ...] | None:
+        """The rank, and the extents that a weight tells, where the producers in front of the value keep them."""
+        keeps_extents = True
         # A chain of operators that keep the rank ends at a weight, a known shape, or nowhere.
         for _ in range(64):
-            if value.shape is not None:
-                return len(value.shape)
-            if isinstance(array := self._constants.get(value), np.ndarray):
-                return array.ndim
+            known = self._own_shape(value)
+            if known is not None:
+                return known if keeps_extents else (None,) * len(known)
             node = value.producer()
             if node is None or node.domain not in ("", "ai.onnx") or not node.inputs or node.inputs[0] is None:
                 return None
-            if node.op_type in _RANK_OF_WEIGHT and len(node.inputs) > 1 and node.inputs[1] is not None:
-                value = node.inputs[1]
-            elif node.op_type == "Gemm":
-                return 2
-            elif node.op_type in _RANK_OF_INPUT:
-                value = node.inputs[0]
-            else:
+            keeps_extents &= node.op_type not in _OTHER_EXTENTS
+            if node.op_type not in _RANK_OF_INPUT:
                 return None
+            value = node.inputs[0]
         return None
+
+    def _own_shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
+        """The shape that is written down for the value, or that follows from the weight of its producer."""
+        if value.shape is not None:
+            return tuple([dim if isinstance(dim, int) else dim.value for dim in value.shape])
+        if isinstance(array := self._constants.get(value), np.ndarray):
+            return tuple(array.shape)
+        node = value.producer()
+        if node is None or node.domain not in ("", "ai.onnx") or node.op_type not in _CHANNELS_OF_WEIGHT:
+            return None
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        shape = None if weight is None else self._own_shape(weight)
+        if shape is None:
+            return (None, None) if node.op_type == "Gemm" else None
+        channels: Dim = None
+        if node.op_type == "Conv":
+            channels = shape[0]
+        elif node.op_type == "Gemm" and len(shape) == 2:
+            transposed = node.attributes.get("transB")
+            channels = shape[0 if transposed is not None and transposed.as_int() else 1]
+        return (None, channels, *(None,) * (len(shape) - 2))
 
     def is_constant(self, value: ir.Value | None) -> bool:
         """Whether `constant` may give an array; found without computing anything."""

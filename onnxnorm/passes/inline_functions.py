@@ -1,11 +1,12 @@
 """Model-local functions that normalize are put in place of their calls.
 
-Before: a call of a function whose body, or that of a function called there, holds a BatchNormalization.
+Before: a call of a function whose body, or that of a function called there, holds a BatchNormalization or what may be
+a written-out normalization.
 After: the body, with the names, weights and attributes of that call.
 A function may be called with other weights each time, and what stands around a call may absorb what is inside: only in
 place can each call be folded on its own. Functions of the domain `onnxnorm` stay: they are the portable bodies of our
-operators. Functions without a BatchNormalization stay too, since a runtime may have kernels for them; and so do those
-of another opset than the model's.
+operators. Functions that normalize nothing stay too, and so do those of the domains in which runtimes have kernels, and
+those of another opset than the model's.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import onnx_ir as ir
 from onnxnorm.graph.inline import inline, that_fit
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.recognize.candidates import candidates
 
 __all__ = ["InlineFunctions"]
 
 _NAME = "inline_functions"
+_WITH_KERNELS = ("com.microsoft", "ai.onnx")
 
 
 class InlineFunctions(ir.passes.InPlacePass):
@@ -41,7 +44,7 @@ class InlineFunctions(ir.passes.InPlacePass):
 
 
 def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
-    """The functions that hold a BatchNormalization, at first or second hand."""
+    """The functions that normalize, at first or second hand."""
     found: set[ir.OperatorIdentifier] = set()
     calls: dict[ir.OperatorIdentifier, set[ir.OperatorIdentifier]] = {}
     for identifier, function in model.functions.items():
@@ -49,7 +52,8 @@ def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
             continue
         nodes = list(function.graph.all_nodes())
         calls[identifier] = {node.op_identifier() for node in nodes}
-        if any(node.op_type == "BatchNormalization" and node.domain in ("", "ai.onnx") for node in nodes):
+        holds_norm = any(node.op_type == "BatchNormalization" and node.domain in ("", "ai.onnx") for node in nodes)
+        if holds_norm or (not function.domain.startswith(_WITH_KERNELS) and any(candidates(function.graph))):
             found.add(identifier)
     while new := {identifier for identifier, called in calls.items() if identifier not in found and called & found}:
         found |= new

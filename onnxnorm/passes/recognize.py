@@ -25,10 +25,12 @@ from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
+from onnxnorm.recognize.computed_weights import take_computed_weights
 from onnxnorm.recognize.families import Answer, Found, Named
 from onnxnorm.recognize.group_norm import raise_group_norms
 from onnxnorm.recognize.near_misses import looks_like
 from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.readers.arithmetic import REDUCTIONS
 from onnxnorm.recognize.replace import replace_region
 
 __all__ = ["Recognize"]
@@ -53,18 +55,28 @@ class Recognize(ir.passes.InPlacePass):
         facts = Facts(model)
         for graph in _graphs(model):
             holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
-            for x in list(candidates(graph)):
-                modified |= self._raise(x, graph, facts, holders)
+            modified |= self._raise_all(graph, facts, holders)
             modified |= raise_group_norms(graph, facts, self._journal)
             modified |= raise_batch_norms(graph, facts, self._journal)
         attach_bodies_in(model)
         return ir.passes.PassResult(model, modified)
 
+    def _raise_all(self, graph: ir.Graph, facts: Facts, holders: Mapping[ir.Graph, ir.Node]) -> bool:
+        modified, again = False, True
+        while again:
+            raised = stale = False
+            for x in list(candidates(graph)):
+                producer = x.producer()
+                if producer is not None and producer.graph is None:
+                    # It stood inside a normalization that has been raised, or was the result of one.
+                    stale = True
+                else:
+                    raised |= self._raise(x, graph, facts, holders)
+            modified |= raised
+            again = raised and stale
+        return modified
+
     def _raise(self, x: ir.Value, graph: ir.Graph, facts: Facts, holders: Mapping[ir.Graph, ir.Node]) -> bool:
-        producer = x.producer()
-        if producer is not None and producer.graph is None:
-            # It stood inside a normalization that has been raised.
-            return False
         try:
             reading = Reading(x, graph, facts, holders)
         except Unreadable as unread:
@@ -75,6 +87,8 @@ class Recognize(ir.passes.InPlacePass):
         for found, answer in taken:
             detail = f"{len(found.cone)} nodes that spell a {answer.kind} are one {answer.op_type}"
             node = replace_region(found, answer, facts)
+            if weights := take_computed_weights(node, facts):
+                detail += f", with a computed {' and '.join(weights)}"
             self._journal.rewrite(_NAME, node, answer.op_type, detail)
         self._explain(reading, refused, is_first=not taken)
         return bool(taken)
@@ -207,14 +221,7 @@ def _refused(found: Found, proposal: Proposal) -> str | None:
     root_dtype = found.root.dtype
     if root_dtype is not None and root_dtype is not found.dtype:
         return f"its result is of type {root_dtype.name}, the tensor of type {found.dtype.name}"
-    if found.casts and (
-        found.dtype not in _HALF
-        or any(
-            node.outputs[0].dtype not in (found.dtype, ir.DataType.FLOAT)
-            for node in found.cone
-            if node.op_type in ("Cast", "CastLike")
-        )
-    ):
+    if found.casts and not _computes_alike(found):
         return "it is computed in another type than that of the tensor"
     if found.dtype in _HALF and not _fits_half(found, proposal):
         return f"its scale or bias is not exact in {found.dtype.name}"
@@ -228,6 +235,22 @@ def _refused(found: Found, proposal: Proposal) -> str | None:
     if proposal.domain == "onnxnorm" and found.reading.facts.is_function_body(found.reading.graph):
         return "it stands in a function, which cannot use the operators of this project"
     return None
+
+
+def _computes_alike(found: Found) -> bool:
+    """Whether the one node, with its statistics in float32, computes in types as wide as the casts say.
+
+    A half tensor is cast to float32. Casts of a float32 tensor to double, as TorchScript writes them around a power or
+    an epsilon, add nothing where the means are taken in float32.
+    """
+    casts = {node.outputs[0].dtype for node in found.cone if node.op_type in ("Cast", "CastLike")}
+    if found.dtype in _HALF:
+        return casts <= {found.dtype, ir.DataType.FLOAT}
+    return (
+        found.dtype is ir.DataType.FLOAT
+        and casts <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}
+        and all(node.outputs[0].dtype is ir.DataType.FLOAT for node in found.cone if node.op_type in REDUCTIONS)
+    )
 
 
 def _takes(op_type: str, opset: int, dtype: ir.DataType) -> bool:

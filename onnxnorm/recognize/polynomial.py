@@ -35,6 +35,7 @@ __all__ = [
 
 
 _MOST_TERMS = 12
+_NO_BOUND = 1e30
 
 
 class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
@@ -133,14 +134,38 @@ class Poly:
         monomial = frozenset({(Base(base), float(exponent))})
         return Poly({monomial: np.full((1,) * self.rank, factor**exponent)}, self.rank)
 
+    @cached_property
+    def least(self) -> float:
+        """A number that the value never falls below, whatever X is; minus infinity where none is found."""
+        bound, negative = 0.0, dict[Monomial, Array]()
+        for monomial, coefficient in self.terms.items():
+            if not monomial:
+                bound = float(coefficient.min())
+            elif np.any(coefficient < 0):
+                negative[monomial] = coefficient
+            elif not _is_even(monomial):
+                return -np.inf
+        for monomial, coefficient in negative.items():
+            # The square of a mean is at most the mean of the squares.
+            square = _mean_of_squares(monomial)
+            above = None if square is None else self.terms.get(square)
+            if above is None or np.any(above * (1 + 1e-6) + coefficient < 0):
+                return -np.inf
+        return bound
+
     def magnitude(self) -> Poly:
-        return self._wrapped(Magnitude(self))
+        return self if self.least >= 0 else self._wrapped(Magnitude(self))
 
     def floor(self, least: float) -> Poly:
-        return self._wrapped(Floor(self, least))
+        return self if self.least >= least else self._wrapped(Floor(self, least))
 
     def ceiling(self, most: float) -> Poly:
-        """min(c * a ** -e, most), for positive c and e and a base that is never negative: a is held from below."""
+        """min(c * a ** -e, most), for positive c and e and a base that is never negative: a is held from below.
+
+        A bound at the end of the range of float32 or beyond is none.
+        """
+        if most >= _NO_BOUND:
+            return self
         if len(self.terms) == 1 and most > 0:
             ((monomial, coefficient),) = self.terms.items()
             if len(monomial) == 1 and coefficient.size == 1 and coefficient.item() > 0:
@@ -261,6 +286,14 @@ def _varies(monomial: Monomial, rank: int) -> frozenset[int]:
 def _is_even(monomial: Monomial) -> bool:
     """Whether the monomial is never negative, whatever X is."""
     return bool(monomial) and all(_never_negative(atom, exponent) for atom, exponent in monomial)
+
+
+def _mean_of_squares(monomial: Monomial) -> Monomial | None:
+    """The mean of the squares of what this monomial is the squared mean of; None where it is none."""
+    ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
+    if not isinstance(atom, Mean) or power != 2:
+        return None
+    return frozenset({(Mean(atom.axes, frozenset((inner, 2 * each) for inner, each in atom.of)), 1.0)})
 
 
 def _never_negative(atom: Atom, exponent: float) -> bool:

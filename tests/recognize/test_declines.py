@@ -206,7 +206,7 @@ def _chain(change: Callable[[Net, str, str], str]) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda net, x, v: net.node("Sqrt", net.node("Relu", net.node("Add", v, net.number(1e-3)))), "Relu"),
+        (lambda net, x, v: net.node("Sqrt", net.node("Relu", net.node("Sub", v, net.number(1e-3)))), "Relu"),
         (lambda net, x, v: net.node("Add", v, net.number(1e-3)), "under the power -1 in place of -0.5"),
         (lambda net, x, v: net.node("Sqrt", net.node("Max", v, net.number(1e-3))), "held above 0.0316"),
         (lambda net, x, v: net.node("Sqrt", net.node("Sub", v, net.number(1e-3))), "its epsilon is -0.001"),
@@ -217,6 +217,43 @@ def test_an_operator_too_many_is_named(change: Callable[[Net, str, str], str], s
     ops, reasons, _ = recognized(_chain(change))
     assert "LayerNormalization" not in ops
     assert not says or any("looks like a LayerNormalization, but" in r and says in r for r in reasons), reasons
+
+
+_INFINITY = np.array(np.inf, np.float32)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("after_epsilon", [False, True])
+@pytest.mark.parametrize(
+    "bound",
+    [
+        lambda net, v: net.node("Max", v, net.number(0)),
+        lambda net, v: net.node("Max", net.number(0), net.node("Min", v, net.constant(_INFINITY))),
+        lambda net, v: net.node("Clip", v, net.number(0), net.constant(_INFINITY)),
+        lambda net, v: net.node("Clip", v, net.number(0)),
+        lambda net, v: net.node("Clip", v, "", net.constant(_INFINITY)),
+        lambda net, v: net.node("Relu", v),
+        lambda net, v: net.node("Abs", v),
+    ],
+)
+def test_a_bound_that_a_variance_never_reaches_is_none(
+    bound: Callable[[Net, str], str], after_epsilon: bool, raw: bool
+) -> None:
+    """Keras bounds what it takes roots of by 0 and infinity, Flax holds E[x^2] - E[x]^2 above 0."""
+    net = Net(opset=18, dtype=np.float32)
+    x = net.input((2, 3, 6))
+    mean = net.mean(x, -1)
+    centred = net.node("Sub", x, mean)
+    if raw:
+        variance = net.node("Sub", net.mean(net.node("Mul", x, x), -1), net.node("Mul", mean, mean))
+    else:
+        variance = net.mean(net.node("Mul", centred, centred), -1)
+    if after_epsilon:
+        variance = bound(net, net.node("Add", variance, net.number(1e-3)))
+    else:
+        variance = net.node("Add", bound(net, variance), net.number(1e-3))
+    model = net.model(net.node("Div", centred, net.node("Sqrt", variance)))
+    assert recognized(model)[0] == {"LayerNormalization": 1}
 
 
 def test_the_variance_of_a_sample_takes_its_factor_into_scale_and_epsilon() -> None:

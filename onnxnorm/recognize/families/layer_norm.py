@@ -37,7 +37,9 @@ def layer_norm(found: Found) -> Answer:
         return None
     varying = along(quotient.scale) | along(quotient.shift)
     spatial = frozenset(range(2, found.rank))
-    if axes == spatial and found.extent(1) is not None and (varying == {1} or (not varying and found.rank > 3)):
+    # With casts around it the statistics are those of float32, which this node takes of a half tensor too.
+    is_plain = not varying and (found.rank == 3 or found.casts)
+    if axes == spatial and found.extent(1) is not None and varying <= {1} and not is_plain:
         # InstanceNormalization; over a lone last axis without weights nothing tells the two apart.
         return None
     if not varying <= axes:

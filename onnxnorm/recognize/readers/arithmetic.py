@@ -108,9 +108,15 @@ def _clip(site: ReadSite) -> Form:
     else:
         least = -np.inf if site.value(1) is None else site.number(1)
         most = np.inf if site.value(2) is None else site.number(2)
-    if most < 1e30 or least == -np.inf:
-        raise Unreadable("a bound from above")
-    return site.form().map(lambda poly: poly.floor(least))
+    return site.form().map(lambda poly: poly.floor(least).ceiling(most))
+
+
+def _relu(site: ReadSite) -> Form:
+    """A Relu of what is never negative is none; elsewhere it belongs to no normalization."""
+    form = site.form()
+    if form.poly.least < 0:
+        raise Unreadable("an operand that may be negative")
+    return form
 
 
 def _reduction(*, mean: bool = False, before: float = 1, after: float = 1, absolute: bool = False) -> Reader:
@@ -197,6 +203,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "Neg": _negated,
         "Pow": _pow,
         "Reciprocal": _powered(-1),
+        "Relu": _relu,
         "ReduceL1": _reduction(absolute=True),
         "ReduceL2": _reduction(before=2, after=0.5),
         "ReduceMean": _reduction(mean=True),
