@@ -44,7 +44,7 @@ class Reading:
     """The forms of all values that are computed from X alone, found in the order of the graph, up to a fixed number.
 
     Raises:
-        Unreadable: the rank of X is not known.
+        Unreadable: the rank or the element type of X is not known.
     """
 
     x: ir.Value
@@ -59,6 +59,8 @@ class Reading:
         shape = self.facts.shape(self.x)
         if shape is None:
             raise Unreadable("the rank of the tensor is not known")
+        if self.x.dtype is None:
+            raise Unreadable("the element type of the tensor is not known")
         self.shape = within_reach(shape) or ()
         rank = len(shape)
         self.forms[self.x] = Form.of(Poly.input(rank), tuple((axis,) for axis in range(rank)))

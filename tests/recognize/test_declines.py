@@ -82,7 +82,8 @@ def test_an_operator_without_a_type_for_its_statistics_stays_between_the_casts()
     centred = net.node("Sub", x, net.mean(x, 2, 3))
     variance = net.mean(net.node("Mul", centred, centred), 2, 3)
     root = net.node("Sqrt", net.node("Add", variance, net.constant(np.array(1e-3), dtype=np.float32)))
-    ops, _, after = recognized(net.model(net.cast(net.node("Div", centred, root), HALF)))
+    scaled = net.node("Mul", net.node("Div", centred, root), net.constant(net.normal(4, 1, 1), dtype=np.float32))
+    ops, _, after = recognized(net.model(net.cast(scaled, HALF)))
     assert ops == {"InstanceNormalization": 1, "Cast": 2}
     assert [i.data_type for i in after.graph.initializer] == [FLOAT, FLOAT]
 
@@ -165,8 +166,10 @@ def test_an_epsilon_that_the_caller_may_give_is_no_constant() -> None:
     assert [node.op_type for node in after.graph.node] == ["LayerNormalization"]
 
 
-def test_a_weight_that_the_caller_may_give_stays_behind_the_node() -> None:
-    assert recognized(_overridable("weight"))[0] == {"LayerNormalization": 1, "Mul": 1}
+def test_a_weight_that_the_caller_may_give_is_an_operand_that_the_caller_may_give() -> None:
+    ops, _, after = recognized(_overridable("weight"))
+    assert ops == {"LayerNormalization": 1}
+    assert after.graph.node[0].input[1] in {value.name for value in after.graph.input}
 
 
 @pytest.mark.parametrize(
