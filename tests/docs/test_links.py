@@ -15,7 +15,7 @@ PAGES = sorted(
 )
 _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _INLINE_CODE = re.compile(r"`[^`\n]+`")
-_LINK = re.compile(r"\[[^\]\n]*\]\(\s*([^)\s]+)\s*\)")
+_LINK = re.compile(r"\[[^\]]*\]\(\s*([^)\s]+)\s*\)")
 _HEADING = re.compile(r"^#{1,6} +(.*?) *$", re.MULTILINE)
 
 
