@@ -67,9 +67,9 @@ def folds(
     return register
 
 
-def stays(operator: str, *, check: bool = True, **options: Any) -> Callable[[Build], Build]:
+def stays(operator: str, *, check: bool = True, tolerance: float = 1e-9, **options: Any) -> Callable[[Build], Build]:
     def register(build: Build) -> Build:
-        _CASES.append(Pair(operator, build, False, 0, options, check))
+        _CASES.append(Pair(operator, build, False, 0, options, check, tolerance))
         return build
 
     return register

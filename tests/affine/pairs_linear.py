@@ -182,6 +182,45 @@ def _(b: Builder) -> str:
     return b.node("Sigmoid", b.affine(x, POSITIVE, SHIFT))
 
 
+def _quantized(b: Builder, operator: str, least: int, *, dtype: str = "int8", point: int | None = None) -> str:
+    """A convolution by quantized weights, of channels whose first integer is `least`, and a norm of mixed signs."""
+    transposed, per_channel = operator == "ConvTranspose", point is None
+    integers = np.abs(b.random.integers(least + 1, -least, (3, 4, 2) if transposed else (4, 3, 2)))
+    integers.flat[0] = least
+    zero = [] if point is None else [b.constant(np.array(point, dtype))]
+    integers = (integers + (point or 0)).astype(dtype)
+    scales = b.constant(b.random.uniform(0.01, 0.02, 4) if per_channel else np.array(0.015))
+    axis = {"axis": 1 if transposed else 0} if per_channel else {}
+    weight = b.node("DequantizeLinear", b.constant(integers), scales, *zero, **axis)
+    x = b.node(operator, b.input((2, 3, 5)), weight, b.constant(b.normal(4)))
+    return b.node("Sigmoid", b.affine(x, -np.abs(MIXED), SHIFT))
+
+
+@folds("DequantizeLinear of symmetric weights", tolerance=1e-6, dtype=np.float32)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", -127)
+
+
+@folds("DequantizeLinear of weights about a zero point", tolerance=1e-6, dtype=np.float32)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", -127, dtype="uint8", point=128)
+
+
+@folds("DequantizeLinear of transposed weights", tolerance=1e-6, dtype=np.float32)
+def _(b: Builder) -> str:
+    return _quantized(b, "ConvTranspose", -127)
+
+
+@stays("DequantizeLinear of weights with -128", tolerance=1e-6, dtype=np.float32)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", -128)
+
+
+@stays("DequantizeLinear of unsigned weights with 0", tolerance=1e-6, dtype=np.float32)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", -128, dtype="uint8", point=128)
+
+
 @stays("DequantizeLinear of a value")
 def _(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
