@@ -10,12 +10,14 @@ import onnx_ir as ir
 
 from onnxnorm.journal import Decline, Journal, Rewrite
 from onnxnorm.linear import Family
+from onnxnorm.passes.absorb_pads import AbsorbPads
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
 from onnxnorm.passes.flatten_products import FlattenProducts
 from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
+from onnxnorm.passes.fuse_gemm import FuseGemm
 from onnxnorm.passes.infer_shapes import InferShapes
 from onnxnorm.passes.inline_functions import InlineFunctions
 from onnxnorm.passes.lower import Lower
@@ -52,6 +54,8 @@ PASSES: Mapping[str, PassMaker] = {
         journal, "merge_products", Family.PRODUCT, Family.LEFT_PRODUCT, target=settings.target
     ),
     "fold_constants": lambda journal, settings: FoldConstants(journal),
+    "absorb_pads": lambda journal, settings: AbsorbPads(journal),
+    "fuse_gemm": lambda journal, settings: FuseGemm(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),
     "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
     "clean": lambda journal, settings: CleanUp(),
@@ -72,6 +76,8 @@ DEFAULT: tuple[str, ...] = (
     "merge_convolutions",
     "merge_products",
     "fold_affines_again",
+    "absorb_pads",
+    "fuse_gemm",
     "accelerate",
     "lower",
     "clean",

@@ -1,0 +1,155 @@
+"""A Pad goes into the windows of the convolution or pool behind it.
+
+Before: x -> Pad along height, width and so on -> Conv, AveragePool or MaxPool.
+After: the operator with these pads added to its own.
+Conditions: the Pad has the value that the operator takes beyond its border: 0 for Conv; 0 for AveragePool that counts
+its padding; minus infinity for MaxPool, or 0 where x is never negative. Windows of pools are larger than their pads, as
+runtimes ask, so that each sees at least one element. Nothing is computed in another order, so the result is the same
+bit for bit.
+An AveragePool of opset 19 or above gets no counted padding: onnxruntime 1.21 to 1.24 computes some of these wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.graph.edit import remove_unread, set_inputs
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
+
+__all__ = ["AbsorbPads"]
+
+_NAME = "absorb_pads"
+_TAKERS = frozenset({"AveragePool", "Conv", "MaxPool"})
+_NEVER_NEGATIVE = frozenset({"Abs", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus"})
+_COUNTED_PADS_ARE_SAFE_BELOW = 19
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+class AbsorbPads(ir.passes.InPlacePass):
+    """Moves constant pads into the operators that pad by themselves."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        facts, modified = Facts(model), False
+        for graph in graphs_within(model.graph):
+            for node in list(graph):
+                if node.op_type in _TAKERS and is_standard(node):
+                    modified |= self._absorb(node, facts)
+        return ir.passes.PassResult(model, modified)
+
+    def _absorb(self, node: ir.Node, facts: Facts) -> bool:
+        value = node.inputs[0] if node.inputs else None
+        pad = None if value is None else value.producer()
+        if pad is None or pad.op_type != "Pad" or not is_standard(pad) or pad.graph is not node.graph:
+            return False
+        pads = _pads_of(pad, facts)
+        if pads is None or not _takes(node, pad, pads, facts):
+            return False
+        own = _own_pads(node, len(pads))
+        assert own is not None
+        node.attributes["pads"] = ir.AttrInt64s("pads", [one + other for one, other in zip(own, pads, strict=True)])
+        node.attributes.pop("auto_pad", None)
+        if node.op_type == "AveragePool":
+            node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
+        set_inputs(node, [pad.inputs[0], *node.inputs[1:]])
+        self._journal.rewrite(_NAME, pad, "Pad", f"its zeros are pads of {node.op_type} {node.name!r}", into=[node])
+        remove_unread([pad], facts)
+        return True
+
+
+def _pads_of(pad: ir.Node, facts: Facts) -> list[int] | None:
+    """How many elements the Pad adds before and after each spatial axis; None where it does anything else."""
+    mode = pad.attributes.get("mode")
+    rank = None if pad.inputs[0] is None else facts.rank(pad.inputs[0])
+    if rank is None or rank < 3 or (mode is not None and (mode.is_ref() or mode.as_string() != "constant")):
+        return None
+    attribute = pad.attributes.get("pads")
+    if attribute is not None and facts.opset(pad) < 11:
+        given = list(attribute.as_ints())
+    else:
+        array = facts.constant(pad.inputs[1]) if len(pad.inputs) > 1 else None
+        if array is None:
+            return None
+        given = [int(each) for each in np.ravel(array)]
+    axes = list(range(rank))
+    if len(pad.inputs) > 3 and pad.inputs[3] is not None:
+        chosen = facts.constant(pad.inputs[3])
+        if chosen is None:
+            return None
+        axes = [int(axis) % rank for axis in np.ravel(chosen)]
+    if len(given) != 2 * len(axes) or len(set(axes)) != len(axes) or min(given, default=0) < 0:
+        return None
+    before, after = [0] * rank, [0] * rank
+    for index, axis in enumerate(axes):
+        before[axis], after[axis] = given[index], given[index + len(axes)]
+    if any(before[:2]) or any(after[:2]):
+        return None
+    return before[2:] + after[2:]
+
+
+def _takes(node: ir.Node, pad: ir.Node, pads: Sequence[int], facts: Facts) -> bool:
+    own, value = _own_pads(node, len(pads)), _fill(pad, facts)
+    x = pad.inputs[0]
+    if own is None or value is None or x is None or x.dtype not in _FLOATS:
+        return False
+    if node.op_type == "Conv":
+        return value == 0
+    if not _windows_are_larger(node, own, pads):
+        return False
+    if node.op_type == "AveragePool":
+        counted = node.attributes.get("count_include_pad")
+        is_counted = not any(own) or (counted is not None and counted.as_int() == 1)
+        return value == 0 and is_counted and facts.opset(node) < _COUNTED_PADS_ARE_SAFE_BELOW
+    if any(own) and value != -math.inf:
+        # Its own pads count as minus infinity beyond those of the Pad.
+        return False
+    producer = x.producer()
+    never_negative = producer is not None and is_standard(producer) and producer.op_type in _NEVER_NEGATIVE
+    return len(node.outputs) == 1 and (value == -math.inf or (value == 0 and never_negative))
+
+
+def _windows_are_larger(node: ir.Node, own: Sequence[int], pads: Sequence[int]) -> bool:
+    """Whether every pad is smaller than the window, and windows lie close together and end with the input."""
+    attributes = node.attributes
+    window = attributes.get("kernel_shape")
+    if window is None or any(attributes[name].as_int() for name in ("ceil_mode",) if name in attributes):
+        return False
+    if "dilations" in attributes and any(step != 1 for step in attributes["dilations"].as_ints()):
+        return False
+    extents = [*window.as_ints(), *window.as_ints()]
+    return len(extents) == len(pads) and all(
+        one + other < extent for one, other, extent in zip(own, pads, extents, strict=True)
+    )
+
+
+def _own_pads(node: ir.Node, count: int) -> list[int] | None:
+    """The pads of the operator; None where they depend on the extents of its input."""
+    auto, pads = node.attributes.get("auto_pad"), node.attributes.get("pads")
+    if any(attribute is not None and attribute.is_ref() for attribute in (auto, pads)):
+        return None
+    if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
+        return None
+    if pads is None or (auto is not None and auto.as_string() == "VALID"):
+        return [0] * count
+    return list(pads.as_ints()) if len(pads.as_ints()) == count else None
+
+
+def _fill(pad: ir.Node, facts: Facts) -> float | None:
+    """The number that the Pad puts around its input; None where it is not known."""
+    attribute = pad.attributes.get("value")
+    if attribute is not None and facts.opset(pad) < 11:
+        return float(attribute.as_float())
+    if len(pad.inputs) < 3 or pad.inputs[2] is None:
+        return 0.0
+    array = facts.constant(pad.inputs[2])
+    return None if array is None or array.size != 1 else float(np.asarray(array, np.float64).reshape(()))
