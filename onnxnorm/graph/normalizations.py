@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-__all__ = ["KINDS", "NORMALIZATIONS", "kind_of"]
+__all__ = ["KINDS", "kind_of"]
 
 
 KINDS: Mapping[tuple[str, str], str] = {
@@ -28,6 +28,7 @@ KINDS: Mapping[tuple[str, str], str] = {
     ("onnxnorm", "InterChannelLRN"): "LRN (inter-channel)",
     ("onnxnorm", "IntraChannelLRN"): "LRN (intra-channel)",
 }
+"""The name in the field by domain and operator, for everything that this project calls a normalization."""
 
 
 def kind_of(node: ir.Node) -> str | None:
@@ -41,17 +42,3 @@ def kind_of(node: ir.Node) -> str | None:
         if node.attributes.get_int("training_mode", 0) == 1:
             return "BatchNormalization (training mode)"
     return kind
-
-
-NORMALIZATIONS: frozenset[tuple[str, str]] = frozenset(
-    {("", op_type) for op_type in (
-        "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization",
-        "LpNormalization", "MeanVarianceNormalization", "RMSNormalization",
-    )}
-    | {("onnxnorm", "InterChannelLRN"), ("onnxnorm", "IntraChannelLRN")}
-    | {("com.microsoft", op_type) for op_type in (
-        "GroupNorm", "SkipGroupNorm", "SkipLayerNormalization", "SimplifiedLayerNormalization",
-        "SkipSimplifiedLayerNormalization",
-    )}
-)  # fmt: skip
-"""Domain and operator of everything that this project calls a normalization."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm.graph.normalizations import NORMALIZATIONS
+from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
 
@@ -25,8 +25,7 @@ class Account(ir.passes.InPlacePass):
         bodies = [function.graph for function in model.functions.values() if function.domain != "onnxnorm"]
         for graph in [*graphs_within(model.graph), *bodies]:
             for node in graph:
-                domain = "" if node.domain == "ai.onnx" else node.domain
-                if (domain, node.op_type) in NORMALIZATIONS and not self._journal.explains(node):
+                if kind_of(node) is not None and not self._journal.explains(node):
                     self._journal.decline(node, _reason(node))
         return ir.passes.PassResult(model, modified=False)
 

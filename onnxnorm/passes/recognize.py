@@ -47,6 +47,7 @@ class Recognize(ir.passes.InPlacePass):
     def __init__(self, journal: Journal) -> None:
         super().__init__()
         self._journal = journal
+        self._told: set[ir.Node] = set()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False
@@ -96,9 +97,14 @@ class Recognize(ir.passes.InPlacePass):
     def _explain(self, reading: Reading, answers: list[tuple[Found, Answer]], *, is_first: bool) -> None:
         """Say of each normalization that was left why; `is_first`: none of this tensor was raised."""
         said: set[ir.Node] = set()
+        # Of what is named the smallest part is told of: weights behind it may yet be folded into what follows.
+        smallest_first = answers[::-1]
+        smallest_first.sort(key=_tells_of_a_part)
         for wanted in (Named, Near):
-            # Of what is named the smallest part: weights behind it may yet be folded into what follows.
-            for found, answer in reversed(answers) if wanted is Named else answers:
+            for found, answer in smallest_first if wanted is Named else answers:
+                if found.root.producer() in self._told:
+                    # The tensor before a cast has been explained, and this with it.
+                    continue
                 if isinstance(answer, wanted) and said.isdisjoint(found.cone) and (is_first or wanted is Named):
                     assert isinstance(answer, (Named, Near))
                     text = answer.reason
@@ -113,6 +119,7 @@ class Recognize(ir.passes.InPlacePass):
                         assert before is not None
                         node = before
                     self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
+                    self._told.update(found.cone)
                     if wanted is Near:
                         return
             if said:
@@ -131,6 +138,15 @@ class Recognize(ir.passes.InPlacePass):
         users = x.consumers()
         if users:
             self._journal.decline(users[0], f"looks like {kind}, but {reason}")
+
+
+def _tells_of_a_part(answer: tuple[Found, Answer]) -> bool:
+    return isinstance(answer[1], Named) and answer[1].of_part
+
+
+def _is_part(found: Found) -> bool:
+    """Whether the result still waits for the cast back to the type of the tensor."""
+    return found.root.dtype is not None and found.root.dtype is not found.dtype
 
 
 def _with_article(kind: str) -> str:
@@ -182,7 +198,7 @@ def _taken(
                     gone.update(found.cone)
                     continue
                 wholes.append((set(found.cone), answer.kind))
-                answer = Named(answer.kind, refused)
+                answer = Named(answer.kind, refused, of_part=_is_part(found))
             left.append((found, answer))
         before = len(escapes)
         for found, _ in taken:
@@ -218,9 +234,9 @@ def _refused(found: Found, proposal: Proposal) -> str | None:
     """Why the node may not take the place of what computes the root, if so."""
     if found.dtype not in _FLOATS:
         return "the tensor is of an integer type" if found.dtype else "the element type of the tensor is not known"
-    root_dtype = found.root.dtype
-    if root_dtype is not None and root_dtype is not found.dtype:
-        return f"its result is of type {root_dtype.name}, the tensor of type {found.dtype.name}"
+    if _is_part(found):
+        assert found.root.dtype is not None
+        return f"its result is of type {found.root.dtype.name}, the tensor of type {found.dtype.name}"
     if found.casts and not _computes_alike(found):
         return "it is computed in another type than that of the tensor"
     if found.dtype in _HALF and not _fits_half(found, proposal):

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from onnxnorm.graph.normalizations import NORMALIZATIONS, kind_of
+from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.optimizer.inspect import Fate, NormRecord, inspect
 
 
@@ -213,7 +213,7 @@ def test_the_model_given_is_not_changed(tmp_path: Path) -> None:
 
 
 def test_every_operator_that_the_passes_account_for_has_a_kind() -> None:
-    for domain, op_type in NORMALIZATIONS:
+    for domain, op_type in KINDS:
         assert kind_of(ir.node(op_type, [], domain=domain)), (domain, op_type)
     assert kind_of(ir.node("LRN", [], domain="elsewhere")) is None
 

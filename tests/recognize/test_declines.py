@@ -349,3 +349,38 @@ def test_integers_are_no_normalization() -> None:
     model = net.model()
     after = onnxnorm.optimize(model, passes=PASSES).model
     assert [node.op_type for node in after.graph.node] == [node.op_type for node in model.graph.node]
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(
+    ("rms", "opset", "operator"), [(False, 17, "LayerNormalization"), (True, 23, "RMSNormalization")]
+)
+def test_the_opset_is_named_and_its_remedy_works(rms: bool, opset: int, operator: str, half: bool) -> None:
+    net = Net(opset=15, dtype=np.float16 if half else np.float32)
+    x = net.input((2, 3, 6))
+    y = norm(net, net.cast(x, FLOAT) if half else x, rms=rms)
+    model = net.model(net.cast(y, HALF) if half else y)
+    _, reasons, _ = recognized(model)
+    assert len(reasons) == 1 and f"with opset={opset} it becomes one node" in reasons[0]
+    after = onnxnorm.optimize(model, opset=opset, verify=True).model
+    assert [node.op_type for node in after.graph.node] == [operator]
+
+
+@pytest.mark.parametrize(
+    ("domain", "operator"),
+    [
+        ("", "SimplifiedLayerNormalization"),
+        ("com.microsoft", "SkipLayerNormalization"),
+        ("com.microsoft", "EmbedLayerNormalization"),
+    ],
+)
+def test_norms_of_a_runtime_have_the_same_reason_everywhere(domain: str, operator: str) -> None:
+    net = Net(opset=17, dtype=np.float32, opsets={"com.microsoft": 1})
+    names = [net.input((2, 3, 6), name) for name in ("x", "a", "b")]
+    model = net.model(net.node("Relu", net.node(operator, *names, domain=domain)))
+    (decline,) = onnxnorm.optimize(model).declined
+    (record,) = onnxnorm.inspect(model)
+    assert decline.reason == record.reason and "no fixed affine" in record.reason

@@ -43,10 +43,14 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Named:
-    """It is this normalization, and no one node computes it, for this reason."""
+    """It is this normalization, and no one node computes it, for this reason.
+
+    `of_part`: the reason is about a part of it alone, whose result has another type than the tensor.
+    """
 
     kind: str
     reason: str
+    of_part: bool = False
 
 
 @dataclass(frozen=True)
