@@ -1,0 +1,84 @@
+"""Tests that the pages name calls, options and commands as they are."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import onnxnorm
+from onnxnorm.cli import _COMMANDS, _make_parser
+from onnxnorm.passes.targets import TARGETS
+
+ROOT = Path(__file__).resolve().parents[2]
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CALLS = re.findall(r"^\| `(\w+)\((.*)\)` \|", API, re.MULTILINE)
+
+
+def options() -> set[str]:
+    """Return the long options of all commands."""
+    (commands,) = (action for action in _make_parser(_COMMANDS)._actions if action.dest == "command")
+    parsers = commands.choices or {}
+    return {option for parser in parsers.values() for action in parser._actions for option in action.option_strings}
+
+
+@pytest.mark.parametrize(("name", "parameters"), CALLS, ids=[name for name, _ in CALLS])
+def test_calls_of_the_api_page_are_those_of_the_package(name: str, parameters: str) -> None:
+    if name == "export":
+        pytest.importorskip("torch")
+    signature = inspect.signature(getattr(onnxnorm, name)).parameters
+    (function,) = ast.parse(f"def f({parameters}): ...").body
+    assert isinstance(function, ast.FunctionDef)
+    given = function.args
+    pairs = [*zip(reversed(given.args), reversed(given.defaults), strict=False)]
+    pairs += [(arg, default) for arg, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default]
+    for argument in (*given.args, *given.kwonlyargs):
+        assert argument.arg in signature
+    for argument, default in pairs:
+        assert signature[argument.arg].default == ast.literal_eval(default), argument.arg
+    for argument in given.kwonlyargs:
+        assert signature[argument.arg].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_public_names_are_all_on_the_api_page() -> None:
+    table = API[API.index("| call |") : API.index("## Export")]
+    assert not [name for name in onnxnorm.__all__ if not re.search(rf"^\|[^|]*`{name}\b", table, re.MULTILINE)]
+
+
+def test_options_on_the_page_of_the_command_line_exist() -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert len(named) > 10
+    assert named <= options() | {"--help"}
+
+
+def test_commands_in_the_pages_exist() -> None:
+    pages = [*PAGES, ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
+    named = {name for page in pages for name in re.findall(r"`onnxnorm ([a-z]+)", page.read_text(encoding="utf-8"))}
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^onnxnorm (\w+)", text, re.MULTILINE))
+    assert shown == set(_COMMANDS)
+    assert {"doctor", "optimize", "run"} <= named <= shown
+
+
+def test_benches_and_fuzzers_in_the_pages_exist() -> None:
+    named = {
+        path
+        for page in PAGES
+        for path in re.findall(r"python3? (?:-m )?((?:bench|fuzz)[./ ][\w/.]+)", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 15
+    for name in named:
+        path = ROOT / re.sub(r"[. ]", "/", name.removesuffix(".py").rstrip("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
+
+
+def test_targets_are_those_of_the_table() -> None:
+    text = (ROOT / "docs" / "recognition.md").read_text(encoding="utf-8")
+    sentence = re.search(r"names what the result is to run on: ([^.]*)\.", text)
+    assert sentence is not None
+    assert re.findall(r"`(\w+)`", sentence[1]) == list(TARGETS)
