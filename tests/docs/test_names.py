@@ -82,3 +82,16 @@ def test_targets_are_those_of_the_table() -> None:
     sentence = re.search(r"names what the result is to run on: ([^.]*)\.", text)
     assert sentence is not None
     assert re.findall(r"`(\w+)`", sentence[1]) == list(TARGETS)
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    text = "\n".join(
+        page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
+    )
+    folders = "onnxnorm|tests|testing|docs|bench|fuzz|custom_ops|models"
+    named = set(re.findall(rf"`((?:{folders})/[\w/.]*)`", text))
+    assert len(named) > 40
+    assert not [name for name in named if not (ROOT / name).exists()]
+    held = re.findall(rf"`(\w+)` (?:of|in)\s+`((?:{folders})/[\w/]*\.\w+)`", text)
+    assert len(held) > 5
+    assert not [each for each in held if each[0] not in (ROOT / each[1]).read_text(encoding="utf-8")]
