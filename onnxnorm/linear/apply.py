@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, add_tensor, drop_if_unused, set_inputs
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.size_budget import freed_bytes
 from onnxnorm.linear.axis import TransposedAxis
 from onnxnorm.linear.channels import realigned
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.plan import Plan
 from onnxnorm.linear.reader import Reader
 from onnxnorm.linear.step import Family
+from onnxnorm.model.walk import bytes_of
 from onnxnorm.numerics.rounding import rounded, smallest_normal
 
 __all__ = ["write"]
@@ -24,7 +28,8 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     """Change the graph by `plan`.
 
     Returns:
-        The node that computes the convolution, or None where its constants do not fit their type: then nothing changed.
+        The node that computes the convolution, or None where its constants do not fit their type, or would be copies of
+        shared weights beyond the budget of bytes: then nothing changed.
     """
     dtype, convolution = _element_type(plan, reader), plan.convolution
     if dtype is None:
@@ -39,9 +44,17 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
         facts.spool.back_to(before)
         return None
     assert graph is not None
-    name = _name(plan, reader)
     unused = [value for node in (root, *plan.sums[1:], *plan.gone) for value in node.inputs]
-    constants = [add_tensor(graph, facts.fresh_name(f"{name}_merged_weight"), weight, facts)]
+    budget = facts.size_budget
+    twin = budget.twin(weight, graph)
+    copied = 0 if twin is not None else _copied_bytes(weight, unused, facts)
+    if budget.refusal(copied) is not None:
+        facts.spool.back_to(before)
+        return None
+    budget.spend(copied)
+    name = _name(plan, reader)
+    constants = [twin or add_tensor(graph, facts.fresh_name(f"{name}_merged_weight"), weight, facts)]
+    budget.note(constants[0])
     if convolution.biased:
         assert bias.array is not None
         constants.append(add_constant(graph, facts.fresh_name(f"{name}_merged_bias"), bias.array, dtype, facts))
@@ -57,6 +70,18 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
     for value in unused:
         drop_if_unused(value, facts)
     return node
+
+
+def _copied_bytes(weight: ir.TensorProtocol, unused: Sequence[ir.Value | None], facts: Facts) -> int:
+    """How many bytes the new weight adds because others go on reading the weights that it is made of."""
+    lost = Counter(value for value in unused if value is not None)
+    shared = sum(
+        bytes_of(value.const_value)
+        for value, count in lost.items()
+        if value.is_initializer() and value.const_value is not None and len(value.uses()) > count
+    )
+    freed = freed_bytes(lost, (), inputs_are_weights=facts.initializers_are_inputs, fills_are_weights=True)
+    return max(0, min(shared, weight.nbytes - freed))
 
 
 def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:

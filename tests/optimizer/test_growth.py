@@ -130,3 +130,38 @@ def test_no_random_network_outgrows_its_budget(first: int) -> None:
 def test_a_budget_is_a_part(growth: float) -> None:
     with pytest.raises(OnnxNormError, match="max_growth"):
         optimize(shared([1.0]), max_growth=growth)
+
+
+def _branches(towers: int, *, alike: bool) -> onnx.ModelProto:
+    """Towers of a 3x3 convolution by one weight for all and a 1x1 convolution by their own, added up."""
+    random = np.random.default_rng(1)
+    constants = [numpy_helper.from_array(random.normal(size=(32, 32, 3, 3)) / 17, "w")]
+    nodes, outputs = [], []
+    for index in range(towers):
+        if index == 0 or not alike:
+            constants.append(numpy_helper.from_array(random.normal(size=(32, 32, 1, 1)), f"v{index}"))
+        nodes += [
+            helper.make_node("Tanh", [f"x{index}"], [f"t{index}"]),
+            helper.make_node("Conv", [f"t{index}", "w"], [f"a{index}"], pads=[1] * 4),
+            helper.make_node("Conv", [f"t{index}", "v0" if alike else f"v{index}"], [f"b{index}"]),
+            helper.make_node("Add", [f"a{index}", f"b{index}"], [f"c{index}"]),
+            helper.make_node("Tanh", [f"c{index}"], [f"y{index}"]),
+        ]
+        outputs.append(helper.make_tensor_value_info(f"y{index}", TensorProto.DOUBLE, [1, 32, 8, 8]))
+    inputs = [helper.make_tensor_value_info(f"x{index}", TensorProto.DOUBLE, [1, 32, 8, 8]) for index in range(towers)]
+    graph = helper.make_graph(nodes, "towers", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("towers", "alike", "max_growth", "left"),
+    [(1, False, 0.05, 1), (3, True, 0.05, 3), (3, False, 0.05, 6), (3, False, 3.0, 3)],
+)
+def test_merging_into_a_shared_weight_is_charged(towers: int, alike: bool, max_growth: float, left: int) -> None:
+    model = _branches(towers, alike=alike)
+    result = folded(model, tolerance=1e-9, whole=True, max_growth=max_growth).model
+    assert count(result, "Conv") == left
+    before = weight_bytes(load(model))
+    assert weight_bytes(load(result)) <= before * (1 + max_growth) + UNNOTICED
+    if alike:
+        assert weight_bytes(load(result)) <= before
