@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnxnorm.journal import Rewrite
     from onnxnorm.model.source import ModelLike
     from onnxnorm.optimizer.inspect import NormRecord
+    from onnxnorm.optimizer.optimize import OptimizeResult
     from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
@@ -191,6 +192,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
     from onnxnorm.io.load_and_save import load, save
     from onnxnorm.model.walk import weight_bytes
+    from onnxnorm.optimizer.guard import leaving_out_failed_passes
     from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.optimize import transform
     from onnxnorm.passes import FOLDING
@@ -204,21 +206,28 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     size_before = model_size(arguments.input, original)
     before = count_operators(original.graph.all_nodes())
     passes = FOLDING if arguments.command == "fold" else _chosen_passes(arguments.passes, arguments.skip)
+    loaded = [original]
+    # The original goes out of memory where it is transformed.
+    del original
     with steps(f"optimizing {arguments.input}", len(passes)) as advance:
-        result, records = account(
-            original,
-            lambda model: transform(
-                model,
-                passes=passes,
-                target=arguments.target,
-                opset=arguments.opset,
-                freeze_inputs=arguments.freeze_inputs,
-                max_growth=arguments.max_growth,
-                workspace=Path(arguments.output).parent,
-                name=arguments.input,
-                on_pass=advance,
-            ),
-        )
+
+        def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+            return account(
+                loaded.pop() if loaded else load(arguments.input),
+                lambda model: transform(
+                    model,
+                    passes=names,
+                    target=arguments.target,
+                    opset=arguments.opset,
+                    freeze_inputs=arguments.freeze_inputs,
+                    max_growth=arguments.max_growth,
+                    workspace=Path(arguments.output).parent,
+                    name=arguments.input,
+                    on_pass=advance,
+                ),
+            )
+
+        (result, records), failed = leaving_out_failed_passes(run, passes)
     model = result.ir_model
     proof = _prove(model, arguments) if arguments.verify else None
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
@@ -233,7 +242,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
         )
     after = count_operators(model.graph.all_nodes())
     sizes = (size_before, written_size(arguments.output))
-    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes, proof), proof
+    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes + failed, proof), proof
 
 
 def _changes(

@@ -8,27 +8,95 @@ each node whether its operands fit together.
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import onnx
 import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError, first_line
 from onnxnorm.graph.contradictions import contradiction_in
+from onnxnorm.graph.invariants import violations
 from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.model.to_protobuf import Place, structure
 from onnxnorm.model.walk import bytes_of, tensors_of
 
-__all__ = ["run_pass"]
+__all__ = ["InvariantError", "PassFailedError", "leaving_out_failed_passes", "run_pass"]
+
+_T = TypeVar("_T")
 
 _LARGEST_CHECKED = 1000
+_DEBUG = "ONNXNORM_DEBUG"
+
+
+class PassFailedError(OnnxNormError):
+    """A pass broke off at a model that ONNX finds nothing wrong with.
+
+    Attributes:
+        pass_name: the pass.
+        found: the Python error it broke off with, in one line.
+    """
+
+    def __init__(self, message: str, pass_name: str, found: str) -> None:
+        super().__init__(message)
+        self.pass_name = pass_name
+        self.found = found
+
+
+class InvariantError(OnnxNormError):
+    """A pass left a model for which something does not hold that holds of every model."""
+
+
+def _is_debugging() -> bool:
+    """Whether the environment variable ONNXNORM_DEBUG asks for the checks that only developers need."""
+    return os.environ.get(_DEBUG, "") not in ("", "0")
+
+
+def leaving_out_failed_passes(run: Callable[[Sequence[str]], _T], names: Sequence[str]) -> tuple[_T, tuple[str, ...]]:
+    """Run passes, and once more without each that breaks off, so that a mistake in one does not cost the rest.
+
+    Args:
+        run: runs the passes of these names, on a model that is as it was each time.
+        names: the passes.
+
+    Returns:
+        What `run` returns, and a sentence for each pass that was left out.
+
+    Raises:
+        PassFailedError: the only pass broke off, or any while debugging.
+    """
+    notes: list[str] = []
+    while True:
+        try:
+            return run(names), tuple(notes)
+        except PassFailedError as failure:
+            if _is_debugging() or len(names) == 1:
+                raise
+            names = tuple(name for name in names if name != failure.pass_name)
+            notes.append(
+                f"the pass {failure.pass_name!r} failed ({failure.found}) and was left out; please report it together "
+                "with the model"
+            )
 
 
 def run_pass(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model, name: str) -> None:
     """Run the pass on the model.
 
     Raises:
+        PassFailedError: the pass broke off at a model that is well-formed.
+        InvariantError: the pass left a model that is not well-formed; looked for while debugging alone.
         OnnxNormError: the model breaks the rules of ONNX where the pass relies on them.
     """
+    before = set(violations(model)) if _is_debugging() else set()
+    _run(transformation, pass_name, model, name)
+    if _is_debugging():
+        new = [each for each in violations(model) if each not in before]
+        if new:
+            raise InvariantError(f"{name}: the pass {pass_name!r} left a broken model: {'; '.join(new[:5])}")
+
+
+def _run(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model, name: str) -> None:
     try:
         transformation(model)
     except OnnxNormError:
@@ -39,28 +107,33 @@ def run_pass(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model
         cause = error.__cause__ if isinstance(error, ir.passes.PassError) and error.__cause__ else error
         if isinstance(cause, OnnxNormError):
             raise cause from None
-        raise OnnxNormError(f"{name}: {_diagnosis(model, pass_name, cause)}") from error
+        fault = _fault_of(model)
+        if fault is not None:
+            what, advice = fault
+            raise OnnxNormError(f"{name}: the model is malformed ({what}); {advice}") from error
+        found = f"{type(cause).__name__}: {first_line(cause)}"
+        raise PassFailedError(
+            f"{name}: the pass {pass_name!r} failed ({found}), although ONNX finds nothing wrong with the model; leave "
+            "that pass out, and please report it together with the model",
+            pass_name,
+            found,
+        ) from error
 
 
-def _diagnosis(model: ir.Model, pass_name: str, error: BaseException) -> str:
-    found = f"{type(error).__name__}: {first_line(error)}"
+def _fault_of(model: ir.Model) -> tuple[str, str] | None:
+    """Return what ONNX finds wrong with the model, and what to do about it; None where it finds nothing."""
     try:
         proto = _without_weights(model)
         onnx.checker.check_model(proto)
         infer_shapes(proto, check_type=True, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as fault:
-        return f"the model is malformed ({' '.join(str(fault).split())[:300]}); export it again"
+        return " ".join(str(fault).split())[:300], "export it again"
     except Exception as fault:
-        return f"the model is malformed ({first_line(fault)}); check it with onnx.checker"
+        return first_line(fault), "check it with onnx.checker"
     contradiction = None
     with contextlib.suppress(Exception):
         contradiction = contradiction_in(model)
-    if contradiction is not None:
-        return f"the model is malformed ({contradiction}); export it again"
-    return (
-        f"the pass {pass_name!r} failed ({found}), although ONNX finds nothing wrong with the model; leave that pass "
-        "out, and please report it together with the model"
-    )
+    return None if contradiction is None else (contradiction, "export it again")
 
 
 def _without_weights(model: ir.Model) -> onnx.ModelProto:

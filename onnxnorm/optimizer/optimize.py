@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from onnxnorm.io.replace import write_message
 from onnxnorm.model.source import ModelLike, name_of
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded, read_small
-from onnxnorm.optimizer.guard import run_pass
+from onnxnorm.optimizer.guard import leaving_out_failed_passes, run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 from onnxnorm.passes.targets import TARGETS as _TARGETS
@@ -125,27 +125,32 @@ def optimize(
             verification.
     """
     _check_choices(passes or (), target, max_growth)
-    result = None if passes is not None or opset is not None else _plainly(model)
-    if result is not None:
+    plain = None if passes is not None or opset is not None else _plainly(model)
+    if plain is not None:
         if verify:
-            _prove(model, result)
-        return result
-    work = load_and_save.load(model)
+            _prove(model, plain)
+        return plain
+    loaded: list[ir.Model] = [load_and_save.load(model)]
     if verify:
         from onnxnorm.verification.memory_needed import check_room
 
-        check_room(work, name_of(model))
-    result = transform(
-        work,
-        passes=passes,
-        target=target,
-        freeze_inputs=freeze_inputs,
-        workspace=workspace,
-        opset=opset,
-        max_growth=max_growth,
-        name=name_of(model),
-        as_ir=isinstance(model, ir.Model),
-    )
+        check_room(loaded[0], name_of(model))
+
+    def run(names: Sequence[str]) -> OptimizeResult:
+        return transform(
+            loaded.pop() if loaded else load_and_save.load(model),
+            passes=names,
+            target=target,
+            freeze_inputs=freeze_inputs,
+            workspace=workspace,
+            opset=opset,
+            max_growth=max_growth,
+            name=name_of(model),
+            as_ir=isinstance(model, ir.Model),
+        )
+
+    result, notes = leaving_out_failed_passes(run, DEFAULT if passes is None else tuple(passes))
+    result = replace(result, notes=result.notes + notes)
     if verify:
         _prove(model, result)
     return result
