@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -181,7 +182,10 @@ def _plainly(arguments: argparse.Namespace) -> _Done | None:
         before = count_operators(message.graph.node)
         # The original goes out of memory here.
         message, rewrites = done
-    proof = _prove(message, arguments) if arguments.verify else None
+    proof = _proof_of(message, arguments) if arguments.verify else None
+    if proof is not None and not proof.passed:
+        # The passes can be left out one by one.
+        return None
     data = message.SerializeToString()
     write_message(data, arguments.output)
     after = count_operators(message.graph.node)
@@ -195,6 +199,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     from onnxnorm.optimizer.guard import leaving_out_failed_passes
     from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.optimize import transform
+    from onnxnorm.optimizer.proved import without_disproved_passes
     from onnxnorm.passes import FOLDING
     from onnxnorm.verification.memory_needed import check_room
 
@@ -209,11 +214,12 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     loaded = [original]
     # The original goes out of memory where it is transformed.
     del original
-    with steps(f"optimizing {arguments.input}", len(passes)) as advance:
 
-        def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+    def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+        model = loaded.pop() if loaded else load(arguments.input)
+        with steps(f"optimizing {arguments.input}", len(names)) as advance:
             return account(
-                loaded.pop() if loaded else load(arguments.input),
+                model,
                 lambda model: transform(
                     model,
                     passes=names,
@@ -227,9 +233,20 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
                 ),
             )
 
-        (result, records), failed = leaving_out_failed_passes(run, passes)
+    def run_all(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+        (result, records), failed = leaving_out_failed_passes(run, names)
+        return replace(result, notes=result.notes + failed), records
+
+    proof: VerifyReport | None = None
+    notes: tuple[str, ...] = ()
+    if arguments.verify:
+        (result, records), proof, notes = without_disproved_passes(
+            run_all, lambda done: _proof_of(done[0].ir_model, arguments), lambda done: done[0].rewrites, passes
+        )
+        _refuse_unless_passed(proof, arguments)
+    else:
+        result, records = run_all(passes)
     model = result.ir_model
-    proof = _prove(model, arguments) if arguments.verify else None
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
             model,
@@ -242,7 +259,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
         )
     after = count_operators(model.graph.all_nodes())
     sizes = (size_before, written_size(arguments.output))
-    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes + failed, proof), proof
+    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes + notes, proof), proof
 
 
 def _changes(
@@ -312,14 +329,16 @@ def _unproved() -> Iterator[None]:
         raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
 
 
-def _prove(result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
+def _proof_of(result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
     from onnxnorm.cli.tables import status
     from onnxnorm.verification.verify import verify
 
     inputs, shapes = arguments.samples
     with _unproved(), status("verifying the result against the original"):
         # The original first: it says what is in the way where the models are too large.
-        report = verify(arguments.input, result, inputs, shapes=shapes)
+        return verify(arguments.input, result, inputs, shapes=shapes)
+
+
+def _refuse_unless_passed(report: VerifyReport, arguments: argparse.Namespace) -> None:
     if not report.passed:
         raise JobError(f"{arguments.input}: the verification {report}; nothing was written")
-    return report

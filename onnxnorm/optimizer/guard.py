@@ -22,7 +22,7 @@ from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.model.to_protobuf import Place, structure
 from onnxnorm.model.walk import bytes_of, tensors_of
 
-__all__ = ["InvariantError", "PassFailedError", "leaving_out_failed_passes", "run_pass"]
+__all__ = ["InvariantError", "PassFailedError", "is_debugging", "leaving_out_failed_passes", "run_pass"]
 
 _T = TypeVar("_T")
 
@@ -48,7 +48,7 @@ class InvariantError(OnnxNormError):
     """A pass left a model for which something does not hold that holds of every model."""
 
 
-def _is_debugging() -> bool:
+def is_debugging() -> bool:
     """Whether the environment variable ONNXNORM_DEBUG asks for the checks that only developers need."""
     return os.environ.get(_DEBUG, "") not in ("", "0")
 
@@ -71,7 +71,7 @@ def leaving_out_failed_passes(run: Callable[[Sequence[str]], _T], names: Sequenc
         try:
             return run(names), tuple(notes)
         except PassFailedError as failure:
-            if _is_debugging() or len(names) == 1:
+            if is_debugging() or len(names) == 1:
                 raise
             names = tuple(name for name in names if name != failure.pass_name)
             notes.append(
@@ -88,9 +88,9 @@ def run_pass(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model
         InvariantError: the pass left a model that is not well-formed; looked for while debugging alone.
         OnnxNormError: the model breaks the rules of ONNX where the pass relies on them.
     """
-    before = set(violations(model)) if _is_debugging() else set()
+    before = set(violations(model)) if is_debugging() else set()
     _run(transformation, pass_name, model, name)
-    if _is_debugging():
+    if is_debugging():
         new = [each for each in violations(model) if each not in before]
         if new:
             raise InvariantError(f"{name}: the pass {pass_name!r} left a broken model: {'; '.join(new[:5])}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
@@ -23,9 +24,13 @@ from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded, read_small
 from onnxnorm.optimizer.guard import leaving_out_failed_passes, run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
+from onnxnorm.optimizer.proved import without_disproved_passes
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 from onnxnorm.passes.targets import TARGETS as _TARGETS
 from onnxnorm.process.gc_pause import collector_paused
+
+if TYPE_CHECKING:
+    from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
@@ -126,9 +131,7 @@ def optimize(
     """
     _check_choices(passes or (), target, max_growth)
     plain = None if passes is not None or opset is not None else _plainly(model)
-    if plain is not None:
-        if verify:
-            _prove(model, plain)
+    if plain is not None and (not verify or _proof_of(model, plain).passed):
         return plain
     loaded: list[ir.Model] = [load_and_save.load(model)]
     if verify:
@@ -149,11 +152,19 @@ def optimize(
             as_ir=isinstance(model, ir.Model),
         )
 
-    result, notes = leaving_out_failed_passes(run, DEFAULT if passes is None else tuple(passes))
-    result = replace(result, notes=result.notes + notes)
-    if verify:
-        _prove(model, result)
-    return result
+    def run_all(names: Sequence[str]) -> OptimizeResult:
+        result, failed = leaving_out_failed_passes(run, names)
+        return replace(result, notes=result.notes + failed)
+
+    names = DEFAULT if passes is None else tuple(passes)
+    if not verify:
+        return run_all(names)
+    result, report, notes = without_disproved_passes(
+        run_all, lambda result: _proof_of(model, result), lambda result: result.rewrites, names
+    )
+    if not report.passed:
+        raise OnnxNormError(f"{name_of(model)}: the result failed verification: {report}")
+    return replace(result, notes=result.notes + notes)
 
 
 @collector_paused
@@ -261,10 +272,8 @@ def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool | None =
     return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
 
 
-def _prove(original: ModelLike, result: OptimizeResult) -> None:
+def _proof_of(original: ModelLike, result: OptimizeResult) -> VerifyReport:
     from onnxnorm.verification.verify import verify
 
     with naming(name_of(original)):
-        report = verify(original, result.model)
-    if not report.passed:
-        raise OnnxNormError(f"{name_of(original)}: the result failed verification: {report}")
+        return verify(original, result.model)

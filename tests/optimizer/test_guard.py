@@ -15,6 +15,7 @@ import onnxnorm
 from onnxnorm import cli
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.invariants import violations
+from onnxnorm.journal import Journal
 from onnxnorm.optimizer import optimize as module
 from testing.builder import Builder, affines
 
@@ -121,3 +122,50 @@ def test_a_good_model_violates_nothing_and_subgraphs_see_what_is_around_them() -
     graph = helper.make_graph(nodes, "g", values, [helper.make_tensor_value_info("y", 1, None)])
     found = list(violations(ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))))
     assert found == ["Abs '' reads 'late' before it is computed"]
+
+
+def _spoil(model: ir.Model) -> None:
+    for value in model.graph.initializers.values():
+        if value.dtype is ir.DataType.FLOAT and value.const_value is not None and value.const_value.size > 1:
+            value.const_value = ir.tensor(value.const_value.numpy() * np.float32(1.01), name=value.name)
+
+
+class _Spoiling(ir.passes.InPlacePass):
+    """Says that it rewrote a node, and changes the weights by one hundredth."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        _spoil(model)
+        self._journal.rewrite("fold_constants", model.graph[0], model.graph[0].op_type, "spoiled")
+        return ir.passes.PassResult(model, modified=True)
+
+
+@pytest.mark.parametrize("command", [False, True])
+def test_a_pass_whose_result_is_disproved_is_left_out_and_named(
+    command: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONNXNORM_DEBUG", "0")
+    spoiling = {**module.PASSES, "fold_constants": lambda journal, settings: _Spoiling(journal)}
+    monkeypatch.setattr(module, "PASSES", spoiling)
+    said = "what 'fold_constants' did failed verification"
+    if command:
+        path, output = tmp_path / "in.onnx", tmp_path / "out.onnx"
+        onnx.save(_model(), path)
+        assert cli.main(["optimize", str(path), str(output)]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
+        assert affines(onnx.load(output)) == 0
+    else:
+        result = onnxnorm.optimize(_model(), verify=True)
+        assert affines(result.model) == 0 and said in result.notes[0]
+        assert onnxnorm.verify(_model(), result.model).passed
+
+
+def test_where_no_pass_alone_is_to_blame_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONNXNORM_DEBUG", "0")
+    spoiling = {name: lambda journal, settings: _Spoiling(journal) for name in ("fold_constants", "clean")}
+    monkeypatch.setattr(module, "PASSES", {**module.PASSES, **spoiling})
+    with pytest.raises(OnnxNormError, match="the result failed verification"):
+        onnxnorm.optimize(_model(), verify=True)
