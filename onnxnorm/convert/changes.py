@@ -8,6 +8,8 @@ node where it can, and tells whether the node means the same on the other side.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -17,8 +19,10 @@ from onnxnorm.convert import changes_of_sampling as sampling
 from onnxnorm.convert.operands import REDUCTIONS, Moved, axes_of_reduction, axes_of_squeeze, moved, steps_of_one
 from onnxnorm.convert.step import Change, Step
 
-__all__ = ["crosses"]
+__all__ = ["crosses", "is_rewritten"]
 
+_ARITHMETIC = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
+_AXES_OF_UNSQUEEZE = 13
 _SOFT = ("Hardmax", "LogSoftmax", "Softmax")
 
 
@@ -26,6 +30,56 @@ def crosses(step: Step, version: int) -> bool | str:
     """Tell whether the node means the same across `version`, rewritten if need be; a text says why not."""
     change = _CHANGES.get((step.node.op_type, version))
     return True if change is None else change(step)
+
+
+def is_rewritten(op_type: str) -> bool:
+    """Tell whether the table has steps of this operator."""
+    return op_type in _REWRITTEN
+
+
+def _broadcast_7(step: Step) -> bool | str:
+    """The second operand lay along the axes of the first one from one on; now it lies along the last ones."""
+    node = step.node
+    broadcasts, axis = step.whole("broadcast", 0), node.attributes.get("axis")
+    node.attributes.pop("broadcast", None)
+    if axis is None or not broadcasts:
+        node.attributes.pop("axis", None)
+        return True
+    rank, own = step.rank(), step.rank(1)
+    if rank is None or own is None or axis.is_ref():
+        return "broadcasts along axes of tensors of unknown rank"
+    behind = rank - own - axis.as_int() % rank
+    if behind < 0:
+        return False
+    del node.attributes["axis"]
+    return behind == 0 or _add_axes(step, range(own, own + behind))
+
+
+def _add_axes(step: Step, places: Iterable[int]) -> bool:
+    """Give the second operand axes of one element at these places."""
+    value, numbers = step.operand(1), list(places)
+    if value is None:
+        return False
+    known = step.known(1)
+    if known is not None and value.dtype is not None:
+        step.put(1, step.constant(np.expand_dims(known, tuple(numbers)), value.dtype, "operand"))
+    elif step.opset < _AXES_OF_UNSQUEEZE:
+        node = ir.node("Unsqueeze", [value], attributes={"axes": numbers})
+        step.put(1, _typed(step.insert(node), value))
+    else:
+        axes = step.constant(numbers, ir.DataType.INT64, "axes")
+        step.put(1, _typed(step.insert(ir.node("Unsqueeze", [value, axes])), value))
+    return True
+
+
+def _typed(value: ir.Value, like: ir.Value) -> ir.Value:
+    value.type = like.type
+    return value
+
+
+def _gemm_7(step: Step) -> bool | str:
+    step.node.attributes.pop("broadcast", None)
+    return True
 
 
 def _extremes_8(step: Step) -> bool | str:
@@ -128,8 +182,11 @@ def _mod_28(step: Step) -> bool | str:
 
 
 def _prelu_7(step: Step) -> bool | str:
-    shape = step.shape(1)
-    return shape is not None and all(extent == 1 for extent in shape)
+    """Slopes were one for all, or one a channel."""
+    shape, rank = step.shape(1), step.rank()
+    if shape is None or rank is None or len(shape) > 1:
+        return "has slopes of unknown shape"
+    return shape in ((), (1,)) or rank <= 2 or _add_axes(step, range(1, rank - 1))
 
 
 def _scatter_11(step: Step) -> bool | str:
@@ -139,6 +196,7 @@ def _scatter_11(step: Step) -> bool | str:
 
 _INT, _FLOAT, _FLOATS = ir.AttributeType.INT, ir.AttributeType.FLOAT, ir.AttributeType.FLOATS
 _CHANGES: dict[tuple[str, int], Change] = {
+    **{(op, 7): _broadcast_7 for op in _ARITHMETIC},
     **{(op, 8): _extremes_8 for op in ("Max", "Mean", "Min", "Sum")},
     **{
         (op, 11): axes.counted_from_the_front
@@ -161,6 +219,7 @@ _CHANGES: dict[tuple[str, int], Change] = {
     ("Dropout", 7): norms.dropout_7,
     ("Dropout", 10): norms.dropout_10,
     ("Dropout", 12): norms.dropout_12,
+    ("Gemm", 7): _gemm_7,
     ("Gemm", 11): _gemm_11,
     ("GridSample", 20): sampling.grid_sample_20,
     ("GroupNormalization", 21): norms.group_norm_21,
@@ -173,6 +232,7 @@ _CHANGES: dict[tuple[str, int], Change] = {
     ("QuantizeLinear", 21): _quantize_21,
     ("QuantizeLinear", 23): _quantize_23,
     ("ReduceSum", 13): moved(Moved("axes", 1), before=axes_of_reduction),
+    ("Reshape", 5): moved(Moved("shape", 1)),
     ("Reshape", 14): axes.reshape_14,
     ("Resize", 11): sampling.resize_11,
     ("Resize", 13): sampling.resize_13,
@@ -191,3 +251,4 @@ _CHANGES: dict[tuple[str, int], Change] = {
     ("Upsample", 9): moved(Moved("scales", 1, _FLOATS)),
     ("Upsample", 10): sampling.upsample_10,
 }
+_REWRITTEN = frozenset(op_type for op_type, _ in _CHANGES)

@@ -132,8 +132,6 @@ def grid_sample_20(step: Step) -> bool | str:
     given = step.node.attributes.get("mode")
     if given is not None and given.is_ref():
         return False
-    if not step.up and step.rank() not in (None, 4):
-        return "samples other than images, which it does since opset 20"
     word = ("bilinear" if step.up else "linear") if given is None else given.as_string()
     step.node.attributes["mode"] = ir.AttrString("mode", renamed.get(word, word))
     return True

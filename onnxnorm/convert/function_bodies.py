@@ -25,7 +25,8 @@ def lower_by_bodies(model: ir.Model, own: int, is_guilty: Callable[[ir.Node], bo
     origins: dict[str, str] = {}
     for _ in range(4):
         replaced = 0
-        for graph in graphs_of(model):
+        # What is registered on the way is a graph of the next round.
+        for graph in list(graphs_of(model)):
             for node in graph:
                 if node.domain in ("", "ai.onnx") and is_guilty(node):
                     replaced += _register(model, node, own, origins, replaced)

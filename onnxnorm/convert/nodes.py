@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnxnorm.convert.changes import crosses
+from onnxnorm.convert.changes import crosses, is_rewritten
 from onnxnorm.convert.function_bodies import lower_by_bodies
-from onnxnorm.convert.same_form import fits, schema_of, versions_between
+from onnxnorm.convert.same_form import fits, says_more, schema_of, version_at, versions_between
 from onnxnorm.convert.step import Step
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.edit import settle_casts
@@ -94,7 +94,12 @@ def _prepare(model: ir.Model, present: int, opset: int, name: str) -> Mapping[st
 
     def is_missing(node: ir.Node) -> bool:
         known = schema_of(node.op_type, present) is not None or (node.op_type == "GroupNormalization" and present >= 18)
-        return known and schema_of(node.op_type, opset) is None
+        if not known:
+            return False
+        if schema_of(node.op_type, opset) is None:
+            return True
+        # What a later definition brought is in its body.
+        return not is_rewritten(node.op_type) and says_more(node, present, opset)
 
     return lower_by_bodies(model, present, is_missing)
 
@@ -116,7 +121,8 @@ def _convert(node: ir.Node, own: int, opset: int, facts: Facts) -> str | None:
     """Convert one node; return why not."""
     own, none = node.version or own, f"has no form at opset {opset} that is known"
     node.version = None
-    if own == opset:
+    version = version_at(node.op_type, own)
+    if own == opset or (version is not None and version == version_at(node.op_type, opset)):
         return None
     if schema_of(node.op_type, own) is None and node.op_type not in _DEPRECATED:
         then = schema_of(node.op_type, opset)
@@ -134,7 +140,4 @@ def _convert(node: ir.Node, own: int, opset: int, facts: Facts) -> str | None:
     if node.op_type == "Identity":
         # A Dropout was one.
         own = min(own, opset) if schema_of("Identity", own) is None else own
-    now, then = schema_of(node.op_type, own), schema_of(node.op_type, opset)
-    if now is not None and then is not None and now.since_version == then.since_version:
-        return None
     return None if fits(node, own, opset) else none

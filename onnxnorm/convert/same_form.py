@@ -7,6 +7,7 @@ lets the node in, `onnxnorm.convert.changes` says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm.model.dtypes import type_string
 
-__all__ = ["fits", "schema_of", "versions_between"]
+__all__ = ["fits", "says_more", "schema_of", "version_at", "versions_between"]
 
 _SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 # What an attribute had to be so that a later definition, which has it no more, says the same.
@@ -43,19 +44,37 @@ def schema_of(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
 
 
 @cache
+def version_at(op_type: str, opset: int) -> int | None:
+    """Return the version of the definition that holds at `opset`, a deprecated one too; None where there is none."""
+    try:
+        return onnx.defs.get_schema(op_type, opset, "").since_version
+    except onnx.defs.SchemaError:
+        return None
+
+
+@cache
 def versions_between(op_type: str, low: int, high: int) -> tuple[int, ...]:
     """Return the versions of an operator above `low`, up to `high`, in order."""
     found, schema_at = [], high
     while schema_at > low:
-        try:
-            version = onnx.defs.get_schema(op_type, schema_at, "").since_version
-        except onnx.defs.SchemaError:
-            break
-        if version <= low:
+        version = version_at(op_type, schema_at)
+        if version is None or version <= low:
             break
         found.append(version)
         schema_at = version - 1
     return tuple(reversed(found))
+
+
+def says_more(node: ir.Node, own: int, opset: int) -> bool:
+    """Tell whether the node has operands, results or attributes for which its definition at `opset` has no place."""
+    now, then = schema_of(node.op_type, own), schema_of(node.op_type, opset)
+    if now is None or then is None:
+        return False
+    return (
+        _count(node.inputs) > then.max_input
+        or _count(node.outputs) > then.max_output
+        or any(name not in then.attributes and not _may_go(node, name, now) for name in node.attributes)
+    )
 
 
 def fits(node: ir.Node, own: int, opset: int) -> bool:
@@ -114,13 +133,14 @@ def _may_go(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> bool
     return bool(onnx.helper.get_attribute_value(given) == onnx.helper.get_attribute_value(default))
 
 
+def _count(values: Sequence[ir.Value | None]) -> int:
+    """Return how many there are up to the last one that is not left out."""
+    return max((index + 1 for index, value in enumerate(values) if value is not None and value.name), default=0)
+
+
 def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
     """Whether the number of operands and results and their types are those of the definition."""
-    inputs, outputs = list(node.inputs), list(node.outputs)
-    while inputs and inputs[-1] is None:
-        inputs.pop()
-    while outputs and not outputs[-1].name:
-        outputs.pop()
+    inputs, outputs = node.inputs[: _count(node.inputs)], node.outputs[: _count(node.outputs)]
     if not schema.min_input <= len(inputs) <= schema.max_input or len(outputs) > schema.max_output:
         return False
     bound: dict[str, str] = {}
