@@ -7,7 +7,9 @@ float32 even so, since ONNX keeps constants such as epsilon in float32.
 
 A few roundings of a half type would hide a wrong epsilon, so those are always compared in double precision. There the
 model may differ by as much as the module's own results do: what it computes from its weights at every call, such as
-the scale of a frozen BatchNorm, is a rounded constant of the model.
+the scale of a frozen BatchNorm, is a rounded constant of the model. Under autocast all weights are; there the model is
+evaluated with every result rounded as PyTorch rounds it, and may differ from the module by as much as rounding changes
+in the two of them.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from torch.utils import _pytree
 
 from onnxnorm.errors import OnnxNormError, OnnxNormWarning
 from onnxnorm.evaluate.evaluator import Float64Evaluator
+from onnxnorm.evaluate.rounded import RoundedEvaluator, has_halves
 from onnxnorm.exporter.arguments import Arguments
 from onnxnorm.runtime.unoptimized import PlainSession
 
@@ -45,7 +48,7 @@ class _Case:
     where: str
 
 
-def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.ModelProto) -> None:
+def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.ModelProto, misfits: str = "") -> None:
     """Raise `OnnxNormError` if the model computes something else than the module on the example inputs.
 
     Warns (`OnnxNormWarning`) where it differs at other lengths of the open axes, and where nothing can be compared. The
@@ -60,7 +63,9 @@ def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.Mod
     evaluator = _Evaluator(model)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if session is None:
-            _verify_in_float64(module, example, evaluator, f"{name}: onnxruntime does not run the model ({reason})")
+            reason = f"{name}: onnxruntime does not run the exported model: {misfits or reason}"
+            if _verify_in_float64(module, example, evaluator, reason):
+                _warn(f"{reason} (compared with the module in float64 instead, it computes the same)")
             return
         try:
             want = _outputs(module, example)
@@ -92,14 +97,21 @@ class _Evaluator:
     """The float64 evaluation, made when it is first needed."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
+        self.model = model
         self._evaluator: Float64Evaluator | None = None
         self.inputs = [value.name for value in model.graph.input]
 
     def run(self, inputs: Sequence[_Array]) -> list[_Array]:
-        self._evaluator = self._evaluator or Float64Evaluator(self._model)
+        self._evaluator = self._evaluator or Float64Evaluator(self.model)
         feeds = dict(zip(self.inputs, inputs, strict=True))
         return [np.asarray(value) for value in self._evaluator.run(feeds).values()]
+
+    def run_rounded(self, inputs: Sequence[_Array], kinds: Sequence[_Array]) -> list[_Array]:
+        """With each result rounded to its own type; outputs in the types of `kinds`."""
+        names = [value.name for value in self.model.graph.output]
+        feeds = dict(zip(self.inputs, inputs, strict=True))
+        outputs = RoundedEvaluator(self.model).run(feeds, dict(zip(names, kinds, strict=True)))
+        return [np.asarray(outputs[name], np.float64) for name in names]
 
 
 def _difference(
@@ -115,6 +127,11 @@ def _difference(
         got = session.run(inputs)
     except Exception as error:
         return f"{case.where}: onnxruntime stops with: {' '.join(str(error).split())[:300]}"
+    for i, (a, b) in enumerate(zip(got, want, strict=False)):
+        if a.dtype != b.dtype:
+            _warn(
+                f"{case.where}, output {i} of the exported model is {a.dtype.name}, that of the module {b.dtype.name}"
+            )
     found = _compare(got, want)
     if not found and not any(_rounding(each) for each in want):
         return ""
@@ -131,16 +148,21 @@ def _difference(
         found = found and _compare(got, want, [_ROUNDINGS * each for each in _distances(got, exact)])
     else:
         found = _compare(exact, exact_want, _half_slack(want, exact_want))
+        if found and _rounds_weights(module, case, evaluator):
+            rounded = evaluator.run_rounded(inputs, want)
+            roundings = zip(_distances(want, exact_want), _distances(rounded, exact), strict=True)
+            found = _compare(rounded, [each.astype(np.float64) for each in want], [sum(pair) for pair in roundings])
     return found and f"{case.where}: {found}"
 
 
-def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluator, reason: str) -> None:
+def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluator, reason: str) -> bool:
+    """Raise where the two differ; where they cannot be compared, warn with the reason and return False."""
     try:
         got = evaluator.run(_tensors((case.positional, case.named)))
         want = _outputs(_double(module), _in_double(case))
     except Exception as error:
         _warn(f"{reason}, and it was not compared with the module in float64 either ({error})")
-        return
+        return False
     try:
         slack = _half_slack(_outputs(module, case), want)
     except Exception:  # PyTorch lacks an operator for the type
@@ -150,6 +172,17 @@ def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluat
         raise OnnxNormError(
             f"{type(module).__name__}: the exported model computes something else than the module: {found}"
         )
+    return True
+
+
+def _rounds_weights(module: torch.nn.Module, case: _Case, evaluator: _Evaluator) -> bool:
+    """Whether the module computes in a half type with weights or inputs in a wider one, as under autocast.
+
+    The model has those weights as rounded constants, so that its float64 evaluation is not that of the module.
+    """
+    leaves = _pytree.tree_leaves((case.positional, case.named))
+    tensors = (*module.parameters(), *module.buffers(), *(leaf for leaf in leaves if isinstance(leaf, torch.Tensor)))
+    return has_halves(evaluator.model) and any(tensor.dtype in (torch.float32, torch.float64) for tensor in tensors)
 
 
 def _double(module: torch.nn.Module) -> torch.nn.Module:

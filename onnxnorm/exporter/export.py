@@ -92,12 +92,13 @@ def export(
             OnnxNormWarning,
             stacklevel=2,
         )
-    model, wanted = exported.model, exported.opset
-    proto = _finished(model, wanted, name)
+    proto, misfits = _finished(exported.model, exported.opset, name)
     if verify:
         from onnxnorm.exporter.compare import verify_export
 
-        verify_export(checked, arguments, proto)
+        verify_export(checked, arguments, proto, misfits)
+    elif misfits:
+        warnings.warn(f"{name}: onnxruntime does not run the exported model: {misfits}", OnnxNormWarning, stacklevel=2)
     if fold:
         proto = _folded(proto)
     if path is not None:
@@ -116,9 +117,14 @@ def _check_opset(opset: object, exporter: str) -> None:
         raise OnnxNormError(f"opset must be a whole number from {oldest} to {newest}, not {opset!r}")
 
 
-def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
-    """The model in one message, at the opset asked for, with the bodies of the custom operators it uses."""
+def _finished(model: ir.Model, opset: int, name: str) -> tuple[onnx.ModelProto, str]:
+    """The model in one message, at the opset asked for, with the bodies of the custom operators it uses.
+
+    The second says which of its nodes have types that ONNX's definitions or onnxruntime's kernels do not take; it is
+    empty where there are none.
+    """
     from onnxnorm.convert.opset import convert_opset
+    from onnxnorm.exporter.operand_types import settle_types
     from onnxnorm.ops import attach
 
     model.graph.name = name
@@ -130,9 +136,11 @@ def _finished(model: ir.Model, opset: int, name: str) -> onnx.ModelProto:
             convert_opset(model, opset, name)
         except OnnxNormError as error:
             raise OnnxNormError(f'{error}; exporter="torchscript" writes old opsets itself') from error
+    misfits = settle_types(model)
     proto = load_and_save.to_proto(model)
     attach.attach_bodies(proto)
-    return proto
+    shown = "; ".join(misfits[:3]) + (f"; and {len(misfits) - 3} more" if len(misfits) > 3 else "")
+    return proto, shown
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:

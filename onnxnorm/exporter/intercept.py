@@ -46,6 +46,8 @@ class OneNodeMode(TorchFunctionMode):
     ) -> torch.Tensor:
         if input.ndim < 3:
             return F.local_response_norm(input, size, alpha, beta, k)
+        if input.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(input.device.type):
+            input = input.float()  # the type of the result too: autocast raises to a power in float32
         return self._lrn(input, LRNParameters.from_torch(size, alpha, beta, k))
 
     def _lrn(self, x: torch.Tensor, parameters: LRNParameters) -> torch.Tensor:

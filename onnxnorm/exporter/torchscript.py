@@ -152,7 +152,10 @@ class _Flat(torch.nn.Module):
 
 
 class _ScriptMode(OneNodeMode):
-    """Also what the exporter writes wrongly (InstanceNorm with running statistics) or refuses (RMSNorm)."""
+    """Also what the exporter writes wrongly or refuses.
+
+    Those are an InstanceNorm with running statistics, a GroupNorm of a half tensor with float weights, an RMSNorm.
+    """
 
     def __init__(self, flat: _Flat, trace: ScriptTrace) -> None:
         super().__init__(_script_node)
@@ -160,6 +163,8 @@ class _ScriptMode(OneNodeMode):
         self._trace = trace
         self._own: Mapping[Any, Callable[..., Any]] = {
             F.instance_norm: self._instance_norm,
+            F.group_norm: self._group_norm,
+            torch.group_norm: self._group_norm,
             F.rms_norm: self._rms_norm,
             torch.rms_norm: self._rms_norm,
         }
@@ -211,6 +216,24 @@ class _ScriptMode(OneNodeMode):
             return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
 
+    def _group_norm(
+        self,
+        input: torch.Tensor,
+        num_groups: int,
+        weight: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        eps: float = 1e-5,
+        cudnn_enabled: bool = True,
+    ) -> torch.Tensor:
+        # The exporter multiplies by the weight behind the normalization, whose result would be of the wider type.
+        wide = input.dtype
+        for tensor in (weight, bias):
+            wide = wide if tensor is None else torch.promote_types(wide, tensor.dtype)
+        if wide is input.dtype:
+            return F.group_norm(input, num_groups, weight, bias, eps)
+        weight, bias = (None if tensor is None else tensor.to(wide) for tensor in (weight, bias))
+        return F.group_norm(input.to(wide), num_groups, weight, bias, eps).to(input.dtype)
+
     def _rms_norm(
         self,
         input: torch.Tensor,
@@ -224,8 +247,11 @@ class _ScriptMode(OneNodeMode):
             eps = torch.finfo(wide.dtype).eps
         axes = list(range(-len(normalized_shape), 0))
         mean = (wide * wide).mean(axes, keepdim=True)
-        normalized = (wide * torch.rsqrt(mean + eps)).to(input.dtype)
-        return normalized if weight is None else normalized * weight
+        normalized = wide * torch.rsqrt(mean + eps)
+        if weight is None or weight.dtype is input.dtype:
+            normalized = normalized.to(input.dtype)
+            return normalized if weight is None else normalized * weight
+        return (normalized * weight).to(input.dtype)
 
     def _current_module(self) -> str:
         """The module whose forward called, by path."""

@@ -184,6 +184,16 @@ def test_a_random_module_is_not_compared():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_an_output_of_another_type_is_said():
+    class Half(nn.Module):
+        def forward(self, x):
+            return x.relu().half()
+
+    x = torch.randn(2, 4)
+    with pytest.warns(OnnxNormWarning, match="output 0 of the exported model is float32, that of the module float16"):
+        verify(Half(), model_of([helper.make_node("Relu", ["x"], ["y"])]), x)
+
+
 def test_the_buffers_of_the_module_are_kept():
     class Counting(nn.Module):
         def __init__(self):
@@ -199,8 +209,7 @@ def test_the_buffers_of_the_module_are_kept():
     assert module.calls == 0
 
 
-@pytest.mark.usefixtures("silent")
-def test_types_that_onnxruntime_does_not_run_are_compared_in_float64():
+def test_types_that_onnxruntime_does_not_run_are_said_and_compared_in_float64():
     class Pool(nn.Module):
         def forward(self, x):
             return F.avg_pool1d(x, 2)
@@ -210,7 +219,8 @@ def test_types_that_onnxruntime_does_not_run_are_compared_in_float64():
         return model_of([node], shape=(1, 2, 8), element=TensorProto.DOUBLE)
 
     x = torch.randn(1, 2, 8, dtype=torch.float64)
-    verify(Pool(), model(kernel_shape=[2]), x)
+    with pytest.warns(OnnxNormWarning, match=r"onnxruntime does not run .*AveragePool.* in float64 instead"):
+        verify(Pool(), model(kernel_shape=[2]), x)
     with pytest.raises(OnnxNormError, match="computes something else"):
         verify(Pool(), model(kernel_shape=[3], auto_pad="SAME_UPPER"), x)
 

@@ -186,8 +186,15 @@ def test_types(dtype, exporter):
         warnings.simplefilter("error", OnnxNormWarning)
         model = onnxnorm.export(module, x, exporter=exporter)
     lrn = "LRN" if dtype is torch.float16 else "InterChannelLRN"
+    found = ops(model)
+    if dtype is torch.bfloat16:
+        # Between casts, since onnxruntime has no kernels for it.
+        del found["Cast"]
+    if dtype is torch.float64:
+        # onnxruntime has no InstanceNormalization of doubles: one group a channel is the same.
+        found["GroupNormalization"], found["InstanceNormalization"] = found["GroupNormalization"] - 1, 1
     names = ("BatchNormalization", "GroupNormalization", "LayerNormalization", "InstanceNormalization", lrn)
-    assert ops(model) == dict.fromkeys(names, 1)
+    assert found == dict.fromkeys(names, 1)
     element = {torch.float16: 10, torch.bfloat16: 16, torch.float64: 11}[dtype]
     assert {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)} == {element}
 
