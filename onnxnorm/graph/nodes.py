@@ -1,4 +1,4 @@
-"""Questions about one node: whether its operator is of the standard, and what its subgraphs capture."""
+"""Questions about a node and its values: whether its operator is of the standard, who reads, what subgraphs capture."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import onnx_ir as ir
 
 from onnxnorm.model.walk import subgraphs_of
 
-__all__ = ["captured", "is_standard"]
+__all__ = ["captured", "is_standard", "read_once"]
 
 
 def is_standard(node: ir.Node | None) -> bool:
     return node is not None and node.domain in ("", "ai.onnx")
+
+
+def read_once(value: ir.Value) -> bool:
+    """Whether one input of one node is all that reads the value."""
+    return len(value.uses()) == 1 and not value.is_graph_output()
 
 
 def captured(node: ir.Node) -> Iterable[ir.Value]:

@@ -15,7 +15,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.idioms.idiom import Idiom, Kind
 
-__all__ = ["attentions"]
+__all__ = ["around_attention", "attentions"]
 
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Sum", "Where", "Min", "Max"})
 _LAYOUT = frozenset(
@@ -38,7 +38,27 @@ def attentions(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
                 yield found
 
 
+def around_attention(graph: ir.Graph, facts: Facts) -> set[ir.Node]:
+    """Find all nodes between the attentions of one graph and the projections and masks that they start from."""
+    around: set[ir.Node] = set()
+    for node in graph:
+        if node.op_type == "Softmax" and is_standard(node):
+            around |= (_cone(node, facts) or (set(), set()))[0]
+    return around
+
+
 def _attention(softmax: ir.Node, facts: Facts) -> Idiom | None:
+    found = _cone(softmax, facts)
+    if found is None:
+        return None
+    inner, products = found
+    # Where no constant takes part there is nothing that could go, and other affines may pass.
+    inner = {node for node in inner if node.op_type in _ARITHMETIC and any(map(facts.is_constant, node.inputs))}
+    return Idiom(Kind.ATTENTION, frozenset(inner), products=frozenset(products))
+
+
+def _cone(softmax: ir.Node, facts: Facts) -> tuple[set[ir.Node], set[ir.Node]] | None:
+    """All nodes of the attention, and the linear operators that project its operands."""
     mixing = _mixing(softmax, facts)
     scores = _scores(softmax, facts)
     if mixing is None or scores is None:
@@ -47,9 +67,7 @@ def _attention(softmax: ir.Node, facts: Facts) -> Idiom | None:
     products: set[ir.Node] = set()
     starts = [value for node in (softmax, mixing) for value in node.inputs if value is not None]
     _collect(starts, softmax, facts, inner, products)
-    # Where no constant takes part there is nothing that could go, and other affines may pass.
-    inner = {node for node in inner if node.op_type in _ARITHMETIC and any(map(facts.is_constant, node.inputs))}
-    return Idiom(Kind.ATTENTION, frozenset(inner), products=frozenset(products))
+    return inner, products
 
 
 def _is_mixed(node: ir.Node, facts: Facts) -> bool:

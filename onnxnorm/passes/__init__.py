@@ -23,6 +23,8 @@ from onnxnorm.passes.inline_functions import InlineFunctions
 from onnxnorm.passes.lower import Lower
 from onnxnorm.passes.merge_branches import MergeBranches
 from onnxnorm.passes.recognize import Recognize
+from onnxnorm.passes.share_constants import ShareConstants
+from onnxnorm.passes.simplify import Simplify
 from onnxnorm.passes.targets import TARGETS
 
 __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
@@ -42,6 +44,9 @@ _MERGING = ("merge_convolutions", "merge_products")
 PASSES: Mapping[str, PassMaker] = {
     "inline_functions": lambda journal, settings: InlineFunctions(journal),
     "infer_shapes": lambda journal, settings: InferShapes(),
+    # Normalizations that share what they compute are recognized as they are written.
+    "simplify_first": lambda journal, settings: Simplify(journal, target=settings.target),
+    "simplify": lambda journal, settings: Simplify(journal, target=settings.target, duplicates=True),
     "recognize": lambda journal, settings: Recognize(journal),
     "flatten_products": lambda journal, settings: FlattenProducts(journal),
     # What merging takes away need not be moved: only what is in a branch by itself goes before.
@@ -58,6 +63,7 @@ PASSES: Mapping[str, PassMaker] = {
     "fuse_gemm": lambda journal, settings: FuseGemm(journal),
     "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),
     "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
+    "share_constants": lambda journal, settings: ShareConstants(),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),
 }
@@ -66,7 +72,9 @@ FOLDING: tuple[str, ...] = ("inline_functions", "infer_shapes", "flatten_product
 DEFAULT: tuple[str, ...] = (
     "inline_functions",
     "infer_shapes",
+    "simplify_first",
     "recognize",
+    "simplify",
     "flatten_products",
     "fold_affines_nearby",
     "merge_convolutions",
@@ -80,6 +88,8 @@ DEFAULT: tuple[str, ...] = (
     "fuse_gemm",
     "accelerate",
     "lower",
+    "share_constants",
+    "simplify",
     "clean",
     "account",
 )

@@ -8,10 +8,10 @@ graph is an input, a constant or another output under a second name.
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxnorm.graph.edit import splice_out
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.cleaning.leftovers import remove_dead
 
 __all__ = ["CleanUp"]
 
@@ -26,4 +26,4 @@ class CleanUp(ir.passes.InPlacePass):
                 if node.op_type == "Identity" and node.domain in ("", "ai.onnx"):
                     splice_out(node)
                     modified |= node.graph is None
-        return ir.passes.PassResult(model, RemoveUnusedNodesPass()(model).modified or modified)
+        return ir.passes.PassResult(model, remove_dead(model) or modified)

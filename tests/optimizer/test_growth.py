@@ -22,7 +22,9 @@ UNNOTICED = 2**14
 
 
 def shared(scales: Sequence[float], *, behind: str = "", depth: bool = False) -> onnx.ModelProto:
-    """x -> Relu -> Gemm (W, the same for all) -> BatchNormalization, once for each scale; side by side or in a row.
+    """x -> LeakyRelu -> Gemm (W, the same for all) -> BatchNormalization, once for each scale; side by side or in a row.
+
+    No two of the activations are the same, so that the products are not either.
 
     `behind`: W comes out of a node of that type, one for each reader.
     """
@@ -38,7 +40,7 @@ def shared(scales: Sequence[float], *, behind: str = "", depth: bool = False) ->
             weight = f"w{index}"
             nodes.append(helper.make_node(behind, ["w"], [weight]))
         nodes += [
-            helper.make_node("Relu", [source], [f"r{index}"]),
+            helper.make_node("LeakyRelu", [source], [f"r{index}"], alpha=0.1 + index / 100),
             helper.make_node("Gemm", [f"r{index}", weight], [f"m{index}"]),
             helper.make_node("BatchNormalization", [f"m{index}", f"s{index}", "bias", "mean", "var"], [f"p{index}"]),
             helper.make_node("Tanh", [f"p{index}"], [f"y{index}"]),

@@ -11,6 +11,7 @@ normalizations of one width, weights that differ in their number of rows alone.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ from onnxnorm.numerics.arrays import all_of, finite
 from onnxnorm.numerics.batch_norm import affine_of_batch_norm
 from onnxnorm.numerics.rounding import smallest_normal
 from onnxnorm.numerics.scaled_weights import scaled
+from onnxnorm.optimizer.fast_path.cleanable import require_apart
 from onnxnorm.optimizer.fast_path.message_parts import FLOAT, NotPlainError, require
 from onnxnorm.optimizer.fast_path.network import Network
 from onnxnorm.process.gc_pause import collector_paused
@@ -169,9 +171,24 @@ def fold_all(network: Network) -> Folding | None:
             for (group, shape), alike in _grouped(pairs, lambda pair: (pair.group, pair.shape)):
                 for part in _in_parts(alike):
                     _scale_weights(network, part, group, shape)
+        _require_apart(network, pairs)
     except NotPlainError:
         return None
     return Folding(network, tuple(pairs))
+
+
+def _require_apart(network: Network, pairs: Iterable[_Pair]) -> None:
+    new: dict[str, bytes] = {}
+    more, gone = [], Counter[str]()
+    for pair in pairs:
+        _, weight, *bias = network.nodes[pair.convolution].input
+        gone.update(network.nodes[pair.norm].input[1:])
+        new[weight] = pair.weight
+        if bias and bias[0]:
+            new[bias[0]] = pair.bias
+        elif pair.bias:
+            more.append(pair.bias)
+    require_apart(network, new, more, gone)
 
 
 def _grouped(pairs: Iterable[_Pair], key: Callable[[_Pair], _Key]) -> Iterable[tuple[_Key, list[_Pair]]]:

@@ -5,6 +5,7 @@ Plain is what the passes would leave as it is but for BatchNormalizations behind
 - one graph of standard operators named here, without constants that the caller could override;
 - no node that computes a constant, none that computes an affine by constants, none of whose result nobody reads;
 - no division, root or power, without which there is no normalization spelled out in other operators;
+- no nodes that cleaning would take away (see `onnxnorm.optimizer.fast_path.cleanable`);
 - no linear operators that could merge: a sum or Concat joins values that do not go back to a common one by linear
   operators alone, and none of the others reads what another of them makes. (See `onnxnorm.linear.plan`: what joins
   values of different sources is no linear map of one value, so that no plan reaches beyond it.)
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxnorm.numerics.batch_norm import EPSILON
+from onnxnorm.optimizer.fast_path.cleanable import require_nothing_to_clean
 from onnxnorm.optimizer.fast_path.message_parts import (
     FLOAT,
     NotPlainError,
@@ -77,6 +79,11 @@ class Network:
     _makers: dict[str, int] = field(default_factory=dict)
     _reads: dict[str, int] = field(default_factory=dict)
     _inputs: frozenset[str] = frozenset()
+
+    def maker(self, name: str) -> NodeProto | None:
+        """The node that makes the value; the convolution for what a normalization behind it makes."""
+        place = self._makers.get(name)
+        return None if place is None else self.nodes[place]
 
     def names(self) -> set[str]:
         """Of all values."""
@@ -231,6 +238,7 @@ def network_of(message: ModelProto) -> Network | None:
         require(len(versions) == 1 and versions[0] in OPSETS)
         network = Network(message, versions[0], list(graph.node))
         network.read()
+        require_nothing_to_clean(network)
     except NotPlainError:
         return None
     return network

@@ -1,0 +1,7 @@
+"""Rules that take away nodes without changing a bit of any result, one module for each kind."""
+
+from __future__ import annotations
+
+from onnxnorm.passes.cleaning.site import Rule, Site
+
+__all__ = ["Rule", "Site"]

@@ -1,0 +1,111 @@
+"""What is left when all else is done: nodes and initializers that nobody reads, and constants that are nodes.
+
+Before: nodes without a reader, also with subgraphs; initializers without one, in subgraphs too; Constant nodes. After:
+none of these; what a Constant held is an initializer of the same name, and where the graph has the same constant
+already, that.
+Conditions: outputs of graphs stay what they are. Text, sparse tensors and the bodies of functions keep their nodes, and
+so do models before IR version 4, in which initializers are inputs.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.model.walk import bytes_of, graphs_within, subgraphs_of, tensor_in
+from onnxnorm.passes.cleaning.conditions import discard_graphs
+
+__all__ = ["lift_constants", "remove_dead"]
+
+_SMALL = 256
+
+
+def remove_dead(model: ir.Model) -> bool:
+    """Remove what nobody reads; tells whether there was any."""
+    modified = False
+    while _remove_with_graphs(model):
+        modified = True
+    modified |= RemoveUnusedNodesPass()(model).modified
+    for graph in graphs_within(model.graph)[1:]:
+        for value in list(graph.initializers.values()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                assert value.name is not None
+                del graph.initializers[value.name]
+                modified = True
+    return modified
+
+
+def _remove_with_graphs(model: ir.Model) -> bool:
+    """Nodes with subgraphs go first, since these read what is outside."""
+    modified = False
+    for graph in graphs_within(model.graph):
+        for node in list(graph):
+            if not any(subgraphs_of(node)) or any(out.uses() or out.is_graph_output() for out in node.outputs):
+                continue
+            discard_graphs(node)
+            graph.remove(node, safe=True)
+            modified = True
+        if modified:
+            return True
+    return modified
+
+
+def lift_constants(model: ir.Model, facts: Facts) -> bool:
+    """Make initializers of Constant nodes; tells whether there was any."""
+    if facts.initializers_are_inputs:
+        return False
+    modified = False
+    for graph in graphs_within(model.graph):
+        known = {key: value for value in graph.initializers.values() if (key := _key(value, facts)) is not None}
+        for node in list(graph):
+            if node.op_type == "Constant" and is_standard(node) and not node.outputs[0].is_graph_output():
+                modified |= _lift(node, graph, known, facts)
+    return modified
+
+
+def _key(value: ir.Value, facts: Facts) -> object | None:
+    tensor = value.const_value
+    if (
+        tensor is None
+        or facts.overridable(value)
+        or value.is_graph_output()
+        or bytes_of(tensor) not in range(1, _SMALL)
+    ):
+        return None
+    return tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes()
+
+
+def _lift(node: ir.Node, graph: ir.Graph, known: dict[object, ir.Value], facts: Facts) -> bool:
+    output, tensor = node.outputs[0], _tensor_of(node)
+    if tensor is None or tensor.dtype is ir.DataType.STRING or not output.name:
+        return False
+    name = output.name
+    if not output.uses():
+        graph.remove(node, safe=True)
+        return True
+    value = ir.Value(
+        name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    key = _key(value, facts)
+    same = None if key is None else known.setdefault(key, value)
+    output.name = None
+    output.replace_all_uses_with(value if same is None else same)
+    graph.remove(node, safe=True)
+    if same is None or same is value:
+        graph.register_initializer(value)
+    return True
+
+
+def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
+    for name, attribute in node.attributes.items():
+        if attribute.is_ref():
+            return None
+        if name == "value":
+            return tensor_in(attribute)
+        if name in ("value_float", "value_floats"):
+            return ir.tensor(attribute.value, dtype=ir.DataType.FLOAT)
+        if name in ("value_int", "value_ints"):
+            return ir.tensor(attribute.value, dtype=ir.DataType.INT64)
+    return None

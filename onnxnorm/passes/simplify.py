@@ -1,0 +1,120 @@
+"""Nodes that exporters leave behind go, without a bit of any result changing.
+
+Before: what the modules of `onnxnorm.passes.cleaning` describe, in the main graph and the graphs in it: nodes that hand
+on what they are given, pairs that one node can stand for, Transposes around what does not mind, shapes that are the
+same at every inference, If with a constant condition, nodes that compute the same. After: fewer nodes; the names and
+the order of inputs and outputs are as before, and a node that stays keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.find_extents import find_extents
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.shapes import infer_shapes
+from onnxnorm.journal import Journal
+from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.cleaning import Rule, Site
+from onnxnorm.passes.cleaning.casts_and_clips import join_casts, join_clips
+from onnxnorm.passes.cleaning.conditions import take_branch
+from onnxnorm.passes.cleaning.duplicates import merge_duplicates
+from onnxnorm.passes.cleaning.layout_chains import LAYOUT, join_layouts
+from onnxnorm.passes.cleaning.leftovers import remove_dead
+from onnxnorm.passes.cleaning.no_ops import NO_OPS, pass_on
+from onnxnorm.passes.cleaning.shapes_read import READERS_OF_SHAPES, ask_by_copies, become_constant
+from onnxnorm.passes.cleaning.transposes import cancel_around, join_transposes
+
+__all__ = ["Simplify"]
+
+_NAME = "simplify"
+_MOST_ROUNDS = 24
+
+# The order in which the rules for an operator are tried; the first that does something is the only one in a round.
+_TABLES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
+    (take_branch, ("If",)),
+    (become_constant, READERS_OF_SHAPES),
+    (pass_on, tuple(NO_OPS)),
+    (join_casts, ("Cast",)),
+    (join_clips, ("Clip",)),
+    (join_transposes, ("Transpose",)),
+    (join_layouts, LAYOUT),
+    (ask_by_copies, ("Reshape",)),
+)
+
+
+def _rules() -> Mapping[str, tuple[Rule, ...]]:
+    found: dict[str, tuple[Rule, ...]] = {}
+    for rule, op_types in _TABLES:
+        for op_type in op_types:
+            found[op_type] = (*found.get(op_type, ()), rule)
+    return found
+
+
+_RULES = _rules()
+
+
+class Simplify(ir.passes.InPlacePass):
+    """Takes away nodes as long as there are any to take away."""
+
+    def __init__(self, journal: Journal, *, target: str = "portable", duplicates: bool = False) -> None:
+        """
+        Args:
+            journal: is told which nodes went.
+            target: what the model is to run on.
+            duplicates: nodes that compute the same become one, too.
+        """
+        super().__init__()
+        self._journal = journal
+        self._target = target
+        self._duplicates = duplicates
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        modified = False
+        for _ in range(_MOST_ROUNDS):
+            taken = self._round(model)
+            if not taken:
+                break
+            modified = True
+            remove_dead(model)
+            if "If" in taken:
+                # What was one of two is known now.
+                infer_shapes(model)
+        return ir.passes.PassResult(model, modified)
+
+    def _round(self, model: ir.Model) -> set[str]:
+        """The operators of the nodes at which something changed."""
+        facts = Facts(model)
+        site = Site(model, self._target, facts, find_extents(model, facts))
+        changed: set[str] = set()
+        for graph in graphs_within(model.graph):
+            for node in list(graph):
+                if node.graph is graph and is_standard(node):
+                    changed |= self._at(node, site)
+        if changed:
+            return changed
+        for graph in graphs_within(model.graph) if self._duplicates else ():
+            for merged, op_type, why in merge_duplicates(graph, site):
+                self._journal.rewrite(_NAME, merged, op_type, why)
+                changed.add(op_type)
+        if changed:
+            return changed
+        for graph in graphs_within(model.graph):
+            for node in list(graph):
+                if node.op_type != "Transpose" or node.graph is not graph:
+                    continue
+                if (detail := cancel_around(node, site)) is not None:
+                    self._journal.rewrite(_NAME, node, "Transpose", detail)
+                    changed.add("Transpose")
+        return changed
+
+    def _at(self, node: ir.Node, site: Site) -> set[str]:
+        op_type = node.op_type
+        for rule in _RULES.get(op_type, ()):
+            if (detail := rule(node, site)) is not None:
+                self._journal.rewrite(_NAME, node, op_type, detail)
+                return {op_type}
+        return set()
