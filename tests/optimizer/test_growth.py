@@ -22,7 +22,7 @@ UNNOTICED = 2**14
 
 
 def shared(scales: Sequence[float], *, behind: str = "", depth: bool = False) -> onnx.ModelProto:
-    """x -> LeakyRelu -> Gemm (W, the same for all) -> BatchNormalization, once for each scale; side by side or in a row.
+    """x -> LeakyRelu -> Gemm (W, the same for all) -> BatchNormalization, for each scale; side by side or in a row.
 
     No two of the activations are the same, so that the products are not either.
 
