@@ -21,7 +21,7 @@ from bench.scale import chain
 from fuzz.sources.mutated import mutated
 from onnxnorm.affine.cost import ARITHMETIC
 from onnxnorm.cli import main
-from onnxnorm.graph.normalizations import NORMALIZATIONS
+from onnxnorm.graph.normalizations import KINDS
 from onnxnorm.io.load_and_save import load, to_proto
 from onnxnorm.linear.operators.table import _SUMS, _TABLES
 from onnxnorm.optimizer import fast_path
@@ -102,7 +102,7 @@ def test_what_a_network_has_to_do_with_merging_is_known() -> None:
     assert mergeable & (operators_module.OTHERS | operators_module.PRODUCTS) == {"Reshape"}
     assert "Transpose" not in operators_module.STEPS | operators_module.OTHERS | operators_module.PRODUCTS
     assert not ARITHMETIC & (operators_module.LINEAR | operators_module.OTHERS)
-    assert not {name for _, name in NORMALIZATIONS} & (
+    assert not {name for _, name in KINDS} & (
         operators_module.STEPS | operators_module.OTHERS | operators_module.PRODUCTS
     )
 
