@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["Decline", "Journal", "Rewrite"]
+__all__ = ["Decline", "Effect", "Journal", "Rewrite"]
+
+
+class Effect(enum.Enum):
+    """What a rewrite makes of the node that it is about."""
+
+    GONE = "gone"
+    """Other nodes took up what it computes, or nothing needs it."""
+    MERGED = "merged"
+    """It went together with a parallel branch or a stretch that became one node."""
+    RAISED = "raised"
+    """It is the one node that now stands for several that spelled it."""
+    REFORMED = "reformed"
+    """It is still there, in other operators or another form."""
 
 
 class Journal:
@@ -22,10 +36,17 @@ class Journal:
         self._marks: dict[str, int] = {}
 
     def rewrite(
-        self, pass_name: str, node: ir.Node, op_type: str, detail: str, *, into: Iterable[ir.Node] = ()
+        self,
+        pass_name: str,
+        node: ir.Node,
+        op_type: str,
+        detail: str,
+        *,
+        effect: Effect = Effect.GONE,
+        into: Iterable[ir.Node] = (),
     ) -> None:
         """Write down that the pass changed `node`, which was of type `op_type` before, and which nodes took it up."""
-        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail))
+        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail, effect))
         self._declined.pop(node, None)
         for taker in into:
             self._inside.setdefault(taker, {})[node] = op_type
@@ -46,11 +67,19 @@ class Journal:
         """The nodes that `node` took up, and of which type they were."""
         return tuple(self._inside.get(node, {}).items())
 
-    def decline(self, node: ir.Node, reason: str, *, kind: str | None = None, value: ir.Value | None = None) -> None:
+    def decline(
+        self,
+        node: ir.Node,
+        reason: str,
+        *,
+        kind: str | None = None,
+        value: ir.Value | None = None,
+        needs_opset: int | None = None,
+    ) -> None:
         """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""
         shape = None if value is None or value.shape is None else value.shape
         dims = None if shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
-        self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims)
+        self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims, needs_opset)
 
     def explains(self, node: ir.Node) -> bool:
         """Whether there is a reason why `node` is left."""
@@ -70,20 +99,32 @@ class Journal:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One thing done: `node` (of type `op_type`) was changed by the pass `pass_name`; `detail` says how, in words."""
+    """One thing done.
+
+    Attributes:
+        pass_name: the pass that did it.
+        node, op_type: the node that was changed, and of which type it was, or is where it was raised.
+        detail: how it was changed, in words for people.
+        effect: what became of the node.
+    """
 
     pass_name: str
     node: str
     op_type: str
     detail: str
+    effect: Effect = Effect.GONE
 
 
 @dataclass(frozen=True)
 class Decline:
-    """One normalization left where it is, with the reason that a person can act on.
+    """One normalization left where it is.
 
-    Where it is written out in other operators, `node` is the last of them, `kind` names the normalization and `shape`
-    is that of the tensor it normalizes (None where the rank is not known).
+    Attributes:
+        node, op_type: the node; where the normalization is written out in other operators, the last of them.
+        reason: why it is left, in words for people.
+        kind: the normalization by its name in the field, where it is written out; else None.
+        shape: of the tensor that a written-out one normalizes; None where the rank is not known.
+        needs_opset: the opset from which on it would become one node, where nothing else is in the way.
     """
 
     node: str
@@ -91,3 +132,4 @@ class Decline:
     reason: str
     kind: str | None = None
     shape: tuple[int | str | None, ...] | None = None
+    needs_opset: int | None = None

@@ -85,6 +85,6 @@ def _raise(model: ir.Model) -> bool:
         # The bodies come last, at the opset of the finished model.
         del model.functions[key]
     return any(
-        decline.kind == "RMSNormalization (written out)" and f"needs opset {RMS_NORMALIZATION_OPSET}" in decline.reason
+        decline.kind == "RMSNormalization (written out)" and decline.needs_opset == RMS_NORMALIZATION_OPSET
         for decline in journal.declined
     )

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.io.load_and_save import load
+from onnxnorm.journal import Effect
 from onnxnorm.model.source import name_of
 from onnxnorm.optimizer.optimize import OptimizeResult, transform
 from onnxnorm.passes import Decline, Rewrite
@@ -33,6 +34,14 @@ class Fate(str, enum.Enum):
     """The nodes that spell it become the one node that stands for it."""
     LEFT = "left"
     """It stays, as it is or in a faster form, for the reason that the record gives."""
+
+
+_FATES = {
+    Effect.GONE: Fate.ABSORBED,
+    Effect.MERGED: Fate.MERGED,
+    Effect.RAISED: Fate.RAISED,
+    Effect.REFORMED: Fate.LEFT,
+}
 
 
 @dataclass(frozen=True)
@@ -242,14 +251,7 @@ def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:
 
 
 def _fate_of(rewrite: Rewrite) -> Fate:
-    verb = rewrite.pass_name.partition("_")[0]
-    return {
-        "recognize": Fate.RAISED,
-        "merge": Fate.MERGED,
-        # In other operators, but still there.
-        "accelerate": Fate.LEFT,
-        "lower": Fate.LEFT,
-    }.get(verb, Fate.ABSORBED)
+    return _FATES[rewrite.effect]
 
 
 def _record(

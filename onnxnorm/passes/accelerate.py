@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.facts import Facts
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
@@ -62,7 +62,9 @@ class Accelerate(ir.passes.InPlacePass):
                 if name not in node.attributes:
                     node.attributes[name] = ir.AttrFloat32(name, default)
             node.op_type, node.domain = _OP_TYPE, DOMAIN
-            self._journal.rewrite(_NAME, node, "LRN", "runs in the native kernel where that is installed")
+            self._journal.rewrite(
+                _NAME, node, "LRN", "runs in the native kernel where that is installed", effect=Effect.REFORMED
+            )
         attach_body(model, _OP_TYPE, nodes)
         return ir.passes.PassResult(model, modified=True)
 
@@ -76,7 +78,9 @@ class Accelerate(ir.passes.InPlacePass):
             if reason is not None:
                 self._journal.decline(node, reason)
                 continue
-            self._journal.rewrite(_NAME, node, "LRN", "written out in standard operators that run faster")
+            self._journal.rewrite(
+                _NAME, node, "LRN", "written out in standard operators that run faster", effect=Effect.REFORMED
+            )
             lrn.write_out(node, facts, opset)
             modified = True
         return modified

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.inline import inline
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.targets import Target
@@ -59,7 +59,9 @@ class Lower(ir.passes.InPlacePass):
         ):
             return False
         node.op_type, node.domain = "LRN", ""
-        self._journal.rewrite(_NAME, node, "InterChannelLRN", f"is ONNX's LRN, which {self._target.name} runs")
+        self._journal.rewrite(
+            _NAME, node, "InterChannelLRN", f"is ONNX's LRN, which {self._target.name} runs", effect=Effect.REFORMED
+        )
         return True
 
     def _lower(self, node: ir.Node, graph: ir.Graph, facts: Facts) -> bool:
@@ -72,5 +74,7 @@ class Lower(ir.passes.InPlacePass):
         op_type = node.op_type
         if not write_out(node, graph, facts):
             return False
-        self._journal.rewrite(_NAME, node, op_type, f"written out: {self._target.name} {reason}")
+        self._journal.rewrite(
+            _NAME, node, op_type, f"written out: {self._target.name} {reason}", effect=Effect.REFORMED
+        )
         return True

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
 from onnxnorm.idioms import units_in
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.model.walk import graphs_within
 
@@ -92,10 +92,10 @@ class MergeBranches(ir.passes.InPlacePass):
         for gone, op_type in went:
             # Normalizations that the gone nodes had taken up go on with them.
             for inner, inner_type in self._journal.inside(gone):
-                self._journal.rewrite(self._step, inner, inner_type, detail, into=(made,))
+                self._journal.rewrite(self._step, inner, inner_type, detail, effect=Effect.MERGED, into=(made,))
             if op_type == "BatchNormalization":
-                self._journal.rewrite(self._step, gone, op_type, detail, into=(made,))
-        self._journal.rewrite(self._step, made, made.op_type, detail)
+                self._journal.rewrite(self._step, gone, op_type, detail, effect=Effect.MERGED, into=(made,))
+        self._journal.rewrite(self._step, made, made.op_type, detail, effect=Effect.MERGED)
 
 
 def _told(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.dtypes import type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
@@ -90,7 +91,7 @@ class Recognize(ir.passes.InPlacePass):
             node = replace_region(found, answer, facts)
             if weights := take_computed_weights(node, facts):
                 detail += f", with a computed {' and '.join(weights)}"
-            self._journal.rewrite(_NAME, node, answer.op_type, detail)
+            self._journal.rewrite(_NAME, node, answer.op_type, detail, effect=Effect.RAISED)
         self._explain(reading, refused, is_first=not taken)
         return bool(taken)
 
@@ -118,7 +119,9 @@ class Recognize(ir.passes.InPlacePass):
                         before = node.inputs[0].producer()
                         assert before is not None
                         node = before
-                    self._journal.decline(node, text, kind=f"{answer.kind} (written out)", value=reading.x)
+                    needs_opset = answer.needs_opset if isinstance(answer, Named) else None
+                    kind = f"{answer.kind} (written out)"
+                    self._journal.decline(node, text, kind=kind, value=reading.x, needs_opset=needs_opset)
                     self._told.update(found.cone)
                     if wanted is Near:
                         return
@@ -144,11 +147,6 @@ def _tells_of_a_part(answer: tuple[Found, Answer]) -> bool:
     return isinstance(answer[1], Named) and answer[1].of_part
 
 
-def _is_part(found: Found) -> bool:
-    """Whether the result still waits for the cast back to the type of the tensor."""
-    return found.root.dtype is not None and found.root.dtype is not found.dtype
-
-
 def _with_article(kind: str) -> str:
     return f"{'an' if kind.startswith(('Inst', 'LRN', 'Lp', 'RMS')) else 'a'} {kind}"
 
@@ -170,7 +168,7 @@ def _roots(reading: Reading) -> Iterable[Found]:
 
 
 def _taken(
-    roots: list[tuple[Found, str | None, Answer]],
+    roots: list[tuple[Found, _Refusal | None, Answer]],
 ) -> tuple[list[tuple[Found, Proposal]], list[tuple[Found, Answer]]]:
     """The normalizations of one tensor that become nodes, and what is said of the rest.
 
@@ -178,7 +176,7 @@ def _taken(
     is a normalization itself is raised for itself instead, and computed once.
     """
     raisable = {found.root for found, refused, answer in roots if isinstance(answer, Proposal) and refused is None}
-    escapes: dict[ir.Value, str] = {}
+    escapes: dict[ir.Value, _Refusal] = {}
     while True:
         taken: list[tuple[Found, Proposal]] = []
         left: list[tuple[Found, Answer]] = []
@@ -198,23 +196,23 @@ def _taken(
                     gone.update(found.cone)
                     continue
                 wholes.append((set(found.cone), answer.kind))
-                answer = Named(answer.kind, refused, of_part=_is_part(found))
+                answer = Named(answer.kind, refused.reason, refused.of_part, refused.needs_opset)
             left.append((found, answer))
         before = len(escapes)
         for found, _ in taken:
             escape = found.reading.escape(found.root, found.cone, gone, raisable)
             if escape is not None:
-                escapes[found.root] = f"{escape.name!r} inside it is read elsewhere too"
+                escapes[found.root] = _Refusal(f"{escape.name!r} inside it is read elsewhere too")
         if len(escapes) == before:
             nodes = {found.root.producer() for found, _ in taken}
             # Of what is raised but for its weights nothing is left to say.
             return taken, [(found, answer) for found, answer in left if nodes.isdisjoint(found.cone)]
 
 
-def _answer(found: Found) -> tuple[str | None, Answer]:
+def _answer(found: Found) -> tuple[_Refusal | None, Answer]:
     """The answer of the families to a root; for a proposal also why it cannot be taken, if so."""
     answers = [family(found) for family in FAMILIES]
-    blocked: tuple[str | None, Answer] | None = None
+    blocked: tuple[_Refusal | None, Answer] | None = None
     for answer in answers:
         if isinstance(answer, Proposal):
             refused = _refused(found, answer)
@@ -230,26 +228,43 @@ def _answer(found: Found) -> tuple[str | None, Answer]:
     return None, None
 
 
-def _refused(found: Found, proposal: Proposal) -> str | None:
-    """Why the node may not take the place of what computes the root, if so."""
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a proposed node may not take the place of what computes the root.
+
+    Attributes:
+        reason: in words.
+        of_part: it is about a part of the normalization, whose result has another type than the tensor.
+        needs_opset: the opset that has the node, where that is all there is in the way.
+    """
+
+    reason: str
+    of_part: bool = False
+    needs_opset: int | None = None
+
+
+def _refused(found: Found, proposal: Proposal) -> _Refusal | None:
     if found.dtype not in _FLOATS:
-        return "the tensor is of an integer type" if found.dtype else "the element type of the tensor is not known"
-    if _is_part(found):
-        assert found.root.dtype is not None
-        return f"its result is of type {found.root.dtype.name}, the tensor of type {found.dtype.name}"
+        known = found.dtype is not None
+        return _Refusal("the tensor is of an integer type" if known else "the element type of the tensor is not known")
+    if found.root.dtype is not None and found.root.dtype is not found.dtype:
+        # It still waits for the cast back to the type of the tensor.
+        reason = f"its result is of type {found.root.dtype.name}, the tensor of type {found.dtype.name}"
+        return _Refusal(reason, of_part=True)
     if found.casts and not _computes_alike(found):
-        return "it is computed in another type than that of the tensor"
+        return _Refusal("it is computed in another type than that of the tensor")
     if found.dtype in _HALF and not _fits_half(found, proposal):
-        return f"its scale or bias is not exact in {found.dtype.name}"
+        return _Refusal(f"its scale or bias is not exact in {found.dtype.name}")
     if found.opset < proposal.since:
-        return (
+        return _Refusal(
             f"{proposal.op_type} needs opset {proposal.since}, the model has {found.opset}; "
-            f"with opset={proposal.since} it becomes one node"
+            f"with opset={proposal.since} it becomes one node",
+            needs_opset=proposal.since,
         )
     if not proposal.domain and not _takes(proposal.op_type, found.opset, found.dtype):
-        return f"{proposal.op_type} of opset {found.opset} takes no {found.dtype.name}"
+        return _Refusal(f"{proposal.op_type} of opset {found.opset} takes no {found.dtype.name}")
     if proposal.domain == "onnxnorm" and found.reading.facts.is_function_body(found.reading.graph):
-        return "it stands in a function, which cannot use the operators of this project"
+        return _Refusal("it stands in a function, which cannot use the operators of this project")
     return None
 
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.families.answers import along, along_axis
 from onnxnorm.recognize.polynomial import Input, Unreadable
@@ -148,4 +148,4 @@ def _replace(
     put_in_place(last, [node], node.outputs[0])
     remove_unread(chain, facts)
     steps = ", ".join(step.op_type for step in chain)
-    journal.rewrite(_NAME, node, _KIND, f"{steps} by constants for each channel are one {_KIND}")
+    journal.rewrite(_NAME, node, _KIND, f"{steps} by constants for each channel are one {_KIND}", effect=Effect.RAISED)

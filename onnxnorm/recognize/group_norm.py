@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.families.answers import along, along_axis
@@ -193,7 +193,9 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
     remove_unread([last, core.back], facts)
     groups = f"{core.groups} groups" if core.groups > 1 else "1 group"
     what = "a group for each channel" if one_each else groups
-    journal.rewrite(_NAME, node, kind, f"{core.node.op_type} of the reshaped tensor ({what}) is one {kind}")
+    journal.rewrite(
+        _NAME, node, kind, f"{core.node.op_type} of the reshaped tensor ({what}) is one {kind}", effect=Effect.RAISED
+    )
     return True
 
 

@@ -45,12 +45,17 @@ class Proposal:
 class Named:
     """It is this normalization, and no one node computes it, for this reason.
 
-    `of_part`: the reason is about a part of it alone, whose result has another type than the tensor.
+    Attributes:
+        kind: the normalization by its name in the field.
+        reason: continues "it is this normalization, but".
+        of_part: the reason is about a part of it alone, whose result has another type than the tensor.
+        needs_opset: the opset from which on one node computes it, where that is the reason.
     """
 
     kind: str
     reason: str
     of_part: bool = False
+    needs_opset: int | None = None
 
 
 @dataclass(frozen=True)
