@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 _LAST = 2**63 - 1
+_SPLIT_TAKES_AN_OPERAND = 13
 # The one axis counted from behind that these had always.
 _LAST_AXIS = frozenset({"OneHot", "TopK"})
 
@@ -106,8 +107,9 @@ def reshape_14(step: Step) -> bool | str:
     """A shape without zeros says the same whatever a zero stands for."""
     if step.up or step.whole("allowzero", 0) == 0:
         return True
-    shape = step.known(1)
-    if shape is None or np.any(shape == 0):
+    shape, result = step.known(1), step.facts.shape(step.node.outputs[0])
+    is_without = result is not None and all(isinstance(extent, int) and extent > 0 for extent in result)
+    if not is_without and (shape is None or np.any(shape == 0)):
         return "makes axes without elements of zeros in its shape, which it does since opset 14"
     del step.node.attributes["allowzero"]
     return True
@@ -124,14 +126,42 @@ def split_18(step: Step) -> bool | str:
         return True
     shape, axis, count = step.shape(), step.whole("axis", 0), step.whole("num_outputs", 0)
     extent = None if shape is None or not -len(shape) <= axis < len(shape) else shape[axis]
-    if not isinstance(extent, int) or count < 1:
-        return "makes parts of an axis whose size is not known, of which the last may be smaller"
+    if count < 1:
+        return False
+    if not isinstance(extent, int):
+        return _split_at_run_time(step, axis, count)
     size = -(-extent // count)
     last = extent - size * (count - 1)
     if last < 0:
         return False
     del node.attributes["num_outputs"]
     step.put(1, step.constant([size] * (count - 1) + [last], ir.DataType.INT64, "split"))
+    return True
+
+
+def _split_at_run_time(step: Step, axis: int, count: int) -> bool | str:
+    """Compute the sizes of the parts from that of the axis, which is not known."""
+    if step.opset < _SPLIT_TAKES_AN_OPERAND:
+        return "makes parts of an axis whose size is not known, of which the last may be smaller"
+    x = step.operand(0)
+    if x is None:
+        return False
+
+    def made(op_type: str, *operands: ir.Value, **attributes: int) -> ir.Value:
+        value = step.insert(ir.node(op_type, operands, attributes=attributes))
+        value.type = ir.TensorType(ir.DataType.INT64)
+        return value
+
+    def number(n: int, what: str) -> ir.Value:
+        return step.constant([n], ir.DataType.INT64, what)
+
+    extent = made("Gather", made("Shape", x), number(axis, "axis"), axis=0)
+    parts = number(count, "parts")
+    size = made("Div", made("Add", extent, number(count - 1, "rest")), parts)
+    sizes = [size] * (count - 1)
+    last = made("Sub", extent, made("Mul", size, number(count - 1, "others")))
+    del step.node.attributes["num_outputs"]
+    step.put(1, made("Concat", *sizes, last, axis=0))
     return True
 
 

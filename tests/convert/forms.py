@@ -307,6 +307,7 @@ FORMS = [
          declared="float[N] y"),
     Form(14, "Reshape <allowzero = 0> (x, s)", constants="int64[2] s = {0, -1}"),
     Form(14, "Reshape <allowzero = 1> (x, s)", constants="int64[2] s = {8, -1}"),
+    Form(14, "Reshape <allowzero = 1> (x, shape)", inputs=f"{IMAGE}, int64[2] shape", declared="float[8, 30] y"),
     Form(14, "Reshape <allowzero = 1> (x, s)", 14, inputs="float[0, 4] x", constants="int64[2] s = {3, 0}"),
     Form(10, "RoiAlign <output_height = 2, output_width = 2> (x, rois, which)", 10, inputs=_ROIS, constants=_WHICH),
     Form(16, "RoiAlign <output_height = 2, output_width = 2> (x, rois, which)", 16, inputs=_ROIS, constants=_WHICH),
@@ -343,7 +344,12 @@ FORMS = [
     Form(11, "Split <axis = 1> (x)", results="y, z"),
     Form(13, "Split <axis = -2> (x, s)", results="y, z", constants="int64[2] s = {2, 4}"),
     Form(18, "Split <axis = 3, num_outputs = 2> (x)", results="y, z"),
-    Form(18, "Split <axis = 3, num_outputs = 2> (x)", 18, inputs="float[2, 4, 6, N] x", results="y, z"),
+    *(
+        Form(18, f"Split <axis = {axis}, num_outputs = 2> (x)", 13, inputs="float[2, 4, 6, W] x", results="y, z")
+        for axis in (-1, 3)
+    ),
+    Form(18, "Split <axis = 0, num_outputs = 1> (x)", 13, inputs="float[N, 4] x"),
+    Form(18, "Split <axis = -1, num_outputs = 3> (x)", 13, inputs="float[2, N] x", results="y, z, w"),
     Form(11, "Squeeze <axes = [1]> (x)", inputs="float[2, 1, 5] x"),
     Form(13, "Squeeze (x, a)", inputs="float[2, 1, 5] x", constants="int64[1] a = {-2}"),
     Form(13, "Squeeze (x)", inputs="float[2, 1, 5] x"),

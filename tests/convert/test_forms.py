@@ -91,7 +91,7 @@ def test_every_change_of_a_definition_has_a_form(operator: str, version: int, na
         assert any(_shows(form, operator, version, name) for form in FORMS)
 
 
-_FIXED = {"scales": [1, 1, 2, 3], "v": [0.5, 1, 1.5, 2], "start": 1, "limit": 5, "delta": 1.5}
+_FIXED = {"scales": [1, 1, 2, 3], "shape": [8, 30], "v": [0.5, 1, 1.5, 2], "start": 1, "limit": 5, "delta": 1.5}
 
 
 def _feeds(model: onnx.ModelProto) -> dict[str, np.ndarray]:

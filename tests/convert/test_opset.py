@@ -125,7 +125,7 @@ def test_what_has_no_older_form_is_named(
         ("Pad (x, ints)", 10, "takes its pads from a tensor that is no constant"),
         ("TopK (x, ints)", 9, "takes its k from a tensor that is no constant"),
         ("Slice (x, zeros, ints)", 9, "takes its ends from a tensor that is no constant"),
-        ("Split <num_outputs = 1> (unknown)", 13, "makes parts of an axis whose size is not known"),
+        ("Split <num_outputs = 1> (unknown)", 12, "makes parts of an axis whose size is not known"),
         ("Max (x, number)", 7, "takes tensors of several shapes"),
         ("Pow (x, ints)", 9, "has an exponent of another type than its base"),
     ],
@@ -134,7 +134,7 @@ def test_what_an_operand_alone_says_is_named(node: str, opset: int, message: str
     results = "y, z" if node.startswith("TopK") else "y"
     model = onnx.parser.parse_model(
         f"""<ir_version: 10, opset_import: ["": 21]>
-        g (float[2, 4, 6, 5] x, float[] unknown, float number, int64[N] ints) => (float y)
+        g (float[2, 4, 6, 5] x, float[] unknown, float number, int64[N] ints) => (float[] y)
         <int64[1] zeros = {{0}}> {{ [the_node] {results} = {node} }}"""
     )
     with pytest.raises(OnnxNormError, match=f"'the_node' {message}"):
