@@ -40,7 +40,8 @@ def export(
     holds for layers, for functional calls and for what a module computes step by step (a frozen BatchNorm, the RMSNorm
     of a language model), as far as it is exactly what the one node computes. BatchNormalizations stay. Weights that
     are computed from others (weight norm, spectral norm and other parametrizations) are exported as plain weights.
-    Parameters keep their names, and neither the module nor a parameter is changed.
+    Parameters keep their names, and neither the module nor a parameter is changed. A node whose half types ONNX's
+    definitions do not allow, or for which onnxruntime has no kernel (bfloat16), computes in float32 between casts.
 
     Args:
         module: the module, every part of it in evaluation mode.
@@ -66,8 +67,9 @@ def export(
             model computes something else than the module, which is a bug of an exporter.
 
     Warns:
-        OnnxNormWarning: a BatchNorm without running statistics, which is exported as it is; a model that differs from
-            the module at other lengths of the open axes, or that cannot be compared with it.
+        OnnxNormWarning: a BatchNorm without running statistics, which is exported as it is; a model that onnxruntime
+            does not run, such as one with a Conv of doubles; a model that differs from the module at other lengths of
+            the open axes or in the type of an output, or that cannot be compared with it.
     """
     try:
         import torch  # noqa: F401
@@ -92,15 +94,18 @@ def export(
             OnnxNormWarning,
             stacklevel=2,
         )
-    proto, misfits = _finished(exported.model, exported.opset, name)
+    model = exported.model
+    _convert(model, exported.opset, name)
+    to_fold = _before_fold(model) if fold else None
+    proto, misfits = _finished(model)
     if verify:
         from onnxnorm.exporter.compare import verify_export
 
         verify_export(checked, arguments, proto, misfits)
     elif misfits:
         warnings.warn(f"{name}: onnxruntime does not run the exported model: {misfits}", OnnxNormWarning, stacklevel=2)
-    if fold:
-        proto = _folded(proto)
+    if to_fold is not None:
+        proto = _folded(to_fold)
     if path is not None:
         load_and_save.save(proto, path)
     return proto
@@ -117,15 +122,9 @@ def _check_opset(opset: object, exporter: str) -> None:
         raise OnnxNormError(f"opset must be a whole number from {oldest} to {newest}, not {opset!r}")
 
 
-def _finished(model: ir.Model, opset: int, name: str) -> tuple[onnx.ModelProto, str]:
-    """The model in one message, at the opset asked for, with the bodies of the custom operators it uses.
-
-    The second says which of its nodes have types that ONNX's definitions or onnxruntime's kernels do not take; it is
-    empty where there are none.
-    """
+def _convert(model: ir.Model, opset: int, name: str) -> None:
+    """Bring the model to the opset asked for."""
     from onnxnorm.convert.opset import convert_opset
-    from onnxnorm.exporter.operand_types import settle_types
-    from onnxnorm.ops import attach
 
     model.graph.name = name
     reached = model.opset_imports.get("", opset)
@@ -136,16 +135,45 @@ def _finished(model: ir.Model, opset: int, name: str) -> tuple[onnx.ModelProto, 
             convert_opset(model, opset, name)
         except OnnxNormError as error:
             raise OnnxNormError(f'{error}; exporter="torchscript" writes old opsets itself') from error
+
+
+def _finished(model: ir.Model) -> tuple[onnx.ModelProto, str]:
+    """The model in one message, with the types that runtimes take and the bodies of the custom operators it uses.
+
+    The second says which of its nodes have types that ONNX's definitions or onnxruntime's kernels do not take; it is
+    empty where there are none.
+    """
+    from onnxnorm.exporter.operand_types import settle_types
+
     misfits = settle_types(model)
+    shown = "; ".join(misfits[:3]) + (f"; and {len(misfits) - 3} more" if len(misfits) > 3 else "")
+    return _with_bodies(model), shown
+
+
+def _before_fold(model: ir.Model) -> onnx.ModelProto:
+    """The model as `fold` reads it: no casts for the sake of runtimes part a BatchNormalization from its neighbours."""
+    from onnxnorm.exporter.operand_types import settle_types
+
+    settle_types(model, only_mixed=True)
+    return _with_bodies(model)
+
+
+def _with_bodies(model: ir.Model) -> onnx.ModelProto:
+    from onnxnorm.ops import attach
+
     proto = load_and_save.to_proto(model)
     attach.attach_bodies(proto)
-    shown = "; ".join(misfits[:3]) + (f"; and {len(misfits) - 3} more" if len(misfits) > 3 else "")
-    return proto, shown
+    return proto
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx_ir as ir
+
+    from onnxnorm.exporter.operand_types import settle_types
     from onnxnorm.optimizer.optimize import fold
 
     folded = fold(proto).model
     assert isinstance(folded, onnx.ModelProto)
-    return folded
+    model = ir.from_proto(folded)
+    settle_types(model)
+    return load_and_save.to_proto(model)

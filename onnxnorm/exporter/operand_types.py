@@ -32,10 +32,11 @@ _GROUP_NORM_OPSET = 21
 _Binding = dict[str, ir.DataType]
 
 
-def settle_types(model: ir.Model) -> tuple[str, ...]:
+def settle_types(model: ir.Model, *, only_mixed: bool = False) -> tuple[str, ...]:
     """Put casts around the nodes whose types do not fit; return what does not fit even so, each with its node.
 
-    A model whose nodes all fit is not changed.
+    A model whose nodes all fit is not changed. With `only_mixed` a node keeps a type that its definition or onnxruntime
+    does not take, as long as all of its operands have it: then BatchNormalizations still stand beside their neighbours.
     """
     opset = model.graph.opset_imports.get("", 1)
     casts, left = Casts(model), list[str]()
@@ -43,7 +44,7 @@ def settle_types(model: ir.Model) -> tuple[str, ...]:
         for node in list(graph):
             schema = schema_of(node.op_type, opset) if node.domain in _DOMAINS else None
             if schema is not None and not any(subgraphs_of(node)):
-                reason = _settle(_Site(node, schema, opset), casts)
+                reason = _settle(_Site(node, schema, opset), casts, only_mixed)
                 if reason:
                     left.append(reason)
     casts.give_back_names()
@@ -101,16 +102,14 @@ def _typed(
             yield place, value, parameter.type_str
 
 
-def _settle(site: _Site, casts: Casts) -> str:
+def _settle(site: _Site, casts: Casts, only_mixed: bool) -> str:
     """Give the node types that fit, by casts; return what is against it where none do."""
     given = site.given()
     own = {variable: _common(dtypes) for variable, dtypes in given.items()}
     binding = {variable: dtype for variable, dtype in own.items() if dtype is not None}
     if len(binding) < len(own):
         return f"{site.describe()}: its definition takes operands of one type"
-    refused = None if site.allows(binding) else f"no type of its definition at opset {site.opset}"
-    if refused is None and (reason := site.refusal(binding)) is not None:
-        refused = "onnxruntime has no kernel for it" if kernels.is_missing_kernel(reason) else ""
+    refused = None if only_mixed else _refused(site, binding)
     if refused is not None:
         wide = {variable: ir.DataType.FLOAT if dtype in _HALVES else dtype for variable, dtype in binding.items()}
         if _as_group_norm(site, binding):
@@ -126,6 +125,16 @@ def _settle(site: _Site, casts: Casts) -> str:
         if made in _REAL and value.dtype in _REAL and value.dtype is not made:
             casts.round_result(value, made)
     return ""
+
+
+def _refused(site: _Site, binding: _Binding) -> str | None:
+    """What is against the node with these types, empty where onnxruntime has another reason than a missing kernel."""
+    if not site.allows(binding):
+        return f"no type of its definition at opset {site.opset}"
+    reason = site.refusal(binding)
+    if reason is None:
+        return None
+    return "onnxruntime has no kernel for it" if kernels.is_missing_kernel(reason) else ""
 
 
 def _as_group_norm(site: _Site, binding: _Binding) -> bool:

@@ -328,6 +328,19 @@ def test_a_large_weight_stays_in_its_type_and_is_cast_at_run_time():
     assert {tensor.data_type for tensor in small.graph.initializer} == {TensorProto.FLOAT}
 
 
+@pytest.mark.parametrize("opset", [20, 23])
+def test_batch_norms_of_a_half_module_fold_and_the_rest_has_its_casts(opset):
+    layers = (nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.InstanceNorm2d(4))
+    module, x = randomized(nn.Sequential(*layers)).to(torch.bfloat16), random(2, 6, 5, 4).to(torch.bfloat16)
+    model = export(module, x, opset=opset, fold=True, exporter="torchscript")
+    found = [node.op_type for node in model.graph.node if node.op_type != "Cast"]
+    assert found == ["Conv", "Relu", "InstanceNormalization"]
+    onnx.checker.check_model(model, full_check=True)
+    (got,) = PlainSession(model).run([array(x)])
+    want = array(module(x).detach()).astype(np.float64)
+    np.testing.assert_allclose(got.astype(np.float64), want, rtol=0, atol=16 * EPS["bfloat16"] * np.abs(want).max())
+
+
 # What cannot be mended is said.
 
 
