@@ -88,11 +88,13 @@ def _names(model: ir.Model) -> set[str]:
 
 
 def _rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
-    if value.is_initializer():
-        # The tensor may be part of the model that was given, so that it keeps its own name.
-        assert value.name is not None
-        del graph.initializers[value.name]
+    if not value.is_initializer():
         value.name = name
-        graph.initializers[name] = value
-    else:
-        value.name = name
+        return
+    # A value gives its tensor its name, and the tensor may be part of the model that was given: so it is a new value.
+    new = ir.Value(name=name, shape=value.shape, type=value.type, const_value=value.const_value)
+    new.metadata_props.update(value.metadata_props)
+    assert value.name is not None
+    value.replace_all_uses_with(new, replace_graph_outputs=True)
+    del graph.initializers[value.name]
+    graph.initializers[name] = new

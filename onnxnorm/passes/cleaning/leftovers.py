@@ -9,6 +9,8 @@ so do models before IR version 4, in which initializers are inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -24,11 +26,10 @@ _SMALL = 256
 
 def remove_dead(model: ir.Model) -> bool:
     """Remove what nobody reads; tells whether there was any."""
-    modified = False
-    while _remove_with_graphs(model):
-        modified = True
+    graphs = graphs_within(model.graph)
+    modified = len(graphs) > 1 and _remove_with_graphs(graphs)
     modified |= RemoveUnusedNodesPass()(model).modified
-    for graph in graphs_within(model.graph)[1:]:
+    for graph in graphs[1:]:
         for value in list(graph.initializers.values()):
             if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
                 assert value.name is not None
@@ -37,18 +38,17 @@ def remove_dead(model: ir.Model) -> bool:
     return modified
 
 
-def _remove_with_graphs(model: ir.Model) -> bool:
-    """Nodes with subgraphs go first, since these read what is outside."""
+def _remove_with_graphs(graphs: Sequence[ir.Graph]) -> bool:
+    """Dead nodes, the innermost first: onnx-ir's pass leaves what the graphs in a dead node read."""
     modified = False
-    for graph in graphs_within(model.graph):
-        for node in list(graph):
-            if not any(subgraphs_of(node)) or any(out.uses() or out.is_graph_output() for out in node.outputs):
+    for graph in reversed(graphs):
+        for node in reversed(list(graph)):
+            if any(out.uses() or out.is_graph_output() for out in node.outputs):
                 continue
-            discard_graphs(node)
+            if any(subgraphs_of(node)):
+                discard_graphs(node)
             graph.remove(node, safe=True)
             modified = True
-        if modified:
-            return True
     return modified
 
 
