@@ -2,7 +2,8 @@
 
 Before: If(condition) with two branches, the condition a constant or known from extents. After: the nodes of the branch
 that is taken, in place of the If; the names of the graph's outputs stay.
-Conditions: none beyond the constant. Values that are named like others of the model get other names.
+Conditions: none beyond the constant. Values and nodes that are named like others of the model get
+other names.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import set_inputs
+from onnxnorm.model.names import fresh_name
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.passes.cleaning.site import Site
 
@@ -32,6 +34,7 @@ def take_branch(node: ir.Node, site: Site) -> str | None:
         for value in _own_values(inner):
             if value.name and value.name in outside:
                 _rename(inner, value, site.facts.fresh_name(value.name))
+    _name_nodes_apart(branch, site)
     for value in list(branch.initializers.values()):
         assert value.name is not None
         del branch.initializers[value.name]
@@ -77,6 +80,15 @@ def _hand_over(graph: ir.Graph, node: ir.Node, output: ir.Value, result: ir.Valu
     graph.insert_before(node, identity)
     output.replace_all_uses_with(new, replace_graph_outputs=True)
     output.name, new.name = None, name
+
+
+def _name_nodes_apart(branch: ir.Graph, site: Site) -> None:
+    """Nodes of one graph have names of their own, which nodes of different graphs need not have."""
+    own = {node for graph in graphs_within(branch) for node in graph}
+    taken = {node.name for graph in graphs_within(site.model.graph) for node in graph if node not in own and node.name}
+    for node in branch:
+        if node.name in taken:
+            node.name = fresh_name(node.name or node.op_type, {*taken, *(each.name for each in own if each.name)})
 
 
 def _own_values(graph: ir.Graph) -> list[ir.Value]:
