@@ -125,12 +125,14 @@ def _check_opset(opset: object, exporter: str) -> None:
 def _convert(model: ir.Model, opset: int, name: str) -> None:
     """Bring the model to the opset asked for."""
     from onnxnorm.convert.opset import convert_opset
+    from onnxnorm.exporter.operand_types import settle_types
 
     model.graph.name = name
     reached = model.opset_imports.get("", opset)
     if reached < opset:
         raise OnnxNormError(f"PyTorch's exporter reaches opset {reached}, not {opset}: ask for that, or for none")
     if reached > opset:
+        settle_types(model, only_mixed=True)
         try:
             convert_opset(model, opset, name)
         except OnnxNormError as error:

@@ -10,6 +10,7 @@ import torch
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.exporter import dynamo, plain_weights, tidy, torchscript
 from onnxnorm.exporter.arguments import Arguments
+from onnxnorm.exporter.operand_types import settle_types
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Journal
 from onnxnorm.ops.schema import DOMAIN
@@ -66,6 +67,7 @@ def _by_script(module: torch.nn.Module, arguments: Arguments, opset: int | None)
     wanted = opset or DEFAULT_OPSET
     model = torchscript.script(module, arguments, wanted, trace)
     infer_shapes(model)
+    settle_types(model, only_mixed=True)  # the conversion takes valid nodes alone
     if opset is None and trace.rms_norm:
         wanted = RMS_NORMALIZATION_OPSET
     if model.opset_imports.get("", 0) < wanted:
