@@ -52,7 +52,7 @@ def apply(region: Region, facts: Facts) -> str | None:
         return f"moving it {refused}"
     facts.size_budget.spend(growth)
     for node in region.edits:
-        facts.memo.pop(node, None)
+        facts.read_nodes.pop(node, None)
     for insertion, own in zip(region.insertions, operands, strict=True):
         _insert(insertion, own, facts)
     for node, edit in region.edits.items():

@@ -65,6 +65,8 @@ class ChannelAffine:
 
     scale: FloatArray
     shift: FloatArray
+    only_shifts: bool = False
+    """The scale is known to be one, and need not be looked through."""
 
     @classmethod
     def of(cls, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
@@ -88,10 +90,7 @@ class ChannelAffine:
             if scale.shape[axis] > 1 and not _varies(scale, axis) and not _varies(shift, axis):
                 head = (slice(None),) * axis + (slice(0, 1),)
                 scale, shift = scale[head], shift[head]
-        affine = cls(scale, shift)
-        if only_shifts:
-            affine.__dict__["scales"] = False
-        return affine
+        return cls(scale, shift, only_shifts)
 
     @classmethod
     def along(cls, axis: int, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
@@ -114,7 +113,7 @@ class ChannelAffine:
 
     @cached_property
     def scales(self) -> bool:
-        return not _same(self.scale, 1.0)
+        return not self.only_shifts and not _same(self.scale, 1.0)
 
     @cached_property
     def shifts(self) -> bool:

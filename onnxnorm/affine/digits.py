@@ -164,7 +164,7 @@ class Digits:
 
     def size(self, value: ir.Value) -> FloatArray:
         """About how large the value is, as far as that can be told; else what is remembered of it, else one."""
-        size = size_of(value)
+        size = size_of(value, self._facts)
         divisor = self._divisor_behind(value)
         pixel = self._pixel(value)
         for told in (divisor, pixel):

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.region import Region
-from onnxnorm.graph.facts import Dim
+from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.numerics.arrays import all_of
 
 __all__ = ["beyond_range", "fits", "hides_digits", "is_vast", "loses_digits", "remember_sizes", "size_of"]
@@ -37,7 +37,6 @@ _VAST_IN_HALF = 2.0**8
 _HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 # Statistics may be those of other data: then they must not cost more bits than the type has to spare.
 _LARGEST_TRUSTED = {ir.DataType.FLOAT16: 2.0, ir.DataType.BFLOAT16: 2.0, ir.DataType.FLOAT: 16.0}
-_KEY = "onnxnorm.size"
 
 
 def fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
@@ -97,22 +96,23 @@ def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:
     return None
 
 
-def size_of(value: ir.Value, measured: FloatArray | None = None) -> FloatArray:
-    """Of extents that broadcast against the value; `measured` is what its reader says of it."""
-    known = value.meta.get(_KEY)
+def size_of(value: ir.Value, facts: Facts, measured: FloatArray | None = None) -> FloatArray:
+    """About how large the value is, an array that broadcasts against it; `measured` is what its reader says of it."""
+    known = facts.transformation.magnitudes.get(value)
     if known is not None:
-        return np.asarray(known)
+        return known
     if measured is None:
         return np.ones(())
     return np.minimum(measured, _LARGEST_TRUSTED.get(value.dtype or ir.DataType.FLOAT, np.inf))
 
 
-def remember_sizes(region: Region, own: ir.Value, measured: FloatArray | None) -> None:
-    """What the values of an applied region became, `own` among them, of which `measured` was said."""
+def remember_sizes(region: Region, own: ir.Value, measured: FloatArray | None, facts: Facts) -> None:
+    """Write down what the values of an applied region became, `own` among them, of which `measured` was said."""
+    known = facts.transformation.magnitudes
     for value, gauge in region.gauges.items():
         if gauge.to_new is None:
             continue
         told = measured if value is own else None
-        size = np.abs(gauge.to_new.scale) * size_of(value, told)
+        size = np.abs(gauge.to_new.scale) * size_of(value, facts, told)
         # A guess must not grow: what is large beside it might then be large beside the value, too.
-        value.meta[_KEY] = np.minimum(size, 1.0) if told is None and _KEY not in value.meta else size
+        known[value] = np.minimum(size, 1.0) if told is None and value not in known else size

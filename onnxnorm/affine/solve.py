@@ -422,7 +422,7 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
         return f"{value.name!r} is a step of a mask"
     own = value is search.node.inputs[search.found.data]
     if gauge.shifts and len(takers_of(value, search.facts)) > 1:
-        size = size_of(value, search.found.spread if own else None)
+        size = size_of(value, search.facts, search.found.spread if own else None)
         if not growth.backward:
             # What follows the affine has its shift in it.
             size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))

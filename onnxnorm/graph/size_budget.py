@@ -13,12 +13,11 @@ import onnx_ir as ir
 
 from onnxnorm.model.walk import bytes_of, stored_bytes, tensor_in, weight_bytes
 
-__all__ = ["DEFAULT_MAX_GROWTH", "SizeBudget", "freed_bytes", "has_shared_weights", "size_budget_of"]
+__all__ = ["DEFAULT_MAX_GROWTH", "SizeBudget", "freed_bytes", "has_shared_weights"]
 
 DEFAULT_MAX_GROWTH = 0.05
 """The largest growth of the weights, as a part of what they were."""
 
-_KEY = "onnxnorm.size_budget"
 # What no file becomes noticeably larger by, unless the caller wants none at all.
 _ALWAYS = 2**14
 # Constants below are not worth the look for an equal one.
@@ -43,6 +42,11 @@ class SizeBudget:
         self.unlimited = False
         self._grown = 0
         self._made: dict[tuple[ir.DataType, tuple[int, ...]], list[ir.Value]] = {}
+
+    @classmethod
+    def of(cls, model: ir.Model, max_growth: float = DEFAULT_MAX_GROWTH) -> SizeBudget:
+        """The budget of a model whose weights are as they are now."""
+        return cls(weight_bytes(model), max_growth)
 
     def refusal(self, growth: int) -> str | None:
         """Why the weights may not grow by that many bytes more; None where they may."""
@@ -74,15 +78,6 @@ class SizeBudget:
             if made is tensor or (_kind(made) == _kind(tensor) and same_bits(made, tensor)):
                 return value
         return None
-
-
-def size_budget_of(model: ir.Model, max_growth: float | None = None) -> SizeBudget:
-    """The budget of the model, made on the first call, or anew with another limit."""
-    budget = model.meta.get(_KEY)
-    if not isinstance(budget, SizeBudget) or max_growth is not None:
-        budget = SizeBudget(weight_bytes(model), DEFAULT_MAX_GROWTH if max_growth is None else max_growth)
-        model.meta[_KEY] = budget
-    return budget
 
 
 def same_bits(one: ir.TensorProtocol, other: ir.TensorProtocol) -> bool:

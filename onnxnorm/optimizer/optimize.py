@@ -15,7 +15,8 @@ import onnx_ir as ir
 
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError, naming
-from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights, size_budget_of
+from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.io import load_and_save
 from onnxnorm.io.new_weights import spool_of
 from onnxnorm.io.replace import write_message
@@ -187,9 +188,9 @@ def transform(
     """
     names = tuple(DEFAULT if passes is None else passes)
     _check_choices(names, target, max_growth)
-    journal, settings = Journal(), PassSettings(target=target)
+    journal, budget = Journal(), SizeBudget.of(work, max_growth)
+    settings = PassSettings(target, Transformation(budget))
     spool_of(work, workspace)
-    budget = size_budget_of(work, max_growth)
     note = freeze_listed_weights(work, freeze_inputs)
     if opset is not None:
         attempt = work.clone()
@@ -236,12 +237,12 @@ def _all_copies_fit(
     """
     if not has_shared_weights(graphs_of(work)):
         return False
-    trial = work.clone()
+    trial, unlimited = work.clone(), SizeBudget.of(work)
     trial.meta.clear()
     spool_of(trial, workspace)
-    size_budget_of(trial, 0.0).unlimited = True
+    unlimited.unlimited = True
     try:
-        _run(trial, names, settings, name, Journal())
+        _run(trial, names, replace(settings, transformation=Transformation(unlimited)), name, Journal())
     except OnnxNormError:
         return False
     return weight_bytes(trial) <= budget.original + budget.allowed

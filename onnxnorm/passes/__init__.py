@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Decline, Journal, Rewrite
 from onnxnorm.linear import Family
 from onnxnorm.passes.absorb_pads import AbsorbPads
@@ -32,9 +33,15 @@ __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings",
 
 @dataclass(frozen=True)
 class PassSettings:
-    """What a pass may want to know beside the model."""
+    """What a pass may want to know beside the model.
+
+    Attributes:
+        target: what the result is to run on.
+        transformation: what the passes over one model hand on to each other; None where each stands alone.
+    """
 
     target: str = "portable"
+    transformation: Transformation | None = None
 
 
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
@@ -45,25 +52,46 @@ PASSES: Mapping[str, PassMaker] = {
     "inline_functions": lambda journal, settings: InlineFunctions(journal),
     "infer_shapes": lambda journal, settings: InferShapes(),
     # Normalizations that share what they compute are recognized as they are written.
-    "simplify_first": lambda journal, settings: Simplify(journal, target=settings.target),
-    "simplify": lambda journal, settings: Simplify(journal, target=settings.target, duplicates=True),
-    "recognize": lambda journal, settings: Recognize(journal),
-    "flatten_products": lambda journal, settings: FlattenProducts(journal),
-    # What merging takes away need not be moved: only what is in a branch by itself goes before.
-    "fold_affines_nearby": lambda journal, settings: FoldAffines(journal, nearby=True, target=settings.target),
-    "fold_affines": lambda journal, settings: FoldAffines(journal, target=settings.target),
-    # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
-    "fold_affines_again": lambda journal, settings: FoldAffines(journal, after=_MERGING, target=settings.target),
-    "merge_convolutions": lambda journal, settings: MergeBranches(journal, "merge_convolutions", Family.CONVOLUTION),
-    "merge_products": lambda journal, settings: MergeBranches(
-        journal, "merge_products", Family.PRODUCT, Family.LEFT_PRODUCT, target=settings.target
+    "simplify_first": lambda journal, settings: Simplify(
+        journal, target=settings.target, transformation=settings.transformation
     ),
-    "fold_constants": lambda journal, settings: FoldConstants(journal),
-    "absorb_pads": lambda journal, settings: AbsorbPads(journal),
-    "fuse_gemm": lambda journal, settings: FuseGemm(journal),
-    "accelerate": lambda journal, settings: Accelerate(journal, target=TARGETS[settings.target]),
-    "lower": lambda journal, settings: Lower(journal, target=TARGETS[settings.target]),
-    "share_constants": lambda journal, settings: ShareConstants(),
+    "simplify": lambda journal, settings: Simplify(
+        journal, target=settings.target, duplicates=True, transformation=settings.transformation
+    ),
+    "recognize": lambda journal, settings: Recognize(journal, transformation=settings.transformation),
+    "flatten_products": lambda journal, settings: FlattenProducts(journal, transformation=settings.transformation),
+    # What merging takes away need not be moved: only what is in a branch by itself goes before.
+    "fold_affines_nearby": lambda journal, settings: FoldAffines(
+        journal, nearby=True, target=settings.target, transformation=settings.transformation
+    ),
+    "fold_affines": lambda journal, settings: FoldAffines(
+        journal, target=settings.target, transformation=settings.transformation
+    ),
+    # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
+    "fold_affines_again": lambda journal, settings: FoldAffines(
+        journal, after=_MERGING, target=settings.target, transformation=settings.transformation
+    ),
+    "merge_convolutions": lambda journal, settings: MergeBranches(
+        journal, "merge_convolutions", Family.CONVOLUTION, transformation=settings.transformation
+    ),
+    "merge_products": lambda journal, settings: MergeBranches(
+        journal,
+        "merge_products",
+        Family.PRODUCT,
+        Family.LEFT_PRODUCT,
+        target=settings.target,
+        transformation=settings.transformation,
+    ),
+    "fold_constants": lambda journal, settings: FoldConstants(journal, transformation=settings.transformation),
+    "absorb_pads": lambda journal, settings: AbsorbPads(journal, transformation=settings.transformation),
+    "fuse_gemm": lambda journal, settings: FuseGemm(journal, transformation=settings.transformation),
+    "accelerate": lambda journal, settings: Accelerate(
+        journal, target=TARGETS[settings.target], transformation=settings.transformation
+    ),
+    "lower": lambda journal, settings: Lower(
+        journal, target=TARGETS[settings.target], transformation=settings.transformation
+    ),
+    "share_constants": lambda journal, settings: ShareConstants(transformation=settings.transformation),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),
 }

@@ -20,6 +20,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import remove_unread, set_inputs
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
 
@@ -35,12 +36,13 @@ _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16,
 class AbsorbPads(ir.passes.InPlacePass):
     """Moves constant pads into the operators that pad by themselves."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
         super().__init__()
         self._journal = journal
+        self._transformation = transformation
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts, modified = Facts(model), False
+        facts, modified = Facts(model, self._transformation), False
         for graph in graphs_within(model.graph):
             for node in list(graph):
                 if node.op_type in _TAKERS and is_standard(node):

@@ -27,6 +27,7 @@ from onnxnorm.affine import (
     solve,
 )
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
@@ -42,7 +43,13 @@ class FoldAffines(ir.passes.InPlacePass):
     """Moves and absorbs the affines of every graph of the model."""
 
     def __init__(
-        self, journal: Journal, *, nearby: bool = False, after: Collection[str] = (), target: str = "portable"
+        self,
+        journal: Journal,
+        *,
+        nearby: bool = False,
+        after: Collection[str] = (),
+        target: str = "portable",
+        transformation: Transformation | None = None,
     ) -> None:
         """
         Args:
@@ -50,9 +57,11 @@ class FoldAffines(ir.passes.InPlacePass):
             nearby: only what the maker of a value takes up for the affine alone.
             after: run only if one of the passes of these names has changed something since affines were last moved.
             target: the runtime whose idioms stay whole.
+            transformation: what earlier passes hand on.
         """
         super().__init__()
         self._journal = journal
+        self._transformation = transformation
         self._nearby = nearby
         self._after = frozenset(after)
         self._target = target
@@ -63,7 +72,7 @@ class FoldAffines(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
-        facts = Facts(model)
+        facts = Facts(model, self._transformation)
         self._units = units_in(model, facts, self._target)
         modified = not self._journal.unchanged_since(_NEARBY) and self._to_neighbours(model, facts)
         self._journal.mark(_NEARBY)
@@ -161,7 +170,7 @@ class FoldAffines(ir.passes.InPlacePass):
             self._decline(node, refused)
             return refused
         if own is not None:
-            remember_sizes(region, own, found.spread)
+            remember_sizes(region, own, found.spread, facts)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
         self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return None

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.inline import inline
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
@@ -26,13 +27,14 @@ _NAME = "lower"
 class Lower(ir.passes.InPlacePass):
     """Writes the normalizations of a model as `target` runs them best."""
 
-    def __init__(self, journal: Journal, *, target: Target) -> None:
+    def __init__(self, journal: Journal, *, target: Target, transformation: Transformation | None = None) -> None:
         super().__init__()
         self._journal = journal
+        self._transformation = transformation
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts = Facts(model)
+        facts = Facts(model, self._transformation)
         modified = False
         for graph in graphs_within(model.graph):
             for node in list(graph):

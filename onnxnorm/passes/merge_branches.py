@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
@@ -36,16 +37,25 @@ _CORES = {
 class MergeBranches(ir.passes.InPlacePass):
     """Merges in every graph of the model, from its inputs to its outputs, until nothing more can be saved."""
 
-    def __init__(self, journal: Journal, step: str, *families: Family, target: str = "portable") -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        step: str,
+        *families: Family,
+        target: str = "portable",
+        transformation: Transformation | None = None,
+    ) -> None:
         """
         Args:
             journal: is told what merged.
             step: the name of this pass in the pipeline.
             families: what to merge, one after another.
             target: the runtime whose idioms stay whole.
+            transformation: what earlier passes hand on.
         """
         super().__init__()
         self._journal = journal
+        self._transformation = transformation
         self._step = step
         self._families = families
         self._target = target
@@ -54,7 +64,7 @@ class MergeBranches(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._journal.unchanged_since(self._step):
             return ir.passes.PassResult(model, modified=False)
-        facts = Facts(model)
+        facts = Facts(model, self._transformation)
         modified = False
         if self._families != (Family.CONVOLUTION,):
             self._apart = units_in(model, facts, self._target).products

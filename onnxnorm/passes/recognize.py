@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.dtypes import type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
@@ -45,16 +46,17 @@ _LARGEST_HALF = 65504.0
 class Recognize(ir.passes.InPlacePass):
     """Raises every spelled-out normalization of the model's graphs and subgraphs."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
         super().__init__()
         self._journal = journal
+        self._transformation = transformation
         self._told: set[ir.Node] = set()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False
         for graph in _graphs(model):
             modified |= settle_casts(graph)
-        facts = Facts(model)
+        facts = Facts(model, self._transformation)
         for graph in _graphs(model):
             holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
             modified |= self._raise_all(graph, facts, holders)

@@ -16,6 +16,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.find_extents import find_extents
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.shapes import infer_shapes
+from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.cleaning import Rule, Site
@@ -60,15 +61,24 @@ _RULES = _rules()
 class Simplify(ir.passes.InPlacePass):
     """Takes away nodes as long as there are any to take away."""
 
-    def __init__(self, journal: Journal, *, target: str = "portable", duplicates: bool = False) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        target: str = "portable",
+        duplicates: bool = False,
+        transformation: Transformation | None = None,
+    ) -> None:
         """
         Args:
             journal: is told which nodes went.
             target: what the model is to run on.
             duplicates: nodes that compute the same become one, too.
+            transformation: what earlier passes hand on.
         """
         super().__init__()
         self._journal = journal
+        self._transformation = transformation
         self._target = target
         self._duplicates = duplicates
 
@@ -87,7 +97,7 @@ class Simplify(ir.passes.InPlacePass):
 
     def _round(self, model: ir.Model) -> set[str]:
         """The operators of the nodes at which something changed."""
-        facts = Facts(model)
+        facts = Facts(model, self._transformation)
         site = Site(model, self._target, facts, find_extents(model, facts))
         changed: set[str] = set()
         for graph in graphs_within(model.graph):

@@ -52,7 +52,7 @@ def is_affine(node: ir.Node) -> bool:
 
 def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     """The affine that `node` (see `is_affine`) computes, or why it computes none."""
-    known = facts.memo.get(node)
+    known = facts.read_nodes.get(node)
     if isinstance(known, (AffineNode, Declined)):
         return known
     with np.errstate(all="ignore"):
@@ -68,7 +68,7 @@ def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     shape = node.outputs[0].shape
     if isinstance(found, AffineNode) and shape is not None and len(shape) != found.affine.rank:
         found = Declined("has a result of another rank than its input, by what the model says of them")
-    facts.memo[node] = found
+    facts.read_nodes[node] = found
     return found
 
 
