@@ -77,6 +77,17 @@ def _typed(value: ir.Value, like: ir.Value) -> ir.Value:
     return value
 
 
+def _cast_6(step: Step) -> bool | str:
+    """The type was told by its name."""
+    given = step.node.attributes.get("to")
+    if given is not None and given.type is ir.AttributeType.STRING and not given.is_ref():
+        dtype = ir.DataType.__members__.get(given.as_string().upper())
+        if dtype is None:
+            return "is told a type that there is not"
+        step.node.attributes["to"] = ir.AttrInt64("to", int(dtype))
+    return True
+
+
 def _gemm_7(step: Step) -> bool | str:
     step.node.attributes.pop("broadcast", None)
     return True
@@ -211,6 +222,7 @@ _CHANGES: dict[tuple[str, int], Change] = {
     ("BatchNormalization", 7): norms.batch_norm_7,
     ("BatchNormalization", 9): norms.batch_norm_9,
     ("BatchNormalization", 14): norms.batch_norm_14,
+    ("Cast", 6): _cast_6,
     ("Clip", 11): moved(Moved("min", 1, _FLOAT, like_first=True), Moved("max", 2, _FLOAT, like_first=True)),
     ("Constant", 12): _constant_12,
     ("DFT", 20): axes.dft_20,

@@ -13,6 +13,7 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 from onnxnorm.convert.ir_version import ir_version_for
 from onnxnorm.convert.libraries import run_converter
 from onnxnorm.convert.nodes import convert_nodes
+from onnxnorm.convert.same_form import fits
 from onnxnorm.errors import OnnxNormError, first_line
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.walk import graphs_of
@@ -65,7 +66,9 @@ def _convert_old(model: ir.Model, present: int, opset: int, name: str) -> None:
         except Exception as error:
             reason = first_line(error.__cause__ or error)
             raise OnnxNormError(f"{name} cannot be converted from opset {present} to {opset}: {reason}") from error
-        if not done:
+        standard = [node for node in model.graph if is_standard(node)]
+        if not done or not all(fits(node, _BROADCASTS_SINCE, _BROADCASTS_SINCE) for node in standard):
+            # It leaves some of what it does not know as it was.
             raise
     if model.graph.opset_imports.get("") != opset:
         convert_nodes(model, opset, name)

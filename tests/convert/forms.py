@@ -232,6 +232,7 @@ FORMS = [
     Form(25, "Attention <left_window_size = -1, right_window_size = -1> (x, x, x)", 11),
     Form(25, "Attention <left_window_size = 1, right_window_size = 0> (x, x, x)", 11),
     Form(24, "Attention (x, x, x, , , , n)", 11, constants="int64[2] n = {3, 5}"),
+    Form(5, 'Cast <to = "INT32"> (x)', declared="int32[2, 4, 6, 5] y", want=lambda feeds: feeds["x"].astype(np.int32)),
     Form(24, 'Cast <to = 1, saturate = 1, round_mode = "up"> (x)', inputs="int32[3, 4] x"),
     Form(24, 'CastLike <saturate = 1, round_mode = "up"> (x, c)', inputs="int32[3, 4] x", constants="float c = {0}"),
     Form(19, "Cast <to = 17, saturate = 0> (x)", 19),

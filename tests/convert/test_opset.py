@@ -397,3 +397,20 @@ def test_statistics_of_every_place_become_arithmetic_where_there_is_no_node_for_
     assert result.opset_import[0].version == opset
     (got,) = evaluate_float64(result, {"x": x}).values()
     np.testing.assert_allclose(got, (x - m) / np.sqrt(v + 0.01) * g + b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_onnx_converter_alone_knows_is_refused_where_it_does_not_look(nested: bool) -> None:
+    """LpPool 1 tells its order as a float; onnx's converter goes through the nodes of the main graph alone."""
+    pool = helper.make_node("GlobalLpPool", ["x"], ["y"], name="the_pool", p=2.0)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [*SHAPE[:2], 1, 1])
+    nodes, inputs = [pool], [x]
+    if nested:
+        body = helper.make_graph([pool], "body", [], [y])
+        nodes = [helper.make_node("If", ["yes"], ["y"], then_branch=body, else_branch=body)]
+        inputs.append(helper.make_tensor_value_info("yes", TensorProto.BOOL, []))
+    graph = helper.make_graph(nodes, "g", inputs, [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 1)], ir_version=3)
+    with pytest.raises(OnnxNormError, match="GlobalLpPool 'the_pool'" if nested else "cannot be converted"):
+        onnxnorm.optimize(model, passes=(), opset=13)
