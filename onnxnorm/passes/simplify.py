@@ -27,12 +27,15 @@ from onnxnorm.passes.cleaning.layout_chains import LAYOUT, join_layouts
 from onnxnorm.passes.cleaning.leftovers import remove_dead
 from onnxnorm.passes.cleaning.no_ops import NO_OPS, pass_on
 from onnxnorm.passes.cleaning.shapes_read import READERS_OF_SHAPES, ask_by_copies, become_constant
+from onnxnorm.passes.cleaning.slices import join_slices
 from onnxnorm.passes.cleaning.transposes import cancel_around, join_transposes
 
 __all__ = ["Simplify"]
 
 _NAME = "simplify"
-_MOST_ROUNDS = 24
+_MOST_ROUNDS = 40
+# With a constant in place of what they compute, or one branch of two, inference knows more of what follows.
+_TELL_SHAPES = frozenset({"If", *READERS_OF_SHAPES})
 
 # The order in which the rules for an operator are tried; the first that does something is the only one in a round.
 _TABLES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
@@ -41,6 +44,7 @@ _TABLES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (pass_on, tuple(NO_OPS)),
     (join_casts, ("Cast",)),
     (join_clips, ("Clip",)),
+    (join_slices, ("Slice",)),
     (join_transposes, ("Transpose",)),
     (join_layouts, LAYOUT),
     (ask_by_copies, ("Reshape",)),
@@ -83,16 +87,17 @@ class Simplify(ir.passes.InPlacePass):
         self._duplicates = duplicates
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        modified = False
+        modified = tells_more = False
         for _ in range(_MOST_ROUNDS):
             taken = self._round(model)
-            if not taken:
+            if taken:
+                modified = True
+                remove_dead(model)
+                tells_more |= bool(taken & _TELL_SHAPES)
+            elif tells_more and infer_shapes(model):
+                tells_more = False
+            else:
                 break
-            modified = True
-            remove_dead(model)
-            if "If" in taken:
-                # What was one of two is known now.
-                infer_shapes(model)
         return ir.passes.PassResult(model, modified)
 
     def _round(self, model: ir.Model) -> set[str]:

@@ -128,6 +128,18 @@ def test_a_reshape_that_would_have_to_ask_for_two_extents_is_none() -> None:
     assert rows(*steps, shape=("n", "m", 4, 2)) == ["Reshape", "Unsqueeze"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "left"),
+    [(((1, 9, 1),), ((0, 2, -1),), 1), (((-1, -9, 1, -1),), ((1, 9, 0, 2),), 1), (((1, 9, 1),), ((0, 1, 1),), 2)],
+)
+def test_slices_in_a_row(first: Any, second: Any, left: int) -> None:
+    net = Builder(dtype=np.float32)
+    x = net.node("Neg", net.input(("n", 3, 4)))
+    for (bounds,) in (first, second):
+        x = net.node("Slice", x, *map(net.ints, bounds))
+    assert nodes_of(cleaned(net.model(net.node("Abs", x)), sizes=(3, 2))) == ["Neg", *["Slice"] * left, "Abs"]
+
+
 def around(*behind: str, spare: bool = False, other: str | None = None) -> list[str]:
     """x -> Transpose -> the operators -> Transpose back; `other`: an operand in the order of x or in that between."""
     net = Builder(dtype=np.float32)
