@@ -23,6 +23,7 @@ from onnxnorm.graph.declared_shapes import (
     without_claims,
 )
 from onnxnorm.model.to_protobuf import Place, structure
+from onnxnorm.model.told_types import note_told_types
 from onnxnorm.model.walk import bytes_of, graphs_of, tensor_in, tensors_of
 
 __all__ = ["infer_shapes"]
@@ -49,6 +50,7 @@ _FOLLOWED = frozenset(
 
 def infer_shapes(model: ir.Model) -> bool:
     """Give every value of the graphs its shape and type; tells whether any was new."""
+    note_told_types(model)
     places = {
         id(holder.tensor): Place("weights", 0, 0)
         for holder in tensors_of(model)

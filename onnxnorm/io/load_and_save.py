@@ -18,6 +18,7 @@ from onnxnorm.io.write import write_in_one_file, write_with_data
 from onnxnorm.model.names import name_nodes
 from onnxnorm.model.source import ModelLike, name_of
 from onnxnorm.model.to_protobuf import structure
+from onnxnorm.model.told_types import told_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.process.gc_pause import collector_paused
 from onnxnorm.validate.message import check_structure
@@ -93,7 +94,7 @@ def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
             "write it with save(path)"
         )
     try:
-        return structure(model, {})
+        return structure(model, {}, told=told_types(model))
     except (OSError, ValueError, ir.serde.SerdeError) as error:
         raise OnnxNormError(f"{name_of(model)}: cannot be written ({cause_of(error)})") from error
 

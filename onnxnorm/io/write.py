@@ -26,6 +26,7 @@ from onnxnorm.io.replace import clean, data_of, locations, put_in_place
 from onnxnorm.io.safetensors import head_of
 from onnxnorm.io.skip_weights import varint
 from onnxnorm.model.to_protobuf import Place, structure
+from onnxnorm.model.told_types import told_types
 from onnxnorm.model.walk import Holder, bytes_of, tensors_of
 
 __all__ = ["write_in_one_file", "write_with_data"]
@@ -43,7 +44,9 @@ def write_in_one_file(model: ir.Model, target: Path, on_bytes: Callable[[int], N
         for holder in tensors_of(model)
         if holder.value is not None and holder.value.graph is model.graph and bytes_of(holder.tensor) >= _LEAST_STREAMED
     }
-    proto = structure(model, {id(tensor): Place("", 0, 0) for tensor in large.values()}, only=set(large))
+    proto = structure(
+        model, {id(tensor): Place("", 0, 0) for tensor in large.values()}, only=set(large), told=told_types(model)
+    )
     heads = []
     kept = []
     for initializer in proto.graph.initializer:
@@ -124,7 +127,7 @@ def write_with_data(
                 places = {
                     key: Place(names[part], offset, length) for key, (part, offset, length) in where.items()
                 } | shared
-                file.write(structure(model, places).SerializeToString(), 0)
+                file.write(structure(model, places, told=told_types(model)).SerializeToString(), 0)
                 file.sync()
                 file.replace(target)
             except BaseException:

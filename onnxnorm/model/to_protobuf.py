@@ -38,7 +38,12 @@ class Place:
 
 
 def structure(
-    model: ir.Model, places: Mapping[int, Place], *, only: Set[str | None] | None = None, annotated: bool = True
+    model: ir.Model,
+    places: Mapping[int, Place],
+    *,
+    only: Set[str | None] | None = None,
+    annotated: bool = True,
+    told: Set[str] | None = None,
 ) -> onnx.ModelProto:
     """The model as a message.
 
@@ -47,6 +52,7 @@ def structure(
         places: for tensors, by `id`, where their bytes are; all others are written into the message.
         only: names of the initializers to which `places` applies, all where None.
         annotated: with what it says of quantization.
+        told: names of the computed values whose types are written, all where None.
     """
     shell = ir.Model(
         ir.Graph((), (), nodes=(), opset_imports=model.graph.opset_imports, name=model.graph.name),
@@ -61,18 +67,24 @@ def structure(
         device_configurations=model.device_configurations,
     )
     proto = ir.serde.serialize_model(shell)
-    _Writer(places, only, model.ir_version, annotated).graph(proto.graph, model.graph)
+    _Writer(places, only, model.ir_version, annotated, told).graph(proto.graph, model.graph)
     return proto
 
 
 class _Writer:
     def __init__(
-        self, places: Mapping[int, Place], only: Set[str | None] | None, ir_version: int | None, annotated: bool
+        self,
+        places: Mapping[int, Place],
+        only: Set[str | None] | None,
+        ir_version: int | None,
+        annotated: bool,
+        told: Set[str] | None,
     ) -> None:
         self._places = places
         self._only = only
         self._ir_version = ir_version
         self._annotated = annotated
+        self._told = told
         self._types: dict[object, onnx.TypeProto] = {}
 
     def graph(self, proto: onnx.GraphProto, graph: ir.Graph) -> None:
@@ -102,7 +114,8 @@ class _Writer:
                 if value in outputs or not value.name:
                     continue
                 self._annotate(proto, value)
-                if value.type is not None or value.metadata_props or value.doc_string:
+                is_typed = value.type is not None and (self._told is None or value.name in self._told)
+                if is_typed or value.metadata_props or value.doc_string:
                     self._value(proto.value_info.add(), value)
         for value in graph.outputs:
             self._value(proto.output.add(), value)

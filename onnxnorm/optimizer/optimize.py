@@ -21,6 +21,7 @@ from onnxnorm.io import load_and_save
 from onnxnorm.io.new_weights import spool_of
 from onnxnorm.io.replace import write_message
 from onnxnorm.model.source import ModelLike, name_of
+from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded, read_small
 from onnxnorm.optimizer.guard import leaving_out_failed_passes, run_pass
@@ -115,7 +116,8 @@ def optimize(
 
     Args:
         model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
-        passes: names of passes to run, in this order; by default `onnxnorm.passes.DEFAULT`.
+        passes: names of passes to run, in this order; by default `onnxnorm.passes.DEFAULT`. What `infer_shapes` finds
+            is written where it is the last of them.
         target: what the result is to run on, one of `TARGETS`.
         verify: prove the result against the original with `onnxnorm.verify`.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants; by default
@@ -207,6 +209,8 @@ def transform(
             convert_opset(work, opset, name)
     budget.unlimited = _all_copies_fit(work, names, settings, workspace, budget, name)
     _run(work, names, settings, name, journal, on_pass)
+    if names and names[-1] == "infer_shapes":
+        keep_inferred_types(work)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir, notes=() if note is None else (note,))
 
 
