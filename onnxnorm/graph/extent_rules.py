@@ -31,7 +31,17 @@ _BROADCAST = frozenset(
     }
 )  # fmt: skip
 _BATCH_ALONE = frozenset(
-    {"AveragePool", "Conv", "ConvInteger", "ConvTranspose", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "MaxPool"}
+    {
+        "AveragePool",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "LpPool",
+        "MaxPool",
+        "QLinearConv",
+    }
 )
 _REDUCTIONS = frozenset(
     {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
@@ -226,6 +236,7 @@ _RULES: Mapping[str, _Rule] = {
     "Gather": _gather,
     "Gemm": _gemm,
     "MatMul": _matmul,
+    "MatMulInteger": _matmul,
     "Pad": _pad,
     "Reshape": _reshape,
     "Slice": _slice,
