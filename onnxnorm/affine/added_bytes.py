@@ -1,4 +1,4 @@
-"""By how many bytes a region makes the weights of its model larger."""
+"""Counts the bytes by which a region makes the weights of its model larger."""
 
 from __future__ import annotations
 

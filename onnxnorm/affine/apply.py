@@ -1,4 +1,4 @@
-"""A region made real: new constants are computed and rounded first, then the graph is changed, all of it or nothing."""
+"""Applies a region: new constants are computed and rounded first, then the graph is changed, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _insert(insertion: Insertion, operands: list[npt.NDArray[np.generic]], facts
 
 
 def _computed(insertion: Insertion, operands: list[npt.NDArray[np.generic]], name: str, facts: Facts) -> ir.Value:
-    """New nodes right behind the value."""
+    """Insert the insertion's nodes, with `operands` as constants, right behind its value and return their result."""
     value, graph = insertion.value, insertion.value.graph
     assert graph is not None and value.dtype is not None
     constants = [
@@ -159,7 +159,7 @@ def _computed_and_rounded(constant: Constant, facts: Facts) -> ir.TensorProtocol
 
 
 def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -> npt.NDArray[np.generic] | str:
-    """The float64 array in its type, or why that loses what the original had."""
+    """Round the exact float64 array to the type of `constant`, or give the reason why that loses what was there."""
     dtype = constant.dtype.numpy()
     result = rounded(exact, dtype, constant.channel_axis, smallest_normal(dtype) if constant.role in _FACTORS else 0.0)
     problem = _loss(result, constant, facts)
@@ -168,7 +168,7 @@ def _rounded(exact: npt.NDArray[np.float64], constant: Constant, facts: Facts) -
 
 
 def _loss(result: Rounded, constant: Constant, facts: Facts) -> str | None:
-    """What is lost of the original's constant."""
+    """Give the reason why the rounded constant cannot stand in for the original's; None where it can."""
     old = None if result.finite else facts.constant(constant.old)
     if not result.finite and (old is None or bool(np.isfinite(np.asarray(old, np.float64)).all())):
         return f"overflows {constant.dtype.name.lower()}"

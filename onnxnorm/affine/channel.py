@@ -66,11 +66,11 @@ class ChannelAffine:
     scale: FloatArray
     shift: FloatArray
     only_shifts: bool = False
-    """The scale is known to be one, and need not be looked through."""
+    """Tells whether the scale is known to be one, so that nobody needs to look through its elements."""
 
     @classmethod
     def of(cls, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
-        """From arrays that broadcast to rank `rank` as NumPy has it (trailing axes aligned)."""
+        """Make an affine from arrays that broadcast to rank `rank` as NumPy has it (trailing axes aligned)."""
         scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
         only_shifts = scale.ndim == 0 and scale == 1.0
         if scale.shape != shift.shape:
@@ -94,7 +94,7 @@ class ChannelAffine:
 
     @classmethod
     def along(cls, axis: int, scale: npt.ArrayLike, shift: npt.ArrayLike, rank: int) -> ChannelAffine:
-        """From vectors along one axis of a value of rank `rank`."""
+        """Make an affine from vectors along one axis of a value of rank `rank`."""
         shape = tuple(-1 if i == axis else 1 for i in range(rank))
         return cls.of(np.asarray(scale).reshape(shape), np.asarray(shift).reshape(shape), rank)
 
@@ -128,7 +128,7 @@ class ChannelAffine:
         return finite(self.scale) and finite(self.shift)
 
     def then(self, outer: ChannelAffine) -> ChannelAffine:
-        """`outer` applied to the result of this one; shifts that undo each other up to rounding are gone."""
+        """Apply `outer` to the result of this affine; shifts that undo each other up to rounding are gone."""
         if self.scale.size * outer.scale.size > MAX_ELEMENTS:
             shape = np.broadcast_shapes(self.scale.shape, outer.scale.shape)
             check_size(shape, max(self.scale.size, outer.scale.size))
@@ -150,7 +150,7 @@ class ChannelAffine:
         return inverse if inverse.is_finite else None
 
     def widened(self, shape: tuple[int, ...]) -> ChannelAffine:
-        """The same with other extents, to which its own broadcast."""
+        """Return the same affine with other extents, to which its own broadcast."""
         return ChannelAffine(np.broadcast_to(self.scale, shape), np.broadcast_to(self.shift, shape))
 
     def same_as(self, other: ChannelAffine) -> bool:
@@ -161,12 +161,14 @@ class ChannelAffine:
         )
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
-        """Both arrays put through `change`, which may give them another rank."""
+        """Return the affine whose scale and shift are those of this one after `change`, which may give them another
+        rank.
+        """
         scale, shift = change(self.scale), change(self.shift)
         return ChannelAffine.of(scale, shift, scale.ndim)
 
     def scaling(self) -> ChannelAffine:
-        """The scale alone."""
+        """Return the affine with the scale of this one and no shift."""
         return self if not self.shifts else ChannelAffine.of(self.scale, 0.0, self.rank)
 
     def along_axis(self, axis: int, extent: int) -> tuple[FloatArray, FloatArray] | None:
@@ -197,7 +199,7 @@ def _along(array: FloatArray, axis: int, start: int, end: int) -> FloatArray:
 
 
 class Gauge:
-    """How a value of the original graph and its counterpart in the rewritten one hang together.
+    """The relation of a value of the original graph to the value that takes its place: an affine in both directions.
 
     new = to_new(old) and old = to_old(new). One of the two is missing where a scale is zero: then the value can be made
     from the old one or the old one from it, not both. Where one is given, the other is computed if somebody asks.
@@ -219,14 +221,14 @@ class Gauge:
 
     @classmethod
     def new(cls, affine: ChannelAffine) -> Gauge:
-        """The new value is `affine` of the old one."""
+        """Make the gauge by which the new value is `affine` of the old one."""
         gauge = cls.__new__(cls)
         gauge.any = gauge.to_new = affine
         return gauge
 
     @classmethod
     def old(cls, affine: ChannelAffine) -> Gauge:
-        """The old value is `affine` of the new one."""
+        """Make the gauge by which the old value is `affine` of the new one."""
         gauge = cls.__new__(cls)
         gauge.any = gauge.to_old = affine
         return gauge
@@ -269,14 +271,14 @@ class Gauge:
         return all_of(self.any.scale > 0.0)
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> Gauge:
-        """Both directions put through the same change of axes."""
+        """Return the gauge with both directions put through the same change of axes."""
         return Gauge(
             None if self.to_new is None else self.to_new.map(change),
             None if self.to_old is None else self.to_old.map(change),
         )
 
     def parts(self, axis: int, ends: tuple[int, ...]) -> list[Gauge]:
-        """The gauges of what the value falls into, cut along an axis on which it varies; made once."""
+        """Cut the gauge along an axis on which it varies, as its value is cut at `ends`; computed once and kept."""
         key = (axis, ends)
         if key not in self._parts:
             self._parts[key] = [

@@ -1,8 +1,9 @@
-"""What an affine costs at run time, so that exact placements can be compared.
+"""The cost of an affine at run time, so that exact placements can be compared.
 
 The unit is a twentieth of what one BatchNormalization takes for one element in onnxruntime. bench/affine_cost.py
 measures 20 for an Add or a Mul, about 40 for both in a row. A lone Add counts a little less: runtimes fuse it, as a
-bias, with the product or convolution before it. Whole numbers, so that a move to and fro saves exactly nothing.
+bias, with the product or convolution before it. Costs are whole numbers, so that a move to and fro saves exactly
+nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _READ = 5
 
 
 def node_cost(op_type: str, elements: int) -> int:
-    """One node of the kind, on a tensor of that many elements."""
+    """Cost of one node of the operator `op_type` on a tensor of `elements` elements."""
     return _WEIGHTS[op_type] * elements + _START
 
 
 def constant_cost(size: int) -> int:
-    """What a constant operand of that many elements adds to its node."""
+    """Cost that a constant operand of `size` elements adds to its node."""
     return _READ * size if size > _SMALL_CONSTANT else 0

@@ -1,4 +1,4 @@
-"""What is known of the digits of a value: whether rounding has touched them, and about how large the value is.
+"""Tells what is known of the digits of a value: whether rounding has touched them, and about how large the value is.
 
 A forward move replaces y = s x + t by x itself, and what was y + z by s x + z. In floating point that sum loses the
 digits of z where |s x| is large beside it. Where x is the result of rounded arithmetic, the original has lost them
@@ -57,7 +57,7 @@ _GRANULE = 256.0
 
 
 class Digits:
-    """Answers about one model, as long as it stays as it is."""
+    """Answers to questions about the digits of values, for one model and as long as that stays as it is."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
@@ -70,7 +70,7 @@ class Digits:
         return self._rounded[value]
 
     def _is_rounded(self, value: ir.Value, seen: dict[ir.Value, bool]) -> bool:
-        """By depth first search; what is not answered yet, or beyond the budget, counts as exact."""
+        """Decide `rounded` by depth first search; a value not answered yet, or beyond the budget, counts as exact."""
         if value in seen or len(seen) >= _MAX_VALUES:
             return seen.get(value, False)
         seen[value] = False
@@ -97,7 +97,7 @@ class Digits:
         return kind in (*_SUMS, "Mul") and any(self._is_rounded(each, seen) for each in dynamic)
 
     def _is_uneven(self, value: ir.Value) -> bool:
-        """Whether it is a constant, or quantized, with an element by which a product has to be rounded."""
+        """Whether the value is a constant, or quantized, with an element by which a product has to be rounded."""
         if _makes(value, "DequantizeLinear"):
             return True
         array = self._facts.constant(value) if self._facts.is_constant(value) else None
@@ -156,14 +156,16 @@ class Digits:
         return False
 
     def _is_vast(self, node: ir.Node) -> bool:
-        """Whether it is arithmetic with a constant that no affine moves by."""
+        """Whether the node is arithmetic with a constant too large for an affine to be moved by (see
+        `exactness.is_vast`).
+        """
         if not is_affine(node):
             return False
         found = affine_of(node, self._facts)
         return found.vast if isinstance(found, AffineNode) else found is VAST
 
     def size(self, value: ir.Value) -> FloatArray:
-        """About how large the value is, as far as that can be told; else what is remembered of it, else one."""
+        """Estimate how large the value is from what is known of it, else from the remembered size, else as one."""
         size = size_of(value, self._facts)
         divisor = self._divisor_behind(value)
         pixel = self._pixel(value)
@@ -173,11 +175,13 @@ class Digits:
         return size
 
     def size_after(self, value: ir.Value, scale: FloatArray) -> FloatArray:
-        """About how large the value is once it is scaled and shifted: one, but for images."""
+        """Estimate how large the value is once it is scaled and shifted: one, but for images."""
         return np.maximum(1.0, (self._pixel(value) or 0.0) * np.abs(scale))
 
     def _divisor_behind(self, value: ir.Value) -> float | None:
-        """What the only reader of the value divides it by: a standard deviation brings what it divides to size one."""
+        """Return the number by which the only reader of the value divides it (a standard deviation divides to size
+        one), or None.
+        """
         uses = value.uses()
         if len(uses) != 1 or value.is_graph_output():
             return None
@@ -203,7 +207,7 @@ class Digits:
         return None
 
     def upstream(self, value: ir.Value) -> Iterator[ir.Value]:
-        """The value, and those of which it is an affine or another layout, as long as there is one of them each."""
+        """Yield the value and those before it, while each is an affine or another layout of one value before it."""
         for _ in range(_MAX_VALUES):
             yield value
             node = value.producer()
@@ -216,13 +220,15 @@ class Digits:
             value = dynamic[0]
 
     def _is_image(self, value: ir.Value) -> bool:
-        """By its rank, and since no extent but the first is one, as those of masks are."""
+        """Whether the value has the shape of images: rank 4 or more, and no extent of one but the first (masks have
+        such).
+        """
         shape = self._facts.shape(value)
         return shape is not None and len(shape) >= 4 and 1 not in shape[1:]
 
 
 def _growing(nodes: dict[ir.Node, None]) -> Iterator[ir.Node]:
-    """The nodes, and those that are added while they are read."""
+    """Yield the nodes, with those that are added to the mapping while it is read."""
     done = 0
     while done < len(nodes):
         yield next(itertools.islice(nodes, done, None))

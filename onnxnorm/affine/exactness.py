@@ -1,4 +1,4 @@
-"""What rounding forbids although the algebra allows it.
+"""Decides what rounding forbids although the algebra allows it.
 
 A reader that does not lead to the affine must get the old value x back from s x + t: that loses as many bits as t / s
 is larger than x. So it must be known about how large values are. The statistics of a batch normalization say it of its

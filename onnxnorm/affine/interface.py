@@ -51,7 +51,9 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """What becomes of a node. `inputs` are indices of its present inputs, new constants, or None for a left-out one."""
+    """An edit: what becomes of a node. `inputs` are indices of its present inputs, new constants, or None for a
+    left-out one.
+    """
 
     inputs: tuple[int | Constant | None, ...]
     op_type: str | None = None
@@ -63,7 +65,7 @@ class Edit:
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """The node can go along: by `edit` (None: it stays as it is), if these wires carry these gauges.
+    """The answer that the node can go along: by `edit` (None: it stays as it is), if these wires carry these gauges.
 
     `blind`: it looks at no element of its inputs, so it makes no difference to it what they hold.
     """
@@ -75,13 +77,13 @@ class Settled:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Several ways are exact; the solver takes the first that leads to an end."""
+    """The answer that several ways are exact; the solver takes the first that leads to an end."""
 
     ways: tuple[Settled, ...]
 
 
 class Cause(enum.Enum):
-    """What about an affine stood in the way, where it is one thing alone, whatever the numbers."""
+    """The one property of an affine that stood in the way, where it is one alone, whatever the numbers."""
 
     UNKNOWN = "unknown"
     ANYTHING = "anything"
@@ -91,7 +93,7 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True)
 class Declined:
-    """The node cannot go along; `reason` continues the sentence "node X ..."."""
+    """The answer that the node cannot go along; `reason` continues the sentence "node X ..."."""
 
     reason: str
     cause: Cause = Cause.UNKNOWN
@@ -130,7 +132,7 @@ class Site:
         return None if array is None else np.asarray(array, np.float64)
 
     def bias64(self, index: int) -> FloatArray | None:
-        """As `constant64`, behind a DequantizeLinear too."""
+        """Return the constant of an input as `constant64` does, also where it stands behind a DequantizeLinear."""
         array = self.facts.dequantized(self.input(index))
         return None if array is None else np.asarray(array, np.float64)
 
@@ -175,18 +177,20 @@ class Site:
         return self.facts.opset(self.node)
 
     def demand(self, value: ir.Value, gauge: Gauge) -> Demands:
-        """The demand that `value` carries `gauge`; nothing where that is so, or where the value may stay as it is."""
+        """State the demand that `value` carries `gauge`; empty where it does already, or where the value may stay as it
+        is.
+        """
         present = self.gauges.get(value)
         if (present is None and gauge.is_identity) or (present is not None and present.same_as(gauge)):
             return ()
         return ((value, gauge),)
 
     def before(self, index: int, rank: int) -> ChannelAffine | None:
-        """Old input in terms of the new one; None where that cannot be had."""
+        """Return the old input in terms of the new one; None where that cannot be had."""
         gauge = self.gauge_in(index)
         return ChannelAffine.identity(rank) if gauge is None else gauge.to_old
 
     def after(self, rank: int, index: int = 0) -> ChannelAffine | None:
-        """New output in terms of the old one; None where that cannot be had."""
+        """Return the new output in terms of the old one; None where that cannot be had."""
         gauge = self.gauge_out(index)
         return ChannelAffine.identity(rank) if gauge is None else gauge.to_new

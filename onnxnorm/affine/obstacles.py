@@ -1,4 +1,4 @@
-"""What earlier searches ran into, so that later ones need not run there again.
+"""Remembers what earlier searches ran into, so that later ones need not run there again.
 
 A network may have thousands of affines on one residual stream, and each would follow that stream to the same obstacle.
 From a value a gauge is forced onward where its only way is through one wire after another; if that ends at a node that
@@ -24,7 +24,9 @@ __all__ = ["Memory", "Obstacle"]
 
 @dataclass(frozen=True, eq=False)
 class Obstacle:
-    """Why gauges of a kind cannot be carried, where, and what it costs to leave the old value there."""
+    """An obstacle: why gauges of a kind cannot be carried, where, and what it costs to leave the old value there (the
+    toll).
+    """
 
     reason: str
     value: ir.Value
@@ -39,13 +41,13 @@ class _Record:
 
 
 class Memory:
-    """Obstacles by value."""
+    """Obstacles by the values from which gauges are led to them."""
 
     def __init__(self) -> None:
         self._records: dict[ir.Value, list[_Record]] = {}
 
     def note(self, chain: Iterable[tuple[ir.Value, Gauge]], cause: Cause, obstacle: Obstacle) -> None:
-        """Every gauge of `chain` leads, one by force of the one before, to the obstacle."""
+        """Note that every gauge of `chain` leads, one by force of the one before, to the obstacle."""
         for value, gauge in chain:
             mask = _mask(gauge, cause)
             if not any_of(mask):
@@ -55,7 +57,7 @@ class Memory:
                 records.append(_Record(cause, mask, obstacle))
 
     def obstacle(self, value: ir.Value, gauge: Gauge) -> Obstacle | None:
-        """What the gauge would be led to."""
+        """Return the obstacle that the gauge on `value` would be led to; None where none is known."""
         for record in self._records.get(value, ()):
             mask = _mask(gauge, record.cause)
             if extents_agree(mask.shape, record.mask.shape) and not any_of(record.mask & ~mask):
@@ -64,7 +66,7 @@ class Memory:
 
 
 def _mask(gauge: Gauge, cause: Cause) -> npt.NDArray[np.bool_]:
-    """Where the gauge has the property that is in the way."""
+    """Mark the elements of the gauge that have the property `cause`, which is in the way."""
     affine = gauge.any
     mask: npt.NDArray[np.bool_] = affine.shift != 0.0
     if cause is Cause.NEGATIVE:

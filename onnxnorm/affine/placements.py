@@ -20,7 +20,7 @@ _NEARBY = 24
 
 
 def tries(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[tuple[dict[ir.Value, Gauge], int]]:
-    """Placements, each with the number of questions that may be asked for it.
+    """Yield placements, each with the number of questions that may be asked for it.
 
     Most affines find their place nearby, so all placements are tried there first. Farther off, scales go before shifts,
     since their ways are forced: what they run into spares others the way.
@@ -33,7 +33,7 @@ def tries(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[tuple[dic
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
-    """Ways to share the affine out between the two sides, those that leave nothing first."""
+    """Yield the ways to share the affine out between the two sides, those that leave nothing first."""
     if affine.is_identity:
         yield {}
         return

@@ -37,7 +37,7 @@ _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16,
 
 
 class Outside(enum.Enum):
-    """Whoever calls the graph: gives it its inputs and takes its outputs."""
+    """The outside of a graph: whoever calls it, gives it its inputs and takes its outputs."""
 
     CALLER = "caller"
 
@@ -47,7 +47,7 @@ Party: TypeAlias = "ir.Node | Outside"
 
 @dataclass(frozen=True, eq=False)
 class Insertion:
-    """A node, or two, that compute `affine` of `value` for `readers`; all others read the value itself."""
+    """An insertion: a node, or two, that compute `affine` of `value` for `readers`; all others read the value."""
 
     value: ir.Value
     affine: ChannelAffine
@@ -56,7 +56,7 @@ class Insertion:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What the constants are called that belong to it, in their order."""
+        """The names of the constants that belong to the insertion, in their order."""
         if self.op_types == ("BatchNormalization",):
             return ("scale", "bias", "mean", "variance")
         return tuple({"Mul": "scale", "Add": "shift"}[op_type] for op_type in self.op_types) or ("constant",)
@@ -64,7 +64,8 @@ class Insertion:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What has to change together: gauges of values, edits of nodes, new nodes, and the cost saved at run time.
+    """A region: all that has to change together (gauges of values, edits of nodes, new nodes) and the cost saved at run
+    time.
 
     `reason` says why something is left over, where that is so.
     """
@@ -85,7 +86,7 @@ def maker_of(value: ir.Value, facts: Facts) -> Party:
 
 
 def owner_of_output(value: ir.Value, facts: Facts) -> Party | None:
-    """Who takes the value as an output of its graph: the caller, or the node that the subgraph belongs to."""
+    """Return the party that takes the value as an output of its graph: the caller, or the subgraph's node."""
     if not value.is_graph_output() or value.graph is None:
         return None
     return facts.owner(value.graph) or Outside.CALLER
@@ -98,7 +99,7 @@ def takers_of(value: ir.Value, facts: Facts) -> tuple[Party, ...]:
 
 
 def wires(node: ir.Node) -> Iterator[ir.Value]:
-    """All values that the node answers for: inputs, outputs, and those of its subgraphs."""
+    """Yield all values that the node answers for: inputs, outputs, and those of its subgraphs."""
     for value in node.inputs:
         if value is not None:
             yield value
@@ -185,7 +186,7 @@ class Growth:
         return f"{value.name!r} is an input of the graph"
 
     def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> str | None:
-        """Gauge the value; parties outside of the model keep the old one. Returns why that cannot be.
+        """Gauge the value; parties outside of the model keep the old one. Return why that cannot be, or None.
 
         `by` is the value whose gauge leaves no other way than this one.
         """
@@ -206,7 +207,7 @@ class Growth:
         return None
 
     def set_aside(self, value: ir.Value, party: Party) -> str | None:
-        """Let the party keep the old value. Returns why that cannot be, if so."""
+        """Let the party keep the old value. Return why that cannot be, or None."""
         before = self._insertion(value)
         self.aside[value] = self.aside.get(value, frozenset()) | {party}
         after = self._insertion(value)
@@ -229,7 +230,9 @@ class Growth:
         )
 
     def _insertion(self, value: ir.Value) -> Insertion | str | None:
-        """The new node for those who are set aside, if there are any; or why there can be none."""
+        """Give the new node for the parties that are set aside; None if there are none, the reason if there can be no
+        such node.
+        """
         aside = self.aside.get(value)
         if not aside:
             return None

@@ -1,4 +1,4 @@
-"""Affines that are stuck just like others before them.
+"""Recognizes affines that are stuck just like others before them.
 
 A transformer has the same few nodes in every layer, and the search finds the same obstacle in each. What it looked at
 is described here without names and without weights, and an affine around which everything looks so is given up without
@@ -26,7 +26,9 @@ _MOST_KNOWN = 16
 _LARGEST = 2**12
 
 _Step: TypeAlias = "tuple[int, int, int]"
-"""From a node seen before, by its number: input and -1, or output and which of its consumers."""
+"""A step from a node seen before, given by its number: an input's index and -1, or an output's index and which
+consumer.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class _Known:
 
 
 class Twins:
-    """What is known to be stuck."""
+    """The affines that are known to be stuck, so that their twins are given up without a search."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, list[_Known]] = {}
 
     def note(self, node: ir.Node, found: AffineNode, touched: Iterable[ir.Node], facts: Facts) -> None:
-        """The affine of the node is stuck, and not for its numbers; the search asked the nodes `touched`."""
+        """Note that the affine of the node is stuck, and not for its numbers; the search asked the nodes `touched`."""
         labels: dict[ir.Value, int] = {}
         key = _look(node, labels, facts)
         others = dict.fromkeys(touched)
@@ -84,7 +86,7 @@ class Twins:
 
 
 def _ways(number: int, node: ir.Node) -> Iterable[tuple[_Step, ir.Node]]:
-    """All neighbours, and how they are reached."""
+    """Yield all neighbours of the node, each with the step that reaches it from the node numbered `number`."""
     for index, value in enumerate(node.inputs):
         if value is not None and (maker := value.producer()) is not None:
             yield (number, index, -1), maker
@@ -104,7 +106,10 @@ def _follow(seen: list[ir.Node], step: _Step) -> ir.Node | None:
 
 
 def _look(node: ir.Node, labels: dict[ir.Value, int], facts: Facts) -> Hashable | None:
-    """What a node looks like beside those before it, of whose values `labels` has the numbers; None: like no other."""
+    """Describe a node by its operator, attributes and wires; None where it is like no other.
+
+    `labels` has the numbers of the values of the nodes described before it, and takes up its own.
+    """
     attributes = []
     for name, attribute in node.attributes.items():
         value = attribute.value

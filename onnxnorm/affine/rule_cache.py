@@ -19,7 +19,7 @@ _MAX_KEPT = 2**23
 
 
 class Questions:
-    """To the rules, as long as the model stays as it is."""
+    """Questions to the rules, with the answers kept as long as the model stays as it is."""
 
     def __init__(self, facts: Facts, units: Units | None = None) -> None:
         """
@@ -35,7 +35,7 @@ class Questions:
         self._room = _MAX_KEPT
 
     def ask(self, node: ir.Node, gauges: dict[ir.Value, Gauge]) -> Answer:
-        """What the rule of the node says to these gauges."""
+        """Return the answer of the node's rule to these gauges."""
         key = (node, *gauges, *gauges.values())
         answer = self._answers.get(key)
         if answer is None:
@@ -72,7 +72,7 @@ def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], facts: Facts) -> Answer:
 
 
 def _extents_under(gauges: dict[ir.Value, Gauge], facts: Facts) -> dict[ir.Value, tuple[Dim, ...]]:
-    """The shapes of values that carry gauges: along an axis on which a gauge varies, they have its extent."""
+    """Give shapes to the values that carry gauges: along an axis on which a gauge varies, they have its extent."""
     shapes: dict[ir.Value, tuple[Dim, ...]] = {}
     for value, gauge in gauges.items():
         extents = gauge.any.scale.shape

@@ -50,7 +50,7 @@ _MAX_COPIED = 16
 
 @dataclass(frozen=True)
 class Stuck:
-    """Why no region could be completed.
+    """The answer that no region could be completed, and why.
 
     Attributes:
         reason: the sentence of the node that declined.
@@ -67,7 +67,7 @@ class Stuck:
 
 @dataclass(eq=False)
 class _Search:
-    """The affine that is to go, and what is left of the budget for it."""
+    """A search: the affine that is to go, and what is left of the budget for it."""
 
     node: ir.Node
     found: AffineNode
@@ -107,7 +107,7 @@ class _Search:
 
     @property
     def is_lone(self) -> bool:
-        """Whether the affine belongs to no normalization: it goes where a node goes with it, and not else."""
+        """Whether the affine belongs to no normalization: then it is moved only where a node goes with it."""
         return self.node.op_type != "BatchNormalization"
 
     @property
@@ -116,7 +116,7 @@ class _Search:
 
     @property
     def worth(self) -> int:
-        """What the node itself costs: the most that an obstacle may cost to be paid off."""
+        """The cost of the node itself, which is the most that may be paid to get past an obstacle."""
         return node_cost(self.node.op_type, elements_of(self.node, self.found.data, self.facts))
 
 
@@ -162,7 +162,8 @@ def solve(
 
 
 def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None = None) -> Region | None:
-    """The region where whoever makes the input of `node`, for it alone, takes the affine up; None where that is not so.
+    """Return the region where the maker of the input of `node`, for it alone, takes the affine up; None where that is
+    not so.
 
     It needs no freedom that another affine could use. Affines that go this way should do so before others come by on a
     longer way: what those leave with them could not follow.
@@ -174,9 +175,10 @@ def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | Non
 
 
 def _next_door(search: _Search, value: ir.Value) -> Region | None:
-    """How nearly every search ends, without the search: whoever makes the value, for this node alone, takes it all up.
+    """Take the fast path: a region of `node` and the producer of `value` alone, found without a search.
 
-    That is the first placement that is tried, if nobody demands anything further and it is perfect.
+    If the producer feeds only this node and its rule absorbs the whole affine, return that region; otherwise None. It
+    is the first placement that a search would try, and perfect.
     """
     node, maker, affine, facts = search.node, value.producer(), search.found.affine, search.facts
     if maker is None or maker.graph is not node.graph or len(value.uses()) != 1 or value.is_graph_output():
@@ -295,7 +297,7 @@ def _removes_nodes(region: Region) -> bool:
 
 
 def _copied(region: Region) -> int:
-    """How many elements of constants become two, since nodes outside of the region read them too."""
+    """Count the elements of constants that come to be stored twice, since nodes outside of the region read them too."""
     shared = {
         constant.old
         for edit in region.edits.values()
@@ -318,7 +320,9 @@ def _remember(growth: Growth, value: ir.Value, cause: Cause, reason: str, search
 def _set_aside(
     growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], reason: str, search: _Search
 ) -> Stuck | list[Growth]:
-    """The node cannot go along with all of its gauges: it keeps one of the old values, or all of them, if that pays."""
+    """Answer for a node that cannot go along with all of its gauges: it keeps one of the old values, or all, if that
+    pays.
+    """
     stuck = Stuck(growth.obstacle or reason, len(growth.gauges))
     if node is search.node:
         return stuck

@@ -35,7 +35,7 @@ class Units:
         return node in self.inner or node in self.outer or node in self.biases
 
     def limit(self, node: ir.Node, answer: Answer, facts: Facts) -> Answer:
-        """What is left of the answer of the node's rule."""
+        """Limit the answer of the node's rule to the ways that leave its unit whole; Declined where there are none."""
         unit = self.inner.get(node) or self.outer.get(node)
         if unit is None or isinstance(answer, Declined):
             return answer

@@ -1,4 +1,4 @@
-"""The table: for each operator the one entry that says what it can do with affines on its wires.
+"""The table of rules: for each operator the one entry that says what it can do with affines on its wires.
 
 The solver knows no operator by name. An operator without an entry lets nothing pass.
 """

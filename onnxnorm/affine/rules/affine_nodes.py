@@ -167,7 +167,7 @@ def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
 
 
 def _arithmetic(op_type: str, data: int, constant: FloatArray, rank: int) -> AffineNode | Declined:
-    """The operator with a constant that broadcasts to the rank."""
+    """Read the affine of an operator whose constant broadcasts to the rank of its other operand."""
     if op_type == "Div" and data == 1:
         return Declined("divides by a value that depends on the input")
     scale, shift = np.ones(()), np.zeros(())
@@ -185,7 +185,10 @@ def _arithmetic(op_type: str, data: int, constant: FloatArray, rank: int) -> Aff
 
 
 def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
-    """Before opset 7 the second operand was laid onto the axes of the first from `axis` on, if `broadcast` was set."""
+    """Read the affine of an operator before opset 7.
+
+    The second operand was laid onto the axes of the first from `axis` on, if `broadcast` was set.
+    """
     value, constant = node.inputs[0], facts.constant(node.inputs[1])
     shape = None if value is None else facts.shape(value)
     if value is None or constant is None or facts.constant(value) is not None:
@@ -230,7 +233,7 @@ def source(site: Site) -> Answer:
 
 
 def conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge | None) -> ChannelAffine | None:
-    """What the node has to compute from its new input to its new output; None where a zero scale is in the way."""
+    """Return what the node computes from its new input to its new output; None where a zero scale is in the way."""
     rank = affine.rank
     identity = ChannelAffine.identity(rank)
     # These two hold without any inverse: the new input is the old output, the old output is made from the new one.
@@ -249,7 +252,10 @@ def conjugated(affine: ChannelAffine, gauge_in: Gauge | None, gauge_out: Gauge |
 
 
 def elements_of(node: ir.Node, data: int, facts: Facts) -> int:
-    """How many elements the affine of the node touches: its input and output have one shape, known better for one."""
+    """Count the elements that the affine of the node touches.
+
+    The node's input and output have one shape, of which one side may be known better: the smaller count is taken.
+    """
     value = node.inputs[data]
     sides = [facts.elements(side) for side in (value, node.outputs[0]) if side is not None]
     return min(sides)
@@ -262,7 +268,7 @@ def _cost(site: Site, op_type: str) -> int:
 
 
 def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None:
-    """The node as it has to become, where one node of its kind or a cheaper one can say it."""
+    """Return the edit by which the node computes `new`, where one node of its kind or a cheaper one can; else None."""
     before = _cost(site, site.node.op_type)
     if new.is_identity:
         return Edit((found.data,), removed=True, cost=-before, what="is undone")
@@ -337,7 +343,7 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
 def _passed_on(
     site: Site, found: AffineNode, gauge_in: Gauge | None, gauge_out: Gauge | None, new: ChannelAffine
 ) -> list[Settled]:
-    """What a Mul or an Add cannot take goes on to the side that is still free, or all of it does."""
+    """Pass what a Mul or an Add cannot take on to the side that is still free, or pass all of it on."""
     value, output = site.input(found.data), site.output()
     assert value is not None
     if gauge_in is not None and gauge_out is not None:

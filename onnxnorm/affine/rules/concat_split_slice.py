@@ -109,7 +109,7 @@ def split(site: Site) -> Answer:
 
 
 def slice_(site: Site) -> Answer:
-    """Forwards the affine is cut as the value is; backwards it is put in its place among identities."""
+    """Slice: forwards the affine is cut as the value is; backwards it is put in its place among identities."""
     shape = site.shape_in(0)
     if shape is None:
         return Declined("cuts a value whose rank is not known")

@@ -21,7 +21,7 @@ from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit,
 __all__ = ["if_", "loop", "scan"]
 
 Wire: TypeAlias = "tuple[ir.Value | None, int | None, int | None]"
-"""A value that carries the common gauge, the axis that it has beyond the others, the input of the node that it is."""
+"""A wire: a value that carries the common gauge, the axis it has beyond the others, the node's input that it is."""
 
 _UNEVEN = Declined("has a body with another number of inputs or outputs")
 
@@ -93,7 +93,7 @@ def scan(site: Site) -> Answer:
 
 
 def _together(site: Site, bundles: Iterable[list[Wire]], parameters: Iterable[ir.Value | None]) -> Answer:
-    """Every bundle of wires has one gauge in common, or none."""
+    """Give every bundle of wires one gauge in common, or none."""
     if any(value is not None and value in site.gauges for value in parameters):
         return Declined("takes it for a parameter")
     demands: Demands = ()

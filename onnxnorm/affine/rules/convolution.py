@@ -45,7 +45,9 @@ def conv_transpose(site: Site) -> Answer:
 
 
 def deform_conv(site: Site) -> Answer:
-    """Its samples lie between places and beyond the border, where they are zero: only a scale passes from the input."""
+    """DeformConv: samples lie between places and beyond the border, where they are zero, so only a scale passes from
+    the input.
+    """
     if any(site.gauge_in(index) is not None for index in (2, 4)):
         return Declined("takes it for an offset or a mask")
     gauge = site.gauge_in(0)
@@ -103,7 +105,7 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
 
 
 def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray | None:
-    """Their sum, which is one number for each channel up to rounding; None where it differs from place to place."""
+    """Return `spread` + `shift` as one number a channel, where they are so up to rounding; None where places differ."""
     largest = max(extreme for array in (spread, shift) for extreme in (array.max(initial=0.0), -array.min(initial=0.0)))
     middle = _middle(spread) + _middle(shift)
     # Most that differ do so in the corner, where a window reaches farthest beyond the border.
@@ -113,7 +115,7 @@ def _evened(spread: FloatArray, shift: FloatArray) -> FloatArray | None:
 
 
 def _middle(array: FloatArray) -> FloatArray:
-    """Of each channel the number in the middle."""
+    """Return the number in the middle of each channel."""
     return array[(slice(0, 1), slice(None), *(slice(n // 2, n // 2 + 1) for n in array.shape[2:]))]
 
 
@@ -128,7 +130,7 @@ def _per_channel(array: FloatArray) -> bool:
 def _shift_of_output(
     site: Site, before: ChannelAffine, group: int, rank: int, *, transposed: bool
 ) -> FloatArray | Declined | None:
-    """W * b_t as an array of the output's rank; None where there is no shift."""
+    """Compute W * b_t as an array of the output's rank; None where there is no shift."""
     if not before.shifts:
         return None
     weight, window = site.constant64(1), window_of(site)
@@ -163,7 +165,7 @@ def _shift_of_output(
 
 
 def _grouped(shift: FloatArray, taps: FloatArray, group: int) -> FloatArray:
-    """(batch, C) times a matrix (M, C/group) in groups: (batch, M)."""
+    """Multiply (batch, C) by a matrix (M, C/group) in groups: (batch, M)."""
     batch = shift.shape[0]
     parts = shift.reshape(batch, group, -1)
     rows = taps.reshape(group, -1, taps.shape[1])
@@ -172,7 +174,7 @@ def _grouped(shift: FloatArray, taps: FloatArray, group: int) -> FloatArray:
 
 
 def _oriented(weight: FloatArray, group: int, *, transposed: bool) -> FloatArray:
-    """The weight as (M, C/group, k...)."""
+    """Return the weight as (M, C/group, k...)."""
     if not transposed:
         return weight
     rows = weight.reshape(group, -1, *weight.shape[1:])
@@ -180,14 +182,14 @@ def _oriented(weight: FloatArray, group: int, *, transposed: bool) -> FloatArray
 
 
 def _at(weight: FloatArray, tap: tuple[int, ...]) -> FloatArray:
-    """The matrix (M, C/group) of one tap."""
+    """Return the matrix (M, C/group) of one tap."""
     place: tuple[Any, ...] = (..., *tap)
     matrix: FloatArray = weight[place]
     return matrix
 
 
 def _uniform(shift: FloatArray, weight: FloatArray, group: int, window: Window, *, transposed: bool) -> FloatArray:
-    """A shift that is the same all over the input: every tap counts where it lies on the input."""
+    """Convolve a shift that is the same all over the input: every tap counts where it lies on the input."""
     oriented = _oriented(weight, group, transposed=transposed)
     batch, taps = shift.shape[0], oriented.shape[2:]
     flat = [
@@ -206,7 +208,7 @@ def _uniform(shift: FloatArray, weight: FloatArray, group: int, window: Window, 
 
 
 def _everywhere(shift: FloatArray, weight: FloatArray, group: int, window: Window, *, transposed: bool) -> FloatArray:
-    """A shift that varies over space: the convolution itself, tap by tap."""
+    """Convolve a shift that varies over space: the convolution itself, tap by tap."""
     oriented = _oriented(weight, group, transposed=transposed)
     batch = shift.shape[0]
     total = np.zeros((batch, oriented.shape[0], *window.results))
@@ -232,7 +234,7 @@ def _edited(
     transposed: bool,
     at: int,
 ) -> Settled | Declined:
-    """The node with weight W * before * after and bias B * after + shift, the bias being input number `at`.
+    """Edit the node to weight W * before * after and bias B * after + shift, the bias being input number `at`.
 
     `before` is one number for each channel, or one for all.
     """
@@ -278,9 +280,9 @@ def _edited(
 
 
 def _products(rows: FloatArray, columns: FloatArray, group: int, count: int) -> FloatArray:
-    """What each row of a weight, of which there are `count`, is multiplied by at each of its columns.
+    """Return the factors of a weight of `count` rows: the number of each row times that of each of its columns.
 
-    What is the same for all columns, or rows, stays one number: weights are large.
+    Factors that are the same for all columns, or rows, stay one number: weights are large.
     """
     if columns.size > 1 and all_of(columns == columns[0]):
         columns = columns[:1]

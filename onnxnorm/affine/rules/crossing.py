@@ -1,4 +1,4 @@
-"""What every rule shares that lets an affine cross from one side of an operator to the other."""
+"""Holds what every rule shares that lets an affine cross from one side of an operator to the other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fits_attribute(site: Site, number: float) -> bool:
 
 
 def cross(site: Site, forward: Mapped, backward: Mapped) -> Answer:
-    """One data input, one output: the gauge of the one, mapped, is the gauge of the other."""
+    """Answer for one data input and one output: the gauge of the one, mapped, is the gauge of the other."""
     value, output = site.input(0), site.output()
     assert value is not None
     if any(site.gauge_in(index) is not None for index in range(1, len(site.node.inputs))):

@@ -71,7 +71,7 @@ def rectifier(site: Site) -> Answer:
 
 
 def prelu(site: Site) -> Answer:
-    """A negative scale passes too, if the slope turns over with it.
+    """PRelu: a negative scale passes too, if the slope turns over with it.
 
     For s < 0: f(s x) with slope a is s a g(x), g with slope 1 / a.
     """
@@ -112,7 +112,7 @@ def _is_along(array: FloatArray, shape: Sequence[int | str | None]) -> bool:
 
 
 def cast(site: Site) -> Answer:
-    """Between float and double nothing is lost, unless constants in double would have to be rounded to float."""
+    """Cast: between float and double nothing is lost, unless constants in double would have to be rounded to float."""
     value = site.input(0)
     before, after = None if value is None else value.dtype, ir.DataType(site.integer("to", 0))
     if site.gauge_in(0) is None and before is ir.DataType.FLOAT and after is ir.DataType.DOUBLE:
@@ -242,14 +242,14 @@ def _sum(site: Site, weights: Sequence[float]) -> Answer:
 
 
 def onto_result(gauge: Gauge | None, rank: int) -> Gauge | None:
-    """The gauge of an operand as one of the result, whose rank may be higher."""
+    """Return the gauge of an operand as one of the result, whose rank may be higher."""
     if gauge is None:
         return None
     return gauge.map(lambda array: array.reshape((1,) * (rank - array.ndim) + array.shape))
 
 
 def onto_operand(site: Site, index: int, gauge: Gauge) -> Gauge | None:
-    """The gauge of the result as one of operand `index`; None where it varies along what that broadcasts over."""
+    """Return the gauge of the result as one of operand `index`; None where it varies along a broadcast axis."""
     shape = site.shape_in(index)
     assert shape is not None
     missing = gauge.any.rank - len(shape)

@@ -13,7 +13,7 @@ __all__ = ["gather", "gather_elements", "gather_nd", "reverse_sequence"]
 
 
 def gather(site: Site) -> Answer:
-    """From a constant table an affine goes into its rows; from a value it is gathered as the value is."""
+    """Gather: an affine goes into the rows of a constant table; behind a value it is gathered as the value is."""
     indices = site.input(1)
     index_rank = None if indices is None else site.facts.rank(indices)
     if site.gauge_in(1) is not None or index_rank is None:

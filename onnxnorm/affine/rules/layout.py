@@ -41,7 +41,7 @@ def _axes_operand(site: Site) -> tuple[int, ...] | None:
 
 
 def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
-    """The axes counted from the first, in order; None where one is out of range or there twice."""
+    """Return the axes counted from the first, in order; None where one is out of range or there twice."""
     if rank > MAX_RANK or not all(-rank <= axis < rank for axis in axes):
         return None
     counted = sorted({axis % rank for axis in axes})
@@ -127,7 +127,7 @@ def _regrouped(
 
 
 def expand(site: Site) -> Answer:
-    """Broadcasting to a shape leaves an affine as it is, unless it varies along an axis that is enlarged."""
+    """Expand: broadcasting to a shape leaves an affine as it is, unless it varies along an axis that is enlarged."""
     before, after = site.shape_in(0), site.shape_out()
     if before is None or after is None:
         return Declined("expands to a shape whose rank is not known")

@@ -63,7 +63,7 @@ def mean_variance_norm(site: Site) -> Answer:
 
 
 def _normalization(site: Site, normalized: Collection[int] | None, first: int, end: int) -> Answer:
-    """Subtracts the mean along the axes `normalized`; scale and bias have the axes `first` to `end`."""
+    """Answer for a mean subtracted along `normalized`, with scale and bias on the axes `first` to `end`."""
     gauge = site.gauge_in(0)
     if any(site.gauge_in(index) is not None for index in range(1, len(site.node.inputs))):
         return Declined("takes it for a scale or a bias")
@@ -73,7 +73,7 @@ def _normalization(site: Site, normalized: Collection[int] | None, first: int, e
 
 
 def _scale_and_bias(site: Site, first: int, end: int) -> Answer:
-    """The affine goes into inputs 1 and 2, whose axes are the axes `first` to `end` of the value."""
+    """Put the affine into inputs 1 and 2, whose axes are the axes `first` to `end` of the value."""
     gauge = site.gauge_out()
     assert gauge is not None
     scale, bias = site.constant64(1), site.constant64(2)

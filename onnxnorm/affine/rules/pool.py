@@ -67,7 +67,7 @@ def global_average_pool(site: Site) -> Answer:
 def _shift_changed(
     gauge: Gauge, axes: Sequence[int], change: Callable[[FloatArray], FloatArray], refusal: str
 ) -> Gauge | Declined:
-    """The gauge with its shift put through a linear map that acts along `axes`, where its scale must not vary."""
+    """Return the gauge with its shift put through a linear map along `axes`, where its scale must not vary."""
     rank = gauge.any.rank
     head = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(rank))
     for affine in (gauge.to_new, gauge.to_old):
@@ -126,7 +126,7 @@ def average_pool(site: Site) -> Answer:
 
 
 def lp_pool(site: Site) -> Answer:
-    """LpPool, GlobalLpPool."""
+    """LpPool and GlobalLpPool."""
 
     def through(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
         mapped = absolute(gauge, forward=forward)
@@ -164,7 +164,7 @@ def reduction(site: Site) -> Answer:
     turned = kind in _OPPOSITE and bool(np.all(gauge.any.scale <= 0.0))
 
     def values(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
-        """What the operator makes of the values of the affine, the axes left as they are."""
+        """Return the gauge after what the operator does to single elements, the axes left as they are."""
         if kind in _OPPOSITE and not (gauge.non_negative or turned):
             return Declined("takes extrema, so no scale passes it that is negative for some channels only")
         if kind in _NORMS:

@@ -22,7 +22,9 @@ _NO_SHIFT = "is no linear function, so no shift passes it"
 
 
 def absolute(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
-    """|s x| = |s| |x|; what comes out tells nothing of the sign that went in."""
+    """Return the gauge behind an absolute value, |s x| = |s| |x|; what comes out tells nothing of the sign that went
+    in.
+    """
     if gauge.shifts:
         return Declined(_NO_SHIFT)
     if forward:
@@ -64,7 +66,7 @@ def reciprocal(site: Site) -> Answer:
 
 
 def _powered(affine: ChannelAffine, power: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
-    """Its scale put through `power`, without a shift."""
+    """Return the affine with its scale put through `power`, and without a shift."""
     return ChannelAffine.of(power(affine.scale), 0.0, affine.rank)
 
 

@@ -1,4 +1,4 @@
-"""Matrix products and their kin: what is linear in each of several operands.
+"""Matrix products and their kin: operators that are linear in each of several operands.
 
 MatMul and Einsum sum products of operands over labels (axes) that the result lacks. A scale S_i on each operand that
 depends on its own labels comes out as a scale on the result where the product of all S_i does not depend on a label
@@ -39,7 +39,7 @@ class _Product:
         return "".join(dict.fromkeys("".join((*self.operands, self.result))))
 
     def lifted(self, array: FloatArray, own: str) -> FloatArray:
-        """An array over its own labels as one over all labels."""
+        """Lift an array over the labels `own` to one over all labels."""
         order = sorted(range(len(own)), key=lambda axis: self.labels.index(own[axis]))
         shape = [1] * len(self.labels)
         for axis in order:
@@ -47,7 +47,7 @@ class _Product:
         return array.transpose(order).reshape(shape)
 
     def lowered(self, array: FloatArray, own: str) -> FloatArray | None:
-        """The reverse; None where the array varies along a label that is not among its own."""
+        """Lower an array over all labels to one over the labels `own`; None where it varies along another label."""
         for index, label in enumerate(self.labels):
             if label not in own and array.shape[index] != 1:
                 head = np.take(array, [0], axis=index)
@@ -59,7 +59,7 @@ class _Product:
         return array.transpose([kept.index(label) for label in own])
 
     def contracted(self, arrays: Sequence[FloatArray]) -> FloatArray:
-        """The product of arrays; what is summed over must have its full extent in one of them at least."""
+        """Multiply the arrays and sum; what is summed over must have its full extent in one of them at least."""
         total = np.einsum(",".join(self.operands) + "->" + self.result, *self._filled(arrays), optimize=True)
         return np.asarray(total, np.float64)
 
@@ -113,7 +113,7 @@ def einsum(site: Site) -> Answer:
 
 @dataclass(frozen=True, eq=False)
 class _LeftOver:
-    """The product goes along, but for a shift that its result must get from somewhere else."""
+    """The answer that the product goes along, but for a shift that its result must get from somewhere else."""
 
     operands: tuple[int | Constant | None, ...]
     shift: FloatArray
@@ -121,7 +121,7 @@ class _LeftOver:
 
 @dataclass(frozen=True, eq=False)
 class _Balance:
-    """What the gauges of a product come to.
+    """The balance of a product: what the gauges of its wires come to.
 
     `scale` (over all labels) is what is left for the operands to take, `shift` what the old result has beside the
     product of the new operands.
@@ -209,7 +209,7 @@ def _shift_of_result(
 
 
 def _onward(product: _Product, balance: _Balance, taken: Sequence[Settled]) -> Answer:
-    """No gauge on the result yet: operands take the scale, or it goes on; a shift goes on in any case."""
+    """Answer while no gauge is on the result: operands take the scale, or it goes on; a shift goes on in any case."""
     site, output = product.site, product.site.output()
     rank = len(product.result)
     shift_alone = Gauge.old(ChannelAffine.of(1.0, balance.shift, rank))
@@ -222,7 +222,7 @@ def _onward(product: _Product, balance: _Balance, taken: Sequence[Settled]) -> A
 
 
 def _taken(product: _Product, balance: _Balance) -> list[Settled]:
-    """The ways in which one operand takes the scale: a constant by being changed, another value by a gauge."""
+    """Return the ways in which one operand takes the scale: a constant by being changed, another value by a gauge."""
     site = product.site
     if np.allclose(balance.scale, 1.0, rtol=1e-13, atol=0.0):
         return [Settled()]
@@ -254,13 +254,15 @@ def _fits(gauge: Gauge, shape: Sequence[object] | None) -> bool:
 
 
 def _channel_axis(product: _Product, index: int) -> int | None:
-    """The axis of a constant that is an axis of the result too: what must each keep its accuracy."""
+    """Return the axis of a constant that is an axis of the result too: the slices along it must each keep their
+    accuracy.
+    """
     outer = [axis for axis, label in enumerate(product.operands[index]) if label in product.result]
     return outer[-1] if outer else None
 
 
 def gemm(site: Site) -> Answer:
-    """alpha A B + beta C."""
+    """Gemm: alpha A B + beta C."""
     shapes = [site.shape_in(index) for index in (0, 1)]
     if any(shape is None or len(shape) != 2 for shape in shapes):
         return Declined("multiplies values whose rank is not known")
@@ -277,7 +279,7 @@ def gemm(site: Site) -> Answer:
 
 
 def _with_c(site: Site, way: Settled, spread: FloatArray) -> Settled | Declined:
-    """The way that the factors take, with a C that adds beta C a_s + spread a_s + a_t."""
+    """Return the way that the factors take, with a C that adds beta C a_s + spread a_s + a_t."""
     after = site.after(2)
     assert after is not None
     inputs: list[int | Constant | None] = [0, 1] if way.edit is None else list(way.edit.inputs[:2])

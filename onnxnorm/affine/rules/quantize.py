@@ -58,7 +58,7 @@ def dequantize(site: Site) -> Answer:
 def _mirrored(
     site: Site, factor: FloatArray, axis: int, rank: int, point: npt.NDArray[np.generic] | None
 ) -> Constant | Declined:
-    """The integers with those of each channel of a negative factor mirrored at its zero point."""
+    """Return the integers with those of each channel of a negative factor mirrored at its zero point."""
     stored, dtype = site.constant64(0), site.value_dtype(0)
     if stored is None:
         return Declined("is quantized and computed, so only a positive scale goes into it", Cause.NEGATIVE)

@@ -23,7 +23,7 @@ __all__ = ["depth_to_space", "grid_sample", "pad", "resize", "space_to_depth"]
 
 
 def pad(site: Site) -> Answer:
-    """Padding with copies of the value lets everything pass; a constant has to become what the affine makes of it."""
+    """Pad: copies of the value let everything pass; a constant has to become what the affine makes of it."""
     mode = site.text("mode", "constant")
     shape = site.shape_in(0)
     if shape is None:
@@ -66,7 +66,7 @@ def pad(site: Site) -> Answer:
 
 
 def _filled(site: Site, fill: float) -> Edit:
-    """The node with another value to pad with."""
+    """Edit the node to pad with another value."""
     if site.opset < 11:
         return Edit((0,), attributes={"value": ir.AttrFloat32("value", fill)}, what="pads with another value")
     inputs: list[int | Constant | None] = [
@@ -108,7 +108,7 @@ def space_to_depth(site: Site) -> Answer:
 
 
 def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
-    """Channels to channels times blocks, and back."""
+    """Return the maps of arrays from channels to channels times blocks, and back."""
 
     def split(gauge: Gauge) -> Gauge | Declined:
         if any(axis > 1 for axis in gauge.axes):
@@ -129,7 +129,7 @@ def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
         return gauge.map(lambda array: _by_block(array)[:, 0])
 
     def _by_block(array: FloatArray) -> FloatArray:
-        """(N, blocks, C, H, W)"""
+        """Return the array with the blocks on an axis of their own: (N, blocks, C, H, W)."""
         batch, channels, *space = array.shape
         if innermost:
             return np.moveaxis(array.reshape(batch, channels // blocks, blocks, *space), 2, 1)

@@ -67,7 +67,7 @@ def _candidates(site: Site, indices: Sequence[int], *, op_type: str | None) -> A
 
 
 def _changed(site: Site, constant: FloatArray, gauge: Gauge) -> FloatArray | Declined:
-    """The constant after the affine; as large as the result at most."""
+    """Return the constant after the affine; as large as the result at most."""
     affine = gauge.to_new
     if affine is None:
         return Declined("would have to undo a scale of zero")

@@ -73,7 +73,9 @@ class Window:
 
     @property
     def sources(self) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
-        """For each axis, taps x results: the place of the input that is read, and whether there is one."""
+        """The places of the input that are read, for each axis: indices of shape (taps, results), and whether there is
+        a place.
+        """
         assert self.begins is not None
         found = []
         for axis, (extent, results) in enumerate(zip(self.extents, self.results, strict=True)):
