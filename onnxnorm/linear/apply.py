@@ -1,4 +1,4 @@
-"""A plan made real: the constants are computed and rounded once, then the graph is changed, all of it or nothing."""
+"""Applies a plan: the constants are computed and rounded once, then the graph is changed, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
 
 
 def _copied_bytes(weight: ir.TensorProtocol, unused: Sequence[ir.Value | None], facts: Facts) -> int:
-    """How many bytes the new weight adds because others go on reading the weights that it is made of."""
+    """Count the bytes that the new weight adds because others go on reading the weights that it is made of."""
     lost = Counter(value for value in unused if value is not None)
     shared = sum(
         bytes_of(value.const_value)
@@ -85,7 +85,7 @@ def _copied_bytes(weight: ir.TensorProtocol, unused: Sequence[ir.Value | None], 
 
 
 def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:
-    """That of the weights which are merged; None where they do not agree, or are not to be had after all."""
+    """Return the element type of the weights which are merged; None where they do not agree or cannot be computed."""
     steps = [
         reader.step(output)
         for term in plan.merged
@@ -98,7 +98,7 @@ def _element_type(plan: Plan, reader: Reader) -> ir.DataType | None:
 
 
 def _weight(convolution: Convolution, dtype: ir.DataType, reader: Reader) -> ir.TensorProtocol | None:
-    """The weight as the operator wants it, in its type; None where it does not fit that."""
+    """Compute the weight as the operator wants it, in its type; None where it does not fit that type."""
     outputs, inputs, group = convolution.outputs, convolution.inputs, convolution.group
     shape: tuple[int, ...]
     if reader.family is not Family.CONVOLUTION:
@@ -135,7 +135,7 @@ def _weight(convolution: Convolution, dtype: ir.DataType, reader: Reader) -> ir.
 
 
 def _name(plan: Plan, reader: Reader) -> str:
-    """That of the largest operator which goes, so that people find it where it was."""
+    """Return the name of the largest operator which goes, so that people find the new node where it was."""
     best, size = plan.root, -1
     for node in (plan.root, *plan.gone):
         step = reader.step(node.outputs[0])
@@ -148,7 +148,7 @@ def _name(plan: Plan, reader: Reader) -> str:
 def _become(
     node: ir.Node, source: ir.Value, convolution: Convolution, constants: list[ir.Value], reader: Reader
 ) -> ir.Node:
-    """The node turns into the one that computes the convolution; its output stays the value that it was."""
+    """Turn the node into the one that computes the convolution; its output stays the value that it was."""
     graph, facts = node.graph, reader.facts
     assert graph is not None
     node.attributes.clear()
@@ -187,7 +187,7 @@ def _window(convolution: Convolution) -> Mapping[str, tuple[int, ...]]:
 
 
 def _joined(plan: Plan, name: str, constants: list[ir.Value], reader: Reader) -> ir.Node:
-    """A new node computes the convolution, and a chain of sums that ends in the root adds what is left."""
+    """Add a new node that computes the convolution; a chain of sums that ends in the root adds what is left."""
     root, facts, graph = plan.root, reader.facts, plan.root.graph
     assert graph is not None
     output = root.outputs[0]

@@ -1,4 +1,5 @@
-"""Where a convolution reads along one spatial axis: which offsets, how far apart, and how many results it gives.
+"""The geometry of a convolution along one spatial axis: which offsets it reads, how far apart, and how many results it
+gives.
 
 Output o reads the inputs at o * stride + first, first + dilation, ..., last, where first = -begin; what lies outside
 of the input counts as zero. On an input of extent n there are floor((n - 1 + slack) / stride) + 1 results with
@@ -17,7 +18,7 @@ __all__ = ["AnyAxis", "Axis", "TransposedAxis"]
 
 @dataclass(frozen=True)
 class _Taps:
-    """`kernel` taps, `dilation` apart, the first at offset -begin; all of it for one axis."""
+    """The taps of a window along one axis: `kernel` of them, `dilation` apart, the first at offset -begin."""
 
     kernel: int = 1
     stride: int = 1
@@ -45,14 +46,14 @@ class _Taps:
         return self.kernel == 1 and self.stride == 1 and self.begin == 0 and self.end == 0
 
     def places(self, within: _Taps, step: int = 1) -> slice:
-        """Where these taps, `step` times as far apart, stand among those of a window that starts at the same offset."""
+        """Locate these taps, `step` times as far apart, among those of a window that starts at the same offset."""
         if self.kernel == 1:
             return slice(0, 1)
         pace = self.dilation * step // within.dilation
         return slice(0, (self.kernel - 1) * pace + 1, pace)
 
     def embedded(self, within: _Taps) -> slice:
-        """Where these taps stand among those of a window that has all of them at their own offsets."""
+        """Locate these taps among those of a window that has all of them at their own offsets."""
         start = (self.first - within.first) // within.dilation
         places = self.places(within)
         return slice(start, start + places.stop, places.step)
@@ -72,7 +73,7 @@ class Axis(_Taps):
         return self.begin > 0 or self.end > 0
 
     def results(self, extent: int) -> int:
-        """How many outputs an input of that extent gives."""
+        """Count the outputs that an input of that extent gives."""
         return (extent - 1 + self.slack) // self.stride + 1
 
     def density(self) -> float:
@@ -80,7 +81,7 @@ class Axis(_Taps):
         return float(self.kernel)
 
     def then(self, outer: AnyAxis, extent: int | None) -> AnyAxis | None:
-        """The taps of `outer` reading the results of this one; None where that is no single window.
+        """Return the taps of `outer` reading the results of this axis; None where that is no single window.
 
         Where `outer` pads, it reads zeros outside of the results. So this window must read nothing but zeros there
         itself: at output -1 and before, if its last tap lies before the input then; at the first output past the end
@@ -104,13 +105,15 @@ class Axis(_Taps):
         )
 
     def _first_left_out(self, extent: int | None) -> int:
-        """How far past the end of the input the first output reads that is not there any more; at least that far."""
+        """Count how far past the end of the input the first output reads that is not there any more; at least that
+        far.
+        """
         if extent is None:
             return self.slack + self.first
         return self.results(extent) * self.stride + self.first - extent
 
     def joined(self, other: AnyAxis, extent: int | None) -> AnyAxis | None:
-        """The smallest window that has the taps of both, with equally many results on an input of that extent.
+        """Return the smallest window that has the taps of both, with equally many results on an input of that extent.
 
         None where the strides or the numbers of results differ, or (extent None: not known) might differ.
         """
@@ -143,11 +146,13 @@ class TransposedAxis(_Taps):
 
     @property
     def pads(self) -> bool:
-        """Fewer inputs are written to a result at the border than inside: a shift before it is no shift behind it."""
+        """Whether fewer inputs are written to a result at the border than inside; then a shift before it is no shift
+        behind it.
+        """
         return not self.pointwise or self.extra > 0
 
     def results(self, extent: int) -> int:
-        """How many outputs an input of that extent gives."""
+        """Count the outputs that an input of that extent gives."""
         return (extent - 1) * self.stride + 1 + self.surplus
 
     def density(self) -> float:
@@ -155,11 +160,11 @@ class TransposedAxis(_Taps):
         return self.kernel / self.stride
 
     def then(self, outer: AnyAxis, extent: int | None) -> AnyAxis | None:
-        """This one where `outer` looks at one result at a time."""
+        """Return this axis where `outer` looks at one result at a time, else None."""
         return self if outer.pointwise and not isinstance(outer, TransposedAxis) else None
 
     def joined(self, other: AnyAxis, extent: int | None) -> AnyAxis | None:
-        """The smallest window that has the taps of both, with equally many results; None where there is none."""
+        """Return the smallest window that has the taps of both, with equally many results; None where there is none."""
         if not isinstance(other, TransposedAxis):
             if not other.pointwise:
                 return None
@@ -177,7 +182,7 @@ AnyAxis: TypeAlias = "Axis | TransposedAxis"
 
 
 def _common_grid(a: _Taps, b: _Taps) -> tuple[int, int, int]:
-    """The first and last offset of the taps of both, and the widest spacing that meets all of them."""
+    """Return the first and last offset of the taps of both, and the widest spacing that meets all of them."""
     first, last = min(a.first, b.first), max(a.last, b.last)
     steps = [window.dilation for window in (a, b) if window.kernel > 1]
     return first, last, math.gcd(*steps, a.first - b.first) or 1

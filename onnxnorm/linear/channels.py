@@ -22,7 +22,7 @@ Reach: TypeAlias = npt.NDArray[np.int64]
 
 
 def starts_of(inputs: int, outputs: int, group: int) -> Integers:
-    """Where each row of a weight of `group` groups starts."""
+    """Return the first input of each row of a weight of `group` groups."""
     groups: Integers = np.arange(outputs, dtype=np.int64) // (outputs // group)
     return groups * (inputs // group)
 
@@ -56,7 +56,9 @@ def group_of(reach: Reach, inputs: int) -> int:
 
 
 def realigned(weight: FloatArray, starts: Integers, wanted: Integers, width: int) -> FloatArray:
-    """The weight with rows that start at `wanted` and are `width` wide; what does not lie in them must be zero."""
+    """Return the weight with rows that start at `wanted` and are `width` wide; what does not lie in them must be
+    zero.
+    """
     if weight.shape[1] == width and np.array_equal(starts, wanted):
         return weight
     columns = np.arange(width) + (wanted - starts)[:, None]

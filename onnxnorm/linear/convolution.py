@@ -1,4 +1,4 @@
-"""The algebra of convolutions: what sums, compositions and parts of convolutions are, as one convolution.
+"""The algebra of convolutions: sums, compositions and parts of convolutions as one convolution.
 
 With taps k at offsets k * d - p (see axis.py), zeros outside of x, and s the stride:
     y[m, o] = bias[m] + sum over c, k of weight[m, c, k] * x[c, o * s + k * d - p]
@@ -68,7 +68,7 @@ class Convolution:
 
     @classmethod
     def of(cls, weight: npt.ArrayLike, bias: npt.ArrayLike | None, group: int, axes: Axes) -> Convolution:
-        """From a weight of shape (outputs, inputs / group, taps...) and a bias (outputs,)."""
+        """Make a convolution from a weight of shape (outputs, inputs / group, taps...) and a bias (outputs,)."""
         kernel = np.asarray(weight)
         return cls.later(kernel.shape[:2], lambda rows: np.asarray(kernel[rows], np.float64), bias, group, axes)
 
@@ -81,7 +81,9 @@ class Convolution:
         group: int,
         axes: Axes,
     ) -> Convolution:
-        """`of`, from the first two extents of a weight whose rows are made when somebody asks for them."""
+        """Make a convolution as `of` does, from a weight's first two extents; its rows are computed when they are
+        needed.
+        """
         outputs, width = shape
         shift = np.zeros(outputs) if bias is None else np.asarray(bias, np.float64)
         return cls(
@@ -95,18 +97,18 @@ class Convolution:
 
     @classmethod
     def affine(cls, scale: FloatArray, shift: FloatArray, spatial: int) -> Convolution:
-        """scale * x + shift, both of shape (channels,)."""
+        """Make scale * x + shift, both of shape (channels,), as a convolution of single taps."""
         weight = scale.reshape((-1, 1) + (1,) * spatial)
         return cls.of(weight, shift, len(scale), (Axis(),) * spatial)
 
     @classmethod
     def identity(cls, channels: int, axes: Axes) -> Convolution:
-        """x itself, or (with paddings or strides) part of x, with zeros around it."""
+        """Make the convolution that gives x itself, or (with paddings or strides) part of x, with zeros around it."""
         return cls.of(np.ones((channels, 1) + (1,) * len(axes)), None, channels, axes)
 
     @classmethod
     def average(cls, channels: int, axes: Axes) -> Convolution:
-        """The mean over every window, the zeros around the input counted."""
+        """Make the convolution that gives the mean over every window, the zeros around the input counted."""
         taps = tuple(axis.kernel for axis in axes)
         check_size((channels, *taps))
         weight = np.broadcast_to(np.asarray(1.0 / math.prod(taps)), (channels, 1, *taps))
@@ -130,7 +132,7 @@ class Convolution:
 
     @property
     def size(self) -> int:
-        """How many entries the weight has."""
+        """The number of entries of the weight."""
         return self.outputs * self.inputs // self.group * math.prod(self.taps)
 
     @property
@@ -140,7 +142,7 @@ class Convolution:
 
     @property
     def gathered(self) -> float:
-        """Elements that are put together for each place of the result; single taps are read where they lie.
+        """The elements that are put together for each place of the result; single taps are read where they lie.
 
         A convolution gathers its inputs before it multiplies, a transposed one adds up its products.
         """
@@ -150,12 +152,12 @@ class Convolution:
         return channels * math.prod(axis.density() for axis in self.axes)
 
     def taken(self, rows: Integers) -> FloatArray:
-        """The given rows of the weight (outputs, inputs / group, taps...), made anew."""
+        """Compute the given rows of the weight (outputs, inputs / group, taps...), anew at each call."""
         weight, starts = self.make_weight(rows)
         return realigned(weight, starts, self.starts[rows], self.inputs // self.group)
 
     def blocks(self) -> Iterator[tuple[Integers, FloatArray]]:
-        """All rows of the weight, as many at a time as take little memory: their numbers and what is in them."""
+        """Yield all rows of the weight, as many at a time as take little memory: their numbers and their elements."""
         count = max(1, _BLOCK * self.outputs // max(self.size, 1))
         for start in range(0, self.outputs, count):
             rows = np.arange(start, min(start + count, self.outputs))
@@ -163,7 +165,7 @@ class Convolution:
 
     @property
     def starts(self) -> Integers:
-        """Where the rows of the weight start."""
+        """The first input of each row of the weight."""
         return starts_of(self.inputs, self.outputs, self.group)
 
     @cached_property
@@ -171,11 +173,11 @@ class Convolution:
         return self.make_bias()
 
     def results(self, extents: Sequence[int]) -> tuple[int, ...]:
-        """The spatial extents of the output."""
+        """Return the spatial extents of the output."""
         return tuple(axis.results(extent) for axis, extent in zip(self.axes, extents, strict=True))
 
     def then(self, outer: Convolution, extents: Sequence[int | None]) -> Convolution | None:
-        """`outer` of the result of this one; None where that is no single convolution.
+        """Return `outer` of the result of this convolution as one convolution; None where that is none.
 
         The spatial extents (None: not known) are those of the input of this one.
         """
@@ -199,7 +201,7 @@ class Convolution:
         )
 
     def plus(self, other: Convolution, sign: float, extents: Sequence[int | None]) -> Convolution | None:
-        """The sum with `sign` times another one of the same input, whose spatial extents (None: not known) are given.
+        """Add `sign` times another convolution of the same input, whose spatial extents (None: not known) are given.
 
         None where the two do not give values of one shape.
         """
@@ -221,7 +223,7 @@ class Convolution:
         )
 
     def stacked(self, other: Convolution, extents: Sequence[int | None]) -> Convolution | None:
-        """The outputs of this one followed by those of another one of the same input (see `plus`)."""
+        """Stack the outputs of this convolution and those of another one of the same input (see `plus`)."""
         axes = self._joined_axes(other, extents)
         if axes is None:
             return None
@@ -238,7 +240,7 @@ class Convolution:
         )
 
     def rows(self, index: Integers) -> Convolution:
-        """The outputs number `index` of this one."""
+        """Return the convolution that gives the outputs number `index` of this one."""
         return Convolution(
             self.inputs,
             self.axes,
@@ -270,6 +272,6 @@ class Convolution:
         return tuple(axes)
 
     def places(self, axes: Axes) -> tuple[slice, ...]:
-        """Where the weight stands in one with the taps of `axes`."""
+        """Locate the weight in one with the taps of `axes`."""
         own = (mine.embedded(axis) for mine, axis in zip(self.axes, axes, strict=True))
         return (slice(None), slice(None), *own)

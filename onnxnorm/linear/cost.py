@@ -9,7 +9,7 @@ __all__ = ["Cost", "gathering"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Both counted for one inference; elements of one type, so they stand for bytes."""
+    """The work of one inference; elements moved are all of one type, so they stand for bytes."""
 
     work: float = 0.0
     moved: float = 0.0
@@ -22,7 +22,7 @@ class Cost:
 
     @property
     def saves(self) -> bool:
-        """Of a difference: nothing gets more, something gets less."""
+        """Whether this cost, as a difference of two, saves anything: neither count rises and one falls."""
         return min(self.work, self.moved) >= 0.0 and max(self.work, self.moved) > 0.0
 
     @property
@@ -31,7 +31,7 @@ class Cost:
 
 
 def gathering(elements: float, positions: float) -> float:
-    """What is moved to put a window's elements together in each place: they are written, then read.
+    """Count the elements moved to put a window's elements together in each place: they are written, then read.
 
     Measured (`bench/linear_cost.py`): a 1x1 convolution and a 2x2 average pool behind it take less time than the one
     2x2 convolution of equally many multiply-adds.

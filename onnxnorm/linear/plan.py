@@ -1,4 +1,4 @@
-"""Which part of a graph to replace by one convolution: the plan with the most work saved.
+"""Chooses which part of a graph to replace by one convolution: the plan with the most work saved.
 
 A plan ends at a root node. A root that is a sum is taken together with the sums that feed only it; of its terms, those
 that are linear maps of one source may merge, and the others stay as they are. Any other root is one term: what is
@@ -36,7 +36,7 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """`convolution` of `source` takes the place of the terms `merged` of `root`.
+    """A plan: `convolution` of `source` takes the place of the terms `merged` of `root`.
 
     Attributes:
         left: the terms that are still added.
@@ -56,7 +56,7 @@ class Plan:
 
 
 def plans_for(root: ir.Node, reader: Reader) -> list[Plan]:
-    """All plans with this root that save something, the one that saves most first."""
+    """List all plans with this root that save something, the one that saves most first."""
     if len(root.outputs) != 1 or root.outputs[0].dtype not in (None, *FLOATS):
         return []
     if is_sum(root, reader.facts):
@@ -112,7 +112,7 @@ def _flattened(root: ir.Node, reader: Reader) -> tuple[tuple[ir.Node, ...], tupl
 
 
 def _sources(terms: Sequence[Term], reader: Reader) -> Iterator[ir.Value]:
-    """Values that two terms depend on; of a single term all that it is made of."""
+    """Yield values that two terms depend on; for a single term all values that it is made of."""
     counts: dict[ir.Value, int] = {}
     for term in terms:
         for source in reader.sources(term.value):
@@ -228,7 +228,7 @@ def _are_several(nodes: Iterable[ir.Node], sums: Sequence[ir.Node], reader: Read
 def _gone(
     root: ir.Node, source: ir.Value, sums: tuple[ir.Node, ...], merged: Sequence[Term], reader: Reader
 ) -> list[ir.Node]:
-    """The nodes between source and terms that nobody reads once the terms are merged."""
+    """Return the nodes between source and terms that nobody reads once the terms are merged."""
     adders = set(sums)
     order: dict[ir.Node, None] = {}
     for term in merged:
@@ -265,7 +265,9 @@ def _unread(output: ir.Value, gone: dict[ir.Node, None], adders: set[ir.Node], t
 
 
 def _is_writable(convolution: Convolution) -> bool:
-    """Whether one node of ONNX says it: no paddings that leave inputs out, no more output padding than is allowed."""
+    """Whether one node of ONNX can compute it: no paddings that leave inputs out, no more output padding than is
+    allowed.
+    """
     return all(
         axis.begin >= 0
         and axis.end >= 0
@@ -275,7 +277,7 @@ def _is_writable(convolution: Convolution) -> bool:
 
 
 def _cost(convolution: Convolution, source: ir.Value, elements: float, reader: Reader) -> Cost:
-    """What the one node costs that computes `convolution` of `source`."""
+    """Compute the cost of the one node that computes `convolution` of `source`."""
     size, work = convolution.size, convolution.work
     read = reader.elements(source, source)
     if reader.family is not Family.CONVOLUTION:

@@ -1,4 +1,4 @@
-"""Values of a graph as convolutions of other values of it."""
+"""Reads values of a graph as convolutions of other values of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOMINAL_ROWS = 64
 
 
 class Reader:
-    """Reads one graph as it is now; remembers what it read, so a changed graph needs another reader."""
+    """A reader of one graph as it is now; it remembers what it read, so a changed graph needs another reader."""
 
     def __init__(self, facts: Facts, family: Family) -> None:
         self.facts = facts
@@ -42,7 +42,7 @@ class Reader:
         return self._steps[value]
 
     def sources(self, value: ir.Value) -> dict[ir.Value, None]:
-        """All values that `value` might be a linear map of, itself first, nearer ones before farther ones."""
+        """Return all values that `value` might be a linear map of, itself first, nearer ones before farther ones."""
         if value not in self._sources:
             found: dict[ir.Value, None] = {}
             queue = [value]
@@ -57,7 +57,7 @@ class Reader:
         return self._sources[value]
 
     def express(self, value: ir.Value, source: ir.Value) -> Convolution | None:
-        """`value` as a convolution of `source`, if it depends on nothing else; None where it is none."""
+        """Express `value` as a convolution of `source`, if it depends on nothing else; None where it is none."""
         key = (value, source)
         if key not in self._expressions:
             try:
@@ -99,14 +99,14 @@ class Reader:
         return Convolution.identity(channels, (Axis(),) * len(self.extents(source)))
 
     def extents(self, source: ir.Value) -> Sequence[int | None]:
-        """The spatial extents of a source, as far as they are known."""
+        """Return the spatial extents of a source, as far as they are known."""
         if self.family is not Family.CONVOLUTION:
             return ()
         shape = self.facts.shape(source) or (None,) * (rank_of(source, self.facts) or 2)
         return tuple(extent if isinstance(extent, int) else None for extent in shape[2:])
 
     def between(self, value: ir.Value, source: ir.Value) -> dict[ir.Node, None]:
-        """The nodes by which `value` is computed from `source`, each after all that read its results."""
+        """Return the nodes by which `value` is computed from `source`, each after all that read its results."""
         order: dict[ir.Node, None] = {}
         stack: list[tuple[ir.Value, bool]] = [(value, False)]
         while stack:
@@ -123,14 +123,14 @@ class Reader:
         return dict.fromkeys(reversed(order))
 
     def elements(self, value: ir.Value, source: ir.Value) -> float:
-        """How many elements `value` has, counted from nominal extents of `source` where none are known."""
+        """Count the elements of `value`, from nominal extents of `source` where none are known."""
         expression = self.express(value, source)
         if expression is None:
             return 0.0
         return expression.outputs * self.positions(source, expression)
 
     def positions(self, source: ir.Value, expression: Convolution) -> float:
-        """In how many places each channel of a convolution of `source` is computed."""
+        """Count the places in which each channel of a convolution of `source` is computed."""
         shape = self.facts.shape(source) or ()
         if self.family is not Family.CONVOLUTION:
             rows, axis = 1.0, channel_axis(source, self.family, self.facts)
@@ -145,7 +145,7 @@ class Reader:
         return count
 
     def cost(self, node: ir.Node, source: ir.Value) -> Cost:
-        """What a node between `source` and a value made from it costs at every inference."""
+        """Compute the cost at every inference of a node between `source` and a value made from it."""
         total = Cost()
         for value in node.outputs:
             step = self.step(value)

@@ -1,4 +1,4 @@
-"""What one node makes of its operands, where that is linear in them: the interface between readers and operators.
+"""A step: what one node makes of its operands, if that is linear in them; the interface of readers and operators.
 
 Before anything is computed, a `Step` says which operands count, what the node costs, and how the convolution that gives
 its output follows from those that give its operands. Three families share the algebra: convolutions act along axis 1
@@ -48,7 +48,9 @@ class Family(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A constant whose shape is known and whose elements are computed when they are needed: models have many."""
+    """A constant whose shape is known and whose elements are computed only when they are needed, since models have
+    many.
+    """
 
     value: ir.Value
     shape: tuple[int, ...]
@@ -57,7 +59,10 @@ class Weight:
 
     @classmethod
     def of(cls, value: ir.Value | None, facts: Facts) -> Weight | None:
-        """None where the value is no constant of a floating-point type, of rank below two, or has no elements."""
+        """Read the value as a weight.
+
+        None where it is no constant of a floating-point type, is of rank below two, or has no elements.
+        """
         if value is None or not facts.is_constant(value):
             return None
         shape, dtype = facts.shape(value), value.dtype
@@ -81,7 +86,7 @@ class Weight:
 
     @property
     def array(self) -> npt.NDArray[np.generic]:
-        """In the type that it has, and where it is: of a large one parts are taken."""
+        """The elements in the type that they have, not copied: of a large weight only parts are taken."""
         array = self.facts.constant(self.value)
         assert array is not None
         return array
@@ -89,7 +94,7 @@ class Weight:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node, seen from one of its outputs.
+    """A step: one node, seen from one of its outputs.
 
     Attributes:
         operands: the inputs that depend on the input of the model.
@@ -113,7 +118,7 @@ StepReader: TypeAlias = "Callable[[ir.Node, ir.Value, Family, Facts], Step | Non
 
 
 def rank_of(value: ir.Value, facts: Facts) -> int | None:
-    """The rank: from the shape, or from the weight of a convolution that reads the value."""
+    """Return the rank of the value: from its shape, or from the weight of a convolution that reads it."""
     rank = facts.rank(value)
     if rank is None:
         weight = _weight_of_reader(value, facts)
@@ -122,7 +127,7 @@ def rank_of(value: ir.Value, facts: Facts) -> int | None:
 
 
 def channel_axis(value: ir.Value, family: Family, facts: Facts) -> int | None:
-    """The axis that the family mixes; None where the rank is not known or does not suit the family."""
+    """Return the axis that the family mixes; None where the rank is not known or does not suit the family."""
     rank = rank_of(value, facts)
     if family is Family.CONVOLUTION:
         return None if rank is None or rank < 3 else 1
@@ -130,7 +135,7 @@ def channel_axis(value: ir.Value, family: Family, facts: Facts) -> int | None:
 
 
 def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
-    """The extent of the channel axis: from the shape, or from the weight of who reads it."""
+    """Return the extent of the channel axis: from the shape, or from the weight of an operator that reads the value."""
     axis, shape = channel_axis(value, family, facts), facts.shape(value)
     if axis is not None and shape is not None and axis < len(shape) and isinstance(extent := shape[axis], int):
         return extent
@@ -148,7 +153,7 @@ def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
 
 
 def _weight_of_reader(value: ir.Value, facts: Facts) -> tuple[tuple[int, ...], int] | None:
-    """The shape of a convolution's weight that reads the value, and the number of channels it reads."""
+    """Return the shape of a convolution's weight that reads the value, and the number of channels it reads."""
     for user in value.consumers():
         if user.op_type == "Conv" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
             weight = Weight.of(user.inputs[1], facts)

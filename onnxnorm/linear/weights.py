@@ -1,4 +1,6 @@
-"""The weights of sums and compositions of convolutions, in float64, as many rows at a time as somebody asks for."""
+"""Computes the weights of sums and compositions of convolutions, in float64, as many rows at a time as are asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Aligned: TypeAlias = "tuple[FloatArray, Integers]"
 
 
 def laid_out(parts: Sequence[tuple[Convolution, int, float]], reach: Reach, axes: Axes, rows: Integers) -> Aligned:
-    """Rows of one weight of all parts, each from its first row on and times its factor, with the taps of `axes`."""
+    """Lay out rows of one weight of all parts, each from its first row on and times its factor, with the taps of
+    `axes`.
+    """
     inputs = parts[0][0].inputs
     group = group_of(reach, inputs)
     starts = starts_of(inputs, len(reach), group)[rows]
@@ -40,7 +44,7 @@ def laid_out(parts: Sequence[tuple[Convolution, int, float]], reach: Reach, axes
 
 
 def times(outer: Convolution, values: FloatArray) -> FloatArray:
-    """`outer` without its bias, of an input that has the same value in every place of a channel."""
+    """Apply `outer` without its bias to an input that has the same value in every place of a channel."""
     columns = values.reshape(outer.group, -1)
     group = outer.starts // columns.shape[1]
     return np.concatenate(
@@ -114,7 +118,7 @@ class Composition:
         return weight.reshape(group, inner.outputs // group, width, *inner.taps)
 
     def _places(self) -> Iterator[tuple[slice, ...]]:
-        """Where the taps of the inner weight come to stand, for each tap of the outer one."""
+        """Yield where the taps of the inner weight come to stand, for each tap of the outer one."""
         inner, outer = self.inner, self.outer
         spans = [own.places(axis) for own, axis in zip(inner.axes, self.axes, strict=True)]
         paces = [
@@ -129,7 +133,7 @@ class Composition:
             yield slice(None), slice(None), *own
 
     def _product(self, factor: FloatArray, own: Integers) -> FloatArray:
-        """The rows of `factor`, of the groups `own`, times the matrix of their group."""
+        """Multiply the rows of `factor`, of the groups `own`, by the matrix of their group."""
         matrices = self._inner_matrices
         total = np.empty((len(own), *matrices.shape[2:]))
         for group in np.unique(own):

@@ -1,4 +1,4 @@
-"""Values from which a written-out normalization may start."""
+"""Finds the values from which a written-out normalization may start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["candidates"]
 
 
 def candidates(graph: ir.Graph) -> Iterator[ir.Value]:
-    """The tensors whose squares or absolute values are averaged or summed up, over axes or windows.
+    """Yield the tensors whose squares or absolute values are averaged or summed up, over axes or windows.
 
     Where a cast stands between, the tensor before it comes first: it is what is normalized if the result is cast back.
     """
@@ -58,7 +58,9 @@ def _bases(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def _centred(value: ir.Value) -> Iterator[ir.Value]:
-    """What a mean was subtracted from, if one was; each with the tensor before a cast first."""
+    """Yield the tensors from which a mean was subtracted to make the value, each with the tensor before a cast
+    first.
+    """
     before, producer = value, value.producer()
     for _ in range(3):
         if producer is not None and is_standard(producer) and producer.op_type in ("Cast", "Identity"):

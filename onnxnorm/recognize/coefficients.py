@@ -26,7 +26,7 @@ def rounded(array: Array) -> Array:
 
 
 def trimmed(array: Array) -> Array:
-    """With extent 1 along axes on which nothing varies."""
+    """Return the array with extent 1 along axes on which nothing varies."""
     for axis in range(array.ndim):
         if array.shape[axis] > 1:
             first = array.take([0], axis)

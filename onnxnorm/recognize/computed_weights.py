@@ -20,7 +20,7 @@ _WITH_SCALE = frozenset({"LayerNormalization", "RMSNormalization"})
 
 
 def take_computed_weights(node: ir.Node, facts: Facts) -> list[str]:
-    """Give the node the scale and the bias that follow it, in place; returns the roles that it took up.
+    """Give the node the scale and the bias that follow it, in place; return the roles that it took up.
 
     Args:
         node: a normalization that has just taken the place of other nodes.
@@ -45,7 +45,7 @@ def take_computed_weights(node: ir.Node, facts: Facts) -> list[str]:
 
 
 def _operand_behind(node: ir.Node, op_type: str, facts: Facts) -> ir.Value | None:
-    """The computed tensor of the normalized shape that is the other operand of the node's only reader."""
+    """Return the computed tensor of the normalized shape that is the other operand of the node's only reader."""
     output, axis = node.outputs[0], node.attributes.get("axis")
     readers = output.uses()
     if len(readers) != 1 or output.is_graph_output() or len(node.outputs) > 1:

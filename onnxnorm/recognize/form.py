@@ -1,4 +1,4 @@
-"""What is known of one value while a region is read: its formula in X, and how its dimensions lie to the axes of X."""
+"""Describes one value while a region is read: its formula in X, and how its dimensions lie to the axes of X."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Layout: TypeAlias = "tuple[tuple[int, ...], ...]"
 
 @dataclass(frozen=True)
 class Form:
-    """A value that is computed from X.
+    """The form of a value that is computed from X.
 
     Attributes:
         poly: the formula, an element for each position of X.
@@ -57,7 +57,7 @@ class Form:
 
 
 def combine(first: Form, second: Form, operation: Callable[[Poly, Poly], Poly]) -> Form:
-    """An elementwise operation, broadcast as ONNX does; only dimensions that lie alike meet."""
+    """Apply an elementwise operation, broadcast as ONNX does; only dimensions that lie alike meet."""
     if first.is_padded or second.is_padded:
         if first.layout != second.layout or first.padding != second.padding:
             raise Unreadable("arithmetic on a padded value")
@@ -76,7 +76,7 @@ def combine(first: Form, second: Form, operation: Callable[[Poly, Poly], Poly]) 
 
 
 def constant_like(array: npt.NDArray[np.generic], form: Form, extents: Mapping[int, int]) -> Form:
-    """A constant that is broadcast with `form`, on the axes of X that its dimensions fall on."""
+    """Return a constant that is broadcast with `form`, on the axes of X that its dimensions fall on."""
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise Unreadable("a constant that is no number")
     values = np.asarray(array, np.float64)
@@ -113,7 +113,7 @@ def constant_like(array: npt.NDArray[np.generic], form: Form, extents: Mapping[i
 
 
 def shape_of(layout: Layout, extents: Mapping[int, int]) -> tuple[int | None, ...]:
-    """The extents of a value that lies so; None where not known."""
+    """Return the extents of a value of this layout; None where not known."""
     return tuple(
         None if any(axis not in extents for axis in entry) else math.prod(extents[axis] for axis in entry)
         for entry in layout

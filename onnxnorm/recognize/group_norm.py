@@ -46,7 +46,7 @@ class _Core:
 
 
 def raise_group_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
-    """Raises those of one graph; True where there was one."""
+    """Raise the group normalizations of one graph; True where there was one."""
     modified = False
     for node in list(graph):
         core = _core(node, graph, facts) if node.graph is graph else None
@@ -109,7 +109,10 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
 
 
 def _grouped_shape(reshape: ir.Node, value: ir.Value, facts: Facts) -> tuple[Dim, ...] | None:
-    """As it was inferred, or as it is asked for, where inference does not follow the nodes that compute the request."""
+    """Return the shape of the reshaped value as it was inferred, or as it is asked for.
+
+    Inference does not follow all nodes that compute the request.
+    """
     inferred, request = facts.shape(value), facts.constant(reshape.inputs[1])
     if inferred is not None and len(inferred) > 1 and isinstance(inferred[1], int):
         return inferred
@@ -200,7 +203,9 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
 
 
 def _weights(core: _Core, start: ir.Value, graph: ir.Graph, facts: Facts) -> tuple[ir.Value, Array, Array]:
-    """The last value that is still the normalized tensor times a scale plus a shift for each channel, and these two."""
+    """Return the last value that is still the normalized tensor times a scale plus a shift for each channel, and these
+    two.
+    """
     best, scale, bias = start, np.ones(core.channels), np.zeros(core.channels)
     try:
         reading = Reading(start, graph, facts)

@@ -1,4 +1,4 @@
-"""An `If` whose condition is known: PyTorch's TorchScript exporter writes one around every Squeeze.
+"""Decides an `If` whose condition is known: PyTorch's TorchScript exporter writes one around every Squeeze.
 
 Its condition asks for an extent of the value that it squeezes, which the layout of that value answers.
 """
@@ -29,7 +29,7 @@ def branch_taken(node: ir.Node, condition: bool) -> ir.Graph | None:
 def decided(
     condition: ir.Value | None, forms: Mapping[ir.Value, Form], extents: Mapping[int, int], facts: Facts
 ) -> bool | None:
-    """The value of a condition, where it is known."""
+    """Return the value of a condition, where it is known."""
     known = facts.constant(condition)
     if known is not None:
         return bool(known.all()) if known.size == 1 else None
@@ -43,7 +43,7 @@ def decided(
 def _number(
     value: ir.Value | None, forms: Mapping[ir.Value, Form], extents: Mapping[int, int], facts: Facts
 ) -> int | None:
-    """A whole number: constant, or the extent of a value whose form is known."""
+    """Return the whole number that a value holds, if it is constant or the extent of a value whose form is known."""
     known = facts.constant(value)
     if known is not None:
         return int(known.reshape(())) if known.size == 1 and np.issubdtype(known.dtype, np.integer) else None
@@ -65,7 +65,7 @@ def _number(
 
 
 def helper_nodes(values: Iterable[ir.Value | None], forms: Mapping[ir.Value, Form]) -> list[ir.Node]:
-    """The few nodes that compute a condition or a shape from the shapes of values."""
+    """Return the few nodes that compute a condition or a shape from the shapes of values."""
     found: list[ir.Node] = []
     stack = [value for value in values if value is not None]
     while stack and len(found) < _MOST_NODES:

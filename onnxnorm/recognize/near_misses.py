@@ -1,4 +1,4 @@
-"""Chains of nodes that look like a normalization and are none."""
+"""Names chains of nodes that look like a normalization and are none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["looks_like"]
 
 
 def looks_like(reading: Reading) -> tuple[str, Stop] | None:
-    """The normalization that a region may have been meant for, and the node at which it became something else.
+    """Return the normalization that a region may have been meant for, and the node at which it became something else.
 
     A variance, a window of squares or the root of a mean of squares with an epsilon is computed for little else.
     """

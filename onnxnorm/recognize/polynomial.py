@@ -39,7 +39,9 @@ _NO_BOUND = 1e30
 
 
 class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
-    """A node computes something that is no such polynomial; the text says what, to continue "... , but"."""
+    """Raised at a node that computes something that is no such polynomial; the text says what, to continue "... ,
+    but".
+    """
 
 
 _ONE: Monomial = frozenset()
@@ -47,7 +49,9 @@ _ONE: Monomial = frozenset()
 
 @dataclass(frozen=True, eq=False)
 class Poly:
-    """Coefficient by monomial, and the rank of X. Equal where the coefficients agree to eleven digits."""
+    """A polynomial: coefficient by monomial, and the rank of X. Two are equal where coefficients agree to eleven
+    digits.
+    """
 
     terms: Mapping[Monomial, Array]
     rank: int
@@ -160,7 +164,7 @@ class Poly:
         return self if self.least >= least else self._wrapped(Floor(self, least))
 
     def ceiling(self, most: float) -> Poly:
-        """min(c * a ** -e, most), for positive c and e and a base that is never negative: a is held from below.
+        """Return min(c * a ** -e, most), for positive c and e and a base that is never negative: a is held from below.
 
         A bound at the end of the range of float32 or beyond is none.
         """
@@ -180,7 +184,9 @@ class Poly:
         return Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
 
     def reduced(self, axes: frozenset[int], extents: Mapping[int, int] | None) -> Poly:
-        """The mean over `axes`; where `extents` are given the sum, and these the extents as far as they are known."""
+        """Return the mean over `axes`; where `extents` are given the sum, and these the extents as far as they are
+        known.
+        """
         result = Poly({}, self.rank)
         for monomial, coefficient in self.terms.items():
             if axes_of(coefficient) & axes:
@@ -209,11 +215,13 @@ class Poly:
         return result
 
     def cumulated(self, axis: int, last: int) -> Poly:
-        """The sum from the beginning of the axis up to `last` positions ahead, also beyond the ends of the axis."""
+        """Return the sum from the beginning of the axis up to `last` positions ahead, also beyond the ends of the
+        axis.
+        """
         return self.windowed(((axis, EVER, last),))
 
     def shifted(self, axis: int, offset: int) -> Poly:
-        """What stands `offset` positions ahead: zero beyond the ends, or what has been cumulated there."""
+        """Return the polynomial `offset` positions ahead: zero beyond the ends, or what has been cumulated there."""
         result = Poly({}, self.rank)
         for monomial, coefficient in self.terms.items():
             ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
@@ -227,11 +235,11 @@ class Poly:
 
     @property
     def is_cumulated(self) -> bool:
-        """Whether it goes on beyond the ends of an axis, where all else is zero."""
+        """Whether the value goes on beyond the ends of an axis, where all else is zero."""
         return any(isinstance(atom, Window) and atom.is_cumulated for monomial in self.terms for atom, _ in monomial)
 
     def _leading_one(self) -> tuple[Poly, float]:
-        """The polynomial divided by its leading coefficient, if that is one positive number, and that number."""
+        """Return the polynomial divided by its leading coefficient, if that is one positive number, and that number."""
         candidates = [
             (repr(sorted(map(repr, monomial))), coefficient)
             for monomial, coefficient in self.terms.items()
@@ -289,7 +297,7 @@ def _is_even(monomial: Monomial) -> bool:
 
 
 def _mean_of_squares(monomial: Monomial) -> Monomial | None:
-    """The mean of the squares of what this monomial is the squared mean of; None where it is none."""
+    """Return the mean of the squares of what this monomial is the squared mean of; None where it is none."""
     ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
     if not isinstance(atom, Mean) or power != 2:
         return None
@@ -330,7 +338,7 @@ EVER = -(2**31)
 
 @dataclass(frozen=True)
 class Input:
-    """X."""
+    """The atom that stands for the tensor X itself."""
 
 
 @dataclass(frozen=True)
@@ -379,7 +387,7 @@ class Stack:
 
     @property
     def poly(self) -> Poly:
-        """Their sum, which varies as they do."""
+        """The sum of the parts, which varies as they do."""
         return reduce(operator.add, self.polys)
 
 

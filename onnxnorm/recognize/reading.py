@@ -1,4 +1,4 @@
-"""The nodes that compute from one tensor X alone: which tensors may be such an X, and the reading of what follows."""
+"""Reads the nodes that compute from one tensor X alone: which tensors may be such an X, and what follows from it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Reading:
                 self.stops.append(Stop(node, f"{value.name!r}, an operand of {node.op_type} {node.name!r}, {what}"))
 
     def _branch(self, node: ir.Node, extents: Mapping[int, int]) -> Form | None:
-        """The form of what an If gives, if it is known which of its branches is taken."""
+        """Return the form of what an If gives, if it is known which of its branches is taken."""
         condition = decided(node.inputs[0], self.forms, extents, self.facts) if node.inputs else None
         graph = None if condition is None else branch_taken(node, condition)
         if graph is None or len(graph.outputs) != 1 or len(graph) > LONGEST_WAY_BACK:
@@ -140,7 +140,7 @@ class Reading:
         return self.forms.get(graph.outputs[0])
 
     def _awaited(self, site: ReadSite) -> ir.Value | None:
-        """An operand that may still be found to be part of it: the node comes up again when it is."""
+        """Return an operand that may still be found to be computed from X: the node comes up again when it is."""
         for index, value in enumerate(site.node.inputs):
             if index and site.node.op_type in _SHAPE_BEHIND:
                 break
@@ -149,7 +149,9 @@ class Reading:
         return None
 
     def cone(self, root: ir.Value) -> list[ir.Node]:
-        """The nodes between X and `root`, in no order; those that compute conditions and shapes for them among them."""
+        """Return the nodes between X and `root`, in no order; those that compute conditions and shapes for them among
+        them.
+        """
         found: dict[ir.Node, None] = {}
         stack = [root]
         while stack:
@@ -173,7 +175,7 @@ class Reading:
         gone: Set[ir.Node] | None = None,
         raisable: Set[ir.Value] = frozenset(),
     ) -> ir.Value | None:
-        """A statistic inside that is read from outside too: the nodes that compute it would have to stay.
+        """Return a statistic inside that is read from outside too: the nodes that compute it would have to stay.
 
         What holds no statistic (casts, squares) may stay beside the one node.
 

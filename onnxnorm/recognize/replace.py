@@ -18,7 +18,7 @@ _BACKWARDS = (np.array([-1]), np.array([-(2**31)]), np.array([1]), np.array([-1]
 
 
 def replace_region(found: Found, proposal: Proposal, facts: Facts) -> ir.Node:
-    """The node, which computes what `found.root` was; what nobody reads any more is gone."""
+    """Insert the node that computes what `found.root` was and return it; nodes that nobody reads any more are gone."""
     x, old = found.reading.x, found.root.producer()
     assert old is not None and old.graph is not None and x.dtype is not None
     graph, cone = found.reading.graph, found.cone

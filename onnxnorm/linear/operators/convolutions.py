@@ -55,7 +55,7 @@ def _conv_transpose(node: ir.Node, value: ir.Value, family: Family, facts: Facts
 
 
 def _operands(node: ir.Node, facts: Facts) -> tuple[ir.Value, Weight, npt.NDArray[np.generic] | None, int] | None:
-    """Input, weight, bias and number of groups of a convolution of either direction."""
+    """Return input, weight, bias and number of groups of a convolution of either direction."""
     x, weight = node.inputs[0], Weight.of(node.inputs[1], facts)
     shift = node.inputs[2] if len(node.inputs) > 2 else None
     bias, group = facts.constant(shift), node.attributes.get_int("group", 1)
@@ -93,7 +93,10 @@ def _pad(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step |
 
 
 def _space_to_depth(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    """Every place of a block becomes a channel: output (by * block + bx) * C + c reads (by, bx) of channel c."""
+    """SpaceToDepth as a convolution: every place of a block becomes a channel.
+
+    Output (by * block + bx) * C + c reads (by, bx) of channel c.
+    """
     x, block = node.inputs[0], node.attributes.get_int("blocksize", 0)
     channels = None if x is None else channels_of(x, family, facts)
     if x is None or channels is None or block < 1 or facts.rank(x) != 4:
@@ -117,7 +120,7 @@ def _space_to_depth(node: ir.Node, value: ir.Value, family: Family, facts: Facts
 
 
 def _depth_to_space(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    """Channels become the places of a block: a transposed convolution whose window is its stride.
+    """DepthToSpace as a transposed convolution whose window is its stride: channels become the places of a block.
 
     Output c takes (by, bx) from input (by * block + bx) * C + c (mode DCR), or c * block**2 + by * block + bx (CRD).
     """

@@ -17,7 +17,7 @@ __all__ = ["LEFT_PRODUCTS", "PRODUCTS"]
 
 
 def _matrix(value: ir.Value | None, facts: Facts) -> Weight | None:
-    """A constant matrix, perhaps with axes of extent one before it."""
+    """Return a constant matrix, perhaps with axes of extent one before it."""
     weight = Weight.of(value, facts)
     return None if weight is None or weight.size != weight.shape[-1] * weight.shape[-2] else weight
 

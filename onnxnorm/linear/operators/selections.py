@@ -28,7 +28,7 @@ def _identity(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> S
 
 
 def _dropout(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    """At inference Dropout is the identity; from opset 12 on it is told by an input whether it trains."""
+    """Dropout as the identity, which it is at inference; from opset 12 on an input tells it whether it trains."""
     told = node.inputs[2] if len(node.inputs) > 2 else None
     training = facts.constant(told)
     if told is not None and (training is None or training.any()):
@@ -54,7 +54,7 @@ def _concat(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
 
 
 def _cut(x: ir.Value, family: Family, facts: Facts, axis: int, index: Callable[[int], Integers | None]) -> Step | None:
-    """A choice of channels."""
+    """Make the step of an operator that chooses channels, or places, by number along one axis."""
     rank, channels = rank_of(x, facts), channels_of(x, family, facts)
     if rank is None or channels is None or axis % rank != channel_axis(x, family, facts):
         return None
@@ -118,7 +118,7 @@ def _slice(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step
 
 
 def _window_of_slice(start: int, end: int, step: int, extent: object) -> Axis | None:
-    """Every step-th place from start to end as a window of one tap; what is left out are negative paddings."""
+    """Give every step-th place from start to end as a window of one tap; what is left out are negative paddings."""
     if isinstance(extent, int):
         places = range(extent)[start:end:step]
         if not len(places):
@@ -130,7 +130,7 @@ def _window_of_slice(start: int, end: int, step: int, extent: object) -> Axis | 
 
 
 def _cuts(node: ir.Node, rank: int, facts: Facts) -> dict[int, tuple[int, int, int]] | None:
-    """Start, end and (positive) step for each axis that is cut; None where they are not constant."""
+    """Return start, end and (positive) step for each axis that is cut; None where they are not constant."""
     if facts.opset(node) < 10:
         starts, ends, axes = (node.attributes.get(name) for name in ("starts", "ends", "axes"))
         if starts is None or ends is None:

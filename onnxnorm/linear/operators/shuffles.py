@@ -22,7 +22,7 @@ __all__ = ["shuffle"]
 
 
 def shuffle(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    """Of the last Reshape."""
+    """Read the last Reshape of a channel shuffle as a choice of channels; None where it ends no such chain."""
     permuted = _made_by("Transpose", node.inputs[0], node)
     opened = None if permuted is None else _made_by("Reshape", permuted.inputs[0], node)
     x = None if opened is None else opened.inputs[0]

@@ -1,4 +1,4 @@
-"""The table: how each operator that is linear makes its output. The one place here that knows operators by name."""
+"""The table of linear operators: how each makes its output. It is the one place here that knows operators by name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def may_step(value: ir.Value, family: Family) -> bool:
 
 
 def step_of(value: ir.Value, family: Family, facts: Facts) -> Step | None:
-    """How the producer of `value` makes it; None where that is not linear, or not known to be."""
+    """Return how the producer of `value` makes it; None where that is not linear, or not known to be."""
     node = value.producer()
     if node is None or node.domain not in ("", "ai.onnx") or value.dtype not in (None, *FLOATS):
         return None

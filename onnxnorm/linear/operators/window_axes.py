@@ -42,7 +42,7 @@ def window_of(node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]) -> t
 
 
 def _same(taps: int, stride: int, dilation: int, extent: Dim, *, upper: bool) -> tuple[int, int] | None:
-    """Paddings that give ceil(extent / stride) results; those of stride 1 depend on no extent."""
+    """Return paddings that give ceil(extent / stride) results; those of stride 1 depend on no extent."""
     if stride == 1 or taps == 1:
         total = (taps - 1) * dilation
     elif isinstance(extent, int):
@@ -82,7 +82,7 @@ def transposed_window_of(
 def _pads_that_give(
     node: ir.Node, extents: Sequence[Dim], strides: Sequence[int], spans: Sequence[int]
 ) -> tuple[int, ...] | None:
-    """The paddings with which a ConvTranspose gives the output that is asked for (SAME: stride times the input).
+    """Return the paddings with which a ConvTranspose gives the output that is asked for (SAME: stride times the input).
 
     None where an odd number is to be divided: runtimes do not agree on the side that gets one more.
     """

@@ -24,4 +24,4 @@ FAMILIES: tuple[Callable[[Found], Answer], ...] = (
     mean_variance_norm,
     global_response_norm,
 )
-"""In this order; the first that proposes a node has it."""
+"""The families in the order in which they are asked; the first that proposes a node has it."""

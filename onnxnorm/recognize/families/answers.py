@@ -1,4 +1,4 @@
-"""What a family is given, and what it may answer."""
+"""The interface of families: what each is given, and what it may answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Answer", "Found", "Named", "Near", "Proposal", "along", "along_axis"
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """The one node that computes the same.
+    """The proposal of one node that computes the same.
 
     Attributes:
         kind: the normalization by its name in the field.
@@ -43,7 +43,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Named:
-    """It is this normalization, and no one node computes it, for this reason.
+    """The answer that a value is this normalization, and no one node computes it, for this reason.
 
     Attributes:
         kind: the normalization by its name in the field.
@@ -60,7 +60,9 @@ class Named:
 
 @dataclass(frozen=True)
 class Near:
-    """It looks like this normalization and is another formula; the reason continues "looks like ..., but"."""
+    """The answer that a formula looks like this normalization and is another; the reason continues "looks like ...,
+    but".
+    """
 
     kind: str
     reason: str

@@ -48,7 +48,9 @@ def layer_norm(found: Found) -> Answer:
 
 
 def _misplaced(quotient: Quotient) -> Answer:
-    """A mean is subtracted, and what it is divided by is made of squares, but is not the variance about that mean."""
+    """Answer where a mean is subtracted, and the divisor is made of squares, but is not the variance about that
+    mean.
+    """
     atom, _ = quotient.root
     if quotient.mean_axes is None or not isinstance(atom, Base):
         return None
@@ -67,7 +69,7 @@ def _misplaced(quotient: Quotient) -> Answer:
 
 
 def centred_mistake(found: Found) -> str | None:
-    """What keeps a quotient with a variance from being (x - mean) / sqrt(variance + epsilon)."""
+    """Give the reason why a quotient with a variance is not (x - mean) / sqrt(variance + epsilon); None where it is."""
     quotient, statistic = found.quotient, found.statistic
     assert quotient is not None and statistic is not None
     if quotient.mean_axes is None:
@@ -93,7 +95,7 @@ def trailing(axes: frozenset[int], rank: int) -> bool:
 
 
 def normalized_last(found: Found, kind: str, since: int, scale: Array, shift: Array | None) -> Answer:
-    """The node that normalizes over the last axes, between Transposes where it is one other axis."""
+    """Propose the node that normalizes over the last axes, between Transposes where it is one other axis."""
     statistic = found.statistic
     assert statistic is not None
     axes = sorted(statistic.axes)

@@ -53,7 +53,7 @@ def lp_norm(found: Found) -> Answer:
 
 
 def _never_zero(found: Found, axis: int) -> bool:
-    """Whether no vector along the axis is all zero, nor so small that its length is: by what X comes from."""
+    """Whether, by what X comes from, no vector along the axis is all zero, or so small that its length is zero."""
     x, facts = found.reading.x, found.reading.facts
     node = x.producer()
     if node is None or node.domain not in ("", "ai.onnx"):

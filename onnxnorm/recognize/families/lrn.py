@@ -53,7 +53,7 @@ def _axes(poly: Poly) -> set[int]:
 
 
 def _window(poly: Poly) -> tuple[tuple[tuple[int, int, int], ...], float] | str:
-    """The reach of the window and what is added to the sum; or what is wrong with it."""
+    """Return the reach of the window and what is added to the sum, or the reason why it is no window of this kind."""
     terms = dict(poly.terms)
     constant = terms.pop(frozenset(), np.zeros((1,) * poly.rank))
     if constant.size != 1:
@@ -134,5 +134,5 @@ def _constants(alpha: float, beta: float, bias: float) -> dict[str, int | float 
 
 
 def _clean(number: float) -> float:
-    """The shortest decimal that is the same float32."""
+    """Return the shortest decimal that is the same float32."""
     return float(str(np.float32(number)))

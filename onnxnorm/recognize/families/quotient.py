@@ -1,4 +1,4 @@
-"""The shape that all families share: y = scale * (X - mean) * (statistic + epsilon) ** -exponent + shift.
+"""Finds the shape that all families share: y = scale * (X - mean) * (statistic + epsilon) ** -exponent + shift.
 
 `quotient_of` finds these parts in a polynomial, `statistic_of` those of the statistic; what a family makes of them, and
 what it finds wrong with them, is its own.
@@ -22,7 +22,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Quotient:
-    """y = scale * X * root - centre_scale * mean * root + shift.
+    """The parts of y = scale * X * root - centre_scale * mean * root + shift.
 
     Attributes:
         root: what is multiplied with, an atom and its negative exponent.
@@ -42,7 +42,8 @@ class Quotient:
 
 @dataclass(frozen=True)
 class Statistic:
-    """(mean of X**2, or of (X - mean)**2, over `axes`, plus `epsilon`) ** -`exponent`, or a variation on it.
+    """A statistic (mean of X**2, or of (X - mean)**2, over `axes`, plus `epsilon`) ** -`exponent`, or a variation on
+    it.
 
     Attributes:
         centred: the axes of the mean in it; None where it is a mean of plain squares.
@@ -65,7 +66,7 @@ class Statistic:
 
 
 def quotient_of(poly: Poly) -> Quotient | None:
-    """The parts, if X is multiplied with just one negative power."""
+    """Take a polynomial apart as a quotient, if X is multiplied with just one negative power; else None."""
     linear = [(m, c) for m, c in poly.terms.items() if (Input(), 1.0) in m and len(m) == 2]
     if len(linear) != 1:
         return None
@@ -92,7 +93,7 @@ def quotient_of(poly: Poly) -> Quotient | None:
 
 
 def statistic_of(root: tuple[Atom, float]) -> Statistic | None:
-    """What stands under the power, if it is the spread of X over axes."""
+    """Return the statistic under the negative power, if it is the spread of X over axes."""
     atom, exponent = root
     if isinstance(atom, Floor):
         inner = _single(atom.poly)
@@ -150,7 +151,7 @@ def _is_spread(monomial: Monomial) -> bool:
 
 
 def _of_squares(monomial: Monomial) -> bool | None:
-    """True for squares of X, False for its absolute value, None for all else."""
+    """Return True for squares of X, False for its absolute value, None for all else."""
     if monomial == _SQUARE:
         return True
     if len(monomial) == 1:
@@ -168,7 +169,7 @@ def _plain(atom: Mean | Total, exponent: float, epsilon: float) -> Statistic | N
 
 
 def _centred(found: Statistic, terms: dict[Monomial, Array]) -> Statistic | None:
-    """With minus the square of the mean as the one term left."""
+    """Return the statistic as one about the mean, if minus the square of the mean is the one term left."""
     if len(terms) != 1 or found.magnitudes or found.total:
         return None
     ((monomial, coefficient),) = terms.items()
@@ -181,7 +182,7 @@ def _centred(found: Statistic, terms: dict[Monomial, Array]) -> Statistic | None
 
 
 def _single(poly: Poly) -> tuple[Atom, float, float] | None:
-    """The atom, its exponent and its positive factor, where the polynomial is just that."""
+    """Return the atom, its exponent and its positive factor, where the polynomial is just that."""
     if len(poly.terms) != 1:
         return None
     ((monomial, coefficient),) = poly.terms.items()

@@ -1,1 +1,1 @@
-"""Readers: how each operator continues the polynomial form of its operands."""
+"""Readers, which tell how each operator continues the polynomial form of its operands."""

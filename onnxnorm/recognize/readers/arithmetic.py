@@ -1,4 +1,4 @@
-"""What each operator makes of the formulas of its operands: arithmetic, powers and reductions.
+"""Reads arithmetic, powers and reductions: what each operator makes of the formulas of its operands.
 
 A reader raises `Unreadable` for what no normalization does. The arithmetic is that of real numbers; in which type it is
 done, and whether a rewriting may change that, is asked of the whole region (`region`).
@@ -72,7 +72,9 @@ def _pow(site: ReadSite) -> Form:
 
 
 def _decimal(number: float) -> float:
-    """0.75 where a half type or float32 could not hold more of it."""
+    """Return the shortest decimal of the number, such as 0.75, where a half type or float32 could hold no more of
+    it.
+    """
     for places in range(1, 7):
         rounded = round(number, places)
         if np.float32(rounded) == np.float32(number):
@@ -112,7 +114,7 @@ def _clip(site: ReadSite) -> Form:
 
 
 def _relu(site: ReadSite) -> Form:
-    """A Relu of what is never negative is none; elsewhere it belongs to no normalization."""
+    """Read a Relu, which changes nothing where a value is never negative; elsewhere it belongs to no normalization."""
     form = site.form()
     if form.poly.least < 0:
         raise Unreadable("an operand that may be negative")
@@ -150,7 +152,7 @@ def _reduction(*, mean: bool = False, before: float = 1, after: float = 1, absol
 
 
 def _without(form: Form, reduced: set[int], site: ReadSite) -> Form:
-    """The dimensions that were reduced have extent 1, or are gone."""
+    """Return the form whose reduced dimensions have extent 1, or are gone."""
     keep = site.whole("keepdims", 1)
     layout = tuple(
         () if dimension in reduced else entry
@@ -161,7 +163,7 @@ def _without(form: Form, reduced: set[int], site: ReadSite) -> Form:
 
 
 def _stacked(site: ReadSite, form: Form, reduced: set[int]) -> tuple[Poly, ...] | None:
-    """What a Concat has put side by side, where it is just that which is reduced."""
+    """Return the parts that a Concat has put side by side, where it is just that dimension which is reduced."""
     operand = site.value(0)
     node = None if operand is None else operand.producer()
     if node is None or node.op_type != "Concat" or len(form.poly.terms) != 1:

@@ -1,4 +1,4 @@
-"""Operators that lay a value out anew: which dimension of the result runs over which axes of X."""
+"""Reads operators that lay a value out anew: which dimension of the result runs over which axes of X."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _is_one(site: ReadSite, entry: tuple[int, ...]) -> bool:
 
 
 def _reshape(site: ReadSite) -> Form:
-    """The dimensions of the result take the axes in order: as many as their extents multiply up to."""
+    """Read a Reshape: the dimensions of the result take the axes in order, as many as their extents multiply up to."""
     form = site.form()
     wanted = _wanted(form, site)
     if wanted is None:
@@ -66,7 +66,7 @@ def _reshape(site: ReadSite) -> Form:
 
 
 def _wanted(form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
-    """The shape of the result: as it is asked for, and as it was inferred where the request does not tell."""
+    """Return the shape of the result as it is asked for, and as it was inferred where the request does not tell."""
     requested = _requested(site.value(1), form, site) if site.opset >= 5 else site.ints("shape")
     inferred = site.facts.shape(site.node.outputs[0])
     if requested is None or inferred is None or len(requested) != len(inferred):
@@ -75,7 +75,9 @@ def _wanted(form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
 
 
 def _requested(value: ir.Value | None, form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
-    """The shape asked for, from a constant or from extents of X put together at run time; None where not known."""
+    """Return the shape asked for, from a constant or from extents of X put together at run time; None where not
+    known.
+    """
     constant = site.facts.constant(value)
     if constant is not None:
         numbers = [int(entry) for entry in constant.ravel()]
@@ -138,7 +140,7 @@ def _grouped(layout: Layout, wanted: tuple[Dim, ...], site: ReadSite) -> Layout:
 
 
 def _from_front(axes: list[int], wanted: tuple[Dim, ...], site: ReadSite) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Dimensions whose axes are certain, read from one end, and the axes that are left."""
+    """Return the dimensions whose axes are certain, read from one end, and the axes that are left."""
     taken: list[tuple[int, ...]] = []
     left = list(axes)
     for dim in wanted:
@@ -168,7 +170,7 @@ def _flatten(site: ReadSite) -> Form:
 
 
 def _expand(site: ReadSite) -> Form:
-    """To its own shape, or to that of X: dimensions of extent 1 then run over the axes of X that stand there."""
+    """Read an Expand to the value's own shape, or to that of X: dimensions of extent 1 then run over the axes of X."""
     form = site.form()
     wanted = _wanted(form, site)
     if wanted is None or len(wanted) != len(form.layout) or form.is_padded:

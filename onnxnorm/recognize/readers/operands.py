@@ -1,4 +1,4 @@
-"""One node while a region is read: the forms of its operands, its constants, its attributes."""
+"""Describes one node while a region is read: the forms of its operands, its constants, its attributes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST_CONSTANT = 2**24
 
 
 def extents_of(shape: tuple[Dim, ...]) -> dict[int, int]:
-    """The axes of X whose extent is known."""
+    """Return the axes of X whose extent is known, with the extent."""
     return {axis: dim for axis, dim in enumerate(shape) if isinstance(dim, int)}
 
 
@@ -37,7 +37,7 @@ class ReadSite:
         return self.node.inputs[index] if index < len(self.node.inputs) else None
 
     def form(self, index: int = 0, *, stacked: bool = False) -> Form:
-        """The operand as a formula in X; parts that were put side by side only where `stacked` allows for them."""
+        """Return the operand as a formula in X; parts put side by side only where `stacked` allows for them."""
         value = self.value(index)
         found = None if value is None else self.forms.get(value)
         if found is None:
@@ -47,7 +47,7 @@ class ReadSite:
         return found
 
     def forms_of_all(self) -> list[Form]:
-        """The forms of all operands, constants among them."""
+        """Return the forms of all operands, constants among them."""
         known = [None if value is None else self.forms.get(value) for value in self.node.inputs]
         first = next((form for form in known if form is not None), None)
         if first is None:
@@ -62,7 +62,7 @@ class ReadSite:
         ]
 
     def constant(self, index: int) -> npt.NDArray[np.generic] | None:
-        """A constant operand, None where it is left out."""
+        """Return a constant operand, None where it is left out."""
         return None if self.value(index) is None else self._needed(index)
 
     def _needed(self, index: int) -> npt.NDArray[np.generic]:
@@ -84,7 +84,7 @@ class ReadSite:
         return float(np.asarray(array, np.float64).reshape(()))
 
     def integers(self, index: int, name: str) -> tuple[int, ...] | None:
-        """Whole numbers from an operand, or from the attribute that came before it."""
+        """Return whole numbers from an operand, or from the attribute that came before it."""
         if self.value(index) is not None:
             array = self.constant(index)
             return None if array is None else tuple(int(entry) for entry in np.ravel(array))

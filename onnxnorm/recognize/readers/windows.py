@@ -55,7 +55,7 @@ def _padded(form: Form, dimension: int, before: int, after: int) -> Form:
 
 
 def _concat(site: ReadSite) -> Form:
-    """With zeros on either side it pads; parts of extent 1 of which a sum is taken are a window in pieces."""
+    """Read a Concat: zeros on either side pad; parts of extent 1 of which a sum is taken are a window in pieces."""
     known = [None if value is None else site.forms.get(value) for value in site.node.inputs]
     parts = [form for form in known if form is not None]
     first = parts[0]
@@ -111,7 +111,7 @@ def _check_steps(site: ReadSite, spatial: int) -> None:
 def _window(
     form: Form, kernel: tuple[int, ...], pads: list[tuple[int, int]], first: int = 2
 ) -> tuple[tuple[int, int, int], ...]:
-    """The reach along axes of X of a window over the dimensions from `first` on, which leaves every extent as it is."""
+    """Return the reach along axes of X of a window over the dimensions from `first` on, which keeps every extent."""
     if any(own != (0, 0) for own in form.padding[:first]):
         raise Unreadable("a Pad along an axis that no window runs over")
     reach = []
@@ -181,7 +181,7 @@ def _along(values: Array, channels: tuple[int, ...], rank: int) -> Poly:
 
 
 def _banded(form: Form, matrix: Array, site: ReadSite) -> Poly:
-    """A 1x1 convolution whose matrix has one value on some diagonals sums over a window of channels."""
+    """Read a 1x1 convolution whose matrix has one value on some diagonals: it sums over a window of channels."""
     axis = form.layout[1][0]
     if matrix.shape[0] != matrix.shape[1] or site.extents.get(axis) != matrix.shape[0]:
         raise Unreadable("a convolution that changes the number of channels")
@@ -198,7 +198,7 @@ def _banded(form: Form, matrix: Array, site: ReadSite) -> Poly:
 
 
 def _slice(site: ReadSite) -> Form:
-    """From a padded value one of the positions around each: a window of one."""
+    """Read a Slice of a padded value: it takes one of the positions around each, a window of one."""
     form = site.form()
     if site.opset < 10:
         starts, ends, axes, steps = site.ints("starts"), site.ints("ends"), site.ints("axes"), None
