@@ -1,1 +1,1 @@
-"""What is known of a graph (opsets, constants, shapes), and the edits on it."""
+"""Holds the facts about a graph (opsets, constants, shapes), and the edits on it."""

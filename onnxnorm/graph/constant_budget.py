@@ -1,4 +1,4 @@
-"""How much may be computed for constants: a few bytes of a model can stand for terabytes.
+"""Limits how much may be computed for constants: a few bytes of a model can stand for terabytes.
 
 Before an operator is evaluated, ONNX's shape inference says how large its result will be. No result has more elements
 than `MAX_ELEMENTS`, or twice those it is made of; all results together have no more than `_MAX_BYTES`.
@@ -25,7 +25,7 @@ _NEVER_LARGER = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 
 
 class ConstantBudget:
-    """What is left to compute for one model."""
+    """A budget of bytes that may still be computed for the constants of one model."""
 
     def __init__(self) -> None:
         self._left = _MAX_BYTES
@@ -47,12 +47,12 @@ class ConstantBudget:
         return elements <= max(MAX_ELEMENTS, 2 * given) and 8 * elements <= self._left
 
     def spend(self, array: np.ndarray) -> None:
-        """The result is kept."""
+        """Charge the budget for a result that is kept."""
         self._left -= array.nbytes
 
 
 def foreseen_elements(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) -> int | None:
-    """How many elements the first result of the one node will have, as ONNX infers it; None where it cannot tell.
+    """Count the elements that the first result of the one node will have, as ONNX infers it; None where it cannot tell.
 
     Raises:
         Exception: ONNX finds that the node does not take these inputs, or does not know their types.

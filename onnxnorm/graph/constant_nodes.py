@@ -1,4 +1,4 @@
-"""Nodes whose inputs are constants, computed one at a time, within a budget."""
+"""Computes nodes whose inputs are constants, one at a time, within a budget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ConstantNodes", "array_of", "array_of_constant_node", "laid_out"]
 
 
 class ConstantNodes:
-    """Computes the nodes of one model: by ONNX's reference evaluator, the simplest at once."""
+    """An evaluator of the nodes of one model: by ONNX's reference evaluator, the simplest without it."""
 
     def __init__(self) -> None:
         self._budget = ConstantBudget()
@@ -78,7 +78,7 @@ class ConstantNodes:
             return np.asarray(result).astype(output.dtype.numpy(), copy=False)
 
     def _filled(self, node: ir.Node, extents: object) -> object:
-        """ConstantOfShape: models that were stripped of their weights are full of it."""
+        """Compute a ConstantOfShape: models that were stripped of their weights are full of it."""
         if not isinstance(extents, np.ndarray) or extents.ndim != 1 or extents.dtype != np.int64 or (extents < 0).any():
             return None
         shape = tuple(extents.tolist())
@@ -100,7 +100,7 @@ _PLAIN_TYPES = {
 
 
 def array_of(tensor: ir.TensorProtocol) -> object:
-    """The elements of a tensor; None of one of strings."""
+    """Return the elements of a tensor; None for one of strings."""
     if type(tensor) is ir.serde.TensorProtoTensor:
         # onnx-ir asks what the type is a dozen times.
         proto = tensor.raw
@@ -111,7 +111,7 @@ def array_of(tensor: ir.TensorProtocol) -> object:
 
 
 def array_of_constant_node(node: ir.Node) -> object:
-    """What a node `Constant` holds; None of strings, sparse tensors and attributes of a function."""
+    """Return the array that a node `Constant` holds; None for strings, sparse tensors and attributes of a function."""
     for name, attribute in node.attributes.items():
         if attribute.is_ref():
             return None
@@ -128,7 +128,7 @@ _Array = npt.NDArray[np.generic]
 
 
 def laid_out(node: ir.Node, arrays: Sequence[object]) -> _Array | None:
-    """The result of the node of ONNX's own domain; None where it is left to the evaluator.
+    """Compute a node of ONNX's own domain that only lays elements out anew; None where it is left to the evaluator.
 
     Args:
         node: any node with one output.
@@ -160,7 +160,7 @@ def laid_out(node: ir.Node, arrays: Sequence[object]) -> _Array | None:
 
 
 def _integers(node: ir.Node, arrays: Sequence[object]) -> tuple[int, ...] | None:
-    """Axes or extents: the second input, or in older opsets an attribute."""
+    """Return the axes or extents that a node is given: the second input, or in older opsets an attribute."""
     if len(arrays) > 1:
         second = arrays[1]
         # More axes than any tensor has are no axes; as a tuple, millions of them would take their time.

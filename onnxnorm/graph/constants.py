@@ -65,11 +65,11 @@ class Constants:
         self._nodes = ConstantNodes()
 
     def forget(self, value: ir.Value) -> None:
-        """The value was given another constant."""
+        """Forget the array of the value, which was given another constant."""
         self._constants.pop(value, None)
 
     def constant(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
-        """The value as an array where it is the same at every inference, else None."""
+        """Return the value as an array where it is the same at every inference, else None."""
         if value is None:
             return None
         known = self._constants.get(value, _UNKNOWN)
@@ -80,7 +80,7 @@ class Constants:
         return known if isinstance(known, np.ndarray) else None
 
     def dequantized(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
-        """As `constant`, and the result of a DequantizeLinear of constants."""
+        """Return the array as `constant` does, and that of the result of a DequantizeLinear of constants too."""
         node = None if value is None else value.producer()
         if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
             return self.constant(value)
@@ -113,7 +113,9 @@ class Constants:
         return known[value]
 
     def _read_for(self, value: ir.Value) -> list[ir.Value]:
-        """What all has to be constant for the value to be so; a shape may be known of what varies."""
+        """Return the values that must all be constant for this one to be so; a shape may be known of a value that
+        varies.
+        """
         node = value.producer()
         if node is None or (node.op_type == "Shape" and self._static_shape(node) is not None):
             return []
@@ -141,9 +143,9 @@ class Constants:
     def _unfinished(
         self, value: ir.Value, finished: Mapping[ir.Value, object]
     ) -> Iterator[tuple[ir.Value, list[ir.Value] | None]]:
-        """`value` and all it is computed from, operands first, each with its own `_constant_inputs`.
+        """Yield `value` and all it is computed from, operands first, each with its own `_constant_inputs`.
 
-        Without recursion, since a chain may be long.
+        The walk uses no recursion, since a chain may be long.
         """
         inputs: dict[ir.Value, list[ir.Value] | None] = {}
         stack = [value]
@@ -185,7 +187,7 @@ class Constants:
         return None
 
     def _constant_inputs(self, value: ir.Value) -> list[ir.Value] | None:
-        """The inputs from which a node could compute the value once and for all; None where it cannot."""
+        """Return the inputs from which a node could compute the value once and for all; None where it cannot."""
         node = value.producer()
         if (
             node is None

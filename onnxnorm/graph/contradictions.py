@@ -1,4 +1,4 @@
-"""Nodes whose operands do not fit together, found by trying.
+"""Finds, by trying them, nodes whose operands do not fit together.
 
 ONNX's checker and its shape inference let pass a BatchNormalization with fewer parameters than channels, an Einsum
 whose labels have two extents, a Gemm whose C does not broadcast, and more of that kind. A rule that meets such a node
@@ -34,7 +34,7 @@ _MAX_ELEMENTS = 2**22
 
 
 def contradiction_in(model: ir.Model) -> str | None:
-    """Which node contradicts itself, and how; None where none is found."""
+    """Name the node that contradicts itself, and how; None where none is found."""
     facts = Facts(model)
     for graph in graphs_of(model):
         for node in graph:
@@ -86,7 +86,9 @@ def _agree(shape: _Shape, other: _Shape) -> bool:
 
 
 def _filled(shapes: Sequence[_Shape], extents: Collection[int]) -> Iterator[list[tuple[int, ...]]]:
-    """The shapes with an extent in place of every unknown one, in all ways; none at all where there are too many."""
+    """Yield the shapes with an extent in place of every unknown one, in all ways; none at all where there are too
+    many.
+    """
     named = [[(i, axis) if dim is None else dim for axis, dim in enumerate(shape)] for i, shape in enumerate(shapes)]
     unknown = list(dict.fromkeys(dim for shape in named for dim in shape if not isinstance(dim, int)))
     if len(extents) ** len(unknown) > _MAX_TRIALS:
@@ -104,11 +106,11 @@ def _zeros(value: ir.Value, shape: tuple[int, ...]) -> _Array:
 
 
 class _UntriedError(Exception):
-    """Whether the node takes its operands cannot be tried."""
+    """Raised where it cannot be tried whether the node takes its operands."""
 
 
 class _Trial:
-    """Runs one node for the shapes of its results."""
+    """A trial that runs one node for the shapes of its results."""
 
     def __init__(self, node: ir.Node, facts: Facts) -> None:
         if node.domain not in ("", "ai.onnx") or any(
@@ -126,7 +128,7 @@ class _Trial:
             raise _UntriedError from None
 
     def run(self, operands: Mapping[ir.Value, _Array]) -> list[_Shape] | None:
-        """The shape of each output; None where the node refuses these operands."""
+        """Return the shape of each output; None where the node refuses these operands."""
         feeds = {f"i{self._node.inputs.index(value)}": array for value, array in operands.items()}
         try:
             elements = foreseen_elements(self._model, feeds)
@@ -145,7 +147,7 @@ class _Trial:
 
 
 def _alone(node: ir.Node, facts: Facts) -> onnx.ModelProto:
-    """A model of the node alone: value number k among its inputs is called ik, result number k is called ok."""
+    """Return a model of the node alone: value number k among its inputs is called ik, result number k is called ok."""
     inputs = ["" if value is None else f"i{node.inputs.index(value)}" for value in node.inputs]
     outputs = [f"o{index}" if value.name else "" for index, value in enumerate(node.outputs)]
     return model_of_node(node, inputs, outputs, facts.opset(node))

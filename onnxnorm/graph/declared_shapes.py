@@ -1,4 +1,4 @@
-"""What a model says of the shapes of values that it computes, set against what follows from its inputs.
+"""Sets the shapes that a model states for the values it computes against those that follow from its inputs.
 
 No runtime holds a model to the shapes that it gives for inner values and results. They are out of date where somebody
 changed the extents of an input (made the batch a name, say) and left the rest as it was. What follows from the inputs
@@ -37,7 +37,7 @@ _Pairs: TypeAlias = "Iterator[tuple[ir.Value, onnx.TypeProto.Tensor | None]]"
 
 
 def without_claims(message: onnx.ModelProto) -> onnx.ModelProto:
-    """The same message, which says no longer what shapes computed values have."""
+    """Return a copy of the message that no longer states the shapes of computed values."""
     pending = [message.graph]
     while pending:
         graph = pending.pop()
@@ -53,7 +53,7 @@ def without_claims(message: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_trial_extents(message: onnx.ModelProto) -> onnx.ModelProto:
-    """The same message, in which the extents of inputs that a caller may choose are chosen."""
+    """Return a copy of the message in which the extents of inputs that a caller may choose are chosen."""
     chosen: dict[str, int] = {}
     for value in message.graph.input:
         dims = value.type.tensor_type.shape.dim
@@ -66,7 +66,7 @@ def with_trial_extents(message: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def depends_on_claims(graph: ir.Graph, inferred: onnx.GraphProto) -> bool:
-    """Whether a caller may choose extents, and the model says extents that do not follow without it."""
+    """Whether a caller may choose extents, and the model states extents that do not follow from its inputs."""
     if all(isinstance(dim, int) for value in graph.inputs for dim in _dims(value) or ()):
         return False
     return any(
@@ -77,7 +77,8 @@ def depends_on_claims(graph: ir.Graph, inferred: onnx.GraphProto) -> bool:
 
 
 def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphProto | None = None) -> tuple[bool, bool]:
-    """Give values the shapes that were inferred without what the model says; what only it says stays, if it is right.
+    """Give values the shapes that were inferred without the model's own statements; a statement alone stays, if it is
+    right.
 
     Args:
         graph: of the model; its values get the shapes.
@@ -108,7 +109,7 @@ def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphPr
 
 
 def pairs_of(graph: ir.Graph, inferred: onnx.GraphProto, *, inner: bool = False) -> _Pairs:
-    """Every value that the graph computes, with what was inferred of it; in subgraphs the inputs too."""
+    """Yield every value that the graph computes, with what was inferred of it; in subgraphs the inputs too."""
     known = _known(inferred)
     if inner:
         yield from ((value, known.get(value.name or "")) for value in graph.inputs)
@@ -119,7 +120,7 @@ def pairs_of(graph: ir.Graph, inferred: onnx.GraphProto, *, inner: bool = False)
 
 
 def _first_rounds(graph: ir.Graph, inferred: onnx.GraphProto) -> _Pairs:
-    """Every value that the body of a Loop carries, with what was inferred of what it is in the first round.
+    """Yield every value that the body of a Loop carries, with what was inferred of its value in the first round.
 
     In later rounds it may have another shape, so that ONNX infers none; the first has to fit all the same.
     """
@@ -134,14 +135,17 @@ def _first_rounds(graph: ir.Graph, inferred: onnx.GraphProto) -> _Pairs:
 
 
 def dims_of(tensor_type: onnx.TypeProto.Tensor | None) -> Dims | None:
-    """Extents, names of symbolic ones, None for unknown ones; None as a whole where there is no shape."""
+    """Return extents, names of symbolic ones, None for unknown ones; None as a whole where there is no shape."""
     if tensor_type is None or not tensor_type.HasField("shape"):
         return None
     return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor_type.shape.dim)
 
 
 def set_type(value: ir.Value, element: int, dims: Dims | None, *, forget: bool = False) -> bool:
-    """Returns whether that was new. `forget`: the shape is forgotten where there is none."""
+    """Set element type and shape of the value; return whether either was new.
+
+    `forget`: the shape is forgotten where there is none.
+    """
     modified = False
     if element and (value.dtype is None or value.dtype.value != element):
         value.dtype = ir.DataType(element)
@@ -175,14 +179,14 @@ def _differ(claimed: Dims | None, found: Dims | None, free: set[str]) -> bool:
 
 
 def _together(claimed: Dims, found: Dims | None, free: set[str]) -> Dims:
-    """What both say, where they do not differ."""
+    """Join two descriptions of one shape that do not differ."""
     if found is None:
         return claimed
     return tuple(b if isinstance(b, int) or b in free or a is None else a for a, b in zip(claimed, found, strict=True))
 
 
 def _agreed(claimed: Dims, found: Dims | None) -> Dims | None:
-    """What was found, without the extents of which the model says otherwise."""
+    """Return the shape that was found, without the extents of which the model says otherwise."""
     if found is None or len(claimed) != len(found):
         return None
     return tuple(

@@ -1,4 +1,4 @@
-"""Changes to a graph that keep it whole: constants in, constants out, nodes taken out of the way."""
+"""Changes a graph and keeps it whole: constants in, constants out, nodes taken out of the way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 def add_constant(
     graph: ir.Graph, name: str, array: npt.NDArray[np.generic], dtype: ir.DataType, facts: Facts
 ) -> ir.Value:
-    """A new constant of `graph`: an initializer, or a node where the graph is the body of a function.
+    """Add a constant to `graph`: an initializer, or a node where the graph is the body of a function.
 
     Before IR version 4 it is listed among the inputs of the graph too, as every initializer there has to be.
     """
@@ -36,7 +36,7 @@ def add_constant(
 
 
 def add_tensor(graph: ir.Graph, name: str, tensor: ir.TensorProtocol, facts: Facts) -> ir.Value:
-    """As `add_constant`, of what `Facts.new_tensor` made."""
+    """Add a tensor made by `Facts.new_tensor` to the graph as a constant (see `add_constant`)."""
     tensor.name = name
     shape, dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
     if facts.is_function_body(graph):
@@ -53,7 +53,7 @@ def add_tensor(graph: ir.Graph, name: str, tensor: ir.TensorProtocol, facts: Fac
 
 
 def drop_if_unused(value: ir.Value | None, facts: Facts) -> None:
-    """An initializer that nobody reads any more goes, from the inputs of an old model too."""
+    """Remove an initializer that nobody reads any more, from the inputs of an old model too."""
     if value is None or not value.is_initializer() or value.uses() or value.is_graph_output() or value.name is None:
         return
     graph = value.graph
@@ -73,7 +73,7 @@ def set_inputs(node: ir.Node, values: Sequence[ir.Value | None]) -> None:
 
 
 def splice_out(node: ir.Node, kept: int = 0) -> None:
-    """Input number `kept` takes the place of the node's one output; outputs of the graph keep their names.
+    """Let input number `kept` take the place of the node's one output; outputs of the graph keep their names.
 
     Where the graph could not say that without a node (an input that is an output too), the node becomes an Identity.
     """
@@ -101,7 +101,7 @@ def splice_out(node: ir.Node, kept: int = 0) -> None:
 
 
 def rename_initializer(graph: ir.Graph, value: ir.Value, name: str) -> None:
-    """The initializer under a name that no other has."""
+    """Give the initializer a name that no other has."""
     assert value.name is not None
     del graph.initializers[value.name]
     value.name = name
@@ -111,9 +111,9 @@ def rename_initializer(graph: ir.Graph, value: ir.Value, name: str) -> None:
 
 
 def settle_casts(graph: ir.Graph) -> bool:
-    """Every CastLike of the graph whose type is known becomes a Cast; tells whether there was one.
+    """Turn every CastLike of the graph whose type is known into a Cast; tell whether there was one.
 
-    What it makes of a constant then is a constant: PyTorch's dynamo exporter writes one around every number.
+    A Cast of a constant is a constant: PyTorch's dynamo exporter writes a CastLike around every number.
     """
     modified = False
     for node in graph:
@@ -136,7 +136,7 @@ def _rounds_as_cast(node: ir.Node) -> bool:
 
 
 def put_in_place(old: ir.Node, nodes: Iterable[ir.Node], output: ir.Value) -> None:
-    """`nodes` come before `old`, and `output`, the result of the last of them, takes over the result of `old`."""
+    """Insert `nodes` before `old`; `output`, the result of the last of them, takes over the result of `old`."""
     root, graph = old.outputs[0], old.graph
     assert graph is not None
     name = root.name
@@ -151,7 +151,7 @@ def put_in_place(old: ir.Node, nodes: Iterable[ir.Node], output: ir.Value) -> No
 
 
 def remove_unread(nodes: Iterable[ir.Node], facts: Facts) -> None:
-    """Takes away those of `nodes` that nobody reads, and what they alone read."""
+    """Remove the nodes among `nodes` that nobody reads, and the nodes that only they read."""
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()

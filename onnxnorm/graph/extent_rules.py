@@ -1,4 +1,4 @@
-"""Where the extents of what an operator makes come from, operator by operator."""
+"""Tells, operator by operator, where the extents of an operator's results come from."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _REDUCTIONS = frozenset(
 
 
 def extents_after(node: ir.Node, output: int, rank: int, extents: Extents) -> _Origins:
-    """For each axis of output number `output`, of that rank, the extent it is; None where that is not known."""
+    """Return, for each axis of output number `output`, of that rank, the extent it is; None where that is not known."""
     unknown: _Origins = (None,) * rank
     if not node.inputs:
         return unknown
@@ -66,7 +66,7 @@ def extents_after(node: ir.Node, output: int, rank: int, extents: Extents) -> _O
 
 
 def broadcast(operands: Sequence[Sequence[Extent] | None], rank: int) -> _Origins:
-    """The extents of what operands make together: along an axis, that of all which are not 1."""
+    """Return the extents of the operands' common shape: along an axis, that of all which are not 1."""
     found: list[Extent | None] = []
     for axis in range(-rank, 0):
         seen: set[Extent | None] = set()
@@ -133,7 +133,7 @@ def _flatten(node: ir.Node, output: int, rank: int, extents: Extents) -> _Origin
 
 
 def quotient(dims: Sequence[Extent], others: Sequence[Extent]) -> Extent | None:
-    """The product of `dims` divided by that of `others`, where it is one extent."""
+    """Divide the product of `dims` by that of `others`, where the result is one extent."""
     left = [dim for dim in dims if not isinstance(dim, int)]
     whole = 1
     for dim in dims:
@@ -175,7 +175,7 @@ def _join(node: ir.Node, output: int, rank: int, extents: Extents) -> _Origins:
 
 
 def _one_axis(node: ir.Node, output: int, rank: int, extents: Extents) -> _Origins:
-    """Split: along all axes but one everything stays."""
+    """Split: the extent along the node's axis is not known, all others stay."""
     dims, axis = extents.of(node.inputs[0]), wrapped([node.attributes.get_int("axis", 0)], rank)[0]
     return () if dims is None else [None if each == axis else dim for each, dim in enumerate(dims)]
 

@@ -1,4 +1,4 @@
-"""Which extents of values are the same at every inference, and what small integers computed from them are.
+"""Tells which extents of values are the same at every inference, and which small integers are computed from them.
 
 An extent is an integer, or it is told by where it comes from: an axis of a value that no operator here explains. Two
 extents that come from the same place are equal, whatever names the model gives them: no runtime holds a caller to
@@ -27,14 +27,14 @@ INTEGERS = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL})
 
 @dataclass(frozen=True)
 class Elements:
-    """What is known of an integer or boolean scalar or vector; None among the items for what is not known."""
+    """The known elements of an integer or boolean scalar or vector; None among the items for an unknown one."""
 
     is_scalar: bool
     items: tuple[Extent | None, ...]
 
     @property
     def known(self) -> tuple[int, ...] | None:
-        """All items, where each is an integer."""
+        """All items, where each is an integer; else None."""
         numbers = tuple(item for item in self.items if isinstance(item, int))
         return numbers if len(numbers) == len(self.items) else None
 
@@ -57,7 +57,7 @@ class Extents:
             self._elements[value] = elements
 
     def of(self, value: ir.Value | None) -> tuple[Extent, ...] | None:
-        """The extents of the value; None where its rank is not known."""
+        """Return the extents of the value; None where its rank is not known."""
         if value is None:
             return None
         known = self._dims.get(value)
@@ -69,7 +69,7 @@ class Extents:
         return tuple(dim if isinstance(dim, int) else (value, axis) for axis, dim in enumerate(shape))
 
     def elements(self, value: ir.Value | None) -> Elements | None:
-        """What is known of the elements of a small integer or boolean scalar or vector."""
+        """Return the known elements of a small integer or boolean scalar or vector; None for any other value."""
         if value is None:
             return None
         if value in self._elements:
@@ -84,13 +84,14 @@ class Extents:
         return found
 
     def request(self, node: ir.Node) -> tuple[Extent | None, ...] | None:
-        """The elements of the second input, a vector such as the shape that Reshape is asked for."""
+        """Return the elements of the second input, a vector such as the shape that Reshape is asked for."""
         found = self.elements(node.inputs[1]) if len(node.inputs) > 1 else None
         return None if found is None or found.is_scalar else found.items
 
 
 def ints_of(node: ir.Node, index: int, attribute: str, facts: Facts) -> tuple[int, ...] | None:
-    """Axes and the like: the input of that number, or in older opsets the attribute; empty where neither is there.
+    """Return axes and the like: the input of that number, or in older opsets the attribute; empty where neither is
+    there.
 
     None where the input is no constant.
     """
@@ -108,5 +109,5 @@ def ints_of(node: ir.Node, index: int, attribute: str, facts: Facts) -> tuple[in
 
 
 def wrapped(axes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """Axes counted from the front."""
+    """Return the axes counted from the front."""
     return tuple(axis + rank if axis < 0 else axis for axis in axes)

@@ -1,4 +1,4 @@
-"""What is known about the values of a model: opsets, constants, shapes and names, behind one object.
+"""Facts about the values of a model: opsets, constants, shapes and names, behind one object.
 
 Each subject has a file of its own (`opsets`, `constants`, `known_shapes`); `Facts` joins what passes and rules ask for.
 """
@@ -35,7 +35,7 @@ class Facts:
         """
         self.transformation = transformation or Transformation.of(model)
         self.read_nodes: dict[ir.Node, object] = {}
-        """What rules read out of nodes. An entry is taken out when its node changes."""
+        """Results that rules read out of nodes. An entry is taken out when its node changes."""
         self._model = model
         self._main = model.graph
         self._bodies = {function.graph for function in model.functions.values()}
@@ -83,12 +83,12 @@ class Facts:
 
     @property
     def spool(self) -> Spool:
-        """Where the new weights of the model go."""
+        """The place where the new weights of the model go."""
         return self._spool
 
     @property
     def size_budget(self) -> SizeBudget:
-        """How much the weights of the model may still grow."""
+        """The budget of bytes by which the weights of the model may still grow."""
         return self.transformation.size_budget
 
     @cached_property

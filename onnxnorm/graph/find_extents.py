@@ -1,4 +1,4 @@
-"""One walk over a model that finds the extents of its values and the elements of its shapes."""
+"""Finds, in one walk over a model, the extents of its values and the elements of its shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["find_extents"]
 
 
 def find_extents(model: ir.Model, facts: Facts) -> Extents:
-    """The extents of every value of the main graph and the graphs in it."""
+    """Find the extents of every value of the main graph and the graphs in it."""
     extents = Extents(facts)
     for graph in graphs_within(model.graph):
         for node in graph:

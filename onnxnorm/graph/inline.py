@@ -1,4 +1,4 @@
-"""Functions put in place of their calls: onnx-ir's inlining, for every call and function that ONNX allows.
+"""Puts functions in place of their calls: onnx-ir's inlining, for every call and function that ONNX allows.
 
 A call may leave outputs out, at the end or by an empty name; a function may give one of its inputs, or one value twice.
 onnx-ir pairs the outputs of the call with those of the function as they stand, so that one value would get two names,
@@ -20,7 +20,7 @@ __all__ = ["inline", "that_fit"]
 def that_fit(
     model: ir.Model, criteria: Callable[[ir.Function], bool] = lambda function: True
 ) -> dict[ir.OperatorIdentifier, ir.Function]:
-    """The functions for which `criteria` holds, those aside whose operators mean something else in the model.
+    """Return the functions for which `criteria` holds, but for those whose operators mean something else in the model.
 
     A function says which opsets its nodes are of. In place of a call they would be read as of the model's.
     """

@@ -1,4 +1,4 @@
-"""What holds of every model between two passes, whatever the passes are.
+"""Checks what holds of every model between two passes, whatever the passes are.
 
 Each value has one definition and, in its graph, one name; nodes stand behind what they read; what a graph gives is
 defined in it or around it; operators of ONNX's own domain have inputs, outputs and attributes that their opset knows.

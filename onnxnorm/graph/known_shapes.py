@@ -72,7 +72,9 @@ class KnownShapes:
         self._constants = constants
 
     def shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
-        """Extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not known."""
+        """Return extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not
+        known.
+        """
         if value.shape is not None:
             return tuple([dim if isinstance(dim, int) else dim.value for dim in value.shape])
         if isinstance(array := self._constants.get(value), np.ndarray):
@@ -90,11 +92,11 @@ class KnownShapes:
         return None if shape is None else len(shape)
 
     def elements(self, value: ir.Value) -> int:
-        """How many elements the value has, unknown extents counted as one."""
+        """Count the elements of the value, unknown extents counted as one."""
         return math.prod([dim if isinstance(dim, int) else 1 for dim in self.shape(value) or ()])
 
     def _shape_by_weights(self, value: ir.Value) -> tuple[Dim, ...] | None:
-        """The rank, and the extents that a weight tells, where the producers in front of the value keep them."""
+        """Return the rank, and the extents that a weight tells, where the producers in front of the value keep them."""
         keeps_extents = True
         # A chain of operators that keep the rank ends at a weight, a known shape, or nowhere.
         for _ in range(64):
@@ -111,7 +113,7 @@ class KnownShapes:
         return None
 
     def _own_shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
-        """The shape that is written down for the value, or that follows from the weight of its producer."""
+        """Return the shape that is written down for the value, or that follows from the weight of its producer."""
         if value.shape is not None:
             return tuple([dim if isinstance(dim, int) else dim.value for dim in value.shape])
         if isinstance(array := self._constants.get(value), np.ndarray):
@@ -133,7 +135,7 @@ class KnownShapes:
 
 
 def within_reach(shape: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
-    """The shape, with extents along which no constant could vary as unknown ones."""
+    """Return the shape, with extents along which no constant could vary as unknown ones."""
     for dim in shape or ():
         if isinstance(dim, int) and dim > MAX_ELEMENTS:
             return tuple(None if isinstance(each, int) and each > MAX_ELEMENTS else each for each in shape or ())

@@ -21,7 +21,7 @@ def read_once(value: ir.Value) -> bool:
 
 
 def captured(node: ir.Node) -> Iterable[ir.Value]:
-    """The values from outside that the graphs of a node read."""
+    """Yield the values from outside that the graphs of a node read."""
     for graph in subgraphs_of(node):
         for inner in graph:
             yield from (value for value in inner.inputs if value is not None)

@@ -28,11 +28,11 @@ KINDS: Mapping[tuple[str, str], str] = {
     ("onnxnorm", "InterChannelLRN"): "LRN (inter-channel)",
     ("onnxnorm", "IntraChannelLRN"): "LRN (intra-channel)",
 }
-"""The name in the field by domain and operator, for everything that this project calls a normalization."""
+"""Names in the field by domain and operator, for everything that this project calls a normalization."""
 
 
 def kind_of(node: ir.Node) -> str | None:
-    """The name in the field of the normalization that a node is; None where it is none."""
+    """Return the name in the field of the normalization that a node is; None where it is none."""
     domain = "" if node.domain == "ai.onnx" else node.domain
     kind = KINDS.get((domain, node.op_type))
     if kind == "BatchNormalization":

@@ -1,4 +1,4 @@
-"""ONNX's shape inference, which must not take the whole process with it.
+"""Runs ONNX's shape inference, which must not take the whole process with it.
 
 Its Slice is checked by assertions that end the process where an extent is negative: a window larger than its input
 makes one, and exporters write -1 for what they do not know. GatherND looks for axes that do not exist wherever in
@@ -33,7 +33,13 @@ _SECONDS_IF_SUSPICIOUS, _MEMORY_IF_SUSPICIOUS = 10, 2**29
 def infer_shapes(
     model: onnx.ModelProto, *, suspicious: bool = False, data_prop: bool = False, **options: bool
 ) -> onnx.ModelProto:
-    """As `onnx.shape_inference.infer_shapes`. `suspicious`: inference may take more than there is.
+    """Infer shapes as `onnx.shape_inference.infer_shapes` does.
+
+    Args:
+        model: the model; it is not changed.
+        suspicious: inference may take more time or memory than there is, so a child process with limits runs it.
+        data_prop: whether the values of shapes are followed.
+        options: further options of ONNX's function.
 
     Raises:
         onnx.shape_inference.InferenceError: ONNX finds a mistake, or breaks off.
@@ -80,7 +86,9 @@ def _is_opaque(node: onnx.NodeProto) -> bool:
 
 
 def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
-    """A node at which runtimes end the process, since they have ONNX's shape inference in them, and what is wrong."""
+    """Return a node at which runtimes end the process, since they have ONNX's shape inference in them, and what is
+    wrong.
+    """
     nodes = [node for graph in graphs_in(model) for node in graph.node if node.domain in ("", "ai.onnx")]
     for node in nodes:
         if (wrong := fatal(node)) is not None:

@@ -1,4 +1,4 @@
-"""Which operator set defines a node."""
+"""Tells which operator set defines a node."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ class Opsets:
         self._owners = _owners(model)
 
     def of_node(self, node: ir.Node) -> int:
-        """The version of the operator set that defines `node`."""
+        """Return the version of the operator set that defines `node`."""
         return node.version or (self._of_model if node.graph is None else self._imports(node.graph)).get(node.domain, 1)
 
     def of_graph(self, graph: ir.Graph) -> int:
-        """The version of the standard operator set that nodes of `graph` are defined by."""
+        """Return the version of the standard operator set that nodes of `graph` are defined by."""
         return self._imports(graph).get("", 1)
 
     def owner(self, graph: ir.Graph) -> ir.Node | None:
-        """The node (If, Loop, Scan) whose subgraph this is; None for the main graph and the bodies of functions."""
+        """Return the node (If, Loop, Scan) whose subgraph this is; None for the main graph and the bodies of
+        functions.
+        """
         return self._owners.get(graph)
 
     def _imports(self, graph: ir.Graph) -> Mapping[str, int]:

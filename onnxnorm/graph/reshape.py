@@ -1,4 +1,4 @@
-"""What Reshape and Flatten do to axes: which of them hold the same elements before and after."""
+"""Follows axes through Reshape and Flatten: which of them hold the same elements before and after."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ __all__ = ["runs", "shape_after"]
 
 
 def shape_after(node: ir.Node, before: Sequence[Dim], facts: Facts) -> tuple[Dim, ...] | None:
-    """The shape that the Reshape or Flatten gives a value of shape `before`; None where its rank is not known."""
+    """Return the shape that the Reshape or Flatten gives a value of shape `before`; None where its rank is not
+    known.
+    """
     if node.op_type == "Flatten":
         axis = node.attributes.get_int("axis", 1)
         return _flattened(before, axis if axis >= 0 else axis + len(before))
@@ -50,7 +52,7 @@ def _product(dims: Sequence[Dim]) -> Dim:
 
 
 def runs(before: Sequence[Dim], after: Sequence[Dim]) -> list[tuple[range, range]]:
-    """Runs of axes that hold the same elements on both sides, from left to right.
+    """Pair runs of axes that hold the same elements on both sides, from left to right.
 
     Known runs are cut off at the right and at the left end; what is left between them is one run of unknown structure.
     """
@@ -69,7 +71,7 @@ def runs(before: Sequence[Dim], after: Sequence[Dim]) -> list[tuple[range, range
 
 
 def _run(before: Sequence[Dim], after: Sequence[Dim]) -> tuple[int, int] | None:
-    """How many leading axes on each side make the shortest run with the same number of elements."""
+    """Count the leading axes on each side that make the shortest run with the same number of elements."""
     if before and after and isinstance(before[0], str) and before[0] == after[0]:
         return 1, 1
     count = [0, 0]

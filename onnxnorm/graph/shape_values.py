@@ -1,4 +1,4 @@
-"""What operators make of shapes: the elements of small integer and boolean scalars and vectors."""
+"""Computes with shapes as operators do: the elements of small integer and boolean scalars and vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_ELEMENTS = 64
 
 
 def elements_after(node: ir.Node, extents: Extents) -> Elements | None:
-    """The elements of the first output; None where nothing is known of them."""
+    """Return the elements of the first output; None where nothing is known of them."""
     rule = _RULES.get(node.op_type)
     found = None if rule is None or not node.inputs else rule(node, extents)
     if found is None or len(found.items) > _MOST_ELEMENTS or not any(item is not None for item in found.items):
@@ -165,7 +165,7 @@ def _where(node: ir.Node, extents: Extents) -> Elements | None:
 
 
 def _together(operands: Sequence[Elements | None]) -> tuple[bool, list[tuple[_Item, ...]]] | None:
-    """The items of each operand, repeated where it broadcasts."""
+    """Return the items of each operand, repeated where it broadcasts."""
     found = [each for each in operands if each is not None]
     if len(found) < len(operands):
         return None

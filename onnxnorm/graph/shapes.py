@@ -134,14 +134,14 @@ def _data_stay_small(model: ir.Model) -> bool:
 
 
 def _extent(value: ir.Value | None) -> int:
-    """That of a vector, 0 for all else."""
+    """Return the extent of a vector, 0 for any other value or where it is not known."""
     if value is None or value.shape is None or len(value.shape) != 1 or not isinstance(extent := value.shape[0], int):
         return 0
     return extent
 
 
 def _own_data(value: ir.Value) -> int:
-    """About how many numbers ONNX may know of a value that no operator computes."""
+    """Estimate how many numbers ONNX may know of a value that no operator computes."""
     if value.const_value is not None:
         return min(bytes_of(value.const_value), _LARGEST_READ)
     node = value.producer()
@@ -153,7 +153,7 @@ def _own_data(value: ir.Value) -> int:
 
 
 def _largest(value: ir.Value | None) -> float:
-    """The largest number in a small constant, 0 for all other values."""
+    """Return the largest number in a small constant, 0 for all other values."""
     if value is None:
         return 0.0
     tensor, node = value.const_value, value.producer()

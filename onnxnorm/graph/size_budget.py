@@ -1,4 +1,4 @@
-"""How much larger the weights of a model may become while it is transformed.
+"""Limits how much larger the weights of a model may become while it is transformed.
 
 A weight that several nodes read is stored once. A change for one of these nodes alone stores a second one, and what
 that costs in bytes is charged here, less what the same change makes superfluous. Beyond the budget it is declined.
@@ -45,11 +45,11 @@ class SizeBudget:
 
     @classmethod
     def of(cls, model: ir.Model, max_growth: float = DEFAULT_MAX_GROWTH) -> SizeBudget:
-        """The budget of a model whose weights are as they are now."""
+        """Make the budget of a model whose weights are as they are now."""
         return cls(weight_bytes(model), max_growth)
 
     def refusal(self, growth: int) -> str | None:
-        """Why the weights may not grow by that many bytes more; None where they may."""
+        """Give the reason why the weights may not grow by that many bytes more; None where they may."""
         if growth <= 0 or self.unlimited or self._grown + growth <= self.allowed:
             return None
         return (
@@ -68,7 +68,7 @@ class SizeBudget:
             self._made.setdefault(_kind(tensor), []).append(value)
 
     def twin(self, tensor: ir.TensorProtocol, graph: ir.Graph) -> ir.Value | None:
-        """A constant of the graph that a change has added and that equals the tensor in every bit."""
+        """Return a constant of the graph that a change has added and that equals the tensor in every bit."""
         if tensor.nbytes < _LEAST_SHARED:
             return None
         for value in self._made.get(_kind(tensor), ()):
@@ -99,7 +99,7 @@ def freed_bytes(
     inputs_are_weights: bool = False,
     fills_are_weights: bool = False,
 ) -> int:
-    """How many bytes of constants nobody reads any more.
+    """Count the bytes of constants that nobody reads any more.
 
     Args:
         lost: how many of its uses each value loses.

@@ -1,4 +1,4 @@
-"""What the passes of one transformation hand on to each other beside the model."""
+"""Holds the state that the passes of one transformation hand on to each other beside the model."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Transformation:
 
     @classmethod
     def of(cls, model: ir.Model) -> Transformation:
-        """A transformation of the model that begins now, with the default budget."""
+        """Begin a transformation of the model as it is now, with the default budget."""
         return cls(SizeBudget.of(model))

@@ -1,4 +1,4 @@
-"""One transformation a file; the pipelines are plain tuples of their names, in the order they run."""
+"""Passes over a model, one a file; the pipelines are plain tuples of their names, in the order they run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings",
 
 @dataclass(frozen=True)
 class PassSettings:
-    """What a pass may want to know beside the model.
+    """The settings that a pass may want to know beside the model.
 
     Attributes:
         target: what the result is to run on.

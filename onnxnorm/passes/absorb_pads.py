@@ -1,4 +1,4 @@
-"""A Pad goes into the windows of the convolution or pool behind it.
+"""Moves a Pad into the windows of the convolution or pool behind it.
 
 Before: x -> Pad along height, width and so on -> Conv, AveragePool or MaxPool.
 After: the operator with these pads added to its own.
@@ -70,7 +70,7 @@ class AbsorbPads(ir.passes.InPlacePass):
 
 
 def _pads_of(pad: ir.Node, facts: Facts) -> list[int] | None:
-    """How many elements the Pad adds before and after each spatial axis; None where it does anything else."""
+    """Return the elements that the Pad adds before and after each spatial axis; None where it does anything else."""
     mode = pad.attributes.get("mode")
     rank = None if pad.inputs[0] is None else facts.rank(pad.inputs[0])
     if rank is None or rank < 3 or (mode is not None and (mode.is_ref() or mode.as_string() != "constant")):
@@ -135,7 +135,7 @@ def _windows_are_larger(node: ir.Node, own: Sequence[int], pads: Sequence[int]) 
 
 
 def _own_pads(node: ir.Node, count: int) -> list[int] | None:
-    """The pads of the operator; None where they depend on the extents of its input."""
+    """Return the pads of the operator; None where they depend on the extents of its input."""
     auto, pads = node.attributes.get("auto_pad"), node.attributes.get("pads")
     if any(attribute is not None and attribute.is_ref() for attribute in (auto, pads)):
         return None
@@ -147,7 +147,7 @@ def _own_pads(node: ir.Node, count: int) -> list[int] | None:
 
 
 def _fill(pad: ir.Node, facts: Facts) -> float | None:
-    """The number that the Pad puts around its input; None where it is not known."""
+    """Return the number that the Pad puts around its input; None where it is not known."""
     attribute = pad.attributes.get("value")
     if attribute is not None and facts.opset(pad) < 11:
         return float(attribute.as_float())

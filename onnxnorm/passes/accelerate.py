@@ -1,4 +1,4 @@
-"""Inter-channel LRN in the form that is fastest where the model is to run.
+"""Puts inter-channel LRN in the form that is fastest where the model is to run.
 
 Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even sizes nor other ranks than 4.
 After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function,

@@ -1,4 +1,4 @@
-"""Every normalization that is still there gets its reason.
+"""Gives a reason to every normalization that is still there.
 
 Before and after are the same model; only the journal grows.
 """

@@ -1,4 +1,4 @@
-"""What the other passes leave behind goes: dead nodes, unused constants, identities.
+"""Removes what the other passes leave behind: dead nodes, unused constants, identities.
 
 Before: nodes whose results nobody reads, initializers without a reader, Identity nodes.
 After: none of these; graph inputs, outputs and their names are as before. An Identity stays where an output of the
@@ -17,7 +17,7 @@ __all__ = ["CleanUp"]
 
 
 class CleanUp(ir.passes.InPlacePass):
-    """Dead code goes by onnx-ir's pass, identities by our own: two outputs that are one value must stay two."""
+    """Removes dead code by onnx-ir's pass, and identities by our own: two outputs that are one value must stay two."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False

@@ -1,4 +1,4 @@
-"""A matrix product that is flattened and then normalized is flattened first, so that it has a place for a bias.
+"""Flattens the operand of a matrix product instead of its result, so that the product has a place for a bias.
 
 Before: x (..., K) -> MatMul W (K, N) -> Reshape to (rows, N) -> affine.
 After: x -> Reshape to (-1, K) -> MatMul W -> affine.

@@ -1,4 +1,4 @@
-"""Every channel affine that can disappear does.
+"""Folds every channel affine that can disappear.
 
 Before: BatchNormalization, and Mul, Add, Sub, Div, Neg by constants, anywhere in the model.
 After: each is absorbed by a linear operator or another affine, wherever that is exact in float64; what is left has a
@@ -98,7 +98,7 @@ class FoldAffines(ir.passes.InPlacePass):
         return modified
 
     def _to_neighbours(self, model: ir.Model, facts: Facts) -> bool:
-        """First the affines that the maker of their input takes up for them alone."""
+        """Fold the affines first that the maker of their input takes up for them alone."""
         modified = False
         for graph in _graphs(model):
             for node in graph:
@@ -115,7 +115,8 @@ class FoldAffines(ir.passes.InPlacePass):
         stuck: dict[ir.Node, frozenset[ir.Node]],
         last: set[ir.Node] | None,
     ) -> set[ir.Node]:
-        """Try every affine that was not tried, or whose search met a node that has changed. Returns those changed now.
+        """Try every affine that was not tried, or whose search met a node that has changed. Return the nodes changed
+        now.
 
         The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
         the one that costs most at run time gets it.
@@ -141,7 +142,7 @@ class FoldAffines(ir.passes.InPlacePass):
         return changed
 
     def _fold(self, node: ir.Node, facts: Facts, memory: Memory) -> set[ir.Node] | Stuck:
-        """The nodes that were changed, or why the affine stays."""
+        """Fold the affine of the node; return the nodes that were changed, or why the affine stays."""
         found = affine_of(node, facts)
         if isinstance(found, Declined):
             self._decline(node, found.reason)
@@ -161,7 +162,7 @@ class FoldAffines(ir.passes.InPlacePass):
         return around if refused is None else Stuck(refused, 0)
 
     def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> str | None:
-        """Returns why that cannot be, if so."""
+        """Apply the region. Return why that cannot be, or None."""
         op_type = node.op_type
         detail = _told(node, region)
         own = node.inputs[found.data]
@@ -189,7 +190,7 @@ def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
 
 
 def _around(region: Region) -> set[ir.Node]:
-    """The nodes of a region and their neighbours: whose wires it changes."""
+    """Return the nodes of a region and their neighbours: the nodes whose wires it changes."""
     nodes = set(region.edits)
     for value in region.gauges:
         nodes.update(value.consumers())
@@ -202,7 +203,7 @@ def _around(region: Region) -> set[ir.Node]:
 
 
 def _told(node: ir.Node, region: Region) -> str:
-    """In words: where the affine went, and through which nodes."""
+    """Tell in words where the affine went, and through which nodes."""
     own = region.edits.get(node)
     takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
     through = {producer for value in region.gauges if (producer := value.producer()) is not None}

@@ -1,4 +1,4 @@
-"""What depends on no input is computed once, now, where the file does not grow by it.
+"""Computes what depends on no input once, now, where the file does not grow by it.
 
 Before: nodes whose inputs are all constants (weights behind Transpose or Cast, biases computed by Shape and Expand,
 standardized weights). After: the results that other nodes read as initializers. Results that are made of the same
@@ -29,7 +29,7 @@ _UNSIZED = frozenset({ir.DataType.STRING, ir.DataType.UNDEFINED})
 
 
 class FoldConstants(ir.passes.InPlacePass):
-    """Constant folding by `Facts`, which knows what may be taken for a constant."""
+    """Folds constants; `Facts` knows what may be taken for a constant."""
 
     def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class FoldConstants(ir.passes.InPlacePass):
         return bool(computed)
 
     def _put(self, output: ir.Value, facts: Facts) -> None:
-        """The constant in place of the node that computes it, and of what only that node reads."""
+        """Put the constant in place of the node that computes it, and of what only that node reads."""
         node, array = output.producer(), facts.constant(output)
         assert node is not None and node.graph is not None and array is not None
         name = output.name or facts.fresh_name(node.name or "constant")
@@ -82,12 +82,12 @@ def _may_go(node: ir.Node, facts: Facts) -> bool:
 
 
 def _read(node: ir.Node) -> list[ir.Value]:
-    """The results of the node that somebody reads."""
+    """Return the results of the node that somebody reads."""
     return [output for output in node.outputs if output.uses()]
 
 
 def _sharing(nodes: Iterable[ir.Node]) -> list[list[ir.Node]]:
-    """Groups of nodes that are made of the same constants, small ones aside."""
+    """Return groups of nodes that are made of the same constants, small ones aside."""
     root: dict[ir.Value, ir.Value] = {}
 
     def find(value: ir.Value) -> ir.Value:
@@ -113,7 +113,7 @@ def _is_small(value: ir.Value) -> bool:
 
 
 def _ends(nodes: Sequence[ir.Node]) -> list[ir.Value]:
-    """The results that others than these nodes read."""
+    """Return the results that others than these nodes read."""
     own = set(nodes)
     return [output for node in nodes for output in node.outputs if any(user not in own for user in output.consumers())]
 
@@ -128,7 +128,7 @@ def _pays(ends: Sequence[ir.Value], facts: Facts) -> bool:
 
 
 def _size(value: ir.Value, facts: Facts) -> int | None:
-    """The bytes of the result, from its shape where that is known; None where it cannot be computed."""
+    """Return the bytes of the result, from its shape where that is known; None where it cannot be computed."""
     shape, dtype = facts.shape(value), value.dtype
     if shape is not None and dtype is not None and all(isinstance(dim, int) for dim in shape):
         return stored_bytes(dtype, [dim for dim in shape if isinstance(dim, int)])

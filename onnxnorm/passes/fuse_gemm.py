@@ -1,4 +1,4 @@
-"""A product of matrices and the bias that is added to it are one Gemm.
+"""Fuses a product of matrices and the bias that is added to it into one Gemm.
 
 Before: MatMul of two matrices -> Add of a vector along the columns.
 After: Gemm of the matrices and the vector. Source: ONNX Gemm-13, Y = A * B + C with C broadcast to Y.

@@ -1,4 +1,4 @@
-"""Model-local functions that normalize are put in place of their calls.
+"""Puts model-local functions that normalize in place of their calls.
 
 Before: a call of a function whose body, or that of a function called there, holds a BatchNormalization or what may be
 a written-out normalization.
@@ -25,7 +25,7 @@ _WITH_KERNELS = ("com.microsoft", "ai.onnx")
 
 
 class InlineFunctions(ir.passes.InPlacePass):
-    """onnx-ir's inlining, for the functions that it pays for."""
+    """Inlines, by onnx-ir's pass, the functions for which it pays."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class InlineFunctions(ir.passes.InPlacePass):
 
 
 def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
-    """The functions that normalize, at first or second hand."""
+    """Return the functions that normalize, at first or second hand."""
     found: set[ir.OperatorIdentifier] = set()
     calls: dict[ir.OperatorIdentifier, set[ir.OperatorIdentifier]] = {}
     for identifier, function in model.functions.items():

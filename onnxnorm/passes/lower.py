@@ -1,4 +1,4 @@
-"""Normalization nodes that the target has no good kernel for become what it runs best.
+"""Lowers normalization nodes that the target has no good kernel for to what it runs best.
 
 Before: one node for each normalization. After: where the target lacks the operator, or runs it slower than what it is
 made of, that; the bodies of this project's operators in their place where the target knows no model-local functions.
@@ -47,7 +47,9 @@ class Lower(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
     def _as_standard(self, node: ir.Node, facts: Facts) -> bool:
-        """InterChannelLRN that ONNX's own LRN says, for a target that runs that one."""
+        """Turn an InterChannelLRN that ONNX's own LRN can say into that, for a target that runs LRN; tell whether it
+        was done.
+        """
         if node.domain != DOMAIN or node.op_type != "InterChannelLRN" or not self._target.prefers_standard_lrn:
             return False
         if not self._target.runs_lrn(node.attributes.get_float("bias", DEFAULTS["bias"])):

@@ -1,4 +1,4 @@
-"""Normalizations that are spelled out in other operators become the one node that says what they are.
+"""Raises normalizations that are spelled out in other operators to the one node that says what they are.
 
 Before: means, squares, roots and quotients in any of the spellings that exporters and people use.
 After: `LayerNormalization`, `RMSNormalization`, `GroupNormalization`, `InstanceNormalization`, `LRN`,
@@ -98,7 +98,7 @@ class Recognize(ir.passes.InPlacePass):
         return bool(taken)
 
     def _explain(self, reading: Reading, answers: list[tuple[Found, Answer]], *, is_first: bool) -> None:
-        """Say of each normalization that was left why; `is_first`: none of this tensor was raised."""
+        """Tell of each normalization that was left why; `is_first`: none of this tensor was raised."""
         said: set[ir.Node] = set()
         # Of what is named the smallest part is told of: weights behind it may yet be folded into what follows.
         smallest_first = answers[::-1]
@@ -159,7 +159,7 @@ def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
 
 
 def _roots(reading: Reading) -> Iterable[Found]:
-    """What may be the result of a normalization, with the most nodes first."""
+    """Return the values that may be the result of a normalization, the one with the most nodes first."""
     found = [
         Found(reading, value, form.poly)
         for value, form in reading.forms.items()
@@ -172,7 +172,7 @@ def _roots(reading: Reading) -> Iterable[Found]:
 def _taken(
     roots: list[tuple[Found, _Refusal | None, Answer]],
 ) -> tuple[list[tuple[Found, Proposal]], list[tuple[Found, Answer]]]:
-    """The normalizations of one tensor that become nodes, and what is said of the rest.
+    """Return the normalizations of one tensor that become nodes, and what is said of the rest.
 
     They may share what they compute first (a mean, the centred tensor): it goes when all its readers go. A value that
     is a normalization itself is raised for itself instead, and computed once.
@@ -212,7 +212,7 @@ def _taken(
 
 
 def _answer(found: Found) -> tuple[_Refusal | None, Answer]:
-    """The answer of the families to a root; for a proposal also why it cannot be taken, if so."""
+    """Return the answer of the families to a root; for a proposal also why it cannot be taken, or None."""
     answers = [family(found) for family in FAMILIES]
     blocked: tuple[_Refusal | None, Answer] | None = None
     for answer in answers:
@@ -232,7 +232,7 @@ def _answer(found: Found) -> tuple[_Refusal | None, Answer]:
 
 @dataclass(frozen=True)
 class _Refusal:
-    """Why a proposed node may not take the place of what computes the root.
+    """The reason why a proposed node may not take the place of what computes the root.
 
     Attributes:
         reason: in words.

@@ -1,4 +1,4 @@
-"""Constants that are nodes become initializers, and of equal ones one is left.
+"""Shares constants: those that are nodes become initializers, and of equal ones one is left.
 
 Before: Constant nodes; large initializers that are the same bit for bit. After: initializers, each large one once. Of
 those that come from Constant nodes small ones are shared too.

@@ -1,4 +1,4 @@
-"""Nodes that exporters leave behind go, without a bit of any result changing.
+"""Removes nodes that exporters leave behind, without a bit of any result changing.
 
 Before: what the modules of `onnxnorm.passes.cleaning` describe, in the main graph and the graphs in it: nodes that hand
 on what they are given, pairs that one node can stand for, Transposes around what does not mind, shapes that are the
@@ -101,7 +101,7 @@ class Simplify(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
     def _round(self, model: ir.Model) -> set[str]:
-        """The operators of the nodes at which something changed."""
+        """Run the rules once; return the operators of the nodes at which something changed."""
         facts = Facts(model, self._transformation)
         site = Site(model, self._target, facts, find_extents(model, facts))
         changed: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a model is optimized for: which normalization nodes a runtime runs well, and what the others become.
+"""The targets that a model is optimized for: which normalization nodes a runtime runs well, and what the others become.
 
 `lowered` names the operators that are written out for the target, each with the reason. Where a runtime runs here the
 choice is that of `bench/targets.py`, which measures both forms; where it does not, that of its documentation.
@@ -15,7 +15,7 @@ __all__ = ["TARGETS", "Target"]
 
 @dataclass(frozen=True)
 class Target:
-    """One runtime.
+    """A target: one runtime, and what it runs well.
 
     Attributes:
         name: as `optimize(target=...)` takes it.

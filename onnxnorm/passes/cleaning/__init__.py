@@ -1,4 +1,4 @@
-"""Rules that take away nodes without changing a bit of any result, one module for each kind."""
+"""Rules that take nodes away without changing a bit of any result, one module for each kind."""
 
 from __future__ import annotations
 

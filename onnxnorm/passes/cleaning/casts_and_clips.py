@@ -1,4 +1,4 @@
-"""Casts behind casts and clips behind clips.
+"""Joins casts behind casts and clips behind clips.
 
 Before: x of type A -> Cast to B -> Cast to C; x -> Clip(a, b) -> Clip(c, d), where nobody else reads what is between.
 After: x -> Cast to C, or x itself where C is A; x -> Clip(a moved into [c, d], b moved into [c, d]).
@@ -36,7 +36,7 @@ _HELD: Mapping[ir.DataType, frozenset[ir.DataType]] = {
     _D.INT64: frozenset({*_SMALL, _D.INT16, _D.UINT16, _D.INT32, _D.UINT32}),
     _D.UINT64: frozenset({_D.BOOL, _D.UINT8, _D.UINT16, _D.UINT32}),
 }
-"""For each type the types of which it holds every number."""
+"""The types of which a type holds every number, for each type."""
 _FLOATS = frozenset({_D.FLOAT16, _D.BFLOAT16, _D.FLOAT, _D.DOUBLE})
 _NUMBERS = frozenset(_HELD) | {_D.BOOL}
 
@@ -101,7 +101,7 @@ def join_clips(node: ir.Node, site: Site) -> str | None:
 
 
 def _bounds(node: ir.Node, site: Site) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None:
-    """Both bounds, where both are there and in order; of a zero the sign is not known afterwards."""
+    """Return both bounds, where both are there and in order, and no zero whose sign would not be known afterwards."""
     arrays = [site.facts.constant(value) for value in node.inputs[1:]]
     if len(arrays) != 2 or site.facts.opset(node) < 11:
         return None

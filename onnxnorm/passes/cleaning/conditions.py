@@ -1,4 +1,4 @@
-"""If with a condition that is the same at every inference.
+"""Resolves an If with a condition that is the same at every inference.
 
 Before: If(condition) with two branches, the condition a constant or known from extents. After: the nodes of the branch
 that is taken, in place of the If; the names of the graph's outputs stay.
@@ -72,7 +72,7 @@ def _known(condition: ir.Value, site: Site) -> bool | None:
 
 
 def _hand_over(graph: ir.Graph, node: ir.Node, output: ir.Value, result: ir.Value, site: Site) -> None:
-    """An Identity stands for the output until the rules look at it."""
+    """Hand the result over to the If's output: an Identity stands for it until the rules look at it."""
     name = output.name
     identity = ir.node("Identity", [result], name=site.facts.fresh_name(f"{node.name}_output"))
     new = identity.outputs[0]
@@ -83,7 +83,9 @@ def _hand_over(graph: ir.Graph, node: ir.Node, output: ir.Value, result: ir.Valu
 
 
 def _name_nodes_apart(branch: ir.Graph, site: Site) -> None:
-    """Nodes of one graph have names of their own, which nodes of different graphs need not have."""
+    """Give the nodes of the branch names that no node of the graph has: names differ within a graph, not between
+    graphs.
+    """
     own = {node for graph in graphs_within(branch) for node in graph}
     taken = {node.name for graph in graphs_within(site.model.graph) for node in graph if node not in own and node.name}
     for node in branch:

@@ -1,4 +1,4 @@
-"""Nodes that compute what another node computes, and large initializers that hold what another holds.
+"""Merges nodes that compute what another node computes, and large initializers that hold what another holds.
 
 Before: two nodes of one graph with the same operator, attributes and operands; small constants are the same where their
 bits are. After: the first of them, which all readers of both read.
@@ -40,7 +40,7 @@ _LARGE = 1024
 
 
 def merge_duplicates(graph: ir.Graph, site: Site) -> list[tuple[ir.Node, str, str]]:
-    """Merge the nodes of one graph; returns those that went, of which type they were, and why they went."""
+    """Merge the nodes of one graph; return those that went, of which type they were, and why they went."""
     first: dict[object, ir.Node] = {}
     done = []
     for node in list(graph):
@@ -119,7 +119,7 @@ def _merge(node: ir.Node, other: ir.Node, graph: ir.Graph) -> bool:
 
 
 def merge_initializers(graphs: Iterable[ir.Graph], facts: Facts) -> int:
-    """Keep one of the large initializers of each graph that are the same bit for bit; returns how many went."""
+    """Keep one of the large initializers of each graph that are the same bit for bit; return how many went."""
     gone = 0
     for graph in graphs:
         alike: dict[object, list[ir.Value]] = {}

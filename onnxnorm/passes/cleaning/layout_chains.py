@@ -1,4 +1,4 @@
-"""Two nodes in a row that give a value another shape and leave its elements in their order.
+"""Joins two nodes in a row that give a value another shape and leave its elements in their order.
 
 Before: x -> A -> B -> y, where A and B are Reshape, Flatten, Squeeze, Unsqueeze, or a Transpose that moves only extents
 of 1, and nobody else reads what is between. After: x where y has its shape, otherwise x -> one node -> y: B as it is
@@ -60,7 +60,7 @@ def join_layouts(node: ir.Node, site: Site) -> str | None:
 
 
 def _without_zeros(dims: Sequence[Extent]) -> list[Extent | None]:
-    """An extent that is zero is none that Reshape could be asked for."""
+    """Return the extents with zero as unknown, since Reshape cannot be asked for it."""
     return [None if dim == 0 else dim for dim in dims]
 
 
@@ -79,7 +79,7 @@ def _keeps_order(node: ir.Node, site: Site) -> bool:
 
 
 def _both_axes(first: ir.Node, node: ir.Node, before: int, after: int, site: Site) -> list[int] | None:
-    """The axes that one Squeeze or Unsqueeze in place of two takes away or puts in."""
+    """Return the axes that one Squeeze or Unsqueeze in place of two takes away or puts in."""
     if first.op_type != node.op_type or node.op_type not in ("Squeeze", "Unsqueeze"):
         return None
     one, two = (ints_of(each, 1, "axes", site.facts) for each in (first, node))

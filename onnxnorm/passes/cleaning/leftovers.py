@@ -1,4 +1,4 @@
-"""What is left when all else is done: nodes and initializers that nobody reads, and constants that are nodes.
+"""Removes what is left when all else is done: nodes and initializers that nobody reads, and constants that are nodes.
 
 Before: nodes without a reader, also with subgraphs; initializers without one, in subgraphs too; Constant nodes. After:
 none of these; what a Constant held is an initializer of the same name, and where the graph has the same constant
@@ -25,7 +25,7 @@ _SMALL = 256
 
 
 def remove_dead(model: ir.Model) -> bool:
-    """Remove what nobody reads; tells whether there was any."""
+    """Remove nodes and initializers that nobody reads; tell whether there was any."""
     graphs = graphs_within(model.graph)
     modified = len(graphs) > 1 and _remove_with_graphs(graphs)
     modified |= RemoveUnusedNodesPass()(model).modified
@@ -39,7 +39,7 @@ def remove_dead(model: ir.Model) -> bool:
 
 
 def _remove_with_graphs(graphs: Sequence[ir.Graph]) -> bool:
-    """Dead nodes, the innermost first: onnx-ir's pass leaves what the graphs in a dead node read."""
+    """Remove dead nodes, the innermost first: onnx-ir's pass leaves what the graphs in a dead node read."""
     modified = False
     for graph in reversed(graphs):
         for node in reversed(list(graph)):
@@ -53,7 +53,7 @@ def _remove_with_graphs(graphs: Sequence[ir.Graph]) -> bool:
 
 
 def lift_constants(model: ir.Model, facts: Facts) -> bool:
-    """Make initializers of Constant nodes; tells whether there was any."""
+    """Make initializers of Constant nodes; tell whether there was any."""
     if facts.initializers_are_inputs:
         return False
     modified = False

@@ -1,4 +1,4 @@
-"""Nodes that hand on an input as it is.
+"""Takes away nodes that hand on an input as it is.
 
 Before: x -> node -> y, where y is x bit for bit at every inference: Cast to the type that x has, Transpose that moves
 no element, Reshape to the shape that x has, Slice of everything, Expand to no more, Pad by nothing, Concat of one,
@@ -142,7 +142,7 @@ def _dropout(node: ir.Node, site: Site) -> int | None:
 
 
 def _neutral(left: bool, number: float, *, floats: bool, sign: float = 1.0) -> _Test:
-    """A test for arithmetic with a constant that changes nothing; `left`: it may stand on either side."""
+    """Make a test for arithmetic with a constant that changes nothing; `left`: it may stand on either side."""
 
     def test(node: ir.Node, site: Site) -> int | None:
         for kept, other in ((0, 1), (1, 0)) if left else ((0, 1),):

@@ -1,4 +1,4 @@
-"""Small integers and truths that are computed from extents, and what asks for a shape by them.
+"""Replaces small integers and truths that are computed from extents, and requests for a shape that read them.
 
 Before: Shape -> Gather, Slice, Concat, arithmetic -> Reshape, Expand, If. After: where every element is known, although
 other extents of the same value are free, a constant; where Reshape asks for extents that its input has in the same
@@ -64,7 +64,8 @@ def ask_by_copies(node: ir.Node, site: Site) -> str | None:
 
 
 def as_request(wanted: Sequence[Extent | None], dims: Sequence[Extent]) -> npt.NDArray[np.int64] | None:
-    """What Reshape is asked for, of a value of extents `dims`, so that it makes the wanted extents; None if it cannot.
+    """Return the request with which Reshape makes the wanted extents of a value of extents `dims`; None if there is
+    none.
 
     Among `wanted`, -1 and 0 stand for what they ask for.
     """

@@ -1,4 +1,4 @@
-"""Where a rule works: what is known of the model, and which nodes belong together."""
+"""The site of cleaning rules: what is known of the model, and which nodes belong together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Rule", "Site"]
 
 @dataclass
 class Site:
-    """What rules know; it holds while every value keeps its meaning.
+    """The knowledge that rules share; it holds while every value keeps its meaning.
 
     Attributes:
         model: the model.
@@ -45,4 +45,4 @@ class Site:
 
 
 Rule: TypeAlias = Callable[[ir.Node, Site], "str | None"]
-"""Changes the graph at the node where it can, and says in words what it did; None where it did nothing."""
+"""A cleaning rule: changes the graph at the node where it can, and says in words what it did, or None."""

@@ -1,4 +1,4 @@
-"""A Slice behind a Slice that cuts other axes.
+"""Joins a Slice with a Slice behind it that cuts other axes.
 
 Before: x -> Slice of some axes -> Slice of others -> y, where nobody else reads what is between. After: x -> one Slice.
 Conditions: bounds, axes and steps are constants; no axis is cut twice.
@@ -47,7 +47,7 @@ def join_slices(node: ir.Node, site: Site) -> str | None:
 
 
 def _cuts(node: ir.Node, rank: int, site: Site) -> tuple[tuple[int, ...], ...] | None:
-    """Starts, ends, axes and steps, one for each axis that is cut."""
+    """Return starts, ends, axes and steps, one for each axis that is cut."""
     starts, ends, axes, steps = (ints_of(node, index, name, site.facts) for index, name in enumerate(_NAMES, 1))
     if starts is None or ends is None or axes is None or steps is None or len(starts) != len(ends):
         return None

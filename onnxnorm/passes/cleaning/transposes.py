@@ -1,4 +1,4 @@
-"""Transposes behind Transposes, and Transposes that only surround operators to which the order of axes is nothing.
+"""Joins Transposes in a row, and cancels those that only surround operators to which the order of axes is nothing.
 
 Before: x -> Transpose p -> f -> Transpose q -> y, where f is made of elementwise operators and of Concat, all of whose
 operands are constants or transposed by p too. After: x -> f' -> Transpose of p and q together -> y, or none where that
@@ -41,7 +41,7 @@ _SMALL = 1024
 
 
 def order_of(node: ir.Node | None) -> tuple[int, ...] | None:
-    """The order of axes that a Transpose says; None of other nodes, and where it says none."""
+    """Return the order of axes that a Transpose states; None for other nodes, and where it states none."""
     if node is None or not is_standard(node) or node.op_type != "Transpose":
         return None
     order = node.attributes.get("perm")
@@ -94,7 +94,7 @@ class _Region:
         return value.is_graph_output() or any(order_of(node) is None for node in self.outside(value))
 
     def gain(self) -> int:
-        """How many nodes fewer there would be."""
+        """Count by how many nodes the graph would have fewer."""
         inside = set(self.nodes)
         gone = sum(
             not node.outputs[0].is_graph_output() and all(user in inside for user in node.outputs[0].consumers())
@@ -209,7 +209,7 @@ def _turn_constant(node: ir.Node, index: int, value: ir.Value, back: Sequence[in
 
 
 def _leave(node: ir.Node, region: _Region, back: Sequence[int], site: Site) -> None:
-    """What others read of the node is as it was for them."""
+    """Keep the node's result as it was for readers outside of the region."""
     value, graph = node.outputs[0], node.graph
     assert graph is not None
     shape, outside = value.shape, region.outside(value)
