@@ -4,8 +4,8 @@
 
 The model is a chain of Conv, BatchNormalization and Relu of four channels, or a transformer of width 8 with all its
 normalizations written out, so that time goes by nodes, not by weights. A chain is a plain network, which the command
-folds on the message (onnxnorm/plain): these stages are called `plain`. The others are those of the passes, in the
-chain too, although the command does not need them there.
+folds on the message (onnxnorm/optimizer/fast_path): these stages are called `plain`. The others are those of the
+passes, in the chain too, although the command does not need them there.
 The exponent is the slope of a line through the logarithms: with 1, ten times the nodes take ten times the time.
 Stages are measured in one process; tools and the command as whole processes, imports included; all in processor time,
 which other processes disturb less. What takes longer than the limit is left out for larger models.
@@ -141,8 +141,9 @@ def compile_package() -> None:
 def stages(path: Path, output: Path) -> dict[str, float]:
     """Processor seconds of each stage, in a process that has imported everything."""
     from onnxnorm.io import load_and_save
+    from onnxnorm.io.model_source import ModelSource
     from onnxnorm.io.replace import write_message
-    from onnxnorm.optimizer.fast_path import folding_of, read_small
+    from onnxnorm.optimizer.fast_path import folding_of
     from onnxnorm.passes import DEFAULT, PASSES, Journal, PassSettings
 
     found: dict[str, float] = {}
@@ -156,7 +157,7 @@ def stages(path: Path, output: Path) -> dict[str, float]:
     gc.collect()
     gc.disable()
     with timed("plain: read"):
-        message = read_small(path)
+        message = ModelSource(path).message
     with timed("plain: look, compute"):
         folding = None if message is None else folding_of(message)
     if message is not None and folding is not None:

@@ -17,6 +17,7 @@ from onnxnorm.cli.tensor_files import growth, positive, shape_option, size
 from onnxnorm.errors import OnnxNormError
 
 if TYPE_CHECKING:
+    from onnxnorm.io.model_source import ModelSource
     from onnxnorm.journal import Rewrite
     from onnxnorm.model.source import ModelLike
     from onnxnorm.optimizer.inspect import NormRecord
@@ -153,7 +154,10 @@ def run(arguments: argparse.Namespace) -> int:
         from onnxnorm.cli.feeds import samples_for
 
         arguments.samples = samples_for(arguments.input, arguments.arrays, arguments.inputs, arguments.shape)
-    changes, proof = _plainly(arguments) or _by_passes(arguments)
+    from onnxnorm.io.model_source import ModelSource
+
+    source = ModelSource(arguments.input)
+    changes, proof = _plainly(arguments, source) or _by_passes(arguments, source)
     if arguments.summary or arguments.json:
         from onnxnorm.cli.tables import print_json
 
@@ -163,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _plainly(arguments: argparse.Namespace) -> _Done | None:
+def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None:
     """The short way, for a plain network; None where that is closed, or more is asked for than it gives."""
     weights_apart = arguments.external_data or arguments.safetensors or arguments.share_data or arguments.shard_size
     chosen = arguments.passes is not None or arguments.skip or arguments.opset is not None
@@ -171,18 +175,17 @@ def _plainly(arguments: argparse.Namespace) -> _Done | None:
         return None
     from onnxnorm.cli.tables import count_operators, status
     from onnxnorm.io.replace import write_message
-    from onnxnorm.optimizer.fast_path import folded, read_small
+    from onnxnorm.optimizer.fast_path import folded
 
     with status(f"optimizing {arguments.input}"):
-        message = read_small(Path(arguments.input))
-        done = None if message is None else folded(message)
-        if message is None or done is None:
+        original = source.message
+        done = None if original is None else folded(original)
+        if original is None or done is None:
             return None
         size_before = Path(arguments.input).stat().st_size
-        before = count_operators(message.graph.node)
-        # The original goes out of memory here.
+        before = count_operators(original.graph.node)
         message, rewrites = done
-    proof = _proof_of(message, arguments) if arguments.verify else None
+    proof = _proof_of(source, message, arguments) if arguments.verify else None
     if proof is not None and not proof.passed:
         # The passes can be left out one by one.
         return None
@@ -192,9 +195,9 @@ def _plainly(arguments: argparse.Namespace) -> _Done | None:
     return _changes(arguments, (before, after), (size_before, len(data)), rewrites, (), (), proof), proof
 
 
-def _by_passes(arguments: argparse.Namespace) -> _Done:
+def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
     from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
-    from onnxnorm.io.load_and_save import load, save
+    from onnxnorm.io.load_and_save import save
     from onnxnorm.model.walk import weight_bytes
     from onnxnorm.optimizer.guard import leaving_out_failed_passes
     from onnxnorm.optimizer.inspect import account
@@ -204,7 +207,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     from onnxnorm.verification.memory_needed import check_room
 
     with status(f"reading {arguments.input}"):
-        original = load(arguments.input)
+        original = source.graph()
     if arguments.verify:
         with _unproved():
             check_room(original, arguments.input)
@@ -216,7 +219,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     del original
 
     def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-        model = loaded.pop() if loaded else load(arguments.input)
+        model = loaded.pop() if loaded else source.graph()
         with steps(f"optimizing {arguments.input}", len(names)) as advance:
             return account(
                 model,
@@ -241,7 +244,7 @@ def _by_passes(arguments: argparse.Namespace) -> _Done:
     notes: tuple[str, ...] = ()
     if arguments.verify:
         (result, records), proof, notes = without_disproved_passes(
-            run_all, lambda done: _proof_of(done[0].ir_model, arguments), lambda done: done[0].rewrites, passes
+            run_all, lambda done: _proof_of(source, done[0].ir_model, arguments), lambda done: done[0].rewrites, passes
         )
         _refuse_unless_passed(proof, arguments)
     else:
@@ -329,14 +332,14 @@ def _unproved() -> Iterator[None]:
         raise JobError(f"{error}; nothing was written, --no-verify writes the result unproved") from error
 
 
-def _proof_of(result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
+def _proof_of(source: ModelSource, result: ModelLike, arguments: argparse.Namespace) -> VerifyReport:
     from onnxnorm.cli.tables import status
-    from onnxnorm.verification.verify import verify
+    from onnxnorm.verification.verify import verify_source
 
     inputs, shapes = arguments.samples
     with _unproved(), status("verifying the result against the original"):
         # The original first: it says what is in the way where the models are too large.
-        return verify(arguments.input, result, inputs, shapes=shapes)
+        return verify_source(source, result, inputs, shapes=shapes, is_checked=True)
 
 
 def _refuse_unless_passed(report: VerifyReport, arguments: argparse.Namespace) -> None:

@@ -31,11 +31,12 @@ _ROOM_FOR_STRUCTURE = 64 * 2**20
 
 
 @collector_paused
-def load(model: ModelLike) -> ir.Model:
+def load(model: ModelLike, name: str | None = None) -> ir.Model:
     """Read a model as a copy of its own; weights of any size stay in their files until they are asked for.
 
     Args:
         model: a path, a `ModelProto` or an `onnx_ir.Model`. None of them is ever changed.
+        name: what errors call a `ModelProto`; by default the name of its graph.
 
     Raises:
         OnnxNormError: the file is missing, is no ONNX model, names data that are missing or not its own, or its graph
@@ -44,8 +45,8 @@ def load(model: ModelLike) -> ir.Model:
     if isinstance(model, ir.Model):
         loaded = model.clone()
     elif isinstance(model, onnx.ModelProto):
-        loaded = from_proto(model, name_of(model), None)
-        check_structure(loaded, name_of(model))
+        loaded = from_proto(model, name or name_of(model), None)
+        check_structure(loaded, name or name_of(model))
     elif isinstance(model, (str, os.PathLike)):
         loaded = read_model(Path(model))
         check_structure(loaded, name_of(model))

@@ -7,23 +7,23 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
 
 from onnxnorm.convert.opset import convert_opset
-from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.io import load_and_save
+from onnxnorm.io.model_source import ModelSource
 from onnxnorm.io.new_weights import spool_of
 from onnxnorm.io.replace import write_message
-from onnxnorm.model.source import ModelLike, name_of
+from onnxnorm.model.source import ModelLike
 from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
-from onnxnorm.optimizer.fast_path import folded, read_small
+from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.guard import leaving_out_failed_passes, run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.proved import without_disproved_passes
@@ -133,25 +133,26 @@ def optimize(
             verification.
     """
     _check_choices(passes or (), target, max_growth)
-    plain = None if passes is not None or opset is not None else _plainly(model)
-    if plain is not None and (not verify or _proof_of(model, plain).passed):
+    source = ModelSource(model)
+    plain = None if passes is not None or opset is not None else _plainly(source)
+    if plain is not None and (not verify or _proof_of(source, plain).passed):
         return plain
-    loaded: list[ir.Model] = [load_and_save.load(model)]
+    loaded: list[ir.Model] = [source.graph()]
     if verify:
         from onnxnorm.verification.memory_needed import check_room
 
-        check_room(loaded[0], name_of(model))
+        check_room(loaded[0], source.name)
 
     def run(names: Sequence[str]) -> OptimizeResult:
         return transform(
-            loaded.pop() if loaded else load_and_save.load(model),
+            loaded.pop() if loaded else source.graph(),
             passes=names,
             target=target,
             freeze_inputs=freeze_inputs,
             workspace=workspace,
             opset=opset,
             max_growth=max_growth,
-            name=name_of(model),
+            name=source.name,
             as_ir=isinstance(model, ir.Model),
         )
 
@@ -163,10 +164,10 @@ def optimize(
     if not verify:
         return run_all(names)
     result, report, notes = without_disproved_passes(
-        run_all, lambda result: _proof_of(model, result), lambda result: result.rewrites, names
+        run_all, lambda result: _proof_of(source, result), lambda result: result.rewrites, names
     )
     if not report.passed:
-        raise OnnxNormError(f"{name_of(model)}: the result failed verification: {report}")
+        raise OnnxNormError(f"{source.name}: the result failed verification: {report}")
     return replace(result, notes=result.notes + notes)
 
 
@@ -262,13 +263,9 @@ def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> Non
         raise OnnxNormError(f"max_growth is a part of the weights, such as 0.05, not {max_growth}")
 
 
-def _plainly(model: ModelLike) -> OptimizeResult | None:
-    """The short way, for a plain network."""
-    if isinstance(model, (str, os.PathLike)):
-        message = read_small(Path(model))
-    else:
-        message = model if isinstance(model, onnx.ModelProto) else None
-    done = None if message is None else folded(message)
+def _plainly(source: ModelSource) -> OptimizeResult | None:
+    """Go the short way, for a plain network; None where the model is none."""
+    done = None if source.message is None else folded(source.message)
     return None if done is None else OptimizeResult(done[1], (), done[0], False)
 
 
@@ -277,8 +274,7 @@ def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool | None =
     return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
 
 
-def _proof_of(original: ModelLike, result: OptimizeResult) -> VerifyReport:
-    from onnxnorm.verification.verify import verify
+def _proof_of(source: ModelSource, result: OptimizeResult) -> VerifyReport:
+    from onnxnorm.verification.verify import verify_source
 
-    with naming(name_of(original)):
-        return verify(original, result.model)
+    return verify_source(source, result.model, is_checked=True)

@@ -19,7 +19,8 @@ import onnx
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.io import load_and_save
-from onnxnorm.model.source import ModelLike, name_of
+from onnxnorm.io.model_source import ModelSource
+from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import Draw, GivenInputs, Ways, given_samples, input_specs, random_samples
 from onnxnorm.verification.accuracy import unit_roundoff
 from onnxnorm.verification.cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
@@ -30,7 +31,7 @@ from onnxnorm.verification.runs import ROUNDED, Runs, collect
 from onnxnorm.verification.signature import as_onnxruntime_sees, difference
 from onnxnorm.verification.ties import Ties
 
-__all__ = ["OutputError", "VerifyReport", "verify"]
+__all__ = ["OutputError", "VerifyReport", "verify", "verify_source"]
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,29 @@ def verify(
         OnnxNormError: a model or an input file cannot be read, the inputs do not fit the original, or onnxruntime
             cannot run the original.
     """
-    original, result = _proto(a), _proto(b)
-    with naming(name_of(a)):
+    return verify_source(ModelSource(a), b, inputs, seed=seed, samples=samples, shapes=shapes, strict=strict)
+
+
+def verify_source(
+    source: ModelSource,
+    b: ModelLike,
+    inputs: GivenInputs | None = None,
+    *,
+    seed: int = 0,
+    samples: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    strict: bool = False,
+    is_checked: bool = False,
+) -> VerifyReport:
+    """Do as `verify` does, for an original that other stages read too.
+
+    Args:
+        source: the original.
+        b, inputs, seed, samples, shapes, strict: see `verify`.
+        is_checked: the original has been read as a graph already, so that it is known to be well-formed.
+    """
+    original, result = _message_of(source, is_checked), _message_of(ModelSource(b), False)
+    with naming(source.name):
         different = difference(original, result)
         if different is not None:
             different = difference(*as_onnxruntime_sees(original, result))
@@ -187,14 +209,15 @@ def verify(
         return report
 
 
-def _proto(model: ModelLike) -> onnx.ModelProto:
+def _message_of(source: ModelSource, is_checked: bool) -> onnx.ModelProto:
     """The model as it is: of a file the very bytes, since what is proved has to hold of the file."""
-    if isinstance(model, onnx.ModelProto):
-        return model
-    loaded = load_and_save.load(model)
-    check_room(loaded, name_of(model))
-    proto = load_and_save.to_proto(loaded)
-    return onnx.load(model) if isinstance(model, (str, os.PathLike)) else proto
+    if source.message is not None and (is_checked or isinstance(source.model, onnx.ModelProto)):
+        return source.message
+    graph = source.graph()
+    check_room(graph, source.name)
+    if source.message is not None:
+        return source.message
+    return onnx.load(source.model) if isinstance(source.model, (str, os.PathLike)) else load_and_save.to_proto(graph)
 
 
 def _judge(runs: Runs) -> VerifyReport:

@@ -53,4 +53,4 @@ def test_functions_are_in_the_files_before_them() -> None:
     assert len(named) > 15
     for file, name in named:
         text = (ROOT / "onnxnorm" / file).read_text(encoding="utf-8")
-        assert re.search(rf"^(?:def |class )?{name}\b", text, re.MULTILINE), f"{file} has no {name}"
+        assert re.search(rf"^\s*(?:def |class )?{name}\b", text, re.MULTILINE), f"{file} has no {name}"

@@ -20,8 +20,8 @@ PACKAGE = ROOT / "onnxnorm"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 WAY = PAGE[PAGE.index("## The way of a model") :]
 STEP = re.compile(r"`([\w/]+\.py)`: `(\w+)`")
-# Of files from 16 MB on.
-ONLY_LARGE = {("io/skip_weights.py", "skim")}
+# Of files that are parsed in part.
+ONLY_LARGE = {("io/read.py", "read_model"), ("io/skip_weights.py", "skim")}
 
 
 def steps(first: int, last: int) -> list[tuple[str, str]]:

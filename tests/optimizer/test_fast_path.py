@@ -22,11 +22,13 @@ from fuzz.sources.mutated import mutated
 from onnxnorm.affine.cost import ARITHMETIC
 from onnxnorm.cli import main
 from onnxnorm.graph.normalizations import KINDS
+from onnxnorm.io import model_source
 from onnxnorm.io.load_and_save import load, to_proto
+from onnxnorm.io.model_source import ModelSource
 from onnxnorm.linear.operators.table import _SUMS, _TABLES
 from onnxnorm.optimizer import fast_path
 from onnxnorm.optimizer.fast_path import fold as fold_module
-from onnxnorm.optimizer.fast_path import folding_of, read_small
+from onnxnorm.optimizer.fast_path import folding_of
 from onnxnorm.optimizer.fast_path import operators as operators_module
 from onnxnorm.optimizer.fast_path.network import OPSETS
 from onnxnorm.optimizer.optimize import transform
@@ -196,13 +198,14 @@ def test_the_command_needs_no_more_of_onnx_than_its_messages(tmp_path: Path) -> 
 def test_where_others_say_more_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\xff" * 20)
-    assert read_small(broken) is None
-    assert read_small(tmp_path) is None
-    assert read_small(tmp_path / "missing.onnx") is None
+    assert ModelSource(broken).message is None
+    assert ModelSource(tmp_path).message is None
+    assert ModelSource(tmp_path / "missing.onnx").message is None
     onnx.save(chain(3), broken)
-    assert read_small(broken) == chain(3)
+    assert ModelSource(broken).message == chain(3)
     monkeypatch.setattr(fast_path, "_LARGEST", 100)
-    assert read_small(broken) is None
+    monkeypatch.setattr(model_source, "_LARGEST", 100)
+    assert ModelSource(broken).message is None
     assert folding_of(chain(3)) is None
 
 

@@ -10,10 +10,8 @@ to them as it is.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnorm.model.light_protobuf import message_class
 from onnxnorm.optimizer.fast_path.fold import Folding, fold_all
 from onnxnorm.optimizer.fast_path.network import network_of
 from onnxnorm.process.gc_pause import collector_paused
@@ -23,22 +21,10 @@ if TYPE_CHECKING:
 
     from onnxnorm.journal import Rewrite
 
-__all__ = ["Folding", "folded", "folding_of", "read_small"]
+__all__ = ["Folding", "folded", "folding_of"]
 
 # Everything is in memory at once here: the file or the result up to three times for a moment.
 _LARGEST = 80_000_000
-
-
-def read_small(path: Path) -> ModelProto | None:
-    """The message in a file; None where the file is large, missing or no model, about which others say more."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            return None
-        message: ModelProto = message_class().FromString(path.read_bytes())
-    except Exception:
-        # Whatever protobuf says, or the system.
-        return None
-    return message
 
 
 @collector_paused
