@@ -1,1 +1,1 @@
-"""Models read from files and written to them; large weights stay in files."""
+"""Reads models from files and writes them; large weights stay in files."""

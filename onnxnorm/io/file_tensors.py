@@ -1,7 +1,7 @@
 """Tensors that stay in their files: mapped when they are read, copied from file to file when they are written.
 
-Also the question whether a file that a model names may be read at all. A model from a stranger may name any path; it
-gets what lies in its own folder. In a model cache both the model and its data are links into one folder of contents,
+The module also decides whether a file that a model names may be read at all. A model from a stranger may name any path;
+it gets what lies in its own folder. In a model cache both the model and its data are links into one folder of contents,
 so the folder in which the model itself really lies counts too.
 """
 
@@ -45,7 +45,7 @@ class DataFile:
         return os.fstat(self.fd).st_size
 
     def bytes(self, offset: int, count: int) -> npt.NDArray[np.uint8]:
-        """The mapped bytes, read only."""
+        """Return the mapped bytes, read only."""
         if self._map is None or len(self._map) < offset + count:
             self._map = mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ)
         return np.frombuffer(self._map, np.uint8, count, offset)
@@ -82,7 +82,7 @@ class FileTensor(ir.ExternalTensor):
 
 
 def find_data_file(model: Path, location: str) -> Path:
-    """The file of weights that the model at `model` calls `location`.
+    """Find the file of weights that the model at `model` calls `location`.
 
     Raises:
         OnnxNormError: it is missing, or lies where the model has no business.
@@ -117,7 +117,7 @@ def find_data_file(model: Path, location: str) -> Path:
 
 
 def _names_within(path: Path, roots: list[Path]) -> int:
-    """How many of the names of the file lie in the folders themselves."""
+    """Count how many of the names of the file lie in the folders themselves."""
     wanted = path.stat()
     found = 0
     for folder in {*roots, path.parent}:

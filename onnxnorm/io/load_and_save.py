@@ -1,4 +1,4 @@
-"""Models in and out: a path, a `ModelProto` or an `onnx_ir.Model` in; whole files, or none, out."""
+"""Loads and saves models: a path, a `ModelProto` or an `onnx_ir.Model` in; whole files, or none, out."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def _take_the_alias(model: ir.Model) -> None:
 
 
 def _forget_negative_extents(model: ir.Model) -> None:
-    """Exporters write -1 for what they do not know, and runtimes read every negative extent so."""
+    """Forget negative extents: exporters write -1 for what they do not know, and runtimes read every negative extent
+    so.
+    """
     for graph in graphs_of(model):
         for value in itertools.chain(graph.inputs, *(node.outputs for node in graph)):
             shape = value.shape
@@ -82,7 +84,7 @@ def _forget_negative_extents(model: ir.Model) -> None:
 
 @collector_paused
 def to_proto(model: ir.Model | onnx.ModelProto) -> onnx.ModelProto:
-    """The model as one protobuf message, weights in external files read into it.
+    """Return the model as one protobuf message, weights in external files read into it.
 
     Raises:
         OnnxNormError: the model is too large for one message (2 GB); write it with `save`.

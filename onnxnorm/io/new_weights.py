@@ -1,4 +1,4 @@
-"""Where folded weights go while a model is worked on: into memory as long as they are few, then into a file.
+"""Keeps folded weights while a model is worked on: in memory as long as they are few, then in a file.
 
 The file has no name and goes with the last tensor in it. It lies in the folder that the caller names, by default the
 one for temporary files, and can itself become the data file of the result, if that is written to the same file system.
@@ -32,7 +32,7 @@ _LEAST_IN_USE = 0.95
 
 
 class Spool:
-    """The new weights of one model."""
+    """The spool: the new weights of one model, in memory or in a file without a name."""
 
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
         self._folder = Path(tempfile.gettempdir() if folder is None else folder)
@@ -42,7 +42,7 @@ class Spool:
         self._end = 0
 
     def tensor(self, array: npt.NDArray[np.generic], dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
-        """The array as a tensor, kept in memory or in the file."""
+        """Return the array as a tensor, kept in memory or in the file."""
         room = self.room(array.shape, dtype)
         if room is None:
             self._in_memory += array.nbytes
@@ -52,7 +52,7 @@ class Spool:
         return room.tensor
 
     def room(self, shape: tuple[int, ...], dtype: ir.DataType) -> Room | None:
-        """Room in the file for a tensor; None where it belongs in memory."""
+        """Reserve room in the file for a tensor; None where it belongs in memory."""
         if dtype.bitwidth < 8:
             return None
         size = stored_bytes(dtype, shape)
@@ -71,17 +71,17 @@ class Spool:
 
     @property
     def end(self) -> tuple[int, int]:
-        """How much there is, for `back_to`."""
+        """The amount that is held in memory and in the file, for `back_to`."""
         return self._in_memory, self._end
 
     def back_to(self, end: tuple[int, int]) -> None:
-        """Give the room of what was made since then to what comes next; nothing may refer to it any more."""
+        """Free the room of the weights made since `end`; nothing may refer to them any more."""
         self._in_memory, self._end = end
 
     def claim(self, folder: Path, tensors: Iterable[ir.TensorProtocol]) -> tuple[NewFile, DataFile, int] | None:
         """Give the file away to become one of the result, with what is in it and where that ends; once at most.
 
-        None where it cannot lie in `folder`, or has much in it that is none of `tensors`: weights that changed twice.
+        None where it cannot lie in `folder`, or much in it is not among `tensors`: weights that changed twice.
         """
         if self._file is None or self._data_file is None or self._file.fd < 0:
             return None
@@ -124,7 +124,7 @@ class Room:
 
 
 def spool_of(model: ir.Model, folder: str | os.PathLike[str] | None = None) -> Spool:
-    """The spool of the model, made on the first call."""
+    """Return the spool of the model, made on the first call."""
     spool = model.meta.get(_KEY)
     if not isinstance(spool, Spool) or folder is not None:
         spool = Spool(folder)

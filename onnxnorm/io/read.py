@@ -29,7 +29,7 @@ _LEAST_SKIMMED = 2**16
 
 
 def read_model(path: Path) -> ir.Model:
-    """The model at `path`; its weights stay where they are.
+    """Read the model at `path`; its weights stay where they are.
 
     Raises:
         OnnxNormError: it cannot be read, or is no ONNX model.
@@ -63,7 +63,7 @@ def _read(path: Path, mark: str) -> tuple[onnx.ModelProto, DataFile | None]:
 
 
 def data_locations(path: Path) -> set[str]:
-    """The files to which the tensors of the model at `path` refer, as it names them."""
+    """Return the files to which the tensors of the model at `path` refer, as it names them."""
     mark = secrets.token_hex(16)
     proto, _ = _read(path, mark)
     return {
@@ -88,7 +88,7 @@ def _tensors_in(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def from_proto(
     proto: onnx.ModelProto, name: str, path: Path | None, *, own: dict[str, DataFile | None] | None = None
 ) -> ir.Model:
-    """The message as a graph, its external data found and their ranges checked.
+    """Make a graph of the message, its external data found and their ranges checked.
 
     Args:
         proto: the message.
@@ -130,7 +130,7 @@ def _as_graph(proto: onnx.ModelProto) -> ir.Model:
 
 
 def _type_by_tensors(model: ir.Model, proto: onnx.ModelProto) -> None:
-    """A constant is what its elements are, whatever is said of it elsewhere."""
+    """Give each constant the type and shape of its elements, whatever is said of it elsewhere."""
     graphs = [graph for graph in graphs_in(proto) if isinstance(graph, onnx.GraphProto)]
     said = {info.name for graph in graphs for info in (*graph.input, *graph.output, *graph.value_info)}
     overridable = (model.ir_version or 4) >= 4

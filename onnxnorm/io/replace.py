@@ -1,4 +1,4 @@
-"""A model file takes its place, and what belonged to the one that stood there goes."""
+"""Puts a model file in its place; what belonged to the one that stood there goes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDINGS = (".data", ".safetensors")
 
 
 def write_message(data: bytes, path: str | os.PathLike[str]) -> None:
-    """A model that has everything in it, serialized, to `path`, or what is there stays untouched.
+    """Write a serialized model that has everything in it to `path`, or leave what is there untouched.
 
     Raises:
         OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
@@ -31,7 +31,7 @@ def write_message(data: bytes, path: str | os.PathLike[str]) -> None:
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
-    """The file to write: what a link points at.
+    """Return the file to write: what a link points at.
 
     Raises:
         OnnxNormError: there is something that no model can replace.
@@ -45,7 +45,7 @@ def target_of(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def telling_why(target: Path, weight_bytes: Callable[[], int]) -> Iterator[None]:
-    """What the system says when a model cannot be written becomes an error of ours."""
+    """Turn a failure of the system to write a model into an `OnnxNormError` that names the file."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def telling_why(target: Path, weight_bytes: Callable[[], int]) -> Iterator[None]
 
 
 def put_in_place(file: NewFile, target: Path) -> None:
-    """A model without data files takes the place of whatever is at `target`."""
+    """Let a model without data files take the place of whatever is at `target`."""
     file.sync()
     with locked(target.parent) as alone:
         outdated = data_of(target)
@@ -64,7 +64,7 @@ def put_in_place(file: NewFile, target: Path) -> None:
 
 
 def data_of(target: Path) -> set[str]:
-    """The data files, by our naming, of the model that is about to be replaced."""
+    """Return the data files, by our naming, of the model that is about to be replaced."""
     return {name for name in locations(target) if name.startswith(f"{target.name}.") and name.endswith(_ENDINGS)}
 
 
@@ -86,7 +86,7 @@ def clean(target: Path, outdated: set[str], needed: set[str], *, alone: bool) ->
 
 
 def locations(model: Path) -> set[str]:
-    """The data files of a model, by their names from its folder; none where there is no model."""
+    """Return the data files of a model, by their names from its folder; none where there is no model."""
     if not model.exists():
         return set()
     # A plain network is written without anything that this needs.

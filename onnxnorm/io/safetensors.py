@@ -1,4 +1,5 @@
-"""The head of a safetensors file (https://github.com/huggingface/safetensors#format), so that weights can lie in one.
+"""Writes the head of a safetensors file (https://github.com/huggingface/safetensors#format), so that weights can lie in
+one.
 
 An ONNX model refers to such a file as to any other data file, by offsets; the head tells other programs which tensors
 are in it. Behind its length (8 bytes) it is JSON; the tensors follow without gaps, so those of the widest type come
@@ -15,7 +16,7 @@ import onnx_ir as ir
 __all__ = ["Entry", "head_of"]
 
 Entry = tuple[str, ir.TensorProtocol, int]
-"""Name, tensor and number of bytes."""
+"""An entry of the head: name, tensor and number of bytes."""
 
 _NAMES = {
     ir.DataType.BFLOAT16: "BF16",
@@ -39,7 +40,9 @@ _ALIGNMENT = 64
 
 
 def head_of(entries: Iterable[Entry]) -> bytes:
-    """The head of a file in which these tensors follow one another; types that the format lacks go as their bytes."""
+    """Return the head of a file in which these tensors follow one another; types that the format lacks go as their
+    bytes.
+    """
     head: dict[str, object] = {"__metadata__": {"format": "onnx"}}
     start = 0
     for name, tensor, length in entries:

@@ -25,7 +25,7 @@ _DEEPEST_GROUP = 100
 
 
 def skim(data: mmap.mmap, location: str, *, least: int) -> bytes:
-    """The model in `data` with every initializer of at least `least` bytes as external data at `location`.
+    """Return the model in `data` with every initializer of at least `least` bytes as external data at `location`.
 
     Raises:
         ValueError: the bytes are no protobuf message.
@@ -50,9 +50,9 @@ def _graph(data: mmap.mmap, start: int, end: int, location: str, least: int) -> 
 
 
 def _tensor(data: mmap.mmap, start: int, end: int, location: str, least: int) -> Iterator[bytes]:
-    """The tensor with its raw data as external data, or as it is where protobuf reads no large raw data from it.
+    """Yield the tensor with its raw data as external data, or as it is where protobuf reads no large raw data from it.
 
-    Of a field that is given several times the last one holds, and fields may stand in any order.
+    If a field is given several times the last one holds, and fields may stand in any order.
     """
     raw: tuple[int, int] | None = None
     is_external = False
@@ -79,7 +79,7 @@ def _tensor(data: mmap.mmap, start: int, end: int, location: str, least: int) ->
 
 
 def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Number, wire type, start, start of the content and end of every field."""
+    """Yield number, wire type, start, start of the content and end of every field."""
     while position < end:
         start = position
         tag, content = _read_varint(data, position, end)
@@ -88,7 +88,9 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int
 
 
 def _end_of(data: mmap.mmap, tag: int, content: int, end: int, depth: int) -> tuple[int, int]:
-    """Where the field ends whose tag ends at `content`, and where its content starts behind the length, if any."""
+    """Return where the field ends whose tag ends at `content`, and where its content starts behind the length, if
+    any.
+    """
     wire_type = tag & 7
     position = content
     if wire_type == _VARINT:
@@ -110,7 +112,7 @@ def _end_of(data: mmap.mmap, tag: int, content: int, end: int, depth: int) -> tu
 
 
 def _end_of_group(data: mmap.mmap, tag: int, position: int, end: int, depth: int) -> int:
-    """Where a group ends: ONNX has none, but messages of a later version may, which protobuf passes over."""
+    """Return where a group ends: ONNX has none, but messages of a later version may, which protobuf passes over."""
     while True:
         inner, position = _read_varint(data, position, end)
         if inner & 7 == _GROUP_END:
@@ -134,7 +136,7 @@ def _read_varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
 
 
 def varint(value: int) -> bytes:
-    """A number as protobuf writes it."""
+    """Encode a number as protobuf writes it."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""Sparse initializers, written out: neither onnx-ir nor the passes know them, and a runtime unpacks them as well."""
+"""Writes out sparse initializers: neither onnx-ir nor the passes know them, and a runtime unpacks them as well."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _MAX_ELEMENTS = 2**28
 
 
 def without_sparse_initializers(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """The message with dense initializers for the sparse ones of its graph; the message itself where it has none."""
+    """Return the message with dense initializers for the sparse ones of its graph; the message itself where it has
+    none.
+    """
     if not proto.graph.sparse_initializer:
         return proto
     dense = onnx.ModelProto()
@@ -29,7 +31,9 @@ def without_sparse_initializers(proto: onnx.ModelProto, name: str) -> onnx.Model
 
 
 def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
-    """The stored values at their places, zeros elsewhere (ONNX: SparseTensorProto, places linear or one row each)."""
+    """Put the stored values at their places, zeros elsewhere (ONNX: SparseTensorProto, places linear or one row
+    each).
+    """
     own = sparse.values.name
     try:
         values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)

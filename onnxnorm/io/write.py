@@ -38,7 +38,7 @@ _GRAPH_TAG, _INITIALIZER_TAG, _RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"
 
 
 def write_in_one_file(model: ir.Model, target: Path, on_bytes: Callable[[int], None]) -> None:
-    """Everything into `target`; the caller knows that it is below 2 GB."""
+    """Write everything into `target`; the caller knows that it is below 2 GB."""
     large = {
         holder.value.name: holder.tensor
         for holder in tensors_of(model)
@@ -77,7 +77,7 @@ def write_in_one_file(model: ir.Model, target: Path, on_bytes: Callable[[int], N
 
 @dataclass
 class _Part:
-    """One data file to be: `own` are the tensors to write and where."""
+    """A data file to be: `own` are the tensors to write and where."""
 
     own: list[tuple[int, ir.TensorProtocol, int]] = field(default_factory=list)
     end: int = 0
@@ -103,7 +103,7 @@ def write_with_data(
     safetensors: bool,
     on_bytes: Callable[[int], None],
 ) -> None:
-    """The structure into `target`, the weights into files beside it, all of them new; then the old ones go."""
+    """Write the structure into `target`, the weights into files beside it, all of them new; then the old ones go."""
     folder = target.parent
     holders = [holder for holder in tensors_of(model) if bytes_of(holder.tensor) >= _LEAST_OUTSIDE]
     suffix = "safetensors" if safetensors else "data"
@@ -145,7 +145,7 @@ def _planned(
     holders: Iterable[Holder], folder: Path, shard_size: int | None, share: bool, spool: Spool | None,
     stack: contextlib.ExitStack, *, packed: bool,
 ) -> tuple[list[_Part], dict[int, tuple[int, int, int]], dict[int, Place]]:  # fmt: skip
-    """Where every tensor goes: into which part and where in it, or to which file that stays as it is."""
+    """Plan where every tensor goes: into which part and where in it, or to which file that stays as it is."""
     parts: list[_Part] = []
     where: dict[int, tuple[int, int, int]] = {}
     shared: dict[int, Place] = {}
@@ -230,7 +230,7 @@ def _publish_data(file: NewFile, target: Path, suffix: str, number: int, count: 
 
 
 def _write_tensor(file: NewFile, tensor: ir.TensorProtocol, length: int, offset: int) -> int:
-    """Gives the end of it."""
+    """Write the tensor at `offset` and return where it ends."""
     if type(tensor) is FileTensor:
         return file.copy(tensor.data_file.fd, tensor.start, length, offset)
     if isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:

@@ -1,1 +1,1 @@
-"""Model messages and graphs in memory: protobuf forms, names, element types, walks over graphs."""
+"""Holds model messages and graphs in memory: protobuf forms, names, element types, walks over graphs."""

@@ -1,4 +1,4 @@
-"""Types of tensors: CastLike takes one from a value, definitions of operators name them."""
+"""Names types of tensors: CastLike takes one from a value, definitions of operators name them."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["type_string"]
 
 
 def type_string(dtype: ir.DataType) -> str:
-    """As ONNX's definitions of operators name the type of a tensor, such as "tensor(float)"."""
+    """Return the type of a tensor as ONNX's definitions of operators name it, such as "tensor(float)"."""
     return f"tensor({dtype.name.lower()})"

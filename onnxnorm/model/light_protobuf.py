@@ -1,4 +1,4 @@
-"""ONNX's protobuf messages, without the rest of the package onnx, which takes several times as long to import."""
+"""Gives ONNX's protobuf messages without the rest of the package onnx, which takes several times as long to import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MODULE = "onnx.onnx_ml_pb2"
 
 
 def message_class() -> type[ModelProto]:
-    """`onnx.ModelProto`, the same as whoever imports onnx later finds."""
+    """Return `onnx.ModelProto`, the same as whoever imports onnx later finds."""
     if "onnx" not in sys.modules and _MODULE not in sys.modules:
         package = importlib.util.find_spec("onnx")
         path = None if package is None or package.origin is None else Path(package.origin).parent / "onnx_ml_pb2.py"

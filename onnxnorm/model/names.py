@@ -1,4 +1,4 @@
-"""Names that nothing else has."""
+"""Makes names that nothing else has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["fresh_name", "name_nodes"]
 
 
 def fresh_name(wish: str, taken: set[str]) -> str:
-    """A name that is not taken, and from now on is: the wish, or it with a number behind."""
+    """Return a name that is not taken, and from now on is: the wish, or it with a number behind."""
     name, number = wish, 1
     while name in taken:
         name, number = f"{wish}_{number}", number + 1

@@ -1,4 +1,4 @@
-"""A model of one node alone, for evaluators and for ONNX's shape inference."""
+"""Makes a model of one node alone, for evaluators and for ONNX's shape inference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["model_of_node"]
 
 
 def model_of_node(node: ir.Node, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
-    """The node with other names for what it reads and makes.
+    """Make a model of the node, with other names for what it reads and makes.
 
     Args:
         node: of ONNX's own domain.

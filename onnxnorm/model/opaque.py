@@ -1,4 +1,4 @@
-"""What onnx-ir has no words for, carried through it unread: maps, and sparse constants.
+"""Carries what onnx-ir has no words for through it unread: maps, and sparse constants.
 
 Types with a map in them become sparse tensors of no element type, and sparse attributes texts; each holds the message
 that it stands for, which takes its place again where the model is written. What stands in functions is not carried.
@@ -20,7 +20,7 @@ _SPARSE = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS
 
 
 def with_opaque_parts(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the message without maps and sparse attributes in its graphs."""
+    """Return a copy of the message without maps and sparse attributes in its graphs."""
     same = onnx.ModelProto()
     same.CopyFrom(proto)
     for graph in _graphs(same.graph):
@@ -40,13 +40,13 @@ def with_opaque_parts(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def restore_type(proto: onnx.TypeProto) -> None:
-    """The type that was carried in this one, if any, in its place."""
+    """Put the type that was carried in this one, if any, in its place."""
     if proto.denotation.startswith(_MARK):
         proto.ParseFromString(_message(proto.denotation))
 
 
 def restore_attribute(proto: onnx.AttributeProto) -> None:
-    """The attribute that was carried in this one, if any, in its place."""
+    """Put the attribute that was carried in this one, if any, in its place."""
     if proto.type == onnx.AttributeProto.STRING and proto.s.startswith(_MARK.encode()):
         proto.ParseFromString(_message(proto.s.decode()))
 

@@ -1,4 +1,4 @@
-"""Models as protobuf messages: the graphs in them, and copies without what takes room."""
+"""Reads models as protobuf messages: the graphs in them, and copies without what takes room."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST = 1024
 
 
 def graphs_in(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
-    """The main graph, the functions, and all graphs nested in them."""
+    """Yield the main graph, the functions, and all graphs nested in them."""
     stack: list[GraphProto | FunctionProto] = [model.graph, *model.functions]
     while stack:
         graph = stack.pop()
@@ -23,7 +23,7 @@ def graphs_in(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
 
 
 def graphs_of_node(node: NodeProto) -> Iterator[GraphProto]:
-    """Those that are attributes of the node."""
+    """Yield the graphs that are attributes of the node."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -31,7 +31,7 @@ def graphs_of_node(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def with_types_of_inputs(model: ModelProto) -> ModelProto:
-    """The message with outputs that are inputs typed as these; the message itself where they are.
+    """Return the message with outputs that are inputs typed as these; the message itself where they are.
 
     Such an output may say another shape, as any output may, without any harm in runtimes. In onnx-ir the two are one.
     """
@@ -54,7 +54,7 @@ def _mistyped(graph: GraphProto | FunctionProto) -> list[tuple[onnx.ValueInfoPro
 
 
 def without_weights(model: ModelProto) -> ModelProto:
-    """The model with its large constants as inputs: shape inference can do without them."""
+    """Return the model with its large constants as inputs: shape inference can do without them."""
     slim = ModelProto(ir_version=model.ir_version)
     slim.opset_import.extend(model.opset_import)
     slim.functions.extend(model.functions)

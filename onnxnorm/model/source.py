@@ -15,7 +15,7 @@ ModelLike: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | ir.Model"
 
 
 def name_of(model: ModelLike) -> str:
-    """What messages call the model: its path, or the name of its graph."""
+    """Return the name that messages give the model: its path, or the name of its graph."""
     if isinstance(model, (str, os.PathLike)):
         return os.fspath(model)
     return model.graph.name or "the model"

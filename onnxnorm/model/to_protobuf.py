@@ -1,4 +1,4 @@
-"""The structure of a model as a protobuf message, in which weights may be no more than references to files.
+"""Writes the structure of a model as a protobuf message, in which weights may be no more than references to files.
 
 onnx-ir serializes everything; here the graph is walked once more by our own hand, for two reasons: its weights are not
 to be touched, and what makes up nearly all of a large graph (plain nodes and tensor types) goes three times faster than
@@ -30,7 +30,7 @@ _PLAIN = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the bytes of a tensor are: the file as the model names it, and the range in it."""
+    """The place of a tensor's bytes: the file as the model names it, and the range in it."""
 
     location: str
     offset: int
@@ -45,7 +45,7 @@ def structure(
     annotated: bool = True,
     told: Set[str] | None = None,
 ) -> onnx.ModelProto:
-    """The model as a message.
+    """Return the model as a message.
 
     Args:
         model: is not changed.

@@ -1,6 +1,6 @@
-"""Of which computed values a model said the type and shape before these were inferred.
+"""Remembers of which computed values a model said the type and shape before these were inferred.
 
-What is inferred is for the passes. In the file it would say again what every runtime infers for itself, which takes up
+Inferred types are for the passes. In the file they would say again what every runtime infers for itself, which takes up
 to a tenth of a small or quantized model.
 """
 
@@ -26,11 +26,11 @@ def note_told_types(model: ir.Model) -> None:
 
 
 def told_types(model: ir.Model) -> Set[str] | None:
-    """The names of the values whose types are written; None where all are."""
+    """Return the names of the values whose types are written; None where all are."""
     told: Set[str] | None = model.meta.get(_KEY)
     return told
 
 
 def keep_inferred_types(model: ir.Model) -> None:
-    """Have all types written."""
+    """Let all types be written."""
     model.meta[_KEY] = None

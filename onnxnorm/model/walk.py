@@ -24,12 +24,12 @@ __all__ = [
 
 
 def stored_bytes(dtype: ir.DataType, dims: Iterable[int]) -> int:
-    """How many bytes a tensor has in a file: packed where its elements are smaller than a byte."""
+    """Count the bytes of a tensor in a file: packed where its elements are smaller than a byte."""
     return -(-math.prod(dims) * dtype.bitwidth // 8)
 
 
 def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
-    """The graphs that a node holds (If, Loop, Scan)."""
+    """Yield the graphs that a node holds (If, Loop, Scan)."""
     for attribute in node.attributes.values():
         if attribute.is_ref():
             continue
@@ -40,7 +40,7 @@ def subgraphs_of(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def weight_bytes(model: ir.Model) -> int:
-    """How many bytes the weights of the model take in a file."""
+    """Count the bytes that the weights of the model take in a file."""
     return sum(bytes_of(holder.tensor) for holder in tensors_of(model))
 
 
@@ -53,14 +53,14 @@ class Holder:
 
 
 def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
-    """The main graph, all that is nested in it, and the same for every function."""
+    """Yield the main graph, all that is nested in it, and the same for every function."""
     yield from graphs_within(model.graph)
     for function in model.functions.values():
         yield from graphs_within(function.graph)
 
 
 def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
-    """The graph and all that is nested in it, each before those in it."""
+    """Return the graph and all that is nested in it, each before those in it."""
     # onnx-ir's own way through nested graphs looks at every node in four layers of generators.
     found = []
     pending = [graph]
@@ -82,7 +82,7 @@ def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
 
 
 def tensors_of(model: ir.Model) -> Iterator[Holder]:
-    """Every tensor of the graphs, those of model-local functions aside."""
+    """Yield every tensor of the graphs, those of model-local functions aside."""
     for graph in graphs_within(model.graph):
         for value in graph.initializers.values():
             if value.const_value is not None:
@@ -95,13 +95,13 @@ def tensors_of(model: ir.Model) -> Iterator[Holder]:
 
 
 def tensor_in(attribute: ir.Attr) -> ir.TensorProtocol:
-    """The tensor of an attribute of that type; onnx-ir's own way looks for each member of a tensor first."""
+    """Return the tensor of an attribute of that type; onnx-ir's own way looks for each member of a tensor first."""
     tensor: ir.TensorProtocol = attribute.value
     return tensor
 
 
 def bytes_of(tensor: ir.TensorProtocol) -> int:
-    """How many bytes the tensor has in a file; 0 for text, which has no fixed size."""
+    """Count the bytes of the tensor in a file; 0 for text, which has no fixed size."""
     if type(tensor) is ir.serde.TensorProtoTensor:
         # Its `dtype` and `shape` are made anew each time they are asked for.
         return stored_bytes(TYPES[tensor.raw.data_type], tensor.raw.dims)

@@ -1,1 +1,1 @@
-"""The pipeline behind `optimize`, `fold` and `inspect`."""
+"""Holds the pipeline behind `optimize`, `fold` and `inspect`."""

@@ -1,4 +1,4 @@
-"""Runs a pass; what it trips over becomes an error that names the file and, where it is the model's fault, the node.
+"""Runs a pass and makes of its failure an error that names the file and, where the model is at fault, the node.
 
 A model can be wrong in more ways than the checks at the door know: an attribute of the wrong type, an operator with too
 few inputs. A pass that meets one raises whatever Python raises. ONNX's own checker is asked then what is wrong, and of
@@ -31,7 +31,7 @@ _DEBUG = "ONNXNORM_DEBUG"
 
 
 class PassFailedError(OnnxNormError):
-    """A pass broke off at a model that ONNX finds nothing wrong with.
+    """Raised where a pass broke off at a model that ONNX finds nothing wrong with.
 
     Attributes:
         pass_name: the pass.
@@ -45,7 +45,7 @@ class PassFailedError(OnnxNormError):
 
 
 class InvariantError(OnnxNormError):
-    """A pass left a model for which something does not hold that holds of every model."""
+    """Raised where a pass left a model for which something does not hold that holds of every model."""
 
 
 def is_debugging() -> bool:

@@ -1,4 +1,4 @@
-"""Every normalization of a model: which, where, of what shape, and what optimizing makes of it."""
+"""Lists every normalization of a model: which, where, of what shape, and what optimizing makes of it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 
 
 class Fate(str, enum.Enum):
-    """What becomes of a normalization when the model is optimized."""
+    """The fate of a normalization when the model is optimized."""
 
     ABSORBED = "absorbed"
-    """Its constants go into those of its neighbours, or it does nothing: the node disappears."""
+    """The node disappears: its constants go into those of its neighbours, or it does nothing."""
     MERGED = "merged"
-    """It disappears together with a parallel branch that merges with others."""
+    """The node disappears together with a parallel branch that merges with others."""
     RAISED = "raised"
     """The nodes that spell it become the one node that stands for it."""
     LEFT = "left"
-    """It stays, as it is or in a faster form, for the reason that the record gives."""
+    """The node stays, as it is or in a faster form, for the reason that the record gives."""
 
 
 _FATES = {
@@ -46,7 +46,7 @@ _FATES = {
 
 @dataclass(frozen=True)
 class NormRecord:
-    """One normalization of a model.
+    """The record of one normalization of a model.
 
     Attributes:
         kind: the normalization by its name in the field, such as "BatchNormalization" or "LRN (inter-channel)".
@@ -93,7 +93,7 @@ class _Found:
 
 
 def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple[NormRecord, ...]:
-    """Finds every normalization of a model and what `optimize` makes of it, which is tried on a copy.
+    """Find every normalization of a model and what `optimize` makes of it, which is tried on a copy.
 
     Args:
         model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
@@ -112,7 +112,7 @@ def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple
 def examine(
     model: str | os.PathLike[str] | onnx.ModelProto | ir.Model,
 ) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-    """What `optimize` makes of the model, and the records of `inspect`."""
+    """Optimize a copy of the model; return the result and the records of `inspect`."""
     name = name_of(model)
     return account(load(model), lambda loaded: transform(loaded, name=name))
 
@@ -121,7 +121,7 @@ def examine(
 def account(
     model: ir.Model, transform: Callable[[ir.Model], OptimizeResult]
 ) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-    """Runs `optimize`, or a variant of it, and tells what became of every normalization.
+    """Run `optimize`, or a variant of it, and tell what became of every normalization.
 
     Args:
         model: as `load` returns it; its shapes are inferred in place.
@@ -169,7 +169,7 @@ def account(
 def _raised_and_gone(
     rewrites: Mapping[str, Sequence[Rewrite]], known: Container[str], remaining: Container[str | None]
 ) -> Iterator[NormRecord]:
-    """Those that were written out, became one node, and then went into their neighbours or into a faster form."""
+    """Yield a record of each normalization that was written out, became one node and was then folded or made faster."""
     for name, steps in rewrites.items():
         kind = KINDS.get(("", steps[0].op_type))
         if _fate_of(steps[0]) is Fate.RAISED and kind is not None and name not in known and name not in remaining:
@@ -193,7 +193,7 @@ def _written_out(decline: Decline) -> NormRecord:
 
 
 def _nodes(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
-    """Every node with the path of its graph, in the order of the graphs."""
+    """Yield every node with the path of its graph, in the order of the graphs."""
     yield from _nodes_below(model.graph, "")
     for function in model.functions.values():
         if function.domain != _OWN_DOMAIN:
@@ -224,9 +224,9 @@ def _normalizations(model: ir.Model) -> Iterator[_Found]:
 
 
 def _name_apart(model: ir.Model, found: Iterable[_Found]) -> dict[str, str]:
-    """Gives every normalization a name that no other node has, as the account of the passes goes by names.
+    """Give every normalization a name that no other node has, as the account of the passes goes by names.
 
-    Returns the names given in place of others, with those others.
+    Return the names given in place of others, with those others.
     """
     renamed = {}
     uses = Counter(node.name for node, _ in _nodes(model))

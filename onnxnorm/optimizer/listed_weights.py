@@ -1,4 +1,4 @@
-"""Weights that a file lists among the inputs of its graph, and whether they are constants all the same.
+"""Decides whether weights that a file lists among the inputs of its graph are constants all the same.
 
 From IR version 4 on an initializer that is also an input is a default value, which the caller of the model may replace.
 Exporters went on to list every weight for years, out of the habit of earlier versions, where the letter asked for it.

@@ -1,4 +1,4 @@
-"""`optimize` and `fold`: a model in, a copy of it transformed by passes out, with an account of what was done."""
+"""Holds `optimize` and `fold`: a model in, a copy of it transformed by passes out, with an account of what was done."""
 
 from __future__ import annotations
 
@@ -128,6 +128,10 @@ def optimize(
         max_growth: by which part the weights may grow in bytes, where folding into a weight that several nodes read
             stores it a second time.
 
+    Returns:
+        The new model, in the form that came in (a `ModelProto` for a path), what was done, and a reason for every
+        normalization that is left.
+
     Raises:
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
             verification.
@@ -185,7 +189,7 @@ def transform(
     as_ir: bool = False,
     on_pass: Callable[[str], None] = lambda name: None,
 ) -> OptimizeResult:
-    """What `optimize` does, to the model itself.
+    """Optimize the model itself, as `optimize` does with a copy.
 
     `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
     """
@@ -264,13 +268,25 @@ def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> Non
 
 
 def _plainly(source: ModelSource) -> OptimizeResult | None:
-    """Go the short way, for a plain network; None where the model is none."""
+    """Take the fast path, for a plain network; None for any other model."""
     done = None if source.message is None else folded(source.message)
     return None if done is None else OptimizeResult(done[1], (), done[0], False)
 
 
 def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool | None = None) -> OptimizeResult:
-    """`optimize` with the folding passes alone: affines move and are absorbed, nothing else changes."""
+    """Run the folding passes alone: affines move and are absorbed, nothing else changes.
+
+    Args:
+        model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
+        verify: prove the result against the original with `onnxnorm.verify`.
+        freeze_inputs: as for `optimize`.
+
+    Returns:
+        The result as `optimize` returns it.
+
+    Raises:
+        OnnxNormError: the model cannot be read, or the result failed verification.
+    """
     return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
 
 

@@ -1,4 +1,4 @@
-"""A result that failed its proof is made again without the passes that are to blame."""
+"""Makes a result that failed its proof again, without the passes that are to blame."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Proof that a result computes what the original computed, measured against float64."""
+"""Proves that a result computes what the original computed, measured against float64."""

@@ -1,4 +1,4 @@
-"""Is a result as accurate as the original was? The criterion of `verify`, for one output of one run.
+"""Judges whether a result is as accurate as the original was: the criterion of `verify`, for one output of one run.
 
 The errors of both are taken against a yardstick, a float64 run of the original. The original's own errors, and those
 of copies whose weights are moved by one rounding, are samples of what float arithmetic does to this model: its noise.
@@ -51,7 +51,7 @@ SLICE_MARGIN = 8.0
 ELEMENT_MARGIN = 24.0
 
 _SLICE_ELEMENTS = 32
-"""Slices of fewer elements tell too little of their noise to be judged alone."""
+"""The least number of elements of a slice that is judged alone; smaller ones tell too little of their noise."""
 
 _ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 _SMALLEST = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
@@ -59,13 +59,13 @@ _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895314e38, "float32": 3.402823466
 
 
 def unit_roundoff(dtype: np.dtype[Any]) -> float:
-    """The largest relative error of one rounding to `dtype`: half its epsilon."""
+    """Return the largest relative error of one rounding to `dtype`: half its epsilon."""
     return _ROUNDOFF[dtype.name]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How far one output of one run is off, and how far it may be.
+    """A measurement of how far one output of one run is off, and how far it may be.
 
     `excess` is the largest ratio of an error to what is allowed at its place: up to 1 the result is as accurate as the
     original was. `index` is the element where that is.
@@ -81,7 +81,7 @@ class Measurement:
 
 
 def noise_and_size(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> tuple[float, float]:
-    """The largest root mean square of the noise, and the root mean square of the output itself."""
+    """Return the largest root mean square of the noise, and the root mean square of the output itself."""
     finite = np.isfinite(yardstick)
     exact = np.where(finite, yardstick, 0.0)
     if not exact.any():
@@ -94,7 +94,7 @@ def noise_and_size(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> tuple
 
 
 def relative_noise(yardstick: Array, noise: Sequence[npt.NDArray[Any]]) -> float:
-    """The noise in proportion to the output."""
+    """Return the noise in proportion to the output."""
     loudest, size = noise_and_size(yardstick, noise)
     return loudest / size if size else 0.0
 
@@ -144,7 +144,7 @@ def measure(
 
 
 def _worst(errors: Array, allowed: _Allowed) -> tuple[float, tuple[int, ...]]:
-    """The largest ratio of an error to its limit, and the element behind it: of a slice, its largest error."""
+    """Return the largest ratio of an error to its limit, and the element behind it: for a slice, its largest error."""
     ratios = errors / allowed.elements
     found = [(float(np.max(ratios)), _argmax(ratios)), (float(_rms(errors, None)) / allowed.whole, _argmax(errors))]
     for axis, limit in allowed.slices.items():
@@ -157,7 +157,9 @@ def _worst(errors: Array, allowed: _Allowed) -> tuple[float, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class _Allowed:
-    """The limits: for each axis one for each slice, one for each element, one for the root mean square of all."""
+    """The limits of errors: for each axis one for each slice, one for each element, one for the root mean square of
+    all.
+    """
 
     slices: dict[int, Array]
     elements: Array
@@ -186,7 +188,7 @@ def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float
 
 
 def _scale(exact: Array) -> float:
-    """A power of two, which changes no digit, that brings values near 1: squares overflow beyond 1e154."""
+    """Return a power of two, which changes no digit, that brings values near 1: squares overflow beyond 1e154."""
     exponent = math.frexp(float(np.max(np.abs(exact))))[1]
     return math.ldexp(1.0, max(-1000, min(-exponent, 1000)))
 
@@ -202,7 +204,9 @@ def _errors(values: Array, exact: Array, finite: npt.NDArray[np.bool_]) -> Array
 
 
 def _wrong_kind(exact: Array, originals: Sequence[Array], got: Array, largest: float) -> tuple[int, ...] | None:
-    """The first element that is NaN, infinite or finite where neither exact arithmetic nor the original has it so."""
+    """Find the first element that is NaN, infinite or finite where neither exact arithmetic nor the original has it
+    so.
+    """
     # Exact values beyond the type's range are infinite in it.
     kinds = [_kind(np.where(np.abs(exact) > largest, np.copysign(np.inf, exact), exact)), *map(_kind, originals)]
     mine = _kind(got)

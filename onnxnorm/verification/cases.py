@@ -1,4 +1,4 @@
-"""One output of one run of the result, with all that it is compared with."""
+"""Compares one output of one run of the result with everything that it is held against."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ FLOAT64 = "a float64 run of the original"
 RUNTIME = "an onnxruntime run of the original"
 
 _DISTRUST = 32.0
-"""So many times the noise of the shaken copies apart, two ways to compute the original compute different things.
+"""Factor of the noise of the shaken copies: two ways farther apart do not compute the same function.
 
 Sums of many terms of one sign are rounded more often in a row than shaken weights show, by a factor of about 10.
 """
 _DISTRUST_ROUNDINGS = 256.0
-"""Two ways that are fewer roundings apart are never doubted: not every model has weights to shake."""
+"""Number of roundings below which two ways are never doubted: not every model has weights to shake."""
 _DISTRUST_CASTS = 16.0
-"""Nor are those that are fewer roundings of a coarser type apart, where the original casts to it."""
+"""Number of roundings of a coarser type, to which the original casts, below which two ways are never doubted."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RealCase:
     result: npt.NDArray[Any]
     roundoff: float
     other: npt.NDArray[Any] | None = None
-    """What the original gives with onnxruntime's optimizations the other way."""
+    """The original's output with onnxruntime's optimizations the other way."""
 
     @cached_property
     def _trusted(self) -> bool:
@@ -68,7 +68,7 @@ class RealCase:
 
     @cached_property
     def _explained(self) -> float:
-        """How far apart, in proportion, rounding may bring two ways to compute the original."""
+        """The proportion by which rounding may set two ways to compute the original apart."""
         noise = relative_noise(self.base.astype(np.float64), self.shaken) if self.shaken else 0.0
         rounding = max(_DISTRUST_ROUNDINGS * unit_roundoff(self.base.dtype), _DISTRUST_CASTS * self.roundoff)
         return max(_DISTRUST * noise, rounding)
@@ -104,7 +104,7 @@ class RealCase:
         return noise_and_size(self._exact, self._noise)
 
     def measure(self, others: Sequence[RealCase | ExactCase]) -> Measurement:
-        """Compare; `others` are the cases of all samples.
+        """Compare the result with the original; `others` are the cases of all samples.
 
         Their noise counts here too as it is, unless this output is the smaller one: then in proportion.
         """
@@ -130,7 +130,7 @@ class ExactCase:
     noise_and_size: tuple[float, float] = (0.0, 0.0)
 
     def measure(self, others: Sequence[RealCase | ExactCase]) -> Measurement:
-        """Each element must be what the float64 run or some run of the original has there."""
+        """Compare element by element: each must be what the float64 run or some run of the original has there."""
         base = self.originals[0]
         if not isinstance(base, np.ndarray) or not isinstance(self.result, np.ndarray):
             same = self.result == base
@@ -148,13 +148,13 @@ class ExactCase:
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
-        """Where the result has what neither the float64 run nor any run of the original has."""
+        """Marks the elements where the result has what neither the float64 run nor any run of the original has."""
         legal = [v for v in (self.exact, *self.originals) if isinstance(v, np.ndarray) and v.shape == self.result.shape]
         return np.asarray(np.logical_and.reduce([self.result != value for value in legal]), dtype=np.bool_)
 
 
 def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCase | ExactCase]:
-    """The cases that one output makes: one, or one for each element of a sequence."""
+    """Yield the cases that one output makes: one, or one for each element of a sequence."""
     base = next(iter(runs.original))
     exact = runs.exact[sample][name] if runs.exact is not None else None
     originals = [runs.original[base][sample][name], runs.original[level][sample][name]]

@@ -1,4 +1,6 @@
-"""Inputs that decide something: the constants that a model compares them with, and values that masks seldom have."""
+"""Finds inputs that decide something: the constants that a model compares them with, and values that masks seldom
+have.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ _COMPARES = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqua
 _FEW = 8
 _LARGEST_CONSTANT = 64
 _MASK_FACTOR = 1e3
-"""What is multiplied by so much before it is added to scores is a mask."""
+"""Factor from which on a value that is multiplied by it, before it is added to scores, is a mask."""
 _ROUNDS = 6
 _LARGE_MODEL = 10**8
 _LARGE_ROUNDS = 2
@@ -58,7 +60,7 @@ class _Trace:
 
 
 def decisive_values(model: onnx.ModelProto) -> dict[str, Decisive]:
-    """The inputs that the model compares with constants, or takes for conditions, masks or choices in a table."""
+    """Find the inputs that the model compares with constants, or takes for conditions, masks or choices in a table."""
     if model.functions:
         # A model that cannot be inlined is looked at without its functions.
         with contextlib.suppress(Exception):
@@ -161,7 +163,7 @@ def _add(decisive: Decisive, value: float) -> None:
 def deciding_samples(
     model: onnx.ModelProto, specs: Sequence[InputSpec], shapes: Mapping[str, Sequence[int]], *, seed: int
 ) -> list[Ways]:
-    """Samples beyond the random ones, in which inputs have the values on which something depends.
+    """Make samples beyond the random ones, in which inputs have the values on which something depends.
 
     In some an input has one such value everywhere, in others a mixture. The original may refuse any of them.
     """
@@ -209,7 +211,7 @@ def _mixture(
     value: npt.NDArray[Any],
     rng: np.random.Generator,
 ) -> npt.NDArray[Any]:
-    """Each element is one of the choices, or (with the chance `kept` of twice as much) what it was."""
+    """Mix the choices into a value: each element becomes one of them, or stays (with half the chance `kept`)."""
     chosen = choices.get(name)
     if chosen is None:
         return value
@@ -218,7 +220,7 @@ def _mixture(
 
 
 def _with_neighbours(values: Sequence[float], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The values, then what lies beside them, as far as the type holds them."""
+    """Return the values, then what lies beside them, as far as the type holds them."""
     if dtype.kind == "b":
         return np.array([False, True])
     if dtype.kind in "iu":
@@ -231,7 +233,7 @@ def _with_neighbours(values: Sequence[float], dtype: np.dtype[Any]) -> npt.NDArr
 
 
 def _mask_values(dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """First what a mask has or nearly has, then what nobody means and a caller may give."""
+    """Return values for a mask: first what masks have or nearly have, then what nobody means and a caller may give."""
     if dtype.kind == "f":
         step = float(np.finfo(dtype).eps)
         return np.array([1.0, 0.0, 1.0 + step, 1.0 - step, 2.0, -1.0, 0.5], dtype=dtype)

@@ -1,4 +1,4 @@
-"""Whether there is room to verify a model, asked before the memory is full."""
+"""Checks whether there is room to verify a model, before the memory is full."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST = 10**8
 
 
 def check_room(model: ir.Model, name: str) -> None:
-    """Refuse what verifying would need more memory for than there is, or than its parts can work with.
+    """Refuse a model that takes more memory to verify than there is, or than the parts of `verify` can work with.
 
     Raises:
         OnnxNormError: says how much that would be.

@@ -1,4 +1,4 @@
-"""Operators that draw random numbers, judged with the same draws on both sides.
+"""Judges operators that draw random numbers with the same draws on both sides.
 
 In both models each such node is computed from a new input that holds the draws, so that what comes before and behind it
 can be compared. Nodes of the result are those of the original if their output has the same name, or else by their
@@ -33,12 +33,12 @@ _TYPES = {
 
 
 class OtherDrawsError(OnnxNormError):
-    """The result draws what the original does not."""
+    """Raised where the result draws random numbers that the original does not draw."""
 
 
 @dataclass(frozen=True)
 class SameDraws:
-    """Both models with their draws as inputs, and the samples completed by them."""
+    """A pair of models with their draws as inputs, and the samples completed by them."""
 
     original: onnx.ModelProto
     result: onnx.ModelProto
@@ -48,7 +48,8 @@ class SameDraws:
 def with_same_draws(
     original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], *, seed: int
 ) -> SameDraws:
-    """The two models as they are where the original draws nothing in its main graph.
+    """Give both models their draws as inputs; return them as they are where the original draws nothing in its main
+    graph.
 
     Raises:
         OtherDrawsError: the result draws what the original does not.
@@ -68,7 +69,7 @@ def with_same_draws(
 
 
 def _random_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Those of the main graph that draw, by their output."""
+    """Return the nodes of the main graph that draw, by their output."""
     return {node.output[0]: node for node in model.graph.node if node.domain in ("", "ai.onnx") and _draws(model, node)}
 
 
@@ -83,7 +84,7 @@ def _draws(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
 
 
 def _matched(theirs: dict[str, onnx.NodeProto], ours: dict[str, onnx.NodeProto]) -> dict[str, str]:
-    """For each random node of the result that of the original."""
+    """Match each random node of the result with one of the original."""
     matched = {name: name for name in ours if name in theirs and theirs[name].op_type == ours[name].op_type}
     for op_type in _RANDOM:
         left = [name for name, node in ours.items() if node.op_type == op_type and name not in matched]
@@ -108,7 +109,7 @@ def _settings(node: onnx.NodeProto) -> dict[str, bytes]:
 
 
 class _Probe:
-    """What the random nodes of the original draw, or draw from: the shapes and types of the new inputs."""
+    """A probe of what the random nodes of the original draw, or draw from: the shapes and types of the new inputs."""
 
     def __init__(self, model: onnx.ModelProto, nodes: dict[str, onnx.NodeProto]) -> None:
         self._nodes = nodes
@@ -137,7 +138,7 @@ class _Probe:
         return self._opened
 
     def types(self) -> dict[str, int] | None:
-        """The types of the new inputs, or None where the original does not load or they cannot be fed."""
+        """Return the types of the new inputs, or None where the original does not load or they cannot be fed."""
         try:
             kinds = {value.name: value.type for value in self._session().get_outputs()}
         except OnnxNormError:
@@ -146,7 +147,7 @@ class _Probe:
         return None if None in types.values() else types  # type: ignore[return-value]
 
     def draws(self, feeds: dict[str, Any], rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
-        """A value for each new input."""
+        """Draw a value for each new input."""
         opened = self._session()
         known = {value.name for value in opened.get_inputs()}
         try:
@@ -187,7 +188,7 @@ def _input(key: str) -> str:
 
 
 def _replaced(model: onnx.ModelProto, keys: dict[str, str], types: dict[str, int]) -> onnx.ModelProto:
-    """A copy of the model in which the random nodes are computed from inputs."""
+    """Return a copy of the model in which the random nodes are computed from inputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
@@ -227,7 +228,7 @@ def _computed(node: onnx.NodeProto, drawn: str, kind: int, opset: int) -> Iterat
 
 
 def _dropout(node: onnx.NodeProto, drawn: str, kind: int, name: Any) -> Iterator[onnx.NodeProto]:
-    """Where it trains: x / (1 - ratio) where the draw is at least ratio, else 0."""
+    """Yield the nodes of a Dropout that trains: x / (1 - ratio) where the draw is at least ratio, else 0."""
     x, ratio, trains = node.input[:3]
     one = helper.make_tensor("one", kind, [], [1.0])
     zero = helper.make_tensor("zero", kind, [], [0.0])

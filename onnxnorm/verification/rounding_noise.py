@@ -1,4 +1,4 @@
-"""Copies of a model whose weights are moved by one rounding: what the rounding of constants alone may do to it."""
+"""Makes copies of a model whose weights are moved by one rounding: what rounding of constants alone may do to it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ _WEIGHTS: dict[str, frozenset[int]] = {
 
 _ELEMENTWISE = frozenset({"Add", "Div", "Mul", "Sub"})
 _FEW = 8
-"""An elementwise constant of so few elements may be arithmetic with shapes, where the least change is a jump."""
+"""Number of elements up to which an elementwise constant may be arithmetic with shapes, where the least change is a
+jump.
+"""
 
 _MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Tile", "Transpose", "Unsqueeze"})
 _BITS = {"float16": np.int16, "bfloat16": np.int16, "float32": np.int32, "float64": np.int64}
 _LIMIT = 1 << 30
-"""Weights beyond 1 GiB stay as they are: copies of such a model would not fit beside it."""
+"""Bytes of weights (1 GiB) beyond which they stay as they are: copies of such a model would not fit beside it."""
 
 
 def shaken_weights(model: onnx.ModelProto, *, few: int = _FEW) -> tuple[str, ...]:
-    """The initializers and Constant outputs of the main graph that are weights wherever they are used.
+    """Return the initializers and Constant outputs of the main graph that are weights wherever they are used.
 
     Elementwise constants of at most `few` elements are taken for arithmetic with shapes.
     """
@@ -73,7 +75,7 @@ def shaken_weights(model: onnx.ModelProto, *, few: int = _FEW) -> tuple[str, ...
 
 
 def shake(model: onnx.ModelProto, names: tuple[str, ...], rng: np.random.Generator) -> onnx.ModelProto | None:
-    """A copy in which each element of the named weights goes up or down by one unit in the last place, or stays.
+    """Return a copy in which each element of the named weights goes up or down by one unit in the last place, or stays.
 
     None where there is nothing to move, or too much.
     """

@@ -1,4 +1,4 @@
-"""Runs for `verify`: the original, its shaken copies and the result in onnxruntime, and the original in float64."""
+"""Runs models for `verify`: the original, its shaken copies and the result in onnxruntime, the original in float64."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Outputs: TypeAlias = dict[str, Any]
 
 
 ROUNDED = "rounded"
-"""The run in float64 with every result rounded to its own type, where that is a half."""
+"""The level of the run in float64 with every result rounded to its own type, where that is a half."""
 
 _SHAKES = 3
 _ROUNDED_SHAKES = 1
@@ -80,7 +80,7 @@ def collect(
     *,
     seed: int,
 ) -> Runs:
-    """Run everything, one session at a time. `candidates` gives for each sample the feeds to try in turn.
+    """Run all models, one session at a time. `candidates` gives for each sample the feeds to try in turn.
 
     Raises:
         OnnxNormError: onnxruntime cannot run the original at all.
@@ -172,7 +172,7 @@ def _add_rounded(
 
 
 def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> Watch:
-    """What the samples reach where there is no float64 run to watch: by the inputs of the main graph's nodes."""
+    """Watch what the samples reach, by the inputs of the main graph's nodes, where there is no float64 run to watch."""
     watch = Watch()
     given = {value.name for value in (*original.graph.input, *original.graph.initializer)}
     made = {name for node in original.graph.node if node.op_type != "Constant" for name in node.output}
@@ -228,7 +228,7 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
 
 
 def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> list[Outputs]:
-    """The outputs by name for every sample.
+    """Return the outputs by name for every sample.
 
     Raises:
         OnnxNormError: onnxruntime refuses the model or one of the samples.
@@ -238,7 +238,7 @@ def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> lis
 
 
 def expose(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """A copy with one more output: the value `name` of the main graph."""
+    """Return a copy with one more output: the value `name` of the main graph."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if all(output.name != name for output in copy.graph.output):

@@ -1,4 +1,4 @@
-"""The face that two models show to a caller: names, types and shapes of inputs and outputs."""
+"""Compares the signatures that two models show to a caller: names, types and shapes of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["as_onnxruntime_sees", "difference"]
 
 
 def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None:
-    """Why a caller of the original cannot call the result in its place, or None.
+    """Give the reason why a caller of the original cannot call the result in its place, or None.
 
     Inputs that are initializers as well may come or go: no caller needs to give them.
     """
@@ -32,7 +32,7 @@ def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None
 
 
 def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """The two without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
+    """Return both without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
 
     What a model says of its outputs may be out of date, which onnxruntime forgives.
 

@@ -1,5 +1,5 @@
-"""Results that decide otherwise where rounding alone decides: at a comparison of values that are as good as equal, or
-next to the boundary of a quantization step.
+"""Judges results that decide otherwise where rounding alone decides: at a comparison of values that are as good as
+equal, or next to the boundary of a quantization step.
 
 Such a decision is no mistake, and what follows from it is as far from the float64 run as the decision says. So the
 original is evaluated in float64 once more, with the result's decisions wherever these are ties, and the result is held
@@ -63,7 +63,7 @@ class Ties:
         self._known: dict[tuple[str, str], _Followed | None] = {}
 
     def measure(self, case: RealCase, output: str, sample: int, level: str) -> Measurement | None:
-        """What is left of a failure with the decisions followed; None where there are none to follow."""
+        """Measure a failed output with the decisions followed; None where there are none to follow."""
         if not self._nodes or self._runs.exact is None or level not in LEVELS or case.name != output:
             return None
         before, after = self._followed("original", level), self._followed("result", level)
@@ -111,9 +111,9 @@ class Ties:
 
 
 class _Following:
-    """A hook that takes over decisions: all of the original's own runs, of others those that are ties.
+    """A hook that takes over decisions: in the original's own runs all of them, in others those that are ties.
 
-    Of the original's runs it keeps how far their operands are from the exact ones.
+    During the original's runs it keeps how far their operands are from the exact ones.
     """
 
     def __init__(self, names: set[str], seen: Mapping[str, Any], noise: dict[str, float], is_own: bool) -> None:
@@ -145,7 +145,7 @@ class _Following:
 def _distance(
     node: onnx.NodeProto, inputs: Sequence[Any], mine: npt.NDArray[Any], theirs: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """How far the operands are from the boundary between the two decisions, and how large they are."""
+    """Return how far the operands are from the boundary between the two decisions, and how large they are."""
     x = inputs[0]
     if node.op_type in _COMPARES:
         other = inputs[1]

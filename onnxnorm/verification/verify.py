@@ -1,7 +1,8 @@
-"""Does a transformed model compute what the original computed? Measured, not assumed.
+"""Measures whether a transformed model computes what the original computed.
 
 Both models run in onnxruntime with its own optimizations off and on. Their errors are taken against a float64 run of
-the original, and the result passes where it is as accurate as the original was; `_accuracy` says what that means.
+the original, and the result passes where it is as accurate as the original was; `onnxnorm.verification.accuracy` says
+what that means.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = ["OutputError", "VerifyReport", "verify", "verify_source"]
 
 @dataclass(frozen=True)
 class OutputError:
-    """The worst of one output over all samples and both runs.
+    """The worst error of one output over all samples and both runs.
 
     Attributes:
         name: the output; an element of a sequence is `name[i]`.
@@ -97,7 +98,7 @@ class VerifyReport:
 
     @property
     def least_absolute_tolerance(self) -> float:
-        """The least absolute tolerance with which all outputs would pass a plain comparison."""
+        """The least absolute tolerance, in the units of the outputs, with which all would pass a plain comparison."""
         return max((o.least_absolute_tolerance for o in self.outputs), default=0.0)
 
     @property
@@ -106,7 +107,7 @@ class VerifyReport:
         return max((o.least_relative_tolerance for o in self.outputs), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in types that JSON has; infinities and NaN are the strings "inf" and "nan"."""
+        """Return the report in types that JSON has; infinities and NaN are the strings "inf" and "nan"."""
         record = asdict(self)
         record["least_absolute_tolerance"] = self.least_absolute_tolerance
         record["least_relative_tolerance"] = self.least_relative_tolerance
@@ -210,7 +211,7 @@ def verify_source(
 
 
 def _message_of(source: ModelSource, is_checked: bool) -> onnx.ModelProto:
-    """The model as it is: of a file the very bytes, since what is proved has to hold of the file."""
+    """Return the model as it is: for a file the very bytes, since what is proved has to hold of the file."""
     if source.message is not None and (is_checked or isinstance(source.model, onnx.ModelProto)):
         return source.message
     graph = source.graph()
@@ -255,7 +256,7 @@ def _judge(runs: Runs) -> VerifyReport:
 
 
 def _judge_output(runs: Runs, ties: Ties, name: str, shapes: Sequence[dict[str, tuple[int, ...]]]) -> list[OutputError]:
-    """One record, or one for each element of a sequence: the worst over samples and levels."""
+    """Judge one output: one record, or one for each element of a sequence, with the worst over samples and levels."""
     records: dict[str, OutputError] = {}
     for level in runs.result:
         cases = [(sample, case) for sample in range(len(runs.samples)) for case in cases_of(runs, name, level, sample)]
@@ -316,7 +317,7 @@ def _weak_evidence(runs: Runs, names: Sequence[str]) -> Iterator[str]:
 
 
 def _doubtful_optimizations(runs: Runs, names: Sequence[str]) -> Iterator[str]:
-    """onnxruntime has fused some models wrongly; what its optimizations then do to the result proves little."""
+    """Yield a note on each output that onnxruntime's optimizations change in the original: it proves little."""
     for name in names:
         if "on" in runs.original and any(
             isinstance(case, RealCase) and not case.optimizations_trusted

@@ -1,11 +1,11 @@
-"""The short way for plain networks, on the protobuf message itself.
+"""The fast path for plain networks, on the protobuf message itself.
 
 Most networks that are deployed are plain: every BatchNormalization stands right behind a convolution that only it
 reads, and once these are folded no pass finds anything more to do. To see that, and to fold, takes a small part of the
 time that it takes to build a graph and to send every pass through it, and none of the libraries that this needs.
 
-What comes out is what the passes would make, number by number. A network that is not plain in every respect is left
-to them as it is.
+The result is what the passes would make, number by number. A network that is not plain in every respect is left to them
+as it is.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LARGEST = 80_000_000
 
 @collector_paused
 def folding_of(message: ModelProto) -> Folding | None:
-    """What there is to do in the model; None where it is no plain network, or one whose norms do not all fold so."""
+    """Find what there is to fold; None where the model is no plain network, or one whose norms do not all fold so."""
     network = network_of(message) if message.ByteSize() <= _LARGEST else None
     return None if network is None else fold_all(network)
 
 
 def folded(message: ModelProto) -> tuple[ModelProto, tuple[Rewrite, ...]] | None:
-    """A new model with everything folded and an account of that, or None where `folding_of` finds nothing to do."""
+    """Fold everything; return a new model and an account, or None where `folding_of` finds nothing to do."""
     folding = folding_of(message)
     return None if folding is None else folding.carry_out()

@@ -1,4 +1,6 @@
-"""What `onnxnorm.passes.simplify` could find in a network that is otherwise plain: then it is left to the passes."""
+"""Detects what `onnxnorm.passes.simplify` could find in an otherwise plain network, which is then left to the
+passes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ _SAMPLE = 64
 
 
 def require_nothing_to_clean(network: Network) -> None:
-    """See that no node hands on what it is given, none does over again what the one before it did, and no two the same.
+    """Require that no node hands on what it is given or does over again what the one before it did, and no two are the
+    same.
 
     Raises:
         NotPlainError: there may be such nodes.
@@ -52,13 +55,13 @@ def require_nothing_to_clean(network: Network) -> None:
 
 
 def require_apart(network: Network, new: Mapping[str, bytes], more: Iterable[bytes], gone: Mapping[str, int]) -> None:
-    """See that no two large constants of the result are the same.
+    """Require that no two large constants of the result are the same.
 
     Args:
         network: the network.
-        new: the elements that constants get in place of theirs.
-        more: those of new vectors in single precision.
-        gone: of constants how many reads of nodes there will be no more.
+        new: the new elements of constants that get other ones.
+        more: the elements of new vectors in single precision.
+        gone: for each constant, how many reads by nodes there will be no more.
 
     Raises:
         NotPlainError: two may be the same.
@@ -116,7 +119,7 @@ def _require_new_shape(network: Network, node: NodeProto) -> None:
 
 
 def _rank(network: Network, name: str) -> int:
-    """The rank of a value; 0 where that is not seen at once."""
+    """Return the rank of a value; 0 where that is not seen at once."""
     maker = network.maker(name)
     while maker is not None and maker.op_type in _KEEP_RANK | {"BatchNormalization"}:
         name = maker.input[0]

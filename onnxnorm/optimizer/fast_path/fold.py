@@ -74,14 +74,16 @@ class _Pair:
 
 @dataclass(frozen=True)
 class Folding:
-    """What there is to do in a network, down to the numbers."""
+    """The work that there is to do in a network, down to the numbers."""
 
     network: Network
     pairs: tuple[_Pair, ...]
 
     @collector_paused
     def carry_out(self) -> tuple[ModelProto, tuple[Rewrite, ...]]:
-        """A new model in which it is done, without what nobody reads any more, and an account of it. Only once."""
+        """Do the work on a new model, without what nobody reads any more, and return it with an account. It works only
+        once.
+        """
         network, message = self.network, self.network.message
         graph, uses, names = message.graph, dict(network.uses), network.names()
         mould = type(graph)()
@@ -125,10 +127,10 @@ class Folding:
 def _fill(
     graph: GraphProto, old: GraphProto, nodes: list[NodeProto], uses: Mapping[str, int], weights: dict[str, bytes]
 ) -> None:
-    """These nodes, the constants that are read, and what is said of the graph.
+    """Fill the graph with these nodes, the constants that are read, and the other statements of the old graph.
 
-    What is said of the shapes of inner values may be out of date, which runtimes forgive a Conv with a
-    BatchNormalization and not without. They find the shapes for themselves.
+    Stated shapes of inner values may be out of date, which runtimes forgive a Conv with a BatchNormalization and not
+    without. They find the shapes for themselves.
     """
     _copy_all_but(("node", "initializer", "value_info"), old, graph)
     graph.node.extend(nodes)
@@ -138,7 +140,7 @@ def _fill(
 
 
 def _add_constant(graph: GraphProto, tensor: TensorProto, data: bytes | None) -> None:
-    """The constant, with other elements if there are such."""
+    """Add the constant, with other elements if there are such."""
     new = graph.initializer.add()
     if data is None:
         new.CopyFrom(tensor)
@@ -148,7 +150,7 @@ def _add_constant(graph: GraphProto, tensor: TensorProto, data: bytes | None) ->
 
 
 def _copy_all_but(left_out: Sequence[str], source: Any, target: Any) -> None:
-    """Fields of one message to another of its type. A part that is not copied is never there twice."""
+    """Copy fields of one message to another of its type. A part that is not copied is never there twice."""
     for descriptor, value in source.ListFields():
         name = descriptor.name
         if name in left_out:
@@ -162,7 +164,9 @@ def _copy_all_but(left_out: Sequence[str], source: Any, target: Any) -> None:
 
 
 def fold_all(network: Network) -> Folding | None:
-    """What to do, or None where one of its normalizations does not fold by the rules here. Changes nothing."""
+    """Return what to do, or None where one of the normalizations does not fold by the rules here. Nothing is
+    changed.
+    """
     try:
         pairs = [_pair(network, *places) for places in network.norms]
         with np.errstate(all="ignore"):
@@ -199,7 +203,7 @@ def _grouped(pairs: Iterable[_Pair], key: Callable[[_Pair], _Key]) -> Iterable[t
 
 
 def _in_parts(pairs: Sequence[_Pair]) -> Iterable[list[_Pair]]:
-    """Some at a time, so that what is computed of them is small beside the whole."""
+    """Yield some pairs at a time, so that what is computed of them is small beside the whole."""
     part: list[_Pair] = []
     size = 0
     for pair in pairs:
@@ -231,7 +235,7 @@ def _pair(network: Network, norm_place: int, place: int, epsilon: float) -> _Pai
 
 
 def _read_affines(network: Network, pairs: Sequence[_Pair], channels: int, epsilon: float) -> None:
-    """The scale of each, and its new bias."""
+    """Compute the scale of each normalization, and the new bias of its convolution."""
     nodes, shape = network.nodes, (len(pairs), channels)
     parameters = [
         _joined(network, (nodes[pair.norm].input[index] for pair in pairs)).reshape(shape).astype(np.float64)
@@ -256,7 +260,7 @@ def _read_affines(network: Network, pairs: Sequence[_Pair], channels: int, epsil
 
 
 def _scale_weights(network: Network, pairs: Sequence[_Pair], group: int, shape: tuple[int, ...]) -> None:
-    """The new weight of each: put together along their rows, or along an axis of their own if they are transposed."""
+    """Compute the new weights, put together along their rows, or along an axis of their own if they are transposed."""
     old = _joined(network, (network.nodes[pair.convolution].input[1] for pair in pairs)).reshape(-1, *shape)
     if group:
         rows = [np.repeat(pair.scale.reshape(group, -1), shape[0] // group, axis=0) for pair in pairs]
@@ -274,7 +278,7 @@ def _scale_weights(network: Network, pairs: Sequence[_Pair], group: int, shape: 
 
 
 def _joined(network: Network, names: Iterable[str]) -> npt.NDArray[np.float32]:
-    """The elements of constants in single precision, one constant after another."""
+    """Join the elements of constants in single precision, one constant after another."""
     constants = network.constants
     return np.frombuffer(b"".join([_bytes(constants[name]) for name in names]), "<f4")
 

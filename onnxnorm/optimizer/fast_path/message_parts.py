@@ -1,4 +1,4 @@
-"""The parts of a message, as those of a plain network are: sound, and of the few kinds that there are in one."""
+"""Checks that the parts of a message are those of a plain network: sound, and of the few kinds that occur there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 FLOAT = 1
-"""TensorProto.DataType.FLOAT. Numbers stand here so that the package onnx, which is large, is not needed."""
+"""`TensorProto.DataType.FLOAT` as a number, so that the package onnx, which is large, is not needed."""
 # Bytes of an element: the types of weights, indices and shapes.
 _SIZES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
 _INT64 = 7
@@ -40,17 +40,17 @@ _ATTRIBUTES = {_A_FLOAT: "f", _A_INT: "i", _A_STRING: "s", 6: "floats", 7: "ints
 
 
 class NotPlainError(Exception):
-    """The network is not plain, in its parts or in its numbers."""
+    """Raised where the network is not plain, in its parts or in its numbers."""
 
 
 def require(condition: bool) -> None:
-    """Nothing where it holds; `NotPlainError` where not."""
+    """Raise `NotPlainError` where the condition does not hold."""
     if not condition:
         raise NotPlainError
 
 
 def has_its_elements(tensor: TensorProto) -> bool:
-    """Whether they are in it, in one way, and as many as its shape says."""
+    """Whether the elements are in the tensor itself, in one form, and as many as its shape says."""
     itemsize, dims = _SIZES.get(tensor.data_type), tensor.dims
     if itemsize is None or tensor.data_location or tensor.external_data or not tensor.name or not has_text(tensor):
         return False
@@ -79,12 +79,12 @@ def is_text(message: Any, left_out: Sequence[str] = ()) -> bool:
 
 
 def has_text(part: NodeProto | TensorProto) -> bool:
-    """`is_text` for what is said about a node or a tensor, in a fraction of the time: there are many of them."""
+    """Whether `is_text` holds for the statements about a node or a tensor, found in a fraction of the time."""
     return type(part.name) is type(part.doc_string) is str and all(map(is_text, part.metadata_props))
 
 
 def is_typed(value: ValueInfoProto) -> bool:
-    """Whether it is said to be a tensor, of a type that weights may have, with something in it."""
+    """Whether the value is stated to be a tensor, of a type that weights may have, with something in it."""
     kind = value.type
     if kind.WhichOneof("value") != "tensor_type" or kind.tensor_type.elem_type not in _SIZES:
         return False
@@ -93,7 +93,7 @@ def is_typed(value: ValueInfoProto) -> bool:
 
 
 def attributes_of(node: NodeProto) -> dict[str, AttributeProto]:
-    """By name; each has what its type says, and nothing else."""
+    """Return the attributes by name; each is required to have what its type says, and nothing else."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     require(len(attributes) == len(node.attribute))
     for name, attribute in attributes.items():
@@ -117,13 +117,13 @@ def keeps_places(attributes: Mapping[str, AttributeProto]) -> bool:
 
 
 def number(attributes: Mapping[str, AttributeProto], name: str, default: float) -> float:
-    """The attribute, which is a real number."""
+    """Return the attribute, which is required to be a real number, or the default."""
     attribute = _of_type(attributes, name, _A_FLOAT)
     return default if attribute is None else attribute.f
 
 
 def whole(attributes: Mapping[str, AttributeProto], name: str, default: int) -> int:
-    """The attribute, which is an integer."""
+    """Return the attribute, which is required to be an integer, or the default."""
     attribute = _of_type(attributes, name, _A_INT)
     return default if attribute is None else attribute.i
 

@@ -1,4 +1,4 @@
-"""Whether a message is a plain network, and what has to be known of it to fold its batch normalizations.
+"""Decides whether a message is a plain network, and reads what it takes to fold its batch normalizations.
 
 Plain is what the passes would leave as it is but for BatchNormalizations behind convolutions:
 
@@ -81,19 +81,19 @@ class Network:
     _inputs: frozenset[str] = frozenset()
 
     def maker(self, name: str) -> NodeProto | None:
-        """The node that makes the value; the convolution for what a normalization behind it makes."""
+        """Return the node that makes the value; the convolution for what a normalization behind it makes."""
         place = self._makers.get(name)
         return None if place is None else self.nodes[place]
 
     def names(self) -> set[str]:
-        """Of all values."""
+        """Return the names of all values."""
         return {*self._inputs, *self.constants, *self._makers}
 
     def read(self) -> None:
-        """Look at everything.
+        """Read all parts of the message.
 
         Raises:
-            NotPlainError: it is none.
+            NotPlainError: it is no plain network.
         """
         graph = self.message.graph
         require(is_text(self.message, ("graph",)) and is_text(graph, ("node", "initializer")))
@@ -173,7 +173,9 @@ class Network:
         self._make(node.output[0], convolution)
 
     def _require_alone(self, node: NodeProto, attributes: Mapping[str, AttributeProto]) -> None:
-        """That a linear operator has constants, and reads what is not made by another linear operator of one value."""
+        """Require that a linear operator has constants, and reads nothing that another linear operator of one value
+        makes.
+        """
         if node.op_type in ("Conv", "ConvTranspose"):
             require(node.input[1] in self.constants)
             weight = self.constants[node.input[1]]
@@ -184,7 +186,7 @@ class Network:
         require(before is None or (self._linear_maker(before) is None and self._is_narrow(before, node, attributes)))
 
     def _linear_maker(self, node: NodeProto) -> NodeProto | None:
-        """The linear operator of one value that makes the first input."""
+        """Return the linear operator of one value that makes the first input; None where there is none."""
         maker = self._makers.get(node.input[0])
         return None if maker is None or self.nodes[maker].op_type not in LINEAR else self.nodes[maker]
 
@@ -202,7 +204,7 @@ class Network:
         return bool(wide[0] * math.prod(narrow[1:]) > wide[0] * wide[1] + math.prod(narrow))
 
     def _require_apart(self, values: Sequence[str]) -> None:
-        """That the values do not go back to a common one by linear operators alone."""
+        """Require that the values do not go back to a common one by linear operators alone."""
         seen: set[str] = set()
         for name in values:
             reach = self._reach(name)
@@ -228,7 +230,7 @@ class Network:
 
 
 def network_of(message: ModelProto) -> Network | None:
-    """The network, if it is plain; the message is only read."""
+    """Return the network, if it is plain; the message is only read."""
     try:
         require(not (message.functions or message.training_info or message.configuration))
         require(message.ir_version in _IR_VERSIONS)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 __all__ = ["JOINS", "LINEAR", "OTHERS", "PRODUCTS", "STEPS", "takes"]
 
 LINEAR = frozenset({"AveragePool", "Conv", "ConvTranspose", "Gemm"})
-"""Linear in their first input; the others are constant."""
+"""Operators that are linear in their first input; the others are constant."""
 JOINS = frozenset({"Add", "Concat", "Sub", "Sum"})
-"""Linear in several values, none of them constant."""
+"""Operators that are linear in several values, none of them constant."""
 STEPS = LINEAR | JOINS
 PRODUCTS = frozenset({"Max", "Min", "Mul"})
-"""Of several values, none of them constant."""
+"""Operators of several values, none of them constant, that are not linear."""
 OTHERS = frozenset({
     "Celu", "Clip", "Elu", "Flatten", "Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
     "LeakyRelu", "LogSoftmax", "MaxPool", "Mish", "PRelu", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Resize",
     "Selu", "Sigmoid", "Softmax", "Softplus", "Softsign", "Squeeze", "Tanh", "ThresholdedRelu", "Unsqueeze",
 })  # fmt: skip
-"""Their first input is no constant, all others are, and they are not linear or nothing that merges with others."""
+"""Operators whose first input alone is no constant, and that are not linear or nothing that merges with others."""
 
 _ANY = 2**31 - 1
 # Of operators that take more than one input: from which opset on, how many at least, and none of these left out, and at
