@@ -36,7 +36,7 @@ def require_nothing_to_clean(network: Network) -> None:
     Raises:
         NotPlainError: there may be such nodes.
     """
-    seen: dict[tuple[str, ...], NodeProto] = {}
+    seen: dict[tuple[str, ...], list[NodeProto]] = {}
     for node in network.nodes:
         op_type, inputs = node.op_type, node.input
         if op_type in _LAYOUT:
@@ -50,12 +50,16 @@ def require_nothing_to_clean(network: Network) -> None:
             key = (op_type, inputs[0], inputs[1])
         else:
             key = (op_type, inputs[0])
-        other = seen.setdefault(key, node)
-        require(other is node or _differ(attributes_of(node), attributes_of(other)))
+        others = seen.get(key)
+        if others is None:
+            seen[key] = [node]
+            continue
+        require(all(_differ(network, node, other) for other in others))
+        others.append(node)
 
 
 def require_apart(network: Network, new: Mapping[str, bytes], more: Iterable[bytes], gone: Mapping[str, int]) -> None:
-    """Require that no two large constants of the result are the same.
+    """Require that no two large constants of the result are the same, and no two weights that are computed.
 
     Args:
         network: the network.
@@ -68,7 +72,9 @@ def require_apart(network: Network, new: Mapping[str, bytes], more: Iterable[byt
     """
     alike: dict[tuple[int, ...], list[tuple[TensorProto | None, bytes | None]]] = {}
     for name, tensor in network.constants.items():
-        if network.uses[name] > gone.get(name, 0) and _bytes_of(tensor) >= _LARGE:
+        if network.uses[name] > gone.get(name, 0) and (
+            _bytes_of(tensor) >= _LARGE or (name in new and len(tensor.dims) > 1)
+        ):
             alike.setdefault((tensor.data_type, *tensor.dims), []).append((tensor, new.get(name)))
     for data in more:
         if len(data) >= _LARGE:
@@ -92,8 +98,16 @@ def _bytes_of(tensor: TensorProto) -> int:
     return int(sizes.get(tensor.data_type, 1) * math.prod(tensor.dims))
 
 
-def _differ(one: Mapping[str, object], two: Mapping[str, object]) -> bool:
-    return one.keys() == two.keys() and any(_content(one[name]) != _content(two[name]) for name in one)
+def _differ(network: Network, node: NodeProto, other: NodeProto) -> bool:
+    """Whether two nodes of one operator that read one value are seen to do different things."""
+    if node.op_type in LINEAR and len(node.input) > 1 and len(other.input) > 1:
+        one, two = (network.constants[each.input[1]] for each in (node, other))
+        if list(one.dims) != list(two.dims) or _sample(one, None) != _sample(two, None):
+            return True
+    attributes, others = attributes_of(node), attributes_of(other)
+    return attributes.keys() == others.keys() and any(
+        _content(attributes[name]) != _content(others[name]) for name in attributes
+    )
 
 
 def _content(attribute: object) -> object:
