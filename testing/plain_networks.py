@@ -309,6 +309,36 @@ def _narrow_row(net: Builder) -> None:
     net.values.append(net.activation(net.norm(up)))
 
 
+def _twins(net: Builder) -> None:
+    x, channels = net.pick()
+    net.values += [net.node("Tanh", [x], channels), net.node("Tanh", [x], channels)]
+
+
+def _same_weights(net: Builder) -> None:
+    """Two large weights that are the same, in different places."""
+    weight = net.random.normal(size=(64, net.values[-1][1], 3, 3))
+    for index in range(2):
+        x, channels = net.activation(net.values[-1])
+        made = net.node("Conv", [x, net.constant(weight[:, :channels])], 64, pads=[1] * 4)
+        net.values.append(net.activation(made) if index else net.values[-1])
+        net.outputs.append(made[0])
+
+
+def _same_shape(net: Builder) -> None:
+    x, channels = net.values[-1]
+    request = numpy_helper.from_array(np.array([1, channels, _EXTENT, _EXTENT]), f"request{len(net.constants)}")
+    net.constants.append(request)
+    net.values.append(net.activation(net.node("Reshape", [x, request.name], channels)))
+
+
+def _two_clips(net: Builder) -> None:
+    x, channels = net.values[-1]
+    net.opset = max(net.opset, 11)
+    for low, high in ((0.0, 6.0), (1.0, 4.0)):
+        x, _ = net.node("Clip", [x, net.constant(np.float32(low)), net.constant(np.float32(high))], channels)
+    net.values.append(net.activation((x, channels)))
+
+
 TRAPS: Mapping[str, Callable[[Builder], None]] = MappingProxyType({
     "a weight that others read": _shared_weight,
     "statistics that serve twice": _shared_statistics,
@@ -341,6 +371,10 @@ TRAPS: Mapping[str, Callable[[Builder], None]] = MappingProxyType({
     "branches": _branches,
     "branches side by side": _branches_side_by_side,
     "a narrow row": _narrow_row,
+    "two nodes that compute the same": _twins,
+    "two weights that are the same": _same_weights,
+    "a shape that stays": _same_shape,
+    "two clips in a row": _two_clips,
 })  # fmt: skip
 
 
