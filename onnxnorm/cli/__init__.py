@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _VersionAction(argparse.Action):
-    """Looks the version up only when it is asked for."""
+    """An option that looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from onnxnorm.runtime.doctor import own_version
@@ -53,7 +53,7 @@ class _VersionAction(argparse.Action):
 
 
 def _make_parser(names: Iterable[str]) -> argparse.ArgumentParser:
-    """A parser that knows the commands of these names."""
+    """Make a parser that knows the commands of these names."""
     parser = _Parser(
         prog="onnxnorm",
         description="The normalization layers of neural networks on their way to deployment: export, run, fold, prove.",
@@ -82,7 +82,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Formats every warning as one line: where in the code it was raised is no news to a user."""
+    """Format every warning as one line: where in the code it was raised is no news to a user."""
     print(f"onnxnorm: warning: {_one_line(message)}", file=sys.stderr)
 
 
@@ -96,7 +96,7 @@ def _fail(error: Exception, code: int) -> int:
 
 
 def entry() -> NoReturn:
-    """The program: `main` for the arguments of the process, then its end."""
+    """Run the program: `main` for the arguments of the process, then its end."""
     import_later("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
     code = main()
     for stream in (sys.stdout, sys.stderr):
@@ -108,7 +108,7 @@ def entry() -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit code.
+    """Run one command line and return its exit code.
 
     Args:
         argv: the arguments after the program's name; those of the process where None.

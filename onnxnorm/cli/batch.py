@@ -1,4 +1,4 @@
-"""`onnxnorm optimize` for many models: a folder, a pattern or a list of files in, a folder out.
+"""Runs `onnxnorm optimize` for many models: a folder, a pattern or a list of files in, a folder out.
 
 Every model is optimized by a process of its own, so that one that fails, crashes or eats all memory stops nobody. What
 is done is written down in the folder `.onnxnorm` of the output, with the contents of input and output: a second run
@@ -30,7 +30,7 @@ _BLOCK = 2**22
 
 @dataclass(frozen=True)
 class Job:
-    """One model: where it is, where its result goes, where the account of that goes, and the options."""
+    """A job of one model: where it is, where its result goes, where the account of that goes, and the options."""
 
     input: str
     output: str
@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a model. `status` is done, unchanged (was done before) or failed; `code` as of the command."""
+    """The outcome for a model. `status` is done, unchanged (was done before) or failed; `code` as of the command."""
 
     input: str
     output: str
@@ -55,7 +55,9 @@ class Done:
 
 
 def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
-    """Optimizes all models that `arguments.input` means into the folder `arguments.output`; the worst exit code."""
+    """Optimize all models that `arguments.input` means into the folder `arguments.output`; return the worst exit
+    code.
+    """
     jobs = _jobs(arguments.input, Path(arguments.output), tuple(options))
     try:
         for job in jobs:
@@ -138,7 +140,7 @@ def _absolute(path: str) -> str:
 
 
 def optimize_one(job: Job) -> Done:
-    """Optimizes one model in a process of its own, unless that is done already."""
+    """Optimize one model in a process of its own, unless that is done already."""
     start = time.monotonic()
     before = _contents(Path(job.input))
     if before is not None and _is_done(job, before):
@@ -161,7 +163,9 @@ def optimize_one(job: Job) -> Done:
 
 
 def _contents(path: Path) -> str | None:
-    """A digest of the model and its data files; None where it cannot be read, which is said when it is optimized."""
+    """Return a digest of the model and its data files; None where it cannot be read, which is said when it is
+    optimized.
+    """
     from onnxnorm.errors import OnnxNormError
     from onnxnorm.io.read import data_locations
 

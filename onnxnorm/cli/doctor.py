@@ -1,4 +1,4 @@
-"""`onnxnorm doctor`."""
+"""Runs `onnxnorm doctor`."""
 
 from __future__ import annotations
 

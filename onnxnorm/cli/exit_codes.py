@@ -1,4 +1,4 @@
-"""How a command ends other than well, and the check that spares it some of that."""
+"""Holds the ways in which a command ends other than well, and the check that spares it some of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["JobError", "UsageError", "check_output"]
 
 
 class UsageError(OnnxNormError):
-    """The command line itself is wrong: exit code 2."""
+    """Raised where the command line itself is wrong: exit code 2."""
 
 
 class JobError(OnnxNormError):
-    """The input was fine, yet the job could not be done, or its result did not pass: exit code 1."""
+    """Raised where the input was fine, yet the job could not be done, or its result did not pass: exit code 1."""
 
 
 def check_output(path: str) -> None:
-    """Finds out before the work whether its result can be written at all.
+    """Find out before the work whether its result can be written at all.
 
     Raises:
         UsageError: `path` is a folder or a device, or its folder is missing or read-only.

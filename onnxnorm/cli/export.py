@@ -1,4 +1,4 @@
-"""`onnxnorm export`."""
+"""Runs `onnxnorm export`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _dynamic_shapes(target: Target, inputs: tuple[Any, ...], axes: list[str]) ->
 
 
 def _open_axes(value: Any, index: int, axes: list[str]) -> dict[int, str] | None:
-    """The names of one input's open axes; the batch is that of all inputs, spatial axes are each input's own."""
+    """Name one input's open axes; the batch is that of all inputs, spatial axes are each input's own."""
     rank = getattr(value, "ndim", 0)
     names = {0: "batch"} if "batch" in axes and rank > 0 else {}
     if "spatial" in axes:

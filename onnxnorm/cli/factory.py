@@ -18,7 +18,7 @@ __all__ = ["Target", "load_target"]
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be exported.
+    """The target of an export.
 
     Attributes:
         module: the torch module, not yet in evaluation mode.
@@ -32,7 +32,7 @@ class Target:
 
 
 def load_target(spec: str) -> Target:
-    """Imports and builds what `spec` names.
+    """Import and build what `spec` names.
 
     `package.module:name` may name, through dots and keys of mappings, a torch module, a class or function that gives
     one when it is called without arguments, or an object with the methods `build()` and `example_inputs()` (and,

@@ -1,4 +1,4 @@
-"""Inputs as given on the command line: arrays, shapes, and random arrays for what is not given."""
+"""Makes inputs from the command line: arrays, shapes, and random arrays for what is not given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMPLETED = 2
 
 
 def candidate_feeds(arguments: argparse.Namespace, specs: Sequence[InputSpec]) -> Iterator[Feeds]:
-    """Ways to fill a model's inputs, the preferred first: they differ in the sizes that nobody has fixed.
+    """Yield ways to fill a model's inputs, the preferred first: they differ in the sizes that nobody has fixed.
 
     Args:
         arguments: of the command line: input, inputs, shape and seed.
@@ -49,7 +49,7 @@ def candidate_feeds(arguments: argparse.Namespace, specs: Sequence[InputSpec]) -
 def samples_for(
     model: str, arrays: Sequence[str], archive: str | None, options: Sequence[ShapeOption]
 ) -> tuple[list[Feeds] | None, dict[str, tuple[int, ...]] | None]:
-    """What `onnxnorm.verify` takes as inputs and as shapes.
+    """Return the inputs and the shapes for `onnxnorm.verify`.
 
     Where arrays are given for some of the inputs alone, the others are random, in several samples.
 
@@ -90,7 +90,7 @@ def _completed(
     shapes: Mapping[str, tuple[int, ...]],
     index: int,
 ) -> Feeds:
-    """The arrays given and random ones for the other inputs, with which the model runs if there are such."""
+    """Return the arrays given and random ones for the other inputs, with which the model runs if there are such."""
     from onnxnorm.runtime.session import session
 
     for name in given:

@@ -1,4 +1,4 @@
-"""`onnxnorm inspect`."""
+"""Runs `onnxnorm inspect`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _examined(path: str) -> tuple[tuple[NormRecord, ...], list[str]]:
 
 
 def _run_many(arguments: argparse.Namespace) -> int:
-    """One line a model; one that cannot be read costs its line, and the exit code."""
+    """Print one line a model; one that cannot be read costs its line, and the exit code."""
     from onnxnorm.cli.exit_codes import UsageError
     from onnxnorm.cli.model_paths import models_of
     from onnxnorm.cli.tables import Table, print_json, print_table

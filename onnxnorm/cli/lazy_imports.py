@@ -1,4 +1,4 @@
-"""Libraries that others import and this program hardly ever needs, imported when somebody asks for what is in them.
+"""Puts off the import of libraries that others import and this program hardly ever needs, until they are used.
 
 onnx-ir imports sympy for arithmetic with symbolic dimensions, which takes longer than optimizing most models; onnx
 imports what reads and writes messages as text.
@@ -16,7 +16,7 @@ __all__ = ["import_later"]
 
 
 class _Later(ModuleType):
-    """Stands in for a module until one of its attributes is wanted."""
+    """A stand-in for a module until one of its attributes is wanted."""
 
     def __getattr__(self, name: str) -> Any:
         # Somebody else may have imported the module itself meanwhile.

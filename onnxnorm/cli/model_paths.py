@@ -1,4 +1,4 @@
-"""What the inputs of a command mean: one model, or those of folders, patterns and lists."""
+"""Finds the models that the inputs of a command mean: one model, or those of folders, patterns and lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def models_in(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
-    """Models with their paths relative to what was asked for; those that are results themselves are none."""
+    """Yield models with their paths relative to what was asked for; those that are results themselves are left out."""
     path = Path(text)
     if path.is_dir():
         base, paths = path, sorted(path.rglob("*.onnx"))
@@ -37,7 +37,7 @@ def models_in(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def models_of(inputs: Sequence[str]) -> list[Path]:
-    """The models that are named, each once, in order."""
+    """Return the models that are named, each once, in order."""
     nowhere = Path(os.devnull)
     return list(dict.fromkeys(path for text in inputs for _, path in models_in(text, nowhere)))
 

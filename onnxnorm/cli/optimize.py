@@ -1,4 +1,4 @@
-"""`onnxnorm optimize` and `onnxnorm fold`, which is the same with the folding passes alone."""
+"""Runs `onnxnorm optimize` and `onnxnorm fold`, which is the same with the folding passes alone."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None:
-    """The short way, for a plain network; None where that is closed, or more is asked for than it gives."""
+    """Take the fast path, for a plain network; None where that is closed, or more is asked for than it gives."""
     weights_apart = arguments.external_data or arguments.safetensors or arguments.share_data or arguments.shard_size
     chosen = arguments.passes is not None or arguments.skip or arguments.opset is not None
     if weights_apart or chosen or arguments.json:
@@ -279,7 +279,7 @@ def _changes(
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:
-    """The options again, for the process of each model."""
+    """Return the options again, for the process of each model."""
     options = ["--target", arguments.target, "--max-growth", str(arguments.max_growth)]
     if arguments.passes is not None:
         options += ["--passes", arguments.passes]
@@ -305,7 +305,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
 
 
 def _known_passes() -> dict[str, str]:
-    """Each pass with the first line of what its module says about it."""
+    """Return each pass with the first line of its module's docstring."""
     from onnxnorm.passes import PASSES, Journal, PassSettings
 
     journal, settings = Journal(), PassSettings()

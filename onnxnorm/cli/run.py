@@ -1,4 +1,4 @@
-"""`onnxnorm run`."""
+"""Runs `onnxnorm run`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ the batch 1.""",
 
 
 class _CustomOperators(str, enum.Enum):
-    """What ran the operators of this project's domain."""
+    """The means by which the operators of this project's domain ran."""
 
     NONE = "none in the model"
     NATIVE = "native library"
@@ -56,7 +56,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What there is to report; latencies in milliseconds, over `repeat` runs after one that warms up."""
+    """The report of a run; latencies in milliseconds, over `repeat` runs after one that warms up."""
 
     model: str
     custom_operators: _CustomOperators
@@ -162,7 +162,7 @@ def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession
 def _first_that_runs(
     name: str, session: onnxruntime.InferenceSession, candidates: Iterable[Feeds]
 ) -> tuple[Feeds, dict[str, Any]]:
-    """The first feeds that the model accepts, with its outputs by name; that run also warms the session up."""
+    """Return the first feeds that the model accepts, with its outputs by name; that run also warms the session up."""
     first: Exception | None = None
     for feeds in candidates:
         try:
@@ -175,7 +175,7 @@ def _first_that_runs(
 
 
 def _timed(session: onnxruntime.InferenceSession, feeds: Feeds) -> float:
-    """The milliseconds of one run."""
+    """Measure the milliseconds of one run."""
     start = time.perf_counter()
     session.run(None, feeds)
     return (time.perf_counter() - start) * 1000

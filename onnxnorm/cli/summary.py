@@ -1,4 +1,4 @@
-"""What `onnxnorm optimize` and `fold` tell when they are done."""
+"""Tells what `onnxnorm optimize` and `fold` did when they are done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Changes", "print_changes"]
 
 @dataclass(frozen=True)
 class Changes:
-    """What there is to report; sizes in bytes, with external data."""
+    """The changes to report; sizes in bytes, with external data."""
 
     input: str
     output: str
@@ -30,7 +30,7 @@ class Changes:
     verification: Mapping[str, Any] | None
 
     def summary(self) -> dict[str, int]:
-        """In numbers."""
+        """Return the changes as numbers."""
         return {
             "rewrites": len(self.rewrites),
             "nodes_before": sum(self.operators_before.values()),

@@ -1,4 +1,4 @@
-"""Tables for people, in colour on a terminal and plain elsewhere, and JSON for machines."""
+"""Prints tables for people, in colour on a terminal and plain elsewhere, and JSON for machines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Node(Protocol):
 
 
 class Align(str, enum.Enum):
-    """On which side the texts of a column are flush."""
+    """The side on which the texts of a column are flush."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -64,7 +64,7 @@ class Table:
 
     @classmethod
     def of(cls, headings: str, rows: Iterable[Sequence[object]]) -> Table:
-        """Makes a table from headings separated by blanks; `>` before a heading sets its column flush right.
+        """Make a table from headings separated by blanks; `>` before a heading sets its column flush right.
 
         An underscore in a heading stands for a blank.
         """
@@ -76,7 +76,7 @@ class Table:
         )
 
     def plain(self) -> str:
-        """The table as aligned columns of plain text, a line a row, cut nowhere."""
+        """Return the table as aligned columns of plain text, a line a row, cut nowhere."""
         lines = [self.headings, *self.rows]
         align = self.align or (Align.LEFT,) * len(self.headings)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -91,7 +91,7 @@ class Table:
 
 
 def print_table(table: Table, file: TextIO | None = None) -> None:
-    """Prints a table to `file` (stdout where None): by rich on a terminal, as plain text elsewhere."""
+    """Print a table to `file` (stdout where None): by rich on a terminal, as plain text elsewhere."""
     stream = sys.stdout if file is None else file
     if not stream.isatty():
         print(table.plain(), file=stream)
@@ -113,7 +113,7 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
 
 @contextlib.contextmanager
 def status(text: str) -> Iterator[None]:
-    """Says what takes its time while it does, and for how long, if stderr is a terminal."""
+    """Tell what takes its time while it does, and for how long, if stderr is a terminal."""
     with _progress("{spinner} {text} {elapsed}") as progress:
         if progress is not None:
             progress.add_task("", total=None, what=_plain_text(text))
@@ -122,9 +122,9 @@ def status(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def steps(text: str, total: int, *, done: bool = False) -> Iterator[Callable[[str], None]]:
-    """A bar of so many steps, if stderr is a terminal; what it yields is told the name of each as it begins.
+    """Show a bar of so many steps, if stderr is a terminal; what it yields is told the name of each as it begins.
 
-    Or, where `done` is true, when it is done.
+    Where `done` is true, it is told the name of each when it is done.
     """
     with _progress("{text} {bar} {count} {elapsed} {step}") as progress:
         if progress is None:
@@ -136,7 +136,7 @@ def steps(text: str, total: int, *, done: bool = False) -> Iterator[Callable[[st
 
 @contextlib.contextmanager
 def transfer(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of so many bytes, if stderr is a terminal; what it yields is told how many more are done."""
+    """Show a bar of so many bytes, if stderr is a terminal; what it yields is told how many more are done."""
     with _progress("{text} {bar} {bytes} {elapsed}") as progress:
         if progress is None:
             yield lambda count: None
@@ -147,7 +147,7 @@ def transfer(text: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextlib.contextmanager
 def _progress(columns: str) -> Iterator[Progress | None]:
-    """Rich's, of these columns; None where nobody would see it."""
+    """Yield a progress display of rich with these columns; None where nobody would see it."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -197,7 +197,7 @@ def _jsonable(value: object) -> object:
 
 
 def print_json(value: object, file: TextIO | None = None) -> None:
-    """Prints dataclasses, mappings, sequences, enumerations and NumPy values as strict JSON (RFC 8259).
+    """Print dataclasses, mappings, sequences, enumerations and NumPy values as strict JSON (RFC 8259).
 
     JSON has no NaN and no infinities: they become the texts "NaN", "Infinity" and "-Infinity".
     """
@@ -205,14 +205,18 @@ def print_json(value: object, file: TextIO | None = None) -> None:
 
 
 def count_operators(nodes: Iterable[_Node]) -> Counter[str]:
-    """How often each operator stands among the nodes, of a graph or of a message; other domains as `domain::Op`."""
+    """Count how often each operator stands among the nodes, of a graph or of a message; other domains as
+    `domain::Op`.
+    """
     return Counter(
         node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}" for node in nodes
     )
 
 
 def operator_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table:
-    """Every operator of either model with its count before and after, and the sums in the last row."""
+    """Return a table of every operator of either model with its counts before and after, and the sums in the last
+    row.
+    """
     rows: list[tuple[object, ...]] = []
     for name in sorted({*before, *after}):
         old, new = before.get(name, 0), after.get(name, 0)
@@ -223,7 +227,7 @@ def operator_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table
 
 
 def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
-    """Bytes on disk of the model file at `path` with the external data files that `model`, read from it, refers to."""
+    """Count the bytes on disk of the model file at `path` with the external data files to which `model` refers."""
     import onnx_ir as ir
 
     files = {Path(path).resolve()}
@@ -235,7 +239,7 @@ def model_size(path: str | os.PathLike[str], model: ir.Model) -> int:
 
 
 def written_size(path: str | os.PathLike[str]) -> int:
-    """Bytes on disk of the model file at `path` with its external data files."""
+    """Count the bytes on disk of the model file at `path` with its external data files."""
     from onnxnorm.io.read import data_locations
 
     model = Path(path)
@@ -244,14 +248,14 @@ def written_size(path: str | os.PathLike[str]) -> int:
 
 
 def format_shape(shape: Iterable[int | str | None] | None) -> str:
-    """A shape as the command line takes it: `N,64,?,?`, with question marks for unknown dimensions or rank."""
+    """Format a shape as the command line takes it: `N,64,?,?`, with question marks for unknown dimensions or rank."""
     if shape is None:
         return "?"
     return ",".join("?" if dim is None else str(dim) for dim in shape) or "scalar"
 
 
 def format_size(size: int) -> str:
-    """A number of bytes in the unit (B, kB, MB, GB; decimal) that leaves it below a thousand."""
+    """Format a number of bytes in the unit (B, kB, MB, GB; decimal) that leaves it below a thousand."""
     value, unit = float(size), "B"
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000 or unit == "GB":

@@ -1,4 +1,4 @@
-"""Numbers, shapes and arrays on the command line: `name:1,3,224,224`, `name:file.npy` and .npz files."""
+"""Reads numbers, shapes and arrays of the command line: `name:1,3,224,224`, `name:file.npy` and .npz files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ShapeOption:
 
 
 def shape_option(text: str) -> ShapeOption:
-    """Reads `1,3,224,224` or `name:1,3,224,224`; a name may hold colons of its own."""
+    """Read `1,3,224,224` or `name:1,3,224,224`; a name may hold colons of its own."""
     name, colon, dims = text.rpartition(":")
     try:
         numbers = tuple(int(part) for part in dims.split(","))
@@ -55,14 +55,14 @@ def shape_option(text: str) -> ShapeOption:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Read a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
 
 
 def size(text: str) -> int:
-    """A number of bytes, also as `500MB` or `2GB` (decimal)."""
+    """Read a number of bytes, also as `500MB` or `2GB` (decimal)."""
     units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
     digits = text.rstrip("BKMGbkmg")
     factor = units.get(text[len(digits) :].upper())
@@ -72,7 +72,7 @@ def size(text: str) -> int:
 
 
 def growth(text: str) -> float:
-    """A part of a whole, as `5%` or `0.05`."""
+    """Read a part of a whole, as `5%` or `0.05`."""
     digits, percent = text.removesuffix("%"), text.endswith("%")
     try:
         ratio = float(digits) / (100 if percent else 1)
@@ -84,7 +84,7 @@ def growth(text: str) -> float:
 
 
 def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """The shapes given, by input name.
+    """Return the shapes given, by input name.
 
     Args:
         options: as parsed.
@@ -111,7 +111,7 @@ def shapes_by_name(options: Iterable[ShapeOption], inputs: Sequence[str]) -> dic
 
 
 def split_name(text: str, inputs: Sequence[str]) -> tuple[str, str]:
-    """Splits `name:file.npy` at the model's longest input name that fits, as names and paths may hold colons."""
+    """Split `name:file.npy` at the model's longest input name that fits, as names and paths may hold colons."""
     for name in sorted(inputs, key=len, reverse=True):
         if text.startswith(f"{name}:") and len(text) > len(name) + 1:
             return name, text[len(name) + 1 :]
@@ -119,7 +119,7 @@ def split_name(text: str, inputs: Sequence[str]) -> tuple[str, str]:
 
 
 def read_npy(path: str) -> np.ndarray:
-    """Reads one array; UsageError where the file is missing or no .npy file."""
+    """Read one array; UsageError where the file is missing or no .npy file."""
     import numpy as np
 
     try:
@@ -132,7 +132,7 @@ def read_npy(path: str) -> np.ndarray:
 
 
 def read_npz(path: str) -> dict[str, np.ndarray]:
-    """Reads the arrays of an .npz file by name; UsageError where the file is missing or no .npz file."""
+    """Read the arrays of an .npz file by name; UsageError where the file is missing or no .npz file."""
     import zipfile
 
     import numpy as np
@@ -145,7 +145,7 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
 
 
 def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes the arrays under their names: the whole file or none, by a temporary file beside it that is renamed."""
+    """Write the arrays under their names: the whole file or none, by a temporary file beside it that is renamed."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""`onnxnorm verify`."""
+"""Runs `onnxnorm verify`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Conversion of models to other opsets, up and down."""
+"""Converts models to other opsets, up and down."""

@@ -1,4 +1,4 @@
-"""The steps between opsets at which an operator's meaning or its spelling changed, and how a node crosses each.
+"""Carries nodes over the steps between opsets at which an operator's meaning or its spelling changed.
 
 The table names the versions whose difference the definitions' types, attributes and defaults do not show, or where what
 was an attribute is an operand. `tests/convert/test_forms.py` goes through every version that ONNX defines, and
@@ -38,7 +38,7 @@ def is_rewritten(op_type: str) -> bool:
 
 
 def _broadcast_7(step: Step) -> bool | str:
-    """The second operand lay along the axes of the first one from one on; now it lies along the last ones."""
+    """Broadcast of two operands since opset 7: before, the second lay along the axes of the first from one on."""
     node = step.node
     broadcasts, axis = step.whole("broadcast", 0), node.attributes.get("axis")
     node.attributes.pop("broadcast", None)
@@ -78,7 +78,7 @@ def _typed(value: ir.Value, like: ir.Value) -> ir.Value:
 
 
 def _cast_6(step: Step) -> bool | str:
-    """The type was told by its name."""
+    """Cast since opset 6: before, the type was told by its name."""
     given = step.node.attributes.get("to")
     if given is not None and given.type is ir.AttributeType.STRING and not given.is_ref():
         dtype = ir.DataType.__members__.get(given.as_string().upper())
@@ -94,7 +94,7 @@ def _gemm_7(step: Step) -> bool | str:
 
 
 def _extremes_8(step: Step) -> bool | str:
-    """Until then they took tensors of one shape."""
+    """Max, Mean, Min and Sum since opset 8: until then they took tensors of one shape."""
     shapes = [step.shape(index) for index in range(len(step.node.inputs))]
     if step.up or len(shapes) == 1:
         return True
@@ -114,7 +114,7 @@ def _gemm_11(step: Step) -> bool | str:
 
 
 def _pow_12(step: Step) -> bool | str:
-    """Until then the exponent had the type of the base."""
+    """Pow since opset 12: until then the exponent had the type of the base."""
     base, exponent = step.dtype(), step.dtype(1)
     if step.up or base == exponent:
         return True
@@ -128,7 +128,7 @@ def _pow_12(step: Step) -> bool | str:
 
 
 def _constant_12(step: Step) -> bool | str:
-    """Numbers and strings were tensors."""
+    """Constant since opset 12: before, numbers and strings were tensors."""
     if step.up:
         return True
     for name in list(step.node.attributes):
@@ -149,12 +149,12 @@ def _constant_12(step: Step) -> bool | str:
 
 
 def _quantized_13(step: Step) -> bool | str:
-    """Until then there was one scale for the whole tensor."""
+    """Quantization since opset 13: until then there was one scale for the whole tensor."""
     return step.up or step.shape(1) == () or "has a scale for each slice, which it has since opset 13"
 
 
 def _quantize_21(step: Step) -> bool | str:
-    """Until then the zero point alone told the type of the result."""
+    """QuantizeLinear since opset 21: until then the zero point alone told the type of the result."""
     to = step.whole("output_dtype", 0)
     if step.up or to == 0:
         return True
@@ -185,7 +185,7 @@ def _type_of_scale(step: Step, name: str) -> bool | str:
 
 
 def _mod_28(step: Step) -> bool | str:
-    """Until then fmod = 0 was for integers alone."""
+    """Mod since opset 28: until then fmod = 0 was for integers alone."""
     dtype = step.dtype()
     if step.up or (dtype is not None and not dtype.is_floating_point()) or step.whole("fmod", 0) == 1:
         return True
@@ -193,7 +193,7 @@ def _mod_28(step: Step) -> bool | str:
 
 
 def _prelu_7(step: Step) -> bool | str:
-    """Slopes were one for all, or one a channel."""
+    """PRelu since opset 7: before, slopes were one for all, or one a channel."""
     shape, rank = step.shape(1), step.rank()
     if shape is None or rank is None or len(shape) > 1:
         return "has slopes of unknown shape"

@@ -26,7 +26,7 @@ _LAST_AXIS = frozenset({"OneHot", "TopK"})
 
 
 def counted_from_the_front(step: Step) -> bool | str:
-    """Older definitions knew no axes counted from behind."""
+    """Axes counted from behind, which older definitions did not know."""
     if step.up:
         return True
     for name in ("axis", "axes", "scan_input_axes", "scan_output_axes"):
@@ -59,7 +59,9 @@ def slice_11(step: Step) -> bool | str:
 
 
 def soft_13(step: Step) -> bool | str:
-    """Until then all axes from one on were one: of the last axis it means the same."""
+    """Softmax and its kin since opset 13: until then all axes from one on were one, which is the same for the last
+    axis.
+    """
     node, rank = step.node, step.rank()
     if not step.up:
         if rank is None or step.whole("axis", -1) not in (-1, rank - 1):
@@ -84,7 +86,7 @@ def soft_13(step: Step) -> bool | str:
 
 
 def shape_15(step: Step) -> bool | str:
-    """A part of a shape was a Slice of it."""
+    """Shape since opset 15: before, a part of a shape was a Slice of it."""
     node = step.node
     if step.up:
         return True
@@ -104,7 +106,7 @@ def shape_15(step: Step) -> bool | str:
 
 
 def reshape_14(step: Step) -> bool | str:
-    """A shape without zeros says the same whatever a zero stands for."""
+    """Reshape since opset 14: a shape without zeros says the same whatever a zero stands for."""
     if step.up or step.whole("allowzero", 0) == 0:
         return True
     shape, result = step.known(1), step.facts.shape(step.node.outputs[0])
@@ -166,7 +168,7 @@ def _split_at_run_time(step: Step, axis: int, count: int) -> bool | str:
 
 
 def pad_18(step: Step) -> bool | str:
-    """Until then there was a number for each axis."""
+    """Pad since opset 18: until then there was a number for each axis."""
     if step.up or step.operand(3) is None:
         return True
     axes, pads, rank = step.known(3), step.known(1), step.rank()

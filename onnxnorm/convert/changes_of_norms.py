@@ -18,7 +18,9 @@ def batch_norm_7(step: Step) -> bool | str:
 
 
 def batch_norm_9(step: Step) -> bool | str:
-    """Statistics of every place of a sample, which BatchNormalization has no more, are a Mul and an Add."""
+    """BatchNormalization since opset 9: statistics of every place of a sample, which it has no more, are a Mul and an
+    Add.
+    """
     node = step.node
     if not step.up or step.whole("spatial", 1) == 1:
         return True
@@ -53,12 +55,14 @@ def dropout_7(step: Step) -> bool | str:
 
 
 def dropout_10(step: Step) -> bool | str:
-    """The mask was of the type of the data."""
+    """Dropout since opset 10: before, the mask was of the type of the data."""
     return not step.reads_beyond(1) or "gives its mask, which has another type since opset 10"
 
 
 def dropout_12(step: Step) -> bool | str:
-    """At inference it hands on what it gets: whether it trains was told in another way before."""
+    """Dropout since opset 12: at inference it hands on what it gets; before, it was told in another way whether it
+    trains.
+    """
     node = step.node
     if step.up:
         given = node.attributes.get("ratio")
@@ -79,7 +83,7 @@ def dropout_12(step: Step) -> bool | str:
 
 
 def group_norm_21(step: Step) -> bool | str:
-    """From one scale and bias a group to one a channel."""
+    """GroupNormalization since opset 21: one scale and bias a group became one a channel."""
     if not step.up:
         return False
     x = step.operand(0)

@@ -21,7 +21,9 @@ _ENLARGES = "was an Upsample"
 
 
 def pool_22(step: Step) -> bool | str:
-    """Rounded up, a last window that would begin in the padding behind counted in older definitions."""
+    """Pools since opset 22: before, a last window that would begin in the padding behind counted where sizes are
+    rounded up.
+    """
     ceil = step.node.attributes.get("ceil_mode")
     if step.up or ceil is None or (not ceil.is_ref() and ceil.as_int() == 0):
         return True
@@ -47,7 +49,7 @@ def pool_22(step: Step) -> bool | str:
 
 
 def upsample_10(step: Step) -> bool | str:
-    """Upsample is one of Resize's ways."""
+    """Upsample since opset 10: it is one of Resize's ways."""
     step.node.op_type = "Resize"
     if step.word("mode", "nearest") == "bilinear":
         step.node.attributes["mode"] = ir.AttrString("mode", "linear")
@@ -56,7 +58,10 @@ def upsample_10(step: Step) -> bool | str:
 
 
 def resize_11(step: Step) -> bool | str:
-    """Samples lay from the first one on; the nearest was the one before where it enlarged, behind where it reduced."""
+    """Resize since opset 11: before, samples lay from the first one on.
+
+    The nearest was the one before where it enlarged, the one behind where it reduced.
+    """
     node = step.node
     if not step.up:
         return False
@@ -80,7 +85,7 @@ def resize_11(step: Step) -> bool | str:
 
 
 def resize_13(step: Step) -> bool | str:
-    """What is left out was an empty tensor."""
+    """Resize since opset 13: before, an operand that is left out was an empty tensor."""
     if not step.up:
         for index, name in ((1, "roi"), (2, "scales")):
             if step.operand(index) is None:
@@ -89,7 +94,7 @@ def resize_13(step: Step) -> bool | str:
 
 
 def resize_18(step: Step) -> bool | str:
-    """Until then scales and sizes were those of all axes."""
+    """Resize since opset 18: until then scales and sizes were those of all axes."""
     axes = step.node.attributes.get("axes")
     if step.up or axes is None:
         return True

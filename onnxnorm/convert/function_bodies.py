@@ -1,4 +1,4 @@
-"""Operators that an older opset lacks, in terms of others: the bodies that ONNX's definitions bring along."""
+"""Writes operators that an older opset lacks in terms of others: by the bodies that ONNX's definitions bring along."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lower_by_bodies(model: ir.Model, own: int, is_guilty: Callable[[ir.Node], bo
     """Put bodies in place of the nodes for which `is_guilty` holds, where their definition at `own` has one.
 
     Returns:
-        For the name of each node that came from a body what the node that it stands for was called in errors.
+        For the name of each node that came from a body, what errors called the node that it stands for.
     """
     origins: dict[str, str] = {}
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""The version converter of onnx, for models from before opset 7."""
+"""Runs the version converter of onnx, for models from before opset 7."""
 
 from __future__ import annotations
 

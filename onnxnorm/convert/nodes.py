@@ -1,4 +1,4 @@
-"""A model at another opset, node by node: what means the same stays, what is only spelled otherwise is rewritten.
+"""Takes a model to another opset, node by node: what means the same stays, what is only spelled otherwise is rewritten.
 
 All graphs are gone through, those that the nodes of other domains hold and the bodies of functions among them. A node
 that has no form at the goal is named; nothing else is.
@@ -35,7 +35,7 @@ _DEPRECATED = frozenset({"GroupNormalization", "Scatter", "Upsample"})
 
 
 def convert_nodes(model: ir.Model, opset: int, name: str) -> None:
-    """Convert in place.
+    """Convert the model in place.
 
     Raises:
         OnnxNormError: nodes have no form at `opset` that is known, all of which it names; `model` is then of no use.

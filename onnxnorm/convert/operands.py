@@ -1,4 +1,4 @@
-"""Operands that were attributes in older definitions: written the other way in either direction."""
+"""Writes operands that were attributes in older definitions the other way, in either direction."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def moved(*ones: Moved, before: Callable[[Step], str | None] | None = None) -> C
 
 
 def axes_of_reduction(step: Step) -> str | None:
-    """Without axes it goes over all of them, or over none where `noop_with_empty_axes` says so."""
+    """Tell why a reduction cannot go down; without axes it goes over all, or over none where `noop_with_empty_axes` is
+    set.
+    """
     axes = step.known(1)
     if step.operand(1) is None or (axes is not None and axes.size == 0):
         if step.whole("noop_with_empty_axes", 0):
@@ -119,7 +121,7 @@ def axes_of_squeeze(step: Step) -> str | None:
 
 
 def steps_of_one(step: Step) -> str | None:
-    """A Slice told by attributes goes by steps of one."""
+    """Tell why a Slice cannot go down: one told by attributes goes by steps of one."""
     if step.operand(4) is not None:
         known = step.known(4)
         if known is None or not np.all(known == 1):

@@ -1,4 +1,4 @@
-"""A model at another opset.
+"""Takes a model to another opset.
 
 Each node is looked at by itself (`onnxnorm.convert.nodes`). For models from before opset 7, whose broadcasting and
 shapes as attributes nothing newer has, onnx's converter is asked first where our rules know a node not.
@@ -26,7 +26,7 @@ _BROADCASTS_SINCE = 7
 
 
 def convert_opset(model: ir.Model, opset: int, name: str) -> None:
-    """Convert in place; a model that uses nothing of ONNX's own domain stays as it is.
+    """Convert the model in place; one that uses nothing of ONNX's own domain stays as it is.
 
     Raises:
         OnnxNormError: the opset is out of range, or nodes have no form there; `model` is then of no use.
@@ -53,7 +53,7 @@ def convert_opset(model: ir.Model, opset: int, name: str) -> None:
 
 
 def _convert_old(model: ir.Model, present: int, opset: int, name: str) -> None:
-    """By our own rules where they know all nodes, otherwise up to opset 7 by onnx's converter first."""
+    """Convert by our own rules where they know all nodes, otherwise up to opset 7 by onnx's converter first."""
     attempt = model.clone()
     try:
         convert_nodes(attempt, opset, name)

@@ -115,7 +115,7 @@ def fits(node: ir.Node, own: int, opset: int) -> bool:
 
 
 def _may_go(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> bool:
-    """Whether an attribute says what is so without it."""
+    """Whether the node means the same without an attribute."""
     attribute = node.attributes[name]
     if name == "consumed_inputs":
         # It told a runtime of long ago what it may overwrite.
@@ -134,7 +134,7 @@ def _may_go(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> bool
 
 
 def _count(values: Sequence[ir.Value | None]) -> int:
-    """Return how many there are up to the last one that is not left out."""
+    """Count the values up to the last one that is not left out."""
     return max((index + 1 for index, value in enumerate(values) if value is not None and value.name), default=0)
 
 
@@ -165,7 +165,7 @@ def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
 
 
 def _type_of(type_: ir.TypeProtocol) -> str | None:
-    """As definitions name it; None where an element type is not known."""
+    """Return the type as definitions name it; None where an element type is not known."""
     if isinstance(type_, ir.TensorType):
         return None if type_.dtype is ir.DataType.UNDEFINED else type_string(type_.dtype)
     for kind, word in ((ir.SequenceType, "seq"), (ir.OptionalType, "optional")):

@@ -1,4 +1,4 @@
-"""A node on its way across one version of its operator, and what may be done to it there."""
+"""Follows a node on its way across one version of its operator, and does to it there what may be done."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Step:
         return self.node.inputs[index] if index < len(self.node.inputs) else None
 
     def known(self, index: int) -> npt.NDArray[np.generic] | None:
-        """Return what a constant operand holds."""
+        """Return the array that a constant operand holds."""
         value = self.operand(index)
         return None if value is None else self.facts.constant(value)
 
@@ -111,4 +111,4 @@ class Step:
 
 
 Change: TypeAlias = Callable[[Step], "bool | str"]
-"""Rewrites the node if need be; tells whether it means the same on the other side, or says why not."""
+"""A change that rewrites the node if need be, and tells whether it means the same on the other side, or why not."""

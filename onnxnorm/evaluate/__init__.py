@@ -1,1 +1,1 @@
-"""An evaluator of ONNX models in float64."""
+"""Evaluates ONNX models in float64."""

@@ -1,4 +1,4 @@
-"""A model's outputs in float64: the yardstick against which `verify` measures.
+"""Computes a model's outputs in float64: the yardstick against which `verify` measures.
 
 The engine is the reference evaluator of the onnx package. Every real constant, input and cast is lifted to float64,
 and the operators of `onnxnorm.evaluate.operators` take the place of those that are wrong, missing, slow or rounded to
@@ -25,21 +25,23 @@ __all__ = ["Float64Evaluator", "Hook", "NoFloat64Error", "evaluate_float64"]
 
 
 class NoFloat64Error(OnnxNormError):
-    """The model has an operator that cannot be computed in float64 here; the message names it."""
+    """Raised where the model has an operator that cannot be computed in float64 here; the message names it."""
 
 
 class Hook(Protocol):
-    """Sees every node of a model as it is evaluated, also those of subgraphs and functions."""
+    """A hook that sees every node of a model as it is evaluated, also those of subgraphs and functions."""
 
     def after(
         self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
     ) -> tuple[Any, ...]:
-        """The outputs to go on with; `constant` where they depend on constants alone and are kept for later runs."""
+        """Return the outputs to go on with; `constant` where they depend on constants alone and are kept for later
+        runs.
+        """
         ...
 
 
 class Float64Evaluator:
-    """Evaluates one model in float64, any number of times.
+    """An evaluator of one model in float64, which runs any number of times.
 
     Args:
         model: the message, with every weight in it.
@@ -70,7 +72,7 @@ class Float64Evaluator:
             raise NoFloat64Error(f"{self.name}: no float64 evaluation: {_first_line(error)}") from error
 
     def run(self, feeds: Mapping[str, Any], outputs: Iterable[str] | None = None) -> dict[str, Any]:
-        """The graph's outputs, or the named values of the main graph, by name.
+        """Compute the graph's outputs, or the named values of the main graph, by name.
 
         Real arrays come back as float64 and sequences as lists; everything else has the model's type.
         """
@@ -87,7 +89,7 @@ class Float64Evaluator:
 
 
 def evaluate_float64(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """The outputs of `model` for the inputs `feeds` (name to array), computed in float64.
+    """Compute the outputs of `model` for the inputs `feeds` (name to array) in float64.
 
     float16, bfloat16 and float32 become float64 wherever they occur: inputs, initializers, constants, casts, subgraphs
     and functions. Integers, booleans and strings are untouched. Sequences are lists of arrays.
@@ -184,7 +186,9 @@ def _check(node: OpRun) -> None:
 
 
 def _lift_attributes(node: OpRun) -> None:
-    """Attributes come as float32 scalars, and float32 arithmetic with integers would round again."""
+    """Lift attributes to float64: they come as float32 scalars, and float32 arithmetic with integers would round
+    again.
+    """
     for name in node.attributes_names_:
         value = getattr(node, name)
         if isinstance(value, np.floating):
@@ -207,7 +211,7 @@ def _constant_nodes(nodes: Iterable[onnx.NodeProto], initializers: Iterable[str]
 
 
 def _last_uses(nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[tuple[str, ...]]:
-    """For each node the values that nothing reads after it."""
+    """Return, for each node, the values that nothing reads after it."""
     last: dict[str, int] = {}
     count = 0
     for position, node in enumerate(nodes):

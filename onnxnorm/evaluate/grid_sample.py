@@ -1,6 +1,6 @@
-"""GridSample in float64 NumPy, by the formulas of GridSample-22, as a sum over the taps of the interpolation.
+"""Computes GridSample in float64 NumPy, by the formulas of GridSample-22, as a sum over the taps of the interpolation.
 
-Checked against PyTorch in float64 and onnxruntime.
+It is checked against PyTorch in float64 and onnxruntime.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CUBIC = -0.75
 def grid_sample(
     x: Array, grid: Array, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0, **_: Any
 ) -> Array:
-    """x: (N, C, D1..Dk); grid: (N, O1..Ok, k), the last spatial axis first, -1 to 1. Returns (N, C, O1..Ok)."""
+    """Sample x: (N, C, D1..Dk) at grid: (N, O1..Ok, k), the last spatial axis first, -1 to 1. Return (N, C, O1..Ok)."""
     space = x.shape[2:]
     taps = []
     for axis, length in enumerate(space):
@@ -50,7 +50,7 @@ def grid_sample(
 
 
 def _taps(place: Array, mode: str) -> Iterator[Tap]:
-    """Where the interpolation looks along one axis, and how much each element counts."""
+    """Yield where the interpolation looks along one axis, and how much each element counts."""
     if mode == "nearest":
         yield np.rint(place).astype(np.int64), np.ones_like(place)
         return
@@ -68,7 +68,7 @@ def _taps(place: Array, mode: str) -> Iterator[Tap]:
 
 
 def _reflected(index: npt.NDArray[np.int64], length: int, at_centres: bool) -> npt.NDArray[np.int64]:
-    """Mirrored at the centres of the outermost elements, or at their outer edges."""
+    """Return indices mirrored at the centres of the outermost elements, or at their outer edges."""
     if at_centres:
         period = max(2 * (length - 1), 1)
         inside = np.abs(index) % period

@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 class Node:
-    """What a replacement may ask about the node that it computes."""
+    """The facts about a node that its replacement may ask for: opset and number of outputs."""
 
     def __init__(self, run: OpRun) -> None:
         self.opset: int = run.run_params["opsets"].get(run.onnx_node.domain, 1)
@@ -28,7 +28,7 @@ class Node:
 
 
 def lrn(node: Node, x: Array, *, size: int, alpha: float, beta: float, bias: float) -> Array:
-    """Walks the batch axis instead of the channels in the reference (onnx issue 7805)."""
+    """LRN, along the batch axis; the reference walks the channels (onnx issue 7805)."""
     return reference.inter_channel_lrn(x, size, alpha, beta, bias)
 
 
@@ -59,7 +59,7 @@ def batch_normalization(
     is_test: int | None = None,
     **_: Any,
 ) -> tuple[Array, ...]:
-    """Before opset 14 the reference normalizes by the batch's own statistics; it ignores spatial = 0.
+    """BatchNormalization; before opset 14 the reference takes the batch's own statistics, and it ignores spatial = 0.
 
     An older node is in training mode where it has more than one output (BatchNormalization-7 and -9) or is not marked
     `is_test` (BatchNormalization-6).
@@ -95,7 +95,7 @@ def group_normalization(
     epsilon: float = 1e-5,
     **_: Any,
 ) -> Array:
-    """The reference runs the schema's body, which computes in float32 (stash_type)."""
+    """GroupNormalization; the reference runs the schema's body, which computes in float32 (stash_type)."""
     if node.opset < 21:
         scale, bias = (np.repeat(values, x.shape[1] // num_groups) for values in (scale, bias))
     return reference.group_norm(x, num_groups, scale, bias, epsilon)
@@ -104,7 +104,7 @@ def group_normalization(
 def layer_normalization(
     node: Node, x: Array, scale: Array, bias: Array | None = None, *, axis: int = -1, epsilon: float = 1e-5, **_: Any
 ) -> tuple[Array, ...]:
-    """The reference refuses a stash_type other than 1, which has no meaning in float64."""
+    """LayerNormalization; the reference refuses a stash_type other than 1, which has no meaning in float64."""
     y = reference.layer_norm(x, scale, bias, axis, epsilon)
     axes = tuple(range(axis % x.ndim, x.ndim))
     mean = x.mean(axis=axes, keepdims=True)
@@ -112,17 +112,19 @@ def layer_normalization(
 
 
 def rms_normalization(node: Node, x: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, **_: Any) -> Array:
-    """The reference refuses a stash_type other than 1, which has no meaning in float64."""
+    """RMSNormalization; the reference refuses a stash_type other than 1, which has no meaning in float64."""
     return reference.rms_norm(x, scale, axis, epsilon)
 
 
 def lp_normalization(node: Node, x: Array, *, axis: int = -1, p: int = 2) -> Array:
-    """The reference takes x**p without the absolute value."""
+    """LpNormalization; the reference takes x**p without the absolute value."""
     return reference.lp_norm(x, axis, p)
 
 
 def mean_variance_normalization(node: Node, x: Array, *, axes: Sequence[int] = (0, 2, 3), **_: Any) -> Array:
-    """The schema's body subtracts E[x]**2 from E[x**2]: that cancels, here it would be the yardstick's own error."""
+    """MeanVarianceNormalization; the schema's body subtracts E[x]**2 from E[x**2], whose cancellation would spoil the
+    yardstick.
+    """
     return reference.mean_variance_norm(x, axes)
 
 

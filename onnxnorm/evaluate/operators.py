@@ -1,7 +1,7 @@
-"""The operators that the ONNX reference evaluator lacks, gets wrong, rounds to float32 or walks too slowly, in float64.
+"""Computes, in float64, the operators that the ONNX reference evaluator lacks, gets wrong, rounds or walks too slowly.
 
 Each replacement says why it is there; "reference" below is the evaluator of onnx 1.23. The windowed operators are
-computed in `_evaluate_windows`, the normalizations in `_evaluate_norms`.
+computed in `onnxnorm.evaluate.windows`, the normalizations in `onnxnorm.evaluate.normalizations`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_real(value: object) -> bool:
 
 
 def lift(value: Any) -> Any:
-    """`value` with every real array in it as float64; integers, booleans, strings and 8-bit floats stay."""
+    """Return `value` with every real array in it as float64; integers, booleans, strings and 8-bit floats stay."""
     if is_real(value):
         return np.asarray(value, dtype=np.float64)
     if isinstance(value, list):
@@ -47,44 +47,44 @@ def lift(value: Any) -> Any:
 
 
 def _conv(node: Node, x: Array, w: Array, b: Array | None = None, *, kernel_shape: Any = None, **rest: Any) -> Array:
-    """Slow in the reference, which gathers by index arrays."""
+    """Conv; the reference is slow, since it gathers by index arrays."""
     return windowed.conv(x, w, b, **rest)
 
 
 def _conv_transpose(
     node: Node, x: Array, w: Array, b: Array | None = None, *, kernel_shape: Any = None, **rest: Any
 ) -> Array:
-    """Fails in the reference with groups, and walks every channel in Python."""
+    """ConvTranspose; the reference fails with groups, and walks every channel in Python."""
     return windowed.conv_transpose(x, w, b, **rest)
 
 
 def _max_pool(node: Node, x: Array, **rest: Any) -> tuple[Array, ...]:
-    """Walks every window in Python in the reference."""
+    """MaxPool; the reference walks every window in Python."""
     return windowed.max_pool(x, **rest)[: node.outputs]
 
 
 def _average_pool(node: Node, x: Array, **rest: Any) -> Array:
-    """Walks every window in Python in the reference."""
+    """AveragePool; the reference walks every window in Python."""
     return windowed.average_pool(x, **rest)
 
 
 def _lp_pool(node: Node, x: Array, **rest: Any) -> Array:
-    """The reference divides by the elements inside the input, then multiplies by the size of the kernel."""
+    """LpPool; the reference divides by the elements inside the input, then multiplies by the size of the kernel."""
     return windowed.lp_pool(x, **rest)
 
 
 def _global_max_pool(node: Node, x: Array) -> Array:
-    """The reference reduces the wrong axes unless the rank is 4."""
+    """GlobalMaxPool; the reference reduces the wrong axes unless the rank is 4."""
     return np.asarray(x.max(axis=tuple(range(2, x.ndim)), keepdims=True))
 
 
 def _global_lp_pool(node: Node, x: Array, *, p: float = 2) -> Array:
-    """Missing in the reference."""
+    """GlobalLpPool; the reference lacks it."""
     return np.asarray((np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1.0 / p))
 
 
 def _along(function: Callable[[Array, int], Array]) -> Callable[..., Array]:
-    """Before opset 13 these flatten the input to two axes at `axis`; the reference always takes one axis."""
+    """Softmax and its kin, which flatten the input to two axes before opset 13; the reference always takes one axis."""
 
     def run(node: Node, x: Array, *, axis: int | None = None) -> Array:
         if x.size == 0:
@@ -115,7 +115,7 @@ def _hardmax(x: Array, axis: int) -> Array:
 
 
 def _cast(node: Node, x: Array, *, to: int, saturate: int = 1, round_mode: str = "up") -> Array:
-    """A cast between real types is no rounding here; the reference would leave float64."""
+    """Cast; between real types it is no rounding here, and the reference would leave float64."""
     if to in _REAL_TYPES:
         return x.astype(np.float64)
     return np.asarray(cast_to(x, to, bool(saturate), round_mode))  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def _pad(
     value: float = 0.0,
     paddings: Any = None,
 ) -> Array:
-    """The reference fails on negative pads, which cut; as in onnxruntime they cut before anything is added."""
+    """Pad; the reference fails on negative pads, which cut; as in onnxruntime they cut before anything is added."""
     amounts = np.ravel(paddings if pads is None else pads)
     where = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in np.ravel(axes)]
     widths, cuts = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
@@ -151,36 +151,36 @@ def _pad(
 
 
 def _gather_elements(node: Node, x: Array, places: Array, *, axis: int = 0) -> Array:
-    """The reference refuses indices that are shorter than the data along another axis."""
+    """GatherElements; the reference refuses indices that are shorter than the data along another axis."""
     near = tuple(slice(None) if a == axis % x.ndim else slice(n) for a, n in enumerate(places.shape))
     return np.take_along_axis(x[near], places, axis)
 
 
 def _grid_sample(node: Node, x: Array, grid: Array, **rest: Any) -> Array:
-    """Rounds places to float32 and walks every element in Python in the reference."""
+    """GridSample; the reference rounds places to float32 and walks every element in Python."""
     return grid_sample(x, grid, **rest)
 
 
 def _optional(node: Node, value: Any = None, **_: Any) -> Any:
-    """The reference wraps the value in a list, which nothing unwraps."""
+    """Optional; the reference wraps the value in a list, which nothing unwraps."""
     return value
 
 
 def _erf(node: Node, x: Array) -> Array:
-    """The reference rounds to float32."""
+    """Erf; the reference rounds to float32."""
     flat = np.ravel(x)
     return np.fromiter(map(math.erf, flat.tolist()), np.float64, flat.size).reshape(x.shape)
 
 
 def _mean(node: Node, *terms: Array) -> Array:
-    """The reference adds in place and fails where a later term is the larger one."""
+    """Mean; the reference adds in place and fails where a later term is the larger one."""
     return np.asarray(sum(terms) / len(terms))
 
 
 def _dequantize_linear(
     node: Node, x: Array, scale: Array, zero: Array | None = None, *, axis: int = 1, block_size: int = 0, **_: Any
 ) -> Array:
-    """The reference goes through float32, which rounds large 32-bit integers."""
+    """DequantizeLinear; the reference goes through float32, which rounds large 32-bit integers."""
 
     def spread(values: Array) -> Array:
         if values.size == 1:
@@ -194,7 +194,7 @@ def _dequantize_linear(
 
 
 class _Resize(ReferenceResize):
-    """The reference walks every element in Python.
+    """Resize; the reference walks every element in Python.
 
     The output size is rounded as onnxruntime rounds it: in float32 (0.7 of 10 is 7, in float64 6).
 
@@ -229,7 +229,7 @@ class _Resize(ReferenceResize):
 
 
 class _Upsample(_Resize):
-    """The reference knows whole nearest scales alone. Upsample is Resize with asymmetric coordinates."""
+    """Upsample, which is Resize with asymmetric coordinates; the reference knows whole nearest scales alone."""
 
     def _run(  # type: ignore[override]
         self, x: Array, scales: Array | None = None, **attributes: Any
@@ -259,7 +259,7 @@ def _loop(run: Any, trips: Any, condition: Any, *initial: Any, context: Any, att
 
 
 class _Loop(OpRun):
-    """The reference joins scan outputs along their first axis; they are stacked along a new one."""
+    """Loop; the reference joins scan outputs along their first axis; they are stacked along a new one."""
 
     def need_context(self) -> bool:
         return True

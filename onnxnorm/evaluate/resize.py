@@ -1,4 +1,5 @@
-"""Resize in float64 NumPy, one axis after the other, by the formulas of Resize-19. Checked against onnxruntime.
+"""Computes Resize in float64 NumPy, one axis after the other, by the formulas of Resize-19; checked against
+onnxruntime.
 
 The reference evaluator of onnx walks every output element in Python, which takes minutes for pictures.
 """
@@ -33,7 +34,7 @@ def resize(
     antialias: int = 0,
     keep_aspect_ratio_policy: str = "stretch",
 ) -> npt.NDArray[Any]:
-    """`scales` or `sizes` has an entry for each of `axes`, `roi` their starts and then their ends."""
+    """Resize x; `scales` or `sizes` has an entry for each of `axes`, `roi` their starts and then their ends."""
     where = [axis % x.ndim for axis in (axes or range(x.ndim))]
     lengths = np.array([x.shape[axis] for axis in where])
     if sizes is not None:
@@ -69,7 +70,7 @@ def _from_sizes(sizes: Indices, lengths: Indices, policy: str) -> tuple[Array, I
 
 
 def _coordinates(mode: str, length: int, count: int, factor: float, crop: tuple[float, float]) -> Array:
-    """The places in the input of the elements of the output."""
+    """Return the places in the input of the elements of the output."""
     i = np.arange(count, dtype=np.float64)
     if mode == "asymmetric":
         return i / factor
@@ -99,7 +100,7 @@ def _nearest(at: Array, mode: str) -> Indices:
 
 
 def _weights(at: Array, length: int, mode: str, narrow: float, a: float, inside_only: bool) -> Array:
-    """How much each element of the input (columns) counts for each of the output (rows)."""
+    """Return how much each element of the input (columns) counts for each of the output (rows)."""
     reach = int(np.ceil((2 if mode == "cubic" else 1) / narrow))
     base = np.floor(at).astype(np.int64)
     weights = np.zeros((len(at), length))

@@ -1,4 +1,4 @@
-"""A model evaluated with every operator's result rounded to its own type, as a device with half arithmetic does it.
+"""Evaluates a model with every operator's result rounded to its own type, as a device with half arithmetic does it.
 
 onnxruntime's kernels for processors compute float16 in float32, and fused operators round once: what overflows or
 cancels in half precision is not seen there.
@@ -37,7 +37,7 @@ def has_halves(model: onnx.ModelProto) -> bool:
 
 
 class RoundedEvaluator:
-    """Evaluates a model in float64, and rounds each result that is float16 or bfloat16 in the model.
+    """An evaluator of a model in float64 that rounds each result that is float16 or bfloat16 in the model.
 
     Raises:
         NoFloat64Error: the model has an operator that cannot be computed so.
@@ -50,7 +50,7 @@ class RoundedEvaluator:
         self._evaluator = Float64Evaluator(model, _Rounding(_types(model)))
 
     def run(self, feeds: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-        """The outputs by name, in the types of `kinds`, which are outputs of the same model."""
+        """Compute the outputs by name, in the types of `kinds`, which are outputs of the same model."""
         with np.errstate(all="ignore"):
             outputs = self._evaluator.run({name: value for name, value in feeds.items() if name in self._inputs})
             return {name: _like(value, kinds[name]) for name, value in outputs.items()}
@@ -86,7 +86,7 @@ _REAL = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, *_HALVES})
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
-    """The element types of the values, as far as they are known."""
+    """Return the element types of the values, as far as they are known."""
     with contextlib.suppress(Exception):
         model = onnx.shape_inference.infer_shapes(model)
     types: dict[str, int] = {}

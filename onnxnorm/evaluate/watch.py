@@ -1,4 +1,4 @@
-"""The parts of a model that samples reach as it is evaluated: branches of If, bodies of Loop, sides of Where."""
+"""Watches which parts of a model samples reach: branches of If, bodies of Loop, sides of Where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxnorm.evaluate.operators import is_real
 __all__ = ["PARTS", "Watch"]
 
 PARTS = {"If": ("then_branch", "else_branch"), "Loop": ("body",), "Where": ("first value", "second value")}
-"""What each operator that chooses chooses from."""
+"""The parts among which each operator that chooses chooses."""
 
 
 class Watch:

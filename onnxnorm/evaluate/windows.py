@@ -1,4 +1,4 @@
-"""Convolutions and pools in float64 NumPy, written as sums or maxima over the taps of the window.
+"""Computes convolutions and pools in float64 NumPy, as sums or maxima over the taps of the window.
 
 The geometry (padding, rounding of the output size, the divisor of an average) follows the operator specifications
 Conv-22, ConvTranspose-22, MaxPool-22, AveragePool-22 and LpPool-22, and is checked against onnxruntime and PyTorch.
@@ -29,7 +29,7 @@ _ALL: tuple[Any, ...] = (slice(None), slice(None))
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where the windows of one operator lie: all sequences have one entry for each spatial axis."""
+    """The places of one operator's windows: all sequences have one entry for each spatial axis."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -39,7 +39,7 @@ class _Windows:
     out: tuple[int, ...]
 
     def pad(self, x: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
-        """`x` with its padding, cut or lengthened so that exactly the last window fits."""
+        """Return `x` with its padding, cut or lengthened so that exactly the last window fits."""
         widths, cuts = [(0, 0), (0, 0)], [slice(None), slice(None)]
         for size, k, s, d, before, out in zip(
             x.shape[2:], self.kernel, self.strides, self.dilations, self.before, self.out, strict=True
@@ -52,7 +52,7 @@ class _Windows:
         return x[tuple(cuts)]
 
     def taps(self, padded: npt.NDArray[Any]) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
-        """Each position in the kernel with the view (N, C, *out) of the elements that it meets."""
+        """Yield each position in the kernel with the view (N, C, *out) of the elements that it meets."""
         for tap in itertools.product(*map(range, self.kernel)):
             cut = [slice(None), slice(None)]
             for t, s, d, out in zip(tap, self.strides, self.dilations, self.out, strict=True):
@@ -109,7 +109,7 @@ def conv(
     pads: Ints | None = None,
     auto_pad: str = "NOTSET",
 ) -> Array:
-    """y[n,m] = b[m] + the sum of w[m,c] over the window of x[n,c], over the channels c of the group of m.
+    """Convolve: y[n,m] = b[m] + the sum of w[m,c] over the window of x[n,c], over the channels c of the group of m.
 
     x: (N, C, D1, ...); w: (M, C / group, K1, ...); b: (M,).
     """
@@ -164,7 +164,7 @@ def conv_transpose(
     output_shape: Ints | None = None,
     auto_pad: str = "NOTSET",
 ) -> Array:
-    """The transpose of `conv` as a linear map: every input element spreads w over a window of the output.
+    """Apply the transpose of `conv` as a linear map: every input element spreads w over a window of the output.
 
     x: (N, C, D1, ...); w: (C, M / group, K1, ...); b: (M,).
     """
@@ -218,7 +218,9 @@ def max_pool(
     ceil_mode: int = 0,
     storage_order: int = 0,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """The largest element of every window and its index in the flattened input (column-major if `storage_order`)."""
+    """Return the largest element of every window and its index in the flattened input (column-major if
+    `storage_order`).
+    """
     windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, pool=True, ceil=bool(ceil_mode))
     lowest = -math.inf if np.issubdtype(x.dtype, np.floating) else float(np.iinfo(x.dtype).min)
     size = x.shape[2:]
@@ -250,7 +252,7 @@ def average_pool(
     ceil_mode: int = 0,
     count_include_pad: int = 0,
 ) -> Array:
-    """The mean of every window over the elements inside the input, or inside its padding too if that counts.
+    """Return the mean of every window over the elements inside the input, or inside its padding too if that counts.
 
     What a window reaches beyond the padding, where the output size is rounded up, never counts.
     """
@@ -277,7 +279,7 @@ def lp_pool(
     ceil_mode: int = 0,
     p: float = 2,
 ) -> Array:
-    """(sum of |x|**p over the window) ** (1/p)."""
+    """Return (sum of |x|**p over the window) ** (1/p) for every window."""
     windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, pool=True, ceil=bool(ceil_mode))
     total = _sum(windows, windows.pad(np.abs(x) ** p, 0.0))
     return np.asarray(total ** (1.0 / p), dtype=np.float64)

@@ -1,1 +1,1 @@
-"""Export of PyTorch modules to ONNX, each normalization as one node."""
+"""Exports PyTorch modules to ONNX, each normalization as one node."""

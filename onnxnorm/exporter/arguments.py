@@ -1,4 +1,4 @@
-"""Example arguments of a module: flattened, named, and with their open axes."""
+"""Arranges the example arguments of a module: flattened, named, and with their open axes."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Arguments:
                     )
 
     def axis_names(self) -> list[dict[int, str]]:
-        """For each tensor among the inputs, in order, the names that the caller gave to its open axes."""
+        """Return, for each tensor among the inputs, in order, the names that the caller gave to its open axes."""
         specs = self.open_axes or {}
         return [_names_of(spec) for name, value in self.by_name.items() for _, spec in _tensors(value, specs.get(name))]
 
     def every_axis_name(self) -> list[dict[int, str]]:
-        """As `axis_names`, with a name also for axes that the caller opened without one."""
+        """Return the names of `axis_names`, with a name also for axes that the caller opened without one."""
         specs = self.open_axes or {}
         tensors = [entry for name, value in self.by_name.items() for entry in _tensors(value, specs.get(name))]
         names = self.tensor_names()
@@ -73,7 +73,9 @@ class Arguments:
         ]
 
     def tensor_names(self) -> list[str]:
-        """A name for each tensor among the inputs: that of its parameter, with its place where it holds several."""
+        """Return a name for each tensor among the inputs: that of its parameter, with its place where it holds
+        several.
+        """
         names = []
         for name, value in self.by_name.items():
             count = sum(1 for _ in _tensors(value, None))
@@ -82,7 +84,7 @@ class Arguments:
 
 
 def _tensors(value: Any, spec: Any) -> Iterator[tuple[torch.Tensor, Any]]:
-    """The tensors among nested inputs, each with its part of dynamic_shapes."""
+    """Yield the tensors among nested inputs, each with its part of dynamic_shapes."""
     if isinstance(value, torch.Tensor):
         if not isinstance(spec, (Mapping, list, tuple, type(None))):
             raise OnnxNormError(f"dynamic_shapes has {spec!r} where a dictionary from axis to name belongs")

@@ -1,4 +1,4 @@
-"""Casts of the operands and results of single nodes, in a graph whose nodes and values have names."""
+"""Casts operands and results of single nodes, in a graph whose nodes and values have names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST_WIDENED = 2**14
 
 
 class Casts:
-    """Puts casts into the graphs of a model; a value is cast to a type once."""
+    """The casts that are put into the graphs of a model; a value is cast to a type once."""
 
     def __init__(self, model: ir.Model) -> None:
         graphs = graphs_within(model.graph)
@@ -31,7 +31,7 @@ class Casts:
         self._constants: list[tuple[ir.Value, ir.Value]] = []
 
     def widened(self, value: ir.Value, dtype: ir.DataType, reader: ir.Node) -> ir.Value:
-        """The value in a type that holds all of its numbers, for a node that reads it."""
+        """Return the value in a type that holds all of its numbers, for a node that reads it."""
         tensor = value.const_value
         small = tensor is not None and math.prod(tensor.shape.numpy()) <= _LARGEST_WIDENED
         constant = small and value.is_initializer() and not value.is_graph_input()
@@ -43,7 +43,7 @@ class Casts:
         return made
 
     def round_result(self, value: ir.Value, made: ir.DataType) -> None:
-        """A node makes `value` in the type `made` instead, and a Cast behind it rounds to the type of `value`."""
+        """Have a node make `value` in the type `made` instead, and a Cast behind it round to the type of `value`."""
         node, wanted = value.producer(), value.dtype
         assert node is not None and wanted is not None
         users, is_output, name = list(value.uses()), value.is_graph_output(), value.name
@@ -61,7 +61,7 @@ class Casts:
         rounded.name = name
 
     def give_back_names(self) -> None:
-        """A constant that is read in its wide form alone gives that form its name."""
+        """Give the name of a constant that is read in its wide form alone to that form."""
         for value, wide in self._constants:
             graph, name = value.graph, value.name
             if (
@@ -92,7 +92,7 @@ class Casts:
         return cast.outputs[0]
 
     def _node(self, value: ir.Value, dtype: ir.DataType, beside: ir.Node) -> ir.Node:
-        """A Cast that bears the notes of the node beside it, and a name of the same module."""
+        """Make a Cast that bears the notes of the node beside it, and a name of the same module."""
         module = (beside.name or "").rpartition("/")[0]
         name = fresh_name(f"{module}/Cast" if module else "Cast", self._nodes)
         cast = ir.node("Cast", [value], attributes={"to": int(dtype)}, name=name)

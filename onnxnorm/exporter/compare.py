@@ -1,4 +1,6 @@
-"""Is the exported model the module? Both run on the example inputs, and on longer ones along the open axes.
+"""Checks that an exported model computes what the module computes.
+
+Both run on the example inputs, and on longer ones along the open axes.
 
 Two float32 programs never agree to the last bit, and no fixed tolerance tells rounding from a mistake in every network.
 Where the two differ by more than a few roundings of the largest value, the module is run in double precision against a
@@ -6,8 +8,8 @@ float64 evaluation of the model: there rounding is gone, and what is left is a m
 float32 even so, since ONNX keeps constants such as epsilon in float32.
 
 A few roundings of a half type would hide a wrong epsilon, so those are always compared in double precision. There the
-model may differ by as much as the module's own results do: what it computes from its weights at every call, such as
-the scale of a frozen BatchNorm, is a rounded constant of the model. Under autocast all weights are; there the model is
+model may differ by as much as the module's own results do: what it computes from its weights at every call, such as the
+scale of a frozen BatchNorm, is a rounded constant of the model. Under autocast all weights are; there the model is
 evaluated with every result rounded as PyTorch rounds it, and may differ from the module by as much as rounding changes
 in the two of them.
 """
@@ -41,7 +43,7 @@ _Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class _Case:
-    """One set of inputs, and the lengths that differ from the example's, for messages."""
+    """A case: one set of inputs, and the lengths that differ from the example's, for messages."""
 
     positional: tuple[Any, ...]
     named: dict[str, Any]
@@ -94,7 +96,7 @@ def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.Mod
 
 
 class _Evaluator:
-    """The float64 evaluation, made when it is first needed."""
+    """The float64 evaluator of the model, made when it is first needed."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -107,7 +109,7 @@ class _Evaluator:
         return [np.asarray(value) for value in self._evaluator.run(feeds).values()]
 
     def run_rounded(self, inputs: Sequence[_Array], kinds: Sequence[_Array]) -> list[_Array]:
-        """With each result rounded to its own type; outputs in the types of `kinds`."""
+        """Run the model with each result rounded to its own type; return outputs in the types of `kinds`."""
         names = [value.name for value in self.model.graph.output]
         feeds = dict(zip(self.inputs, inputs, strict=True))
         outputs = RoundedEvaluator(self.model).run(feeds, dict(zip(names, kinds, strict=True)))
@@ -121,7 +123,7 @@ def _difference(
     session: PlainSession,
     evaluator: _Evaluator,
 ) -> str:
-    """What differs, in words; empty where nothing does."""
+    """Tell in words what differs; empty where nothing does."""
     inputs = _tensors((case.positional, case.named))
     try:
         got = session.run(inputs)
@@ -186,7 +188,9 @@ def _rounds_weights(module: torch.nn.Module, case: _Case, evaluator: _Evaluator)
 
 
 def _double(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy in double precision. Tensors that hooks have computed, such as old weight norm's, cannot be copied."""
+    """Return a copy in double precision. Tensors that hooks have computed, such as old weight norm's, cannot be
+    copied.
+    """
     memo = {
         id(tensor): tensor.detach().clone()
         for part in module.modules()
@@ -197,7 +201,7 @@ def _double(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _half_slack(own: Sequence[_Array], exact: Sequence[_Array]) -> list[float] | None:
-    """How far the module's results in a half type are from its results in double; none for wider types."""
+    """Measure how far the module's results in a half type are from its results in double; 0 for wider types."""
     if len(own) != len(exact) or any(a.shape != b.shape for a, b in zip(own, exact, strict=True)):
         return None
     distances = _distances(own, exact)
@@ -205,14 +209,16 @@ def _half_slack(own: Sequence[_Array], exact: Sequence[_Array]) -> list[float] |
 
 
 def _distances(rounded: Sequence[_Array], exact: Sequence[_Array]) -> list[float]:
-    """The largest difference of finite values, for each output."""
+    """Return the largest difference of finite values, for each output."""
     pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(rounded, exact, strict=True)]
     with np.errstate(invalid="ignore"):
         return [float(np.abs(np.where(np.isfinite(a) & np.isfinite(b), a - b, 0)).max(initial=0.0)) for a, b in pairs]
 
 
 def _compare(got: Sequence[_Array], want: Sequence[_Array], slack: Sequence[float] | None = None) -> str:
-    """What differs by more than a few roundings of the largest value and `slack`, or is not finite in one alone."""
+    """Tell what differs by more than a few roundings of the largest value and `slack`, or is finite on one side
+    alone.
+    """
     if len(got) != len(want):
         return f"{len(got)} outputs instead of {len(want)}"
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
@@ -242,7 +248,7 @@ def _rounding(values: _Array) -> float:
 
 
 def _outputs(module: torch.nn.Module, case: _Case) -> list[_Array]:
-    """The module's outputs as arrays; its buffers are copied first, in case it writes to them."""
+    """Return the module's outputs as arrays; its buffers are copied first, in case it writes to them."""
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     return _tensors(torch.func.functional_call(module, buffers, case.positional, case.named))
 
@@ -271,7 +277,7 @@ def _in_double(case: _Case) -> _Case:
 
 
 def _lengthened(arguments: Arguments, example: _Case) -> _Case | None:
-    """The example repeated along its open axes: one sample more, any other axis twice as long."""
+    """Repeat the example along its open axes: one sample more, any other axis twice as long."""
     axes = iter(arguments.axis_names())
     changed: list[str] = []
 

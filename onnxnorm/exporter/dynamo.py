@@ -1,4 +1,4 @@
-"""From a PyTorch module to the exporter's raw graph: what `onnxnorm.export` asks of torch.export and torch.onnx."""
+"""Makes the exporter's raw graph of a PyTorch module: what `onnxnorm.export` asks of torch.export and torch.onnx."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OTHER_EXPORTER = ' (exporter="torchscript" may take it)'
 
 
 def _with_hints(spec: Any) -> Any:
-    """Named axes become torch's hint for an open axis; all else is torch's own notation.
+    """Turn named axes into torch's hint for an open axis; all else is torch's own notation.
 
     A plain `Dim` would forbid what the hint allows, such as an axis whose length must not be 1.
     """
@@ -41,7 +41,7 @@ def _with_hints(spec: Any) -> Any:
 
 
 def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.ExportedProgram:
-    """The module as one graph of ATen operators, its local response normalizations already single nodes."""
+    """Trace the module as one graph of ATen operators, its local response normalizations already single nodes."""
     fused_attention = torch.backends.mha.get_fastpath_enabled()
     # The fused operators of attention, taken where no gradient is wanted, have no ONNX form.
     torch.backends.mha.set_fastpath_enabled(False)
@@ -65,7 +65,7 @@ def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.Exporte
 
 
 def _lengths_of_one_may_vary() -> contextlib.AbstractContextManager[Any]:
-    """What torch's own exporter sets too: an open axis may have length 1 in the example."""
+    """Allow an open axis to have length 1 in the example, as torch's own exporter does."""
     config = getattr(torch.fx.experimental, "_config", None)
     if config is None or not hasattr(config, "backed_size_oblivious"):
         return contextlib.nullcontext()
@@ -73,7 +73,7 @@ def _lengths_of_one_may_vary() -> contextlib.AbstractContextManager[Any]:
 
 
 def translate(program: torch.export.ExportedProgram, opset: int, arguments: Arguments, name: str) -> ir.Model:
-    """The graph in ONNX operators, not cleaned, nothing folded; open axes named as the caller named them."""
+    """Translate the graph to ONNX operators, not cleaned, nothing folded; open axes named as the caller named them."""
     try:
         with torch.no_grad():
             exported = torch.onnx.export(
@@ -116,7 +116,7 @@ def uses_rms_norm(program: torch.export.ExportedProgram) -> bool:
 
 
 def batch_statistics_users(program: torch.export.ExportedProgram) -> list[str]:
-    """The modules whose batch normalization uses the statistics of the batch, by path."""
+    """Return the modules whose batch normalization uses the statistics of the batch, by path."""
     return [
         _module_path(node)
         for node in _nodes(program)

@@ -1,8 +1,8 @@
-"""What each normalization becomes in an exported graph: one node, wherever the opset has one for it.
+"""Translates each normalization for an exported graph: to one node, wherever the opset has one for it.
 
-Two places decide. `OneNodeMode` (`_export_mode`) catches the calls that PyTorch would take apart while it traces (both
-LRNs); `translations` says how the dynamo exporter writes the ATen operators that a trace keeps whole. What modules
-compute step by step, such as torchvision's `FrozenBatchNorm2d`, is recognized in the graph
+Two places decide. `OneNodeMode` (`onnxnorm.exporter.intercept`) catches the calls that PyTorch would take apart while
+it traces (both LRNs); `translations` says how the dynamo exporter writes the ATen operators that a trace keeps whole.
+What modules compute step by step, such as torchvision's `FrozenBatchNorm2d`, is recognized in the graph
 (`onnxnorm.passes.recognize`).
 
 | PyTorch | ONNX |
@@ -52,7 +52,7 @@ aten = torch.ops.aten
 
 
 def translations(opset: int) -> dict[Any, Callable[..., Any]]:
-    """The exporter's `custom_translation_table` for an opset."""
+    """Return the exporter's `custom_translation_table` for an opset."""
     table: dict[Any, Callable[..., Any]] = {
         aten._native_batch_norm_legit_no_training.default: _batch_norm,
         aten._native_batch_norm_legit.no_stats: _batch_norm_without_statistics,
@@ -221,12 +221,12 @@ def _conv(axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: A
 
 
 def _first(outputs: Any) -> Any:
-    """Y of an operator that has more outputs, which nothing uses."""
+    """Return Y of an operator that has more outputs, which nothing uses."""
     return outputs[0] if isinstance(outputs, Sequence) else outputs
 
 
 def _and_two_unused(y: Any) -> tuple[Any, Any, Any]:
-    """ATen's batch normalizations return the statistics for the gradient as well."""
+    """Return Y and two empty places: ATen's batch normalizations return the statistics for the gradient as well."""
     return y, opset18.Constant(value_floats=[]), opset18.Constant(value_floats=[])
 
 
@@ -259,5 +259,5 @@ def _static(shape: Sequence[Any]) -> list[int]:
 
 
 def _stash_type(input: Any) -> int:
-    """Doubles are computed in double, all else in float32."""
+    """Return the type in which statistics are computed: double for doubles, float32 for all else."""
     return int(ir.DataType.DOUBLE if input.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT)

@@ -1,4 +1,4 @@
-"""`export`: a PyTorch module becomes an ONNX model in which every normalization is one node."""
+"""Holds `export`: a PyTorch module becomes an ONNX model in which every normalization is one node."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _convert(model: ir.Model, opset: int, name: str) -> None:
 
 
 def _finished(model: ir.Model) -> tuple[onnx.ModelProto, str]:
-    """The model in one message, with the types that runtimes take and the bodies of the custom operators it uses.
+    """Return the model in one message, with types that runtimes take and the bodies of the custom operators it uses.
 
     The second says which of its nodes have types that ONNX's definitions or onnxruntime's kernels do not take; it is
     empty where there are none.
@@ -153,7 +153,7 @@ def _finished(model: ir.Model) -> tuple[onnx.ModelProto, str]:
 
 
 def _before_fold(model: ir.Model) -> onnx.ModelProto:
-    """The model as `fold` reads it: no casts for the sake of runtimes part a BatchNormalization from its neighbours."""
+    """Return the model as `fold` reads it: no casts for runtimes part a BatchNormalization from its neighbours."""
     from onnxnorm.exporter.operand_types import settle_types
 
     settle_types(model, only_mixed=True)

@@ -1,4 +1,4 @@
-"""The exported graph of a module by either of PyTorch's exporters, its normalizations single nodes."""
+"""Makes the exported graph of a module by either of PyTorch's exporters, its normalizations single nodes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Exported:
 
 
 def graph_of(module: torch.nn.Module, arguments: Arguments, exporter: str, opset: int | None) -> Exported:
-    """By default at opset 21, or at 23 where some normalization is an RMSNorm."""
+    """Export the module to a cleaned graph, by default at opset 21, or at 23 where some normalization is an RMSNorm."""
     plain = plain_weights.plain(module)
     by = _by_script if exporter == "torchscript" else _by_dynamo
     exported = by(plain, arguments, opset)
@@ -80,7 +80,7 @@ def _by_script(module: torch.nn.Module, arguments: Arguments, opset: int | None)
 
 
 def _raise(model: ir.Model) -> bool:
-    """What is spelled out becomes one node; tells whether an RMSNorm is left that would be one at a later opset."""
+    """Raise written-out normalizations; tell whether an RMSNorm is left that would be one node at a later opset."""
     journal = Journal()
     Recognize(journal)(model)
     for key in [key for key in model.functions if key[0] == DOMAIN]:

@@ -16,11 +16,11 @@ from onnxnorm.lrn import LongerSide, LRNParameters, Region
 __all__ = ["NodeWriter", "OneNodeMode"]
 
 NodeWriter: TypeAlias = "Callable[[str, torch.Tensor, LRNParameters, dict[str, Any]], torch.Tensor]"
-"""Traces one node: of the operator, on the tensor, with what it computes, and its attributes."""
+"""A tracer of one node: of the operator, on the tensor, with what it computes, and its attributes."""
 
 
 class OneNodeMode(TorchFunctionMode):
-    """While active, a call of a local response normalization is traced as the node that it becomes.
+    """A mode in which a call of a local response normalization is traced as the node that it becomes.
 
     A batch normalization on the statistics of the batch leaves the running statistics as they are.
     """

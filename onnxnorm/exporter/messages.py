@@ -1,4 +1,4 @@
-"""What PyTorch's exporters say while they work, kept quiet or made into a reason."""
+"""Keeps quiet what PyTorch's exporters say while they work, or makes a reason of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def reason_of(error: BaseException) -> str:
-    """The innermost cause, its first paragraph in one line."""
+    """Return the innermost cause, its first paragraph in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     paragraph = re.split(r"\n\s*\n", str(error).strip())[0]

@@ -64,7 +64,7 @@ class _Site:
         self.results = list(_typed(schema.outputs, node.outputs))
 
     def given(self) -> dict[str, list[ir.DataType]]:
-        """The types that each variable is bound to."""
+        """Return the types that each variable is bound to."""
         bound: dict[str, list[ir.DataType]] = {}
         for _, value, variable in self.operands:
             if variable in self.allowed and value.dtype is not None:
@@ -75,7 +75,7 @@ class _Site:
         return all(type_string(dtype) in self.allowed[variable] for variable, dtype in binding.items())
 
     def refusal(self, binding: _Binding) -> str | None:
-        """What onnxruntime says against the node with these types; only what float32 may mend is asked."""
+        """Return onnxruntime's reason against the node with these types; only what float32 may mend is asked."""
         if not any(dtype in _REAL and dtype is not ir.DataType.FLOAT for dtype in binding.values()):
             return None
         dtypes: list[ir.DataType | None] = [None] * len(self.node.inputs)
@@ -93,7 +93,7 @@ class _Site:
 def _typed(
     parameters: Sequence[onnx.defs.OpSchema.FormalParameter], values: Sequence[ir.Value | None]
 ) -> Iterator[tuple[int, ir.Value, str]]:
-    """The tensors among operands or results, each with its place and the type that the definition gives it."""
+    """Yield the tensors among operands or results, each with its place and the type that the definition gives it."""
     for place, value in enumerate(values):
         if value is None or not parameters or value.name == "" or not isinstance(value.type, ir.TensorType | None):
             continue
@@ -128,7 +128,9 @@ def _settle(site: _Site, casts: Casts, only_mixed: bool) -> str:
 
 
 def _refused(site: _Site, binding: _Binding) -> str | None:
-    """What is against the node with these types, empty where onnxruntime has another reason than a missing kernel."""
+    """Return what is against the node with these types; empty where onnxruntime has another reason than a missing
+    kernel.
+    """
     if not site.allows(binding):
         return f"no type of its definition at opset {site.opset}"
     reason = site.refusal(binding)
@@ -159,7 +161,7 @@ def _is_cast(node: ir.Node) -> bool:
 
 
 def _common(dtypes: Sequence[ir.DataType]) -> ir.DataType | None:
-    """The type that holds the values of all; None where that is none of the real types."""
+    """Return the type that holds the values of all; None where that is none of the real types."""
     kinds = set(dtypes)
     if len(kinds) == 1:
         return dtypes[0]

@@ -1,4 +1,4 @@
-"""Weights that a module computes from others at every call become plain ones, in a copy that shares all other tensors.
+"""Makes weights that a module computes from others at every call plain ones, in a copy that shares all other tensors.
 
 Both ways of PyTorch are undone: parametrizations (`torch.nn.utils.parametrize`: weight norm, spectral norm,
 orthogonal matrices) and the older hooks (`torch.nn.utils.weight_norm`, `spectral_norm`). In evaluation mode what they
@@ -21,7 +21,7 @@ __all__ = ["name_parameters", "plain"]
 
 
 def plain(module: torch.nn.Module) -> torch.nn.Module:
-    """The module itself, or a copy in which computed weights are plain; the module is not changed."""
+    """Return the module itself, or a copy in which computed weights are plain; the module is not changed."""
     parametrized = [path for path, part in module.named_modules() if parametrize.is_parametrized(part)]
     hooked = [path for path, part in module.named_modules() if _hooks(part)]
     if not parametrized and not hooked:
@@ -50,7 +50,7 @@ def _hooks(part: torch.nn.Module) -> list[tuple[int, WeightNorm | SpectralNorm]]
 
 
 def _shallow_copy(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy with modules of its own and the tensors of the original, those among plain attributes too."""
+    """Return a copy with modules of its own and the tensors of the original, those among plain attributes too."""
     shared: dict[int, object] = {}
     for part in module.modules():
         for tensor in (*part._parameters.values(), *part._buffers.values(), *part.__dict__.values()):
@@ -68,7 +68,7 @@ def _set_plain(part: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
 
 
 def name_parameters(graph: ir.Graph, module: torch.nn.Module) -> None:
-    """A parameter that several modules share bears the first of its names, as `named_parameters` gives it."""
+    """Name parameters: one that several modules share bears the first of its names, as `named_parameters` gives it."""
     first: dict[int, str] = {}
     tensors = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
     aliases = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}

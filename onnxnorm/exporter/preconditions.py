@@ -1,4 +1,4 @@
-"""What `onnxnorm.export` refuses before it starts, each with what to do instead."""
+"""Refuses what `onnxnorm.export` cannot export before it starts, each with what to do instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PREPARED = (
 
 
 def check_module(module: object) -> torch.nn.Module:
-    """The module itself, if it can be exported as it stands; it is not changed."""
+    """Return the module itself, if it can be exported as it stands; it is not changed."""
     if isinstance(module, type) and issubclass(module, torch.nn.Module):
         raise OnnxNormError(f"{module.__name__} is a class: export an instance of it, {module.__name__}(...).eval()")
     if isinstance(module, torch.jit.ScriptModule):
@@ -82,7 +82,7 @@ def _check_tensors(module: torch.nn.Module, name: str) -> None:
 
 
 def normalized_args(args: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named arguments, of one tensor, a sequence of arguments or a dictionary of named ones."""
+    """Return positional and named arguments, of one tensor, a sequence of arguments or a dictionary of named ones."""
     if isinstance(args, torch.Tensor):
         return (args,), {}
     if isinstance(args, dict) and all(isinstance(key, str) for key in args):

@@ -1,7 +1,7 @@
-"""From the exporter's raw graph to one that a person can read: constants folded, names kept, plain shapes.
+"""Makes of the exporter's raw graph one that a person can read: constants folded, names kept, plain shapes.
 
-Works on the exporter's `onnx_ir.Model` in place. BatchNormalizations are never folded into their neighbours here; that
-is the work of `onnxnorm.fold`.
+It works on the exporter's `onnx_ir.Model` in place. BatchNormalizations are never folded into their neighbours here;
+that is the work of `onnxnorm.fold`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def clean(model: ir.Model, between: Callable[[ir.Model], object] = lambda model:
 
 
 def _foldable(node: ir.Node) -> bool | None:
-    """False where folding would make the model larger; otherwise the folder's own rules decide."""
+    """Return False where folding would make the model larger, else None: the folder's own rules decide."""
     made = _elements(node.outputs[0])
     if made is None:
         return False if node.op_type in _GROWING_OPS else None
@@ -70,7 +70,7 @@ def _elements(value: ir.Value) -> int | None:
 
 
 def _views_of_initializers(graph: ir.Graph) -> dict[str, str]:
-    """Values that only lay out a parameter anew, by name, and the parameter's name."""
+    """Map the names of values that only lay out a parameter anew to the parameter's name."""
     origins: dict[str, str] = {}
     for node in graph:
         if node.op_type not in _LAYOUT_OPS or node.domain:
@@ -86,7 +86,7 @@ def _views_of_initializers(graph: ir.Graph) -> dict[str, str]:
 
 
 def _give_back_names(graph: ir.Graph, origins: dict[str, str]) -> None:
-    """A parameter that was only laid out anew keeps its name."""
+    """Give parameters that were only laid out anew their names back."""
     for name, origin in origins.items():
         value = graph.initializers.get(name)
         if value is None or origin in graph.initializers:
@@ -95,7 +95,7 @@ def _give_back_names(graph: ir.Graph, origins: dict[str, str]) -> None:
 
 
 def _make_reshapes_constant(graph: ir.Graph) -> None:
-    """A Reshape with one open dimension takes a constant shape with -1 in its place.
+    """Give each Reshape with one open dimension a constant shape with -1 in its place.
 
     The exporter builds such a shape at run time from Shape, Squeeze and Concat. The two are the same wherever no other
     dimension is zero, since a Reshape keeps the number of elements.
@@ -130,7 +130,7 @@ def _value_names(graph: ir.Graph) -> Iterator[str]:
 
 
 def _separate_outputs(graph: ir.Graph) -> None:
-    """An output that is an input, a parameter or another output too gets a node of its own: runtimes expect that."""
+    """Give an output that is an input, a parameter or another output too a node of its own: runtimes expect that."""
     seen: set[int] = set()
     for i, value in enumerate(graph.outputs):
         if value.producer() is None or id(value) in seen:
@@ -142,13 +142,15 @@ def _separate_outputs(graph: ir.Graph) -> None:
 
 
 def _name_outputs(graph: ir.Graph) -> None:
-    """`output`, or `output_0`, `output_1`, ...: the exporter's names are those of the last operators."""
+    """Name the outputs `output`, or `output_0`, `output_1`, ...: the exporter's names are those of the last
+    operators.
+    """
     for i, value in enumerate(graph.outputs):
         value.name = _unused_name(graph, "output" if len(graph.outputs) == 1 else f"output_{i}")
 
 
 def _name_nodes(graph: ir.Graph) -> None:
-    """A node is called after the module it came from, such as `layer1.0.bn1/BatchNormalization`."""
+    """Name each node after the module it came from, such as `layer1.0.bn1/BatchNormalization`."""
     taken: set[str] = set()
     for node in ir.traversal.RecursiveGraphIterator(graph):
         module = _module_of(node)
@@ -157,7 +159,9 @@ def _name_nodes(graph: ir.Graph) -> None:
 
 
 def _module_of(node: ir.Node) -> str:
-    """The exporter's note reads "['', 'layer1', 'layer1.0', 'relu']": modules from the root, then the operator."""
+    """Return the path of a node's module; the exporter's note reads "['', 'layer1', 'layer1.0', 'relu']", from the
+    root.
+    """
     try:
         scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
     except (SyntaxError, ValueError):
@@ -167,7 +171,9 @@ def _module_of(node: ir.Node) -> str:
 
 
 def _drop_notes(model: ir.Model) -> None:
-    """The exporter's debugging notes hold stack traces of the machine it ran on; where a node came from stays."""
+    """Drop the exporter's debugging notes, which hold stack traces of the machine it ran on; where a node came from
+    stays.
+    """
     model.graph.metadata_props.clear()
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for key in [k for k in node.metadata_props if k not in _KEPT_METADATA]:

@@ -1,4 +1,4 @@
-"""PyTorch's older exporter, which runs a module once under `torch.jit.trace`: what the dynamo exporter cannot trace.
+"""Exports by PyTorch's older exporter, which runs a module once under `torch.jit.trace`: what dynamo cannot trace.
 
 What the module does on the example inputs is what is exported; a branch that Python takes on a tensor is taken for
 good. The exporter writes opsets up to 20; newer ones are a conversion from there. Normalizations come out as nodes in
@@ -38,7 +38,9 @@ _ROOT = "module."
 
 
 class ScriptTrace:
-    """What a trace found beside the graph: modules that normalize by the batch, and whether there was an RMSNorm."""
+    """The findings of a trace beside the graph: modules that normalize by the batch, and whether there was an
+    RMSNorm.
+    """
 
     def __init__(self) -> None:
         self.batch_statistics: list[str] = []
@@ -46,7 +48,7 @@ class ScriptTrace:
 
 
 def script(module: torch.nn.Module, arguments: Arguments, opset: int, trace: ScriptTrace) -> ir.Model:
-    """The module in ONNX operators, at `opset` or the newest that the exporter writes; names of axes as given.
+    """Export the module to ONNX operators, at `opset` or the newest that the exporter writes; names of axes as given.
 
     Raises:
         OnnxNormError: this PyTorch has no such exporter, or the exporter has no form for the module.
@@ -93,7 +95,7 @@ def script(module: torch.nn.Module, arguments: Arguments, opset: int, trace: Scr
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on the standard streams: the exporter's C++ part prints whole graphs where it fails."""
+    """Silence the standard streams: the exporter's C++ part prints whole graphs where it fails."""
     try:
         saved = [os.dup(stream) for stream in (1, 2)]
     except OSError:  # closed
@@ -115,7 +117,7 @@ def _silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
-    """A trace runs the module; what it writes to its buffers is undone."""
+    """Undo what the module writes to its buffers while a trace runs it."""
     before = [(part, dict(part._buffers)) for part in module.modules()]
     values = {id(buffer): (buffer, buffer.clone()) for buffer in module.buffers()}
     try:
@@ -152,7 +154,7 @@ class _Flat(torch.nn.Module):
 
 
 class _ScriptMode(OneNodeMode):
-    """Also what the exporter writes wrongly or refuses.
+    """A mode that also traces as one node what the exporter writes wrongly or refuses.
 
     Those are an InstanceNorm with running statistics, a GroupNorm of a half tensor with float weights, an RMSNorm.
     """
@@ -254,7 +256,7 @@ class _ScriptMode(OneNodeMode):
         return (normalized * weight).to(input.dtype)
 
     def _current_module(self) -> str:
-        """The module whose forward called, by path."""
+        """Return the path of the module whose forward called."""
         frame = inspect.currentframe()
         while frame is not None:
             owner = id(frame.f_locals.get("self"))
@@ -287,7 +289,7 @@ def _script_node(op: str, x: torch.Tensor, parameters: LRNParameters, attributes
 
 
 def _name_after_module(model: ir.Model) -> None:
-    """Parameters by their own names, nodes with the note of their module that the dynamo exporter gives."""
+    """Give parameters their own names, and nodes the note of their module that the dynamo exporter gives."""
     graph = model.graph
     for value in list(graph.initializers.values()):
         name = value.name or ""
@@ -310,7 +312,9 @@ def _strip_root(value: ir.Value) -> None:
 
 
 def _scopes(name: str) -> list[str]:
-    """The paths down to a module, of "/module/layer1/layer1.0/bn1/BatchNormalization"; containers bear their place."""
+    """Return the paths down to a module, of "/module/layer1/layer1.0/bn1/BatchNormalization"; containers bear their
+    place.
+    """
     steps: list[str] = []
     scopes: list[str] = []
     for part in name.split("/")[1:-1]:

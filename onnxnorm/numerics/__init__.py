@@ -1,1 +1,1 @@
-"""Arrays, rounding and the arithmetic of batch normalization."""
+"""Holds arrays, rounding and the arithmetic of batch normalization."""

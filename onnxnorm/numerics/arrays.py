@@ -1,4 +1,4 @@
-"""Questions about whole arrays.
+"""Answers questions about whole arrays.
 
 A graph has a hundred thousand constants of a few elements, and NumPy's reductions take several microseconds on any
 array; to count takes half of one.
@@ -22,11 +22,11 @@ MAX_ELEMENTS = 2**24
 
 
 class TooLargeError(Exception):
-    """What would be a constant has more elements than a constant may have."""
+    """Raised where a constant would have more elements than a constant may have."""
 
 
 def check_size(extents: Iterable[int], given: int = 0) -> None:
-    """Called before an array of these extents is made of so many elements.
+    """Check the size of an array of these extents before it is made, from so many given elements.
 
     Raises:
         TooLargeError: it would be out of all proportion.

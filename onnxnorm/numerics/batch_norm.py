@@ -1,4 +1,4 @@
-"""The affine that a BatchNormalization with constant statistics is.
+"""Computes the affine that a BatchNormalization with constant statistics is.
 
 Ioffe and Szegedy 2015; ONNX: scale = gamma / sqrt(var + epsilon), shift = beta - mean * scale.
 """
@@ -15,13 +15,13 @@ from onnxnorm.numerics.arrays import all_of
 __all__ = ["EPSILON", "Affine", "affine_of_batch_norm"]
 
 EPSILON = 1e-5
-"""What ONNX takes where the node does not say."""
+"""The epsilon that ONNX takes where the node does not say."""
 
 _Array = npt.NDArray[np.float64]
 
 
 class Affine(NamedTuple):
-    """y = scale * x + shift, and about how large x is: sigma + |mean|. Arrays of one shape."""
+    """The affine y = scale * x + shift, and about how large x is: sigma + |mean|. The arrays have one shape."""
 
     scale: _Array
     shift: _Array
@@ -31,13 +31,13 @@ class Affine(NamedTuple):
 def affine_of_batch_norm(
     gamma: _Array, beta: _Array, mean: _Array, variance: _Array, *, epsilon: float, unit: float
 ) -> Affine:
-    """From arrays of one shape; infinities and NaN come out where they come in.
+    """Compute the affine from arrays of one shape; infinities and NaN come out where they come in.
 
     Args:
-        gamma: what is multiplied by.
-        beta: what is added.
-        mean: of the input.
-        variance: of the input.
+        gamma: the factors.
+        beta: the summands.
+        mean: the mean of the input.
+        variance: the variance of the input.
         epsilon: is added to the variance; a float32 in ONNX.
         unit: the relative rounding of the type that the parameters have.
     """

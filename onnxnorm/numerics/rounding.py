@@ -1,4 +1,4 @@
-"""Numbers computed in float64, rounded once to the type of their tensor, and what they lose by that."""
+"""Rounds numbers that were computed in float64 once, to the type of their tensor, and tells what they lose by that."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Rounded:
 def rounded(
     exact: npt.NDArray[np.float64], dtype: npt.DTypeLike, channel_axis: int | None = None, smallest: float = 0.0
 ) -> Rounded:
-    """`exact` in the type `dtype`; `smallest` is the magnitude that is wanted in each slice along the channel axis."""
+    """Round `exact` to the type `dtype`; `smallest` is the magnitude that is wanted in each slice along the channel
+    axis.
+    """
     with np.errstate(all="ignore"):
         array = exact.astype(dtype)
         if smallest <= 0.0:
@@ -45,7 +47,7 @@ def rounded(
 
 
 def loses(largest: npt.NDArray[np.float64], dtype: npt.DTypeLike, smallest: float) -> tuple[bool, bool]:
-    """`underflows` and `vast` of a tensor of that type, by the largest magnitude in each of its slices."""
+    """Tell `underflows` and `vast` of a tensor of that type, by the largest magnitude in each of its slices."""
     limit = _VAST.get(np.dtype(dtype).name, np.inf)
     return any_of((largest > 0.0) & (largest < smallest)), any_of(largest > limit)
 
@@ -60,5 +62,5 @@ _SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**
 
 
 def smallest_normal(dtype: npt.DTypeLike) -> float:
-    """The smallest magnitude with all its digits; 0 for types whose range is out of question."""
+    """Return the smallest magnitude with all its digits; 0 for types whose range is out of question."""
     return _SMALLEST_NORMAL.get(np.dtype(dtype).name, 0.0)

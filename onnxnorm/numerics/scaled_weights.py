@@ -1,4 +1,4 @@
-"""Arithmetic on large weights, a block at a time: in float64, yet without the whole tensor ever being there in float64.
+"""Computes with large weights, a block at a time: in float64, yet without the whole tensor ever being there in float64.
 
 A block fits into the processor's cache together with its copy in float64, so this is also several times faster. Where
 the result is not to be kept in memory each block goes to its place at once, and the whole is never there at all.
@@ -21,7 +21,7 @@ from onnxnorm.numerics.rounding import Rounded, all_axes_but, loses, rounded
 __all__ = ["Put", "scaled"]
 
 Put: TypeAlias = Callable[[int, npt.NDArray[np.generic]], None]
-"""Takes the elements from the given one on, in C order; called from several threads at once."""
+"""A taker of elements, from the given one on, in C order; called from several threads at once."""
 
 _Block: TypeAlias = "tuple[slice, ...]"
 
@@ -42,7 +42,7 @@ def scaled(
     smallest: float = 0.0,
     put: Put | None = None,
 ) -> Rounded:
-    """The product of `old` with `factors`, computed in float64 and rounded once.
+    """Multiply `old` by `factors`, computed in float64 and rounded once.
 
     Args:
         old: the tensor.
@@ -79,7 +79,7 @@ _CERTAIN = 2.0**-75
 
 @dataclass(frozen=True, eq=False)
 class _Result:
-    """Where the blocks go: into an array, or by way of a buffer to where they are put."""
+    """The destination of the blocks: an array, or a buffer by way of which they are put elsewhere."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -90,7 +90,9 @@ class _Result:
         object.__setattr__(self, "array", np.empty(self.shape, self.dtype) if self.put is None else None)
 
     def parts(self, blocks: Iterator[_Block]) -> Iterator[tuple[_Block, npt.NDArray[np.generic]]]:
-        """For each block what is to be filled with it; that has gone to its place when the next one is asked for."""
+        """Yield each block with the array to fill for it, which has gone to its place when the next one is asked
+        for.
+        """
         buffer = np.empty(0, self.dtype)
         for block in blocks:
             if self.array is not None:
@@ -111,7 +113,7 @@ class _Result:
 def _multiplied(
     old: npt.NDArray[np.generic], factors: npt.NDArray[np.float64], result: _Result, channel_axis: int | None
 ) -> npt.NDArray[np.float32]:
-    """Fills `result`; returns the sum of squares of each slice, which tells of large values, infinities and NaN."""
+    """Fill `result`; return the sum of squares of each slice, which tells of large values, infinities and NaN."""
     # Taken in turn by all threads, so that what is put into a file is put there nearly in order.
     blocks = iter(list(_blocks(old.shape, _CONVERTED_AT_ONCE)))
 
@@ -149,7 +151,7 @@ def _examined(
     channel_axis: int | None,
     smallest: float,
 ) -> Rounded:
-    """Fills `result` and looks at every element before it is rounded."""
+    """Fill `result` and look at every element before it is rounded."""
     largest = np.zeros(() if channel_axis is None else old.shape[channel_axis])
     is_finite = True
     with np.errstate(all="ignore"):
@@ -168,7 +170,7 @@ def _examined(
 
 
 def _blocks(shape: tuple[int, ...], size: int) -> Iterator[_Block]:
-    """Slices along the leading axes, each of about `size` elements."""
+    """Yield slices along the leading axes, each of about `size` elements."""
     below = math.prod(shape[1:])
     if below > size and len(shape) > 1:
         for index in range(shape[0]):

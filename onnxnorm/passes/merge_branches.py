@@ -1,5 +1,6 @@
-"""Merges linear branches and linear stretches into one node each: what a network was trained with, not what it
-computes.
+"""Merges linear branches and linear stretches of a network into one node each.
+
+Such branches are what a network was trained with, not what it computes.
 
 Before: sums (Add, Sub, Sum, trees of them) of branches that are all linear maps of one value - convolutions, average
 pools, BatchNorms and other per-channel affines, the value itself -, and linear operators in a row or side by side.

@@ -1,1 +1,1 @@
-"""Sessions of onnxruntime: the native library, inputs, and what is installed."""
+"""Holds sessions of onnxruntime: the native library, inputs, and what is installed."""

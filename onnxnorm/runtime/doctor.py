@@ -1,4 +1,4 @@
-"""What the installation consists of, whether its parts work together, and what a missing part costs."""
+"""Examines what the installation consists of, whether its parts work together, and what a missing part costs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Check", "Status", "diagnose", "own_version"]
 
 
 class Status(str, enum.Enum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
     NOTE = "note"
-    """Works without, at a cost that the detail names."""
+    """The installation works without this part, at a cost that the detail names."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: what, how it is, and the version, path or reason."""
+    """A check of one thing: what it is, how it is, and the version, path or reason."""
 
     name: str
     status: Status
@@ -51,7 +51,7 @@ _LIBRARIES: tuple[tuple[str, str, str | None], ...] = (
 
 
 def own_version() -> str:
-    """The installed version of onnxnorm, or "unknown (not installed)" where it runs from a source tree."""
+    """Return the installed version of onnxnorm, or "unknown (not installed)" where it runs from a source tree."""
     try:
         return metadata.version("onnxnorm")
     except metadata.PackageNotFoundError:
@@ -59,7 +59,7 @@ def own_version() -> str:
 
 
 def diagnose() -> tuple[Check, ...]:
-    """Looks at every part, loads the native library into onnxruntime and runs each custom op with it and without."""
+    """Look at every part, load the native library into onnxruntime and run each custom op with it and without."""
     checks = [
         Check("onnxnorm", Status.OK, own_version()),
         Check("python", Status.OK, f"{platform.python_version()} ({sys.executable})"),
@@ -88,7 +88,7 @@ def _check_library(name: str, module: str, cost: str | None) -> Check:
 
 
 def _check_operators() -> list[Check]:
-    """The native library, and each custom op on a small tensor against the float64 formula."""
+    """Check the native library, and each custom op on a small tensor against the float64 formula."""
     from onnxnorm.runtime.library import find_library
 
     try:
@@ -143,7 +143,7 @@ def _self_test(op_type: str, *, portable: bool) -> Check:
 
 
 def _session_of(op_type: str, *, portable: bool) -> Any:
-    """A session of a model that is one custom op on a float tensor."""
+    """Return a session of a model that is one custom op on a float tensor."""
     import onnx
     import onnxruntime  # type: ignore[import-untyped]
 
@@ -164,7 +164,8 @@ _ISA_VARIABLE = "ONNXNORM_ISA"
 
 
 def _check_instruction_set() -> Check:
-    """The instruction set of the kernels: the one that is asked for, or the first of those that the library names.
+    """Check the instruction set of the kernels: the one that is asked for, or the first of those that the library
+    names.
 
     The library names them when it is asked for one that there is not.
     """

@@ -1,4 +1,4 @@
-"""Inputs for a model: given ones checked, or seeded random ones with every free dimension resolved."""
+"""Makes inputs for a model: given ones checked, or seeded random ones with every free dimension resolved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _BATCH_SIZES = (2, 1, 3)
 _SEQUENCE_SIZES = (7, 16, 5)
 _SPATIAL_SIZES = (32, 41, 48)
 _OTHER_SIZES = (64, 128, 224, 256, 16, 8, 4, 2, 1, 299, 512)
-"""Tried in this order where the original refuses the sizes above: strides and fixed classifiers ask for multiples."""
+"""Sizes to try in this order where the original refuses those above: strides and fixed classifiers ask for
+multiples.
+"""
 
 _SMALL_INTEGERS = 4
 _LEAST_ASKED = 10**7
@@ -52,7 +54,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Ways:
-    """The draws to try for one sample, the preferred ones first.
+    """The ways to draw one sample, the preferred ones first.
 
     Attributes:
         optional: whether the sample is left out where the original refuses all of them.
@@ -64,16 +66,19 @@ class Ways:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input: its type and its dimensions, each a size or the name of a free one (None: the rank is unknown)."""
+    """The description of one input: its type and its dimensions.
+
+    Each dimension is a size or the name of a free one; None: the rank is unknown.
+    """
 
     name: str
     dtype: np.dtype[Any]
     dims: tuple[int | str, ...] | None
     bound: int
-    """Random integers stay below this: the rows of the table that the input indexes, or a few."""
+    """The bound below which random integers stay: the rows of the table that the input indexes, or a few."""
 
     def check(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The array as the model takes it.
+        """Return the array as the model takes it.
 
         Raises:
             OnnxNormError: it has the wrong type, rank or size.
@@ -96,7 +101,7 @@ class InputSpec:
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
-    """The inputs that a caller must give, in order.
+    """Return the inputs that a caller must give, in order.
 
     Raises:
         OnnxNormError: an input is no tensor, or of a type that onnxruntime cannot be fed.
@@ -131,7 +136,7 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
 
 
 def given_samples(inputs: GivenInputs, specs: Sequence[InputSpec], overridable: Sequence[str]) -> list[Feeds]:
-    """The samples that a caller gave: one mapping, several, or a .npz file.
+    """Return the samples that a caller gave: one mapping, several, or a .npz file.
 
     Raises:
         OnnxNormError: the file cannot be read, an input is missing or unknown, or an array does not fit.
@@ -163,7 +168,7 @@ def random_samples(
     seed: int,
     index: int,
 ) -> Iterator[Draw]:
-    """Ways to fill the inputs for sample number `index`, the preferred one first.
+    """Yield ways to fill the inputs for sample number `index`, the preferred one first.
 
     The first resolves the free dimensions to small sizes of their own, the same for the same name; the later ones try
     other sizes and tamer integers. Which dimensions without a name are alike is guessed, in each sample otherwise. Real
@@ -202,9 +207,9 @@ def _unnamed(name: str, axis: int) -> str:
 
 
 def _groupings(specs: Sequence[InputSpec]) -> list[dict[str, str]]:
-    """Ways to take dimensions without a name for the same: each maps them to what they are called together.
+    """List ways to take dimensions without a name for the same: each maps them to what they are called together.
 
-    Those are alike that are at the same axis, or that come first, second... among those of their inputs, or none.
+    Alike are those at the same axis, or those that come first, second... among the axes of their inputs, or none.
     """
     by_axis, by_order, apart = {}, {}, {}
     for spec in specs:
@@ -227,7 +232,7 @@ def _sizes(
     index: int,
     size: int | None = None,
 ) -> dict[str, int]:
-    """A size for each free dimension; `size` is that of all but batches."""
+    """Return a size for each free dimension; `size` is that of all but batches."""
     groups: dict[str, list[str]] = {}
     for symbol in symbols:
         groups.setdefault(grouping.get(symbol, symbol), []).append(symbol)
@@ -245,7 +250,7 @@ def _sizes(
 
 
 def _symbols(specs: Sequence[InputSpec]) -> dict[str, tuple[int, ...]]:
-    """The names of the free dimensions with the sizes that suit their place."""
+    """Return the names of the free dimensions with the sizes that suit their place."""
     symbols: dict[str, tuple[int, ...]] = {}
     for spec in specs:
         for axis, dim in enumerate(spec.dims or ()):
@@ -277,7 +282,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
 
 
 def _size(dim: int | str, sizes: Mapping[str, int]) -> int:
-    """A dimension's size; exporters write expressions such as `2*s0 + 1` into the name."""
+    """Return a dimension's size; exporters write expressions such as `2*s0 + 1` into the name."""
     if isinstance(dim, int):
         return dim
     if dim in sizes:
@@ -329,7 +334,7 @@ def _fill(
 
 
 def _bound(graph: onnx.GraphProto, name: str) -> int:
-    """One more than the largest integer that is legal for an input as far as the tables that it indexes tell."""
+    """Return one more than the largest legal integer of an input, as far as the tables that it indexes tell."""
     rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     limits = [2 if "mask" in name.lower() else _SMALL_INTEGERS]
     reached = {name}

@@ -20,7 +20,7 @@ LIBRARY_FILE = f"libonnxnorm_custom_ops{_SUFFIX}"
 
 
 def find_library() -> Path | None:
-    """The native library: the file that ONNXNORM_LIBRARY names, else the one installed with the package, or None.
+    """Find the native library: the file that ONNXNORM_LIBRARY names, else the one installed with the package, or None.
 
     Raises:
         OnnxNormError: ONNXNORM_LIBRARY names a file that is not there.
@@ -34,7 +34,7 @@ def find_library() -> Path | None:
 
 
 def _folders() -> Iterator[Path]:
-    """The package's folder; then, for a package imported from its source tree, the folder it is installed in."""
+    """Yield the package's folder; then, for a package imported from its source tree, the folder it is installed in."""
     yield Path(__file__).resolve().parent.parent
     try:
         distribution = importlib.metadata.distribution("onnxnorm")
@@ -44,7 +44,7 @@ def _folders() -> Iterator[Path]:
 
 
 def custom_ops_library_path() -> str:
-    """The native library's path, for `register_custom_ops_library` of any onnxruntime binding.
+    """Return the native library's path, for `register_custom_ops_library` of any onnxruntime binding.
 
     Raises:
         OnnxNormError: the package was installed without its native library.

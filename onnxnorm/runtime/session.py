@@ -1,4 +1,4 @@
-"""Finds the native library, and makes onnxruntime sessions that run the custom operators.
+"""Makes onnxruntime sessions that run the custom operators, with the native library where it is installed.
 
 A model's own functions define the custom operators; with the native library registered, its kernels run in their place.
 """
@@ -41,7 +41,7 @@ def session(
     providers: list[Any] | None = None,
     **options: Any,
 ) -> onnxruntime.InferenceSession:
-    """An onnxruntime session in which the custom operators run: their kernels where the library is installed.
+    """Make an onnxruntime session in which the custom operators run: their kernels where the library is installed.
 
     Args:
         model: a path, the bytes of a model, a `ModelProto` or an `onnx_ir.Model`. Missing bodies of the custom
@@ -97,7 +97,7 @@ def session(
 
 
 def _read(model: Model) -> tuple[str, onnx.ModelProto | None]:
-    """What messages call the model, and its structure; None for a file in onnxruntime's own format."""
+    """Read the name that messages give the model, and its structure; None for a file in onnxruntime's own format."""
     if isinstance(model, onnx.ModelProto):
         return name_of(model), model
     if isinstance(model, ir.Model):
@@ -126,7 +126,7 @@ def _read(model: Model) -> tuple[str, onnx.ModelProto | None]:
 
 
 def _with_bodies(model: Model, proto: onnx.ModelProto, name: str, options: onnxruntime.SessionOptions) -> bytes | str:
-    """The model for onnxruntime, its nodes checked and their bodies supplied."""
+    """Return the model for onnxruntime, its nodes checked and their bodies supplied."""
     try:
         check_nodes(proto)
         complete = onnx.ModelProto()
@@ -159,7 +159,7 @@ def _register(library: Path, options: onnxruntime.SessionOptions) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """onnxruntime's message without its codes."""
+    """Return onnxruntime's message without its codes."""
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
     text = text.removeprefix("Exception during initialization: ")

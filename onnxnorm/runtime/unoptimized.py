@@ -21,7 +21,9 @@ _Array = npt.NDArray[Any]
 
 
 class PlainSession:
-    """onnxruntime with its optimizations off. NumPy has no bfloat16 that it takes: such values cross in float32.
+    """A session of onnxruntime with its optimizations off.
+
+    NumPy has no bfloat16 that onnxruntime takes: such values cross in float32.
 
     Raises:
         OnnxNormError: onnxruntime does not run the model.
@@ -53,7 +55,7 @@ def _is_bfloat16(value: onnx.ValueInfoProto) -> bool:
 
 
 def _with_wide_ends(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[tuple[str, type | None]]]:
-    """The model between casts, its bfloat16 inputs and outputs in float32; and what it takes for each input."""
+    """Return the model between casts, its bfloat16 inputs and outputs in float32; and what it takes for each input."""
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
     graph, feeds, first = wide.graph, list[tuple[str, type | None]](), 0
@@ -85,11 +87,11 @@ LEVELS = {
     "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "on": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-"""onnxruntime's own optimizations."""
+"""The levels of onnxruntime's own optimizations."""
 
 
 def open_session(model: onnx.ModelProto, level: str) -> Any:
-    """A session with onnxruntime's own optimizations "off" or "on".
+    """Open a session with onnxruntime's own optimizations "off" or "on".
 
     Raises:
         OnnxNormError: onnxruntime refuses the model.
