@@ -1,12 +1,13 @@
 """What an affine that is left over costs in onnxruntime, in units of one BatchNormalization on the same tensor.
 
-    python bench/affine_cost.py
+    python -m bench affine_cost [--rounds 60]
 
 The table behind `onnxnorm.affine.rules.affine_nodes`: one thread, input and output bound, medians of interleaved runs.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 
@@ -21,7 +22,6 @@ FORMS = {
     "Mul": [("Mul", ["x", "scale"], "y")],
     "Mul, Add": [("Mul", ["x", "scale"], "t"), ("Add", ["t", "shift"], "y")],
 }
-ROUNDS = 60
 
 
 def bound(form: list[tuple[str, list[str], str]], array: np.ndarray) -> tuple[onnxruntime.InferenceSession, object]:
@@ -52,12 +52,15 @@ def bound(form: list[tuple[str, list[str], str]], array: np.ndarray) -> tuple[on
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=60, help="runs of each form for each tensor")
+    rounds = parser.parse_args().rounds
     print(f"{'tensor':>20}  {'BatchNormalization':>18}" + "".join(f"{name:>12}" for name in list(FORMS)[1:]))
     for shape in SHAPES:
         array = np.random.default_rng(1).normal(size=shape).astype(np.float32)
         runs = {name: bound(form, array) for name, form in FORMS.items()}
         times: dict[str, list[float]] = {name: [] for name in FORMS}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, (session, binding) in runs.items():
                 start = time.perf_counter()
                 session.run_with_iobinding(binding)
@@ -66,7 +69,3 @@ def main() -> None:
         ratios = [statistics.median(times[name]) / unit for name in list(FORMS)[1:]]
         label = "x".join(map(str, shape))
         print(f"{label:>20}  {unit * 1e6:>15.0f} us" + "".join(f"{ratio:>12.2f}" for ratio in ratios))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Public architectures, from the package timm: what is left of their BatchNorms, and of their training branches.
 
-    python -m bench.architectures [NAME ...] [--seconds S]
+    python -m bench architectures [NAME ...] [--seconds S]
 
 timm (`pip install timm`) is no part of this project's environment. The weights are random, the statistics are not
 trivial. For each network: BatchNormalization nodes as exported and as left by onnxnorm and by each peer installed; the
@@ -88,7 +88,7 @@ def measure(name: str, tools: list[str], seconds: float) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.architectures", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench architectures", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", default=NETWORKS, help="names of timm's networks")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each network is timed")
     arguments = parser.parse_args()
@@ -99,7 +99,3 @@ def main() -> int:
     if failed:
         print(f"error: not proved: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Affines left by onnxnorm and by each peer installed, for real networks, and the time each took.
 
-    python -m bench.fold [--only NAME ...] [--out DIR] [--no-weights]
+    python -m bench fold [--only NAME ...] [--out DIR] [--no-weights]
 
 Networks: those of `models/`, exported with every normalization in place, and the light_* models of the package onnx.
 Peers: the extra `bench` of pyproject.toml installs them. An affine is a node that computes scale * x + shift by
@@ -221,7 +221,7 @@ def measure_weights(folder: Path, rounds: int = 5) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.fold", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench fold", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks alone")
     parser.add_argument("--out", type=Path, help="a folder for the exported models, kept and used again")
     parser.add_argument("--no-weights", action="store_true", help="leave out the measurement of 100 MB of weights")
@@ -254,7 +254,3 @@ def _warm_up() -> onnx.ModelProto:
         [weight],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-
-
-if __name__ == "__main__":
-    main()

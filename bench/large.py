@@ -1,6 +1,6 @@
 """Models of gigabytes: time against a copy of the file, peak memory, and the same for other tools.
 
-    python -m bench.large [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
+    python -m bench large [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
 
 Two models are made: one whose every convolution has a BatchNormalization, so that every weight is folded, and one of
 large matrices with RMSNormalization, in which nothing is. Copying is `cp` and then `sync` of the copy, since a result
@@ -194,7 +194,3 @@ def main() -> None:
                     f"  {tool:24} {seconds:6.1f} s  {ratios}  processor {busy:.1f} s  {peak:.0f} MB{result}", flush=True
                 )
             shutil.rmtree(folder / "model")
-
-
-if __name__ == "__main__":
-    main()

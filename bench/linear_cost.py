@@ -1,6 +1,6 @@
 """Which merges of linear operators pay in onnxruntime: times before and after, as ratios.
 
-    python bench/linear_cost.py [--seconds S]
+    python -m bench linear_cost [--seconds S]
 
 What `onnxnorm.linear` goes by: convolutions side by side that are concatenated become one; those whose results go
 different ways stay, since what splits them again costs what is saved; a pool behind a 1x1 convolution stays, behind a
@@ -12,16 +12,12 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from testing.builder import Builder
 
@@ -115,7 +111,3 @@ def main() -> None:
                 times.append((time.perf_counter() - start) * 1e6)
         before, after = (statistics.median(times[1:]) for _, times in runs)
         print(f"{label:<44} {before:>10.0f} {after:>10.0f} {before / after:>6.2f}")
-
-
-if __name__ == "__main__":
-    main()

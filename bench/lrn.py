@@ -1,6 +1,6 @@
 """The LRN kernels against a copy of the tensor and against every other way to compute them.
 
-    python bench/lrn.py [--quick] [--json FILE]
+    python -m bench lrn [--quick] [--json FILE]
 
 Each row is one tensor, one window and one number of threads. `copy` is memcpy of the tensor with one thread, `onnxnorm`
 the operator run through onnxruntime with input and output bound. The other columns are how many times as long the
@@ -241,7 +241,3 @@ def main() -> None:
         done.append(row)
     if arguments.json:
         arguments.json.write_text(json.dumps(done, indent=1))
-
-
-if __name__ == "__main__":
-    main()

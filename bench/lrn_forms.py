@@ -1,6 +1,6 @@
 """Inter-channel LRN in standard operators: how long each form takes in onnxruntime, in units of its own LRN node.
 
-    python bench/lrn_forms.py [--threads N]
+    python -m bench lrn_forms [--threads N]
 
 The table behind `onnxnorm.write_out.lrn`: size 5, beta 0.75, input and output bound, the fastest of calls in turns.
 `finite` says whether a form keeps to the formula where squares overflow: products with a band matrix make NaN of
@@ -13,8 +13,8 @@ import argparse
 
 import numpy as np
 import onnx
-from lrn import Case, bound, fastest, model_of
 
+from bench.lrn import Case, bound, fastest, model_of
 from onnxnorm import reference, session
 
 SHAPES = [(1, 64, 27, 27), (1, 96, 55, 55), (1, 256, 27, 27), (1, 192, 56, 56), (8, 64, 56, 56)]
@@ -103,7 +103,3 @@ def main() -> None:
     for name, body in FORMS.items():
         finite = "yes" if stays_finite(body) else "no"
         print(f"| {name} | {finite} | " + " | ".join(f"{ratio:.3f}" for ratio in ratios[name]) + " |")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Networks trained with branches: as exported, merged from the file alone, and collapsed in PyTorch by their papers.
 
-    python bench/merge.py [NAME ...] [--seconds S]
+    python -m bench merge [NAME ...] [--seconds S]
 
 For each model: nodes; latency in onnxruntime with all its optimizations, one thread, medians of interleaved runs; the
 largest difference to a float64 run of the exported model, divided by its largest output. "collapsed" is exported and
@@ -15,13 +15,10 @@ import random
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import onnxnorm
 from models import MODELS
@@ -94,7 +91,3 @@ def main() -> int:
     if failed:
         print(f"error: less than what the papers reach: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

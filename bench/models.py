@@ -1,6 +1,6 @@
 """AlexNet, GoogLeNet and ZFNet as whole models: onnxruntime alone against what `onnxnorm optimize` makes of them.
 
-    python bench/models.py [--threads 1 2]
+    python -m bench models [--threads 1 2]
 
 The models are those that the package onnx ships as test data (`light_*`). `onnxruntime` runs them as they are with all
 its optimizations; the other columns are how many times as fast the results for the targets onnxruntime (with
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from lrn import Call, fastest
 
 import onnxnorm
+from bench.lrn import Call, fastest
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 MODELS = {"AlexNet": "light_bvlc_alexnet", "GoogLeNet": "light_inception_v1", "ZFNet": "light_zfnet512"}
@@ -67,7 +67,3 @@ def main() -> None:
             alone = seconds["onnxruntime"]
             ratios = " | ".join(f"{alone / seconds[key]:.2f}" for key in ("native", "portable"))
             print(f"| {title} | {threads} | {alone * 1e3:.1f} ms | {ratios} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

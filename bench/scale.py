@@ -1,6 +1,6 @@
 """Time over the number of nodes: for each stage, for the command, and for other tools; with the exponent fitted.
 
-    python -m bench.scale [--model chain] [--nodes 1000,10000,50000] [--rivals] [--limit 60]
+    python -m bench scale [--model chain] [--nodes 1000,10000,50000] [--rivals] [--limit 60]
 
 The model is a chain of Conv, BatchNormalization and Relu of four channels, or a transformer of width 8 with all its
 normalizations written out, so that time goes by nodes, not by weights. A chain is a plain network, which the command
@@ -232,7 +232,3 @@ def main() -> None:
     for row, times in table.items():
         cells = [f"{seconds:10.2f}" for seconds in times] + [f"{'-':>10}"] * (len(sizes) - len(times))
         print(f"{row:24}" + "".join(cells) + f"  {exponent(sizes, times):>8}")
-
-
-if __name__ == "__main__":
-    main()

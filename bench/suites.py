@@ -293,7 +293,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     for step, verdicts in sorted(counts.items()):
         print(f"  {step:22}" + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()))
     return int(any(FAULTS & verdicts.keys() for verdicts in counts.values()))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """For each target that runs here: each normalization as one node against what it is made of, and which is chosen.
 
-    python bench/targets.py [--seconds 0.3]
+    python -m bench targets [--seconds 0.3]
 
 The table behind `onnxnorm.passes.targets`: one thread, float32, medians of interleaved runs; a ratio above 1 says that
 the written-out form takes longer. OpenVINO is measured where it is installed.
@@ -117,7 +117,3 @@ def main() -> None:
             table = "written out" if op_type in targets.TARGETS[name].lowered else "one node"
             figures = f"{times[0] * 1e6:>9.0f} us {times[1] * 1e6:>9.0f} us {ratio:>7.2f}"
             print(f"{name:12} {op_type:28} {figures}  {choice:14} {table}")
-
-
-if __name__ == "__main__":
-    main()

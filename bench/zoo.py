@@ -1,6 +1,6 @@
 """The command on every network of models/ and every light_* model, as whole processes, against the peers.
 
-    python -m bench.zoo [--only NAME ...] [--out DIR] [--rounds 3]
+    python -m bench zoo [--only NAME ...] [--out DIR] [--rounds 3]
 
 Each tool reads a file and writes one in a process of its own, so start and imports of Python count. Shown is the best
 of the rounds, and how many affines are left (see bench/fold.py). `slower` names the peers that were faster than we on a
@@ -47,7 +47,7 @@ def left(path: Path) -> int | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.zoo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench zoo", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks alone")
     parser.add_argument("--out", type=Path, help="a folder for the exported models, kept and used again")
     parser.add_argument("--rounds", type=int, default=3)
@@ -81,7 +81,3 @@ def main() -> None:
             print("  ".join(rows[-1]), flush=True)
         print_table(Table(("model", "onnxnorm", *rivals, "slower"), tuple(rows)))
     print(f"{len(rows)} networks, {len(rivals)} peers: {slower} times slower than one that leaves no fewer affines")
-
-
-if __name__ == "__main__":
-    main()

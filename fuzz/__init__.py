@@ -1,1 +1,1 @@
-"""Searches for inputs on which the toolkit fails otherwise than by its own error: `structural.py`, `coverage.py`."""
+"""Searches for inputs on which the toolkit fails otherwise than by its own error: `python -m fuzz NAME`."""

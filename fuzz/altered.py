@@ -1,6 +1,6 @@
 """Random networks with a few changes, as people and tools make them: does the optimized one compute the same?
 
-    python -m fuzz.altered [--minutes 60] [--seed 0] [--jobs 2]
+    python -m fuzz altered [--minutes 60] [--seed 0] [--jobs 2]
 
 What runs in onnxruntime with all its optimizations off has to run optimized as well, and give the same: both are run
 there on the same inputs. Where they differ, weights and inputs are changed by a rounding, to see how much of that is
@@ -10,7 +10,6 @@ any.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -164,7 +163,3 @@ def main() -> int:
         "optimized"
     )
     return 1 if counts.findings else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

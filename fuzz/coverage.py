@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of load, optimize and save, by atheris (pip install "onnxnorm[fuzz]").
 
-    python -m fuzz.coverage [--minutes 60] [corpus folder]
+    python -m fuzz coverage [--minutes 60] [corpus folder]
 
 The corpus is kept between runs (fuzz/corpus by default, not part of the repository). The exit code is that of
 libFuzzer: 0 where nothing was found.
@@ -60,7 +60,3 @@ def main() -> None:
     ]
     atheris.Setup([sys.argv[0], *options, str(arguments.corpus)], survives, custom_mutator=_mutate)
     atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Kills the command at random moments and looks at what is there: the old result or the new one, whole, and no more.
 
-    python -m fuzz.kill [--rounds 200] [--seed 0]
+    python -m fuzz kill [--rounds 200] [--seed 0]
 
 Each round optimizes one of two models to the same path, with the weights inside or in a data file, also in place, and
 kills the process (SIGKILL) at a random moment of its life; every tenth round is interrupted (SIGINT) instead, has to
@@ -158,7 +158,3 @@ def main() -> int:
         f"{len(after)} after one more run"
     )
     return 1 if counts["failed"] or after else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

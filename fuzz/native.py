@@ -1,6 +1,6 @@
 """Nodes of the two custom operators with everything wrong that a hand-made model can have wrong.
 
-    python -m fuzz.native [--cases 20000] [--seed 0]
+    python -m fuzz native [--cases 20000] [--seed 0]
 
 They go to the native library by onnxruntime alone, without onnxnorm's own checks. A case may be refused or run; what it
 may not do is end the process, or take longer than a minute. Cases run in a process of their own; the exit code is 1
@@ -150,7 +150,7 @@ def main() -> int:
         return 0
     first, ran, died = arguments.seed, 0, 0
     while first < last:
-        command = [sys.executable, "-m", "fuzz.native", *sys.argv[1:], "--worker", str(first)]
+        command = [sys.executable, "-m", "fuzz", "native", *sys.argv[1:], "--worker", str(first)]
         process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         lines = process.stdout.splitlines()
         if process.returncode == 0:
@@ -163,7 +163,3 @@ def main() -> int:
         first = int(lines[-1]) + 1
     print(f"{arguments.cases} nodes: {ran} ran, the others were refused; {died} ended the process")
     return 1 if died else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Folds random networks and compares each with the original.
 
-    python -m fuzz.networks --networks 20000 --jobs 2
+    python -m fuzz networks --networks 20000 --jobs 2
 
 Most are in double precision; every tenth is in float32 or float16. All are compared in float64, where a wrong result
 differs by about one. Those that run in less precision are also judged by `verify`: is the result as accurate as the
@@ -233,7 +233,7 @@ def _try(seed: int) -> Outcome:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m fuzz.networks", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m fuzz networks", description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=300, help="how many (default: 300)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--minutes", type=float, help="stop after so long, and report what was tried by then")
@@ -262,7 +262,3 @@ def main() -> int:
         f"slowest fold {slowest.seconds:.2f} s (seed {slowest.seed}, {slowest.nodes} nodes)"
     )
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Every operator of the standard, with attributes and inputs at random, beside a BatchNormalization.
 
-    python -m fuzz.operators [--minutes 60] [--seed 0] [--jobs 2]
+    python -m fuzz operators [--minutes 60] [--seed 0] [--jobs 2]
 
 Nothing of it has to make sense; it must be optimized, and verified, or refused. Findings land in fuzz/findings/, from
 where the tests run them for ever after; the exit code is 1 where there are any.
@@ -9,7 +9,6 @@ where the tests run them for ever after; the exit code is 1 where there are any.
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,3 @@ def try_seed(seed: int, folder: Path) -> bool:
 def main() -> int:
     counts = run_seeds(try_seed, arguments_of(__doc__).parse_args(), "operator")
     return tell_outcome(counts, "nodes")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

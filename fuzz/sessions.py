@@ -1,6 +1,6 @@
 """Sessions on a bad day: the library loaded and unloaded again and again, from many threads, after fork and spawn.
 
-    python -m fuzz.sessions [--rounds 10000] [--threads 4]
+    python -m fuzz sessions [--rounds 10000] [--threads 4]
 
 Each round gives the native library to new session options, makes a session, runs it, compares the result to the bit
 with the first one, and drops everything, upon which onnxruntime lets go of the library. Every hundredth round does it
@@ -130,7 +130,3 @@ def main() -> int:
     )
     allowed = max(control_growth, 0) + _ALLOWED_PER_ROUND * arguments.rounds + _ALLOWED
     return 1 if failed or growth > allowed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Valid models with a few things wrong: thousands of them, in a process that may crash.
 
-    python -m fuzz.structural [--minutes 60] [--seed 0] [--jobs 2] [--verify]
+    python -m fuzz structural [--minutes 60] [--seed 0] [--jobs 2] [--verify]
 
 With --verify each result is verified against the original as well, which takes several times as long. Each input is
 written down before it is tried, so that one on which the process dies is known too. Findings land in fuzz/findings/,
@@ -9,7 +9,6 @@ from where the tests run them for ever after; the exit code is 1 where there are
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +34,3 @@ def main() -> int:
     arguments = parser.parse_args()
     counts = run_seeds(partial(try_seed, verify=arguments.verify), arguments, "structural")
     return tell_outcome(counts, "inputs")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

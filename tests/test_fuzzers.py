@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 needs_library = pytest.mark.skipif(find_library() is None, reason="needs the native library")
 
 
-def last_line(module: str, *arguments: str) -> str:
-    process = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
+def last_line(name: str, *arguments: str) -> str:
+    process = subprocess.run([sys.executable, "-m", "fuzz", name, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout.splitlines()[-1]
 
@@ -32,14 +32,14 @@ def test_altered_networks_compute_the_same_once_optimized(start: int) -> None:
 
 
 def test_every_operator_of_the_standard_is_optimized_or_refused() -> None:
-    line = last_line("fuzz.operators", "--minutes", "0.2", "--jobs", "1")
+    line = last_line("operators", "--minutes", "0.2", "--jobs", "1")
     tried, optimized = int(line.split()[0]), int(line.split()[3])
     assert 20 < optimized < tried and line.endswith("; 0 findings"), line
 
 
 @needs_library
 def test_no_node_ends_the_process() -> None:
-    line = last_line("fuzz.native", "--cases", "600")
+    line = last_line("native", "--cases", "600")
     ran = int(line.split()[2])
     assert 30 < ran < 500 and line.endswith("; 0 ended the process"), line
 
@@ -58,7 +58,7 @@ def test_hostile_nodes_come_in_all_kinds() -> None:
 
 @needs_library
 def test_sessions_live_and_die_in_threads_and_children_without_a_leak() -> None:
-    line = last_line("fuzz.sessions", "--rounds", "500")
+    line = last_line("sessions", "--rounds", "500")
     assert "5 in forked and 1 in spawned processes: 0 failed" in line
 
 

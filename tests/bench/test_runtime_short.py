@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("torch")
 
-from bench.runtime.__main__ import SHORT
+from bench.runtime.command import SHORT
 from bench.runtime.counting import after_onnxruntime, complaints
 from bench.runtime.exports import Case, cases
 from bench.runtime.judge import TARGETS, Row, judge, markdown

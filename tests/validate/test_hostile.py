@@ -348,7 +348,7 @@ def test_what_the_fuzzers_once_found_is_mended(path: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("start", [0, 1])
 def test_damaged_random_networks_are_refused_or_optimized(start: int, tmp_path: Path) -> None:
-    """The short form of `python -m fuzz.structural`."""
+    """The short form of `python -m fuzz structural`."""
     outcomes = []
     for number in range(start, 120, 2):
         data = mutated(seed_model(number // 20), number)

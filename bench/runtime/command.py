@@ -1,4 +1,4 @@
-"""The graphs that runtimes make of originals and of results of `optimize`: nodes, bytes and latency."""
+"""The command of this bench, `python -m bench runtime`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import bench.runtime
 from bench.runtime.exports import OPSETS, Case, cases, demo
 from bench.runtime.judge import TARGETS, judge, markdown
 from bench.runtime.networks import NETWORKS
@@ -20,8 +21,8 @@ def files(paths: list[Path]) -> Iterator[Case]:
         yield from (Case(each.stem, each) for each in found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench runtime", description=__doc__)
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench runtime", description=bench.runtime.__doc__)
     parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)} by one exporter, without times")
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS), metavar="NAME", help="these networks alone")
     parser.add_argument("--opsets", nargs="+", type=int, default=list(OPSETS))
@@ -47,8 +48,4 @@ def main() -> None:
         arguments.out.write_text(markdown(rows), encoding="utf-8")
     failed = sum(bool(row.worse) for row in rows)
     print(f"{len(rows)} rows, {failed} worse than the original")
-    raise SystemExit(bool(failed))
-
-
-if __name__ == "__main__":
-    main()
+    return int(bool(failed))
