@@ -1,4 +1,4 @@
-"""The normalization layers of neural networks on their way to deployment: export, run, fold, prove."""
+"""Carries the normalization layers of neural networks to deployment: export, run, fold, prove."""
 
 from __future__ import annotations
 

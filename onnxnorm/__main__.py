@@ -1,4 +1,4 @@
-"""`python -m onnxnorm` is the command line."""
+"""Runs the command line as `python -m onnxnorm`."""
 
 from __future__ import annotations
 

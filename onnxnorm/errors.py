@@ -1,4 +1,4 @@
-"""The errors and warnings that are the user's to mend."""
+"""Defines the errors and warnings that are the user's to mend."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["OnnxNormError", "OnnxNormWarning", "cause_of", "first_line", "naming
 
 
 class OnnxNormError(Exception):
-    """The one base of every error that the user can mend: it names the file or node and says what to do."""
+    """The base of every error that the user can mend: its message names the file or node and says what to do."""
 
 
 class OnnxNormWarning(UserWarning):
-    """Something works, though not the way the user may expect; the message says what to do about it."""
+    """A warning that something works, though not as the user may expect; the message says what to do about it."""
 
 
 @contextlib.contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Errors say which model they are about."""
+    """Name the model in the errors that are raised inside."""
     try:
         yield
     except OnnxNormError as error:
@@ -31,13 +31,13 @@ def naming(name: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error in one line."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
 def cause_of(error: BaseException) -> str:
-    """What onnx-ir stumbled over, without its trail of where it did."""
+    """Return the message of the error that onnx-ir stumbled over, without its trail of where it did."""
     # Where onnx-ir was not imported, none of its errors can have been raised; importing it here would slow every start.
     onnx_ir = sys.modules.get("onnx_ir")
     while onnx_ir is not None and isinstance(error, onnx_ir.serde.SerdeError) and error.__cause__ is not None:

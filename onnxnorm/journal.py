@@ -1,4 +1,4 @@
-"""What the passes did and what they left: the one place where both are written down."""
+"""Keeps the journal of what the passes did and what they left: the one place where both are written down."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Decline", "Effect", "Journal", "Rewrite"]
 
 
 class Effect(enum.Enum):
-    """What a rewrite makes of the node that it is about."""
+    """The effect of a rewrite on the node that it is about."""
 
     GONE = "gone"
-    """Other nodes took up what it computes, or nothing needs it."""
+    """The node is gone: other nodes took up what it computes, or nothing needs it."""
     MERGED = "merged"
-    """It went together with a parallel branch or a stretch that became one node."""
+    """The node went together with a parallel branch or a stretch that became one node."""
     RAISED = "raised"
-    """It is the one node that now stands for several that spelled it."""
+    """The node is the one that now stands for several that spelled it."""
     REFORMED = "reformed"
-    """It is still there, in other operators or another form."""
+    """The node is still there, in other operators or another form."""
 
 
 class Journal:
@@ -60,11 +60,11 @@ class Journal:
         return mark in self._marks and self._marks[mark] == len(self._rewrites)
 
     def since(self, mark: str) -> frozenset[str]:
-        """The passes that have changed something since the mark, or since the beginning."""
+        """Return the passes that have changed something since the mark, or since the beginning."""
         return frozenset(rewrite.pass_name for rewrite in self._rewrites[self._marks.get(mark, 0) :])
 
     def inside(self, node: ir.Node) -> tuple[tuple[ir.Node, str], ...]:
-        """The nodes that `node` took up, and of which type they were."""
+        """Return the nodes that `node` took up, and of which type they were."""
         return tuple(self._inside.get(node, {}).items())
 
     def decline(
@@ -99,7 +99,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One thing done.
+    """The record of one thing done.
 
     Attributes:
         pass_name: the pass that did it.
@@ -117,7 +117,7 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Decline:
-    """One normalization left where it is.
+    """The record of one normalization left where it is.
 
     Attributes:
         node, op_type: the node; where the normalization is written out in other operators, the last of them.

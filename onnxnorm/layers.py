@@ -32,11 +32,12 @@ _HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 def local_response_norm(x: torch.Tensor, parameters: LRNParameters) -> torch.Tensor:
-    """x / (bias + alpha / prod(kernel_shape) * S) ** beta, S the sum of x**2 over the window, cut at the border.
+    """Compute x / (bias + alpha / prod(kernel_shape) * S) ** beta, S the sum of x**2 over the window, cut at the
+    border.
 
     x: shape (N, C, ...), of rank 2 or more for an inter-channel window, of rank len(kernel_shape) + 2 for an
     intra-channel one; floating point. Returns a tensor of the same shape and type. Raises `OnnxNormError` for another
-    rank or type. `torch.overrides` sees one call of this function.
+    rank or type. `torch.overrides` sees one call of this function. Source: ONNX operator specification, LRN-13.
     """
     if has_torch_function_unary(x):
         return handle_torch_function(local_response_norm, (x,), x, parameters)
@@ -48,6 +49,7 @@ def local_response_norm(x: torch.Tensor, parameters: LRNParameters) -> torch.Ten
 
 
 def check_input(x: torch.Tensor, parameters: LRNParameters) -> None:
+    """Raise `OnnxNormError` for a tensor of another rank or type than the parameters take."""
     if not x.is_floating_point():
         raise OnnxNormError(f"local response normalization takes floating point tensors, not {x.dtype}")
     if parameters.region is Region.INTER_CHANNEL:
@@ -93,6 +95,7 @@ class _LRN(torch.nn.Module):
         return layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize x, floating point; return a tensor of the same shape and type, or raise `OnnxNormError`."""
         return local_response_norm(x, self.lrn)
 
     def _constants(self) -> str:
@@ -113,30 +116,39 @@ class InterChannelLRN(_LRN):
 
     @classmethod
     def from_alexnet(cls, n: int, k: float, alpha: float, beta: float) -> Self:
-        """The paper's formula: n // 2 channels back and ahead, alpha multiplies the sum itself."""
+        """Make a layer by the paper's formula: n // 2 channels back and ahead, alpha multiplies the sum itself.
+
+        Raises `OnnxNormError` for bad parameters. Source: see `onnxnorm.lrn.LRNParameters.from_alexnet`.
+        """
         return cls._of(LRNParameters.from_alexnet(n, k, alpha, beta))
 
     @classmethod
     def from_caffe(cls, local_size: int = 5, alpha: float = 1.0, beta: float = 0.75, k: float = 1.0) -> Self:
-        """Caffe's `lrn_param` with norm_region ACROSS_CHANNELS."""
+        """Make a layer from Caffe's `lrn_param` with norm_region ACROSS_CHANNELS; `local_size` is odd, else
+        `OnnxNormError`.
+        """
         return cls._of(LRNParameters.from_caffe(local_size, alpha, beta, k))
 
     @classmethod
     def from_tensorflow(cls, depth_radius: int = 5, bias: float = 1.0, alpha: float = 1.0, beta: float = 0.5) -> Self:
-        """`tf.nn.local_response_normalization`, on channels first."""
+        """Make a layer from the arguments of `tf.nn.local_response_normalization`, on channels first.
+
+        Raises `OnnxNormError` for bad parameters. Source: see `onnxnorm.lrn.LRNParameters.from_tensorflow`.
+        """
         return cls._of(LRNParameters.from_tensorflow(depth_radius, bias, alpha, beta))
 
     @classmethod
     def from_onnx(cls, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Self:
-        """The attributes of ONNX `LRN`: the same as the constructor."""
+        """Make a layer from the attributes of ONNX `LRN`, as the constructor does; `OnnxNormError` for bad ones."""
         return cls._of(LRNParameters.from_onnx(size, alpha, beta, bias))
 
     @classmethod
     def from_torch(cls, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Self:
-        """The arguments of `torch.nn.LocalResponseNorm`."""
+        """Make a layer from the arguments of `torch.nn.LocalResponseNorm`; `OnnxNormError` for bad ones."""
         return cls._of(LRNParameters.from_torch(size, alpha, beta, k))
 
     def extra_repr(self) -> str:
+        """Return the size and the constants, as PyTorch prints them in a module."""
         side = ", longer_side=BACK" if self.lrn.longer_side is LongerSide.BACK else ""
         return f"{self.lrn.size}, {self._constants()}{side}"
 
@@ -161,16 +173,25 @@ class IntraChannelLRN(_LRN):
 
     @classmethod
     def from_alexnet(cls, n: int, k: float, alpha: float, beta: float, *, spatial_axes: int = 2) -> Self:
-        """The paper's formula over positions: n // 2 back and ahead along each axis, alpha multiplies the sum."""
+        """Make a layer by the paper's formula over positions: n // 2 back and ahead along each axis, alpha multiplies
+        the sum.
+
+        Raises `OnnxNormError` for bad parameters. Source: see `onnxnorm.lrn.LRNParameters.from_alexnet`.
+        """
         region = Region.INTRA_CHANNEL
         return cls._of(LRNParameters.from_alexnet(n, k, alpha, beta, region=region, spatial_axes=spatial_axes))
 
     @classmethod
     def from_caffe(cls, local_size: int = 5, alpha: float = 1.0, beta: float = 0.75) -> Self:
-        """Caffe's `lrn_param` with norm_region WITHIN_CHANNEL, which has no k: Caffe adds 1."""
+        """Make a layer from Caffe's `lrn_param` with norm_region WITHIN_CHANNEL, which has no k: Caffe adds 1.
+
+        Raises `OnnxNormError` for bad parameters, such as an even size. Source: see
+        `onnxnorm.lrn.LRNParameters.from_caffe`.
+        """
         return cls._of(LRNParameters.from_caffe(local_size, alpha, beta, norm_region="WITHIN_CHANNEL"))
 
     def extra_repr(self) -> str:
+        """Return the window and the constants, as PyTorch prints them in a module."""
         return f"{self.lrn.kernel_shape}, {self._constants()}"
 
 
@@ -240,6 +261,7 @@ class PerActivationBatchNorm(torch.nn.Module):
             torch.nn.init.zeros_(self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize x of shape (N, *shape), keeping shape and type; other shapes raise `OnnxNormError`."""
         if tuple(x.shape[1:]) != self.shape:
             raise OnnxNormError(
                 f"PerActivationBatchNorm of shape {self.shape} takes tensors (N, {', '.join(map(str, self.shape))}), "
@@ -263,6 +285,7 @@ class PerActivationBatchNorm(torch.nn.Module):
         return y.reshape(x.shape)
 
     def extra_repr(self) -> str:
+        """Return the shape and the settings, as PyTorch prints them in a module."""
         return (
             f"{self.shape}, eps={self.eps:g}, momentum={self.momentum}, affine={self.affine}, "
             f"track_running_stats={self.track_running_stats}"

@@ -1,4 +1,4 @@
-"""The constants of local response normalization, and what each framework means by them.
+"""Translates the constants of local response normalization between frameworks.
 
 The same four letters name different things. `LRNParameters` holds them in one convention, that of ONNX `LRN`; a named
 constructor takes them from another convention and a `to_` method gives them back.
@@ -35,14 +35,16 @@ _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 class Region(enum.Enum):
-    """Over what a window reaches."""
+    """The region of a window: across channels at one position, or over positions within a channel."""
 
     INTER_CHANNEL = "inter-channel"
     INTRA_CHANNEL = "intra-channel"
 
 
 class LongerSide(enum.Enum):
-    """Where a window of even size has its extra element: ahead of the centre (ONNX) or behind it (PyTorch)."""
+    """The side of a window of even size that has its extra element: ahead of the centre (ONNX) or behind it
+    (PyTorch).
+    """
 
     AHEAD = "ahead"
     BACK = "back"
@@ -73,10 +75,11 @@ def _constant(value: Any, name: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class LRNParameters:
-    """y = x / (bias + alpha / prod(kernel_shape) * S) ** beta, S the sum of x**2 over the window, cut at the border.
+    """The constants of y = x / (bias + alpha / prod(kernel_shape) * S) ** beta, in ONNX's convention.
 
-    kernel_shape: the window, one entry for inter-channel, one for each spatial axis for intra-channel. A window of n
-    reaches floor((n-1)/2) back and ceil((n-1)/2) ahead, the other way round where `longer_side` is BACK.
+    S is the sum of x**2 over the window, cut at the border. kernel_shape: the window, one entry for inter-channel, one
+    for each spatial axis for intra-channel. A window of n reaches floor((n-1)/2) back and ceil((n-1)/2) ahead, the
+    other way round where `longer_side` is BACK. Source: ONNX operator specification, LRN-13.
 
     Raises `OnnxNormError` for a size below 1, a constant that is no finite number, and constants that make the base
     negative under a fractional power, or zero, at ordinary inputs. Warns (`OnnxNormWarning`, naming the parameter)
@@ -114,7 +117,7 @@ class LRNParameters:
         self._check_base()
 
     def _check_base(self) -> None:
-        """The base is bias at an all-zero window and moves from there towards the sign of alpha."""
+        """Check the base, which is bias at an all-zero window and moves from there towards the sign of alpha."""
         fractional = not self.beta.is_integer()
         if self.beta > 0 and self.bias == 0 and self.alpha == 0:
             raise OnnxNormError("bias (k) and alpha are both 0: the formula divides by zero at every input")
@@ -134,7 +137,7 @@ class LRNParameters:
 
     @property
     def size(self) -> int:
-        """The window of an inter-channel normalization; an `OnnxNormError` for an intra-channel one."""
+        """The window of an inter-channel normalization, in channels; an `OnnxNormError` for an intra-channel one."""
         if self.region is not Region.INTER_CHANNEL:
             raise OnnxNormError("an intra-channel normalization has a kernel_shape, not a size")
         return self.kernel_shape[0]
@@ -150,10 +153,12 @@ class LRNParameters:
         region: Region = Region.INTER_CHANNEL,
         spatial_axes: int = 2,
     ) -> LRNParameters:
-        """From AlexNet's formula, x / (k + alpha * S) ** beta with S over n/2 back and n/2 ahead, n/2 rounded down.
+        """Make parameters from AlexNet's formula, x / (k + alpha * S) ** beta with S over n/2, rounded down, back and
+        ahead.
 
-        Within a channel the window is that wide along each of `spatial_axes` axes. Source: Krizhevsky, Sutskever and
-        Hinton, "ImageNet Classification with Deep Convolutional Neural Networks" (2012), section 3.3.
+        Within a channel the window is that wide along each of `spatial_axes` axes. Raises `OnnxNormError` as the class
+        does. Source: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
+        Networks" (2012), section 3.3.
         """
         axes = 1 if region is Region.INTER_CHANNEL else _size(spatial_axes, "spatial_axes")
         width = 2 * (_size(n, "n") // 2) + 1
@@ -174,10 +179,11 @@ class LRNParameters:
         k: float = 1.0,
         norm_region: str = "ACROSS_CHANNELS",
     ) -> LRNParameters:
-        """From Caffe's `lrn_param`; `norm_region` is "ACROSS_CHANNELS" or "WITHIN_CHANNEL" (two spatial axes).
+        """Make parameters from Caffe's `lrn_param`; `norm_region` is "ACROSS_CHANNELS" or "WITHIN_CHANNEL" (two spatial
+        axes).
 
-        Caffe takes odd sizes only, and within a channel it adds 1 and ignores k: another k is a warning. Source:
-        BVLC/caffe, src/caffe/layers/lrn_layer.cpp.
+        Caffe takes odd sizes only (`OnnxNormError` for others), and within a channel it adds 1 and ignores k: another k
+        is a warning. Source: BVLC/caffe, src/caffe/layers/lrn_layer.cpp.
         """
         size = _size(local_size, "local_size")
         if size % 2 == 0:
@@ -194,9 +200,11 @@ class LRNParameters:
     def from_tensorflow(
         cls, depth_radius: int = 5, bias: float = 1.0, alpha: float = 1.0, beta: float = 0.5
     ) -> LRNParameters:
-        """From `tf.nn.local_response_normalization`, x / (bias + alpha * S) ** beta, S over depth_radius to each side.
+        """Make parameters from `tf.nn.local_response_normalization`, x / (bias + alpha * S) ** beta.
 
-        TensorFlow normalizes along the last axis, ONNX along axis 1; the tensor is the caller's to transpose.
+        S goes over `depth_radius` channels to each side. TensorFlow normalizes along the last axis, ONNX along axis 1;
+        the tensor is the caller's to transpose. Raises `OnnxNormError` as the class does. Source: the function's
+        documentation.
         """
         radius = depth_radius if depth_radius == 0 else _size(depth_radius, "depth_radius")
         width = 2 * radius + 1
@@ -204,19 +212,22 @@ class LRNParameters:
 
     @classmethod
     def from_onnx(cls, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> LRNParameters:
-        """From the attributes of ONNX `LRN`."""
+        """Make parameters from the attributes of ONNX `LRN`; `OnnxNormError` as the class raises it."""
         return cls(kernel_shape=(size,), alpha=alpha, beta=beta, bias=bias)
 
     @classmethod
     def from_torch(cls, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> LRNParameters:
-        """From `torch.nn.LocalResponseNorm`, whose even window is the mirror image of ONNX's."""
+        """Make parameters from `torch.nn.LocalResponseNorm`, whose even window is the mirror image of ONNX's.
+
+        Raises `OnnxNormError` as the class does. Source: the documentation of the PyTorch layer.
+        """
         return cls(kernel_shape=(size,), alpha=alpha, beta=beta, bias=_constant(k, "k"), longer_side=LongerSide.BACK)
 
     @classmethod
     def from_mxnet(cls, nsize: int, alpha: float = 1e-4, beta: float = 0.75, knorm: float = 2.0) -> LRNParameters:
-        """From MXNet's `LRN`, x / (knorm + alpha / nsize * S) ** beta; nsize is odd.
+        """Make parameters from MXNet's `LRN`, x / (knorm + alpha / nsize * S) ** beta.
 
-        Source: apache/mxnet, src/operator/nn/lrn-inl.h.
+        nsize is odd, else `OnnxNormError`. Source: apache/mxnet, src/operator/nn/lrn-inl.h.
         """
         size = _size(nsize, "nsize")
         if size % 2 == 0:
@@ -227,11 +238,12 @@ class LRNParameters:
     def from_openvino(
         cls, size: int, alpha: float, beta: float, bias: float, axes: Iterable[int] = (1,)
     ) -> LRNParameters:
-        """From OpenVINO's `LRN-1`, x / (bias + alpha / size ** len(axes) * S) ** beta, S along all of `axes`.
+        """Make parameters from OpenVINO's `LRN-1`, x / (bias + alpha / size ** len(axes) * S) ** beta, S along all of
+        `axes`.
 
-        `axes` are (1,) for windows across channels, or all spatial axes (2, ...). Its documentation reaches size / 2 to
-        both sides, so that an even size has no window of that many: it is refused. Source: OpenVINO operation
-        specification, LRN-1.
+        `axes` are (1,) for windows across channels, or all spatial axes (2, ...), else `OnnxNormError`. Its
+        documentation reaches size / 2 to both sides, so that an even size has no window of that many: it is refused.
+        Source: OpenVINO operation specification, LRN-1.
         """
         width = _size(size, "size")
         if width % 2 == 0:
@@ -245,12 +257,18 @@ class LRNParameters:
         return cls(kernel_shape=(width,) * len(along), alpha=alpha, beta=beta, bias=bias, region=region)
 
     def to_alexnet(self) -> dict[str, int | float]:
-        """n, k, alpha and beta of AlexNet's formula; only for a window that reaches equally far everywhere."""
+        """Return n, k, alpha and beta of AlexNet's formula; `OnnxNormError` for a window that does not reach equally
+        far.
+        """
         width = self._odd_width("AlexNet's formula")
         return {"n": width, "k": self.bias, "alpha": self.alpha / self._count, "beta": self.beta}
 
     def to_caffe(self) -> dict[str, int | float | str]:
-        """The fields of Caffe's `lrn_param`; for odd sizes, and within a channel for a square window and bias 1."""
+        """Return the fields of Caffe's `lrn_param`.
+
+        Raises `OnnxNormError` for even sizes, and within a channel for a window that is not square or a bias other than
+        1.
+        """
         width = self._odd_width("Caffe")
         values: dict[str, int | float | str] = {"local_size": width, "alpha": self.alpha, "beta": self.beta}
         if self.region is Region.INTER_CHANNEL:
@@ -260,13 +278,16 @@ class LRNParameters:
         return {**values, "norm_region": "WITHIN_CHANNEL"}
 
     def to_tensorflow(self) -> dict[str, int | float]:
-        """depth_radius, bias, alpha and beta of TensorFlow's function, for an odd inter-channel window."""
+        """Return depth_radius, bias, alpha and beta of TensorFlow's function.
+
+        Raises `OnnxNormError` where the window is intra-channel or even.
+        """
         radius = self.size // 2
         self._odd_width("TensorFlow")
         return {"depth_radius": radius, "bias": self.bias, "alpha": self.alpha / self._count, "beta": self.beta}
 
     def to_onnx(self) -> dict[str, int | float]:
-        """The attributes of ONNX `LRN`; a mirrored even window has none."""
+        """Return the attributes of ONNX `LRN`; `OnnxNormError` for an intra-channel or a mirrored even window."""
         if self.longer_side is LongerSide.BACK:
             raise OnnxNormError(
                 f"an even size of {self.size} that reaches further back is no ONNX LRN: flip the channels"
@@ -274,7 +295,10 @@ class LRNParameters:
         return {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.bias}
 
     def to_torch(self) -> dict[str, int | float]:
-        """The arguments of `torch.nn.LocalResponseNorm`; an even window as ONNX has it has none."""
+        """Return the arguments of `torch.nn.LocalResponseNorm`.
+
+        Raises `OnnxNormError` for an intra-channel window, or an even one that reaches further ahead, as ONNX has it.
+        """
         if self.size % 2 == 0 and self.longer_side is LongerSide.AHEAD:
             raise OnnxNormError(
                 f"an even size of {self.size} that reaches further ahead is no PyTorch layer: flip the channels"
@@ -282,13 +306,13 @@ class LRNParameters:
         return {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.bias}
 
     def to_mxnet(self) -> dict[str, int | float]:
-        """The parameters of MXNet's `LRN`, for an odd inter-channel window."""
+        """Return the parameters of MXNet's `LRN`; `OnnxNormError` where the window is intra-channel or even."""
         size = self.size
         self._odd_width("MXNet")
         return {"nsize": size, "alpha": self.alpha, "beta": self.beta, "knorm": self.bias}
 
     def to_openvino(self) -> dict[str, int | float | tuple[int, ...]]:
-        """The attributes and axes of OpenVINO's `LRN-1`, for one odd size along all axes."""
+        """Return the attributes and axes of OpenVINO's `LRN-1`; `OnnxNormError` unless one odd size serves all axes."""
         width = self._odd_width("OpenVINO")
         axes = (1,) if self.region is Region.INTER_CHANNEL else tuple(range(2, 2 + len(self.kernel_shape)))
         return {"size": width, "alpha": self.alpha, "beta": self.beta, "bias": self.bias, "axes": axes}
@@ -309,7 +333,7 @@ SOURCES: tuple[str, ...] = ("alexnet", "caffe", "mxnet", "onnx", "openvino", "te
 
 
 def convert(params: Mapping[str, Any], source: str, to: str) -> dict[str, Any]:
-    """The constants of one framework as those of another.
+    """Convert the constants of one framework to those of another.
 
     Args:
         params: by the names that `source` gives them, such as {"depth_radius": 2, "bias": 1.0, "alpha": 1e-4,

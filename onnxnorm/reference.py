@@ -1,4 +1,4 @@
-"""Every normalization by its textbook formula, in float64 NumPy: the oracle for the rest of the project.
+"""Computes every normalization by its textbook formula, in float64 NumPy: the oracle for the rest of the project.
 
 Each function takes anything NumPy can turn into an array, computes in float64 and returns a new float64 array. Values
 follow IEEE arithmetic (0/0 is NaN, 1/0 is infinity) and no NumPy warning leaves a function. Impossible shapes and

@@ -1,4 +1,4 @@
-"""Folders in which files appear: who publishes there at the moment, and what is left there by those who died."""
+"""Watches over folders in which files appear: who publishes there now, and what is left there by those who died."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ MARK = "user.onnxnorm.unfinished"
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """One at a time publishes in the folder; tells whether that is so, where the system may have no such lock."""
+    """Let one process at a time publish in the folder; yield whether that is so, since the system may have no such
+    lock.
+    """
     try:
         import fcntl
 
@@ -54,7 +56,9 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def unfinished(folder: Path, prefix: str) -> set[str]:
-    """The names, beginning with `prefix`, of files that bear the mark; the caller holds the lock of the folder."""
+    """Return the names, beginning with `prefix`, of files that bear the mark; the caller holds the lock of the
+    folder.
+    """
     found = set()
     for path in _entries(folder, prefix):
         with contextlib.suppress(AttributeError, OSError), _opened(path) as descriptor:
@@ -79,7 +83,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def lock_file(fd: int) -> bool:
-    """Lock the file until it is closed or the process ends; whether that could be done."""
+    """Lock the file until it is closed or the process ends; tell whether that could be done."""
     try:
         import fcntl
 

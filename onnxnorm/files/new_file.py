@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also when the process is killed, the disk is full or two write at once.
+"""Makes files appear whole or not at all, also when the process is killed, the disk is full or two write at once.
 
 A file is written without a name (Linux: O_TMPFILE, so that nothing is left of it when the process dies), brought to
 disk, and only then takes its place. Where nothing stands there it is given the name; what stands there is replaced by a
@@ -72,7 +72,7 @@ class NewFile:
         reserve(self.fd, start, end)
 
     def write(self, data: _Bytes, offset: int) -> int:
-        """Write all of `data` from `offset` on, from any thread; gives the end of it."""
+        """Write all of `data` from `offset` on, from any thread; return the end of it."""
         view = memoryview(data).cast("B")
         while view:
             written = os.pwrite(self.fd, view[:_BLOCK], offset)
@@ -81,7 +81,7 @@ class NewFile:
         return offset
 
     def copy(self, source: int, start: int, count: int, offset: int) -> int:
-        """Write `count` bytes of the file `source`, from `start` on, to `offset`; the kernel copies. Gives their end.
+        """Write `count` bytes of the file `source`, from `start` on, to `offset`; the kernel copies. Return their end.
 
         Raises:
             OSError: the source ends too early, or the disk is full.
@@ -118,7 +118,7 @@ class NewFile:
         self._temporary = None
 
     def publish(self, target: Path) -> bool:
-        """Take the name `target` if nobody has it; tells whether that was so."""
+        """Take the name `target` if nobody has it; tell whether that was so."""
         try:
             if self._temporary is None:
                 _link(self.fd, target, self._folder)
@@ -144,7 +144,7 @@ class NewFile:
             return False
 
     def mark(self) -> None:
-        """Say of the file that it is of no use yet; without effect where the file system has no such attributes."""
+        """Mark the file as of no use yet; without effect where the file system has no such attributes."""
         with contextlib.suppress(AttributeError, OSError):
             os.setxattr(self.fd, MARK, b"")
 

@@ -1,4 +1,4 @@
-"""What is written to a file goes on to the disk at once, so that little is left to wait for at the end.
+"""Sends what is written to a file on to the disk at once, so that little is left to wait for at the end.
 
 Of a large file the system is then told to let go: its memory is used again, which is warm, where writing to all the
 free memory of the machine takes several times as long. Where the disk is slower than the writer this has no effect, and
@@ -24,7 +24,9 @@ _LEAST_RESERVED = 2**20
 
 
 class Behind:
-    """Follows the writer of a file: starts what it wrote on its way to disk, and lets go of what is there by then."""
+    """A follower of the writer of a file: it starts what was written on its way to disk, and lets go of what is
+    there.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

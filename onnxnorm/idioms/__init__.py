@@ -1,4 +1,4 @@
-"""Idioms: what runtimes run as one node, however it is written.
+"""Finds idioms: what runtimes run as one node, however it is written.
 
 A model says gelu, attention or a layer norm in many nodes. A runtime that knows the idiom makes one node of them, so
 that what is saved inside costs the whole node. The finders say where idioms stand and under which name; `fusions` says

@@ -1,4 +1,4 @@
-"""Activations, by what they compute: gelu, swish, hard swish, mish, softplus, in any spelling.
+"""Finds activations, by what they compute: gelu, swish, hard swish, mish, softplus, in any spelling.
 
 From an anchor (Erf, Tanh, Sigmoid, ...) the values before it and behind it that hold one number for each number of some
 x are paired: what lies between is a candidate. It is evaluated on a few numbers and compared with the functions that
@@ -85,7 +85,7 @@ _ELEMENTWISE = frozenset({*_UNARY, *_BINARY, "Clip", "HardSigmoid"})
 
 
 def activations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Those of one graph, each with all of its nodes."""
+    """Find the activations of one graph, each with all of its nodes."""
     taken: set[ir.Node] = set()
     for node in graph:
         kinds = _ANCHORS.get(node.op_type, ()) if is_standard(node) and node not in taken else ()
@@ -111,7 +111,7 @@ def _around(anchor: ir.Node, kinds: tuple[Kind, ...], facts: Facts) -> Idiom | N
 
 
 def _back(anchor: ir.Node, facts: Facts) -> list[ir.Value]:
-    """The values that the anchor is computed of, nearest first."""
+    """Return the values from which the anchor is computed, nearest first."""
     found: dict[ir.Value, None] = {}
     stack = [anchor]
     for node in stack:
@@ -127,7 +127,7 @@ def _back(anchor: ir.Node, facts: Facts) -> list[ir.Value]:
 
 
 def _on(anchor: ir.Node, facts: Facts) -> list[ir.Value]:
-    """The values that are computed of the anchor and read as a whole, nearest first."""
+    """Return the values that are computed from the anchor and read as a whole, nearest first."""
     found = [anchor.outputs[0]]
     while len(found) < _STEPS_ON and len(users := set(found[-1].consumers())) == 1 and not found[-1].is_graph_output():
         (user,) = users
@@ -140,7 +140,9 @@ def _on(anchor: ir.Node, facts: Facts) -> list[ir.Value]:
 def _evaluated(
     y: ir.Value, x: ir.Value, facts: Facts, cone: set[ir.Node], known: dict[ir.Value, _Array | None]
 ) -> _Array | None:
-    """What y holds where x holds the grid; the nodes between go to `cone`. None where y takes anything else."""
+    """Return the elements of y where x holds the grid; the nodes between go to `cone`. None where y takes anything
+    else.
+    """
     if y is x:
         return _GRID
     if y in known:

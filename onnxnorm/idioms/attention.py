@@ -1,4 +1,4 @@
-"""Attention: two products with a Softmax between, and what scales, masks and turns its operands.
+"""Finds attention: two products with a Softmax between, and what scales, masks and turns its operands.
 
 From a Softmax the scores are followed back to the product of queries and keys, through scales and masks; from there,
 and from the values, operands are followed to the linear operators that project them. All arithmetic on the way belongs
@@ -30,7 +30,7 @@ _MOST_NODES = 160
 
 
 def attentions(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Those of one graph."""
+    """Find the attentions of one graph."""
     for node in graph:
         if node.op_type == "Softmax" and is_standard(node):
             found = _attention(node, facts)
@@ -58,7 +58,7 @@ def _attention(softmax: ir.Node, facts: Facts) -> Idiom | None:
 
 
 def _cone(softmax: ir.Node, facts: Facts) -> tuple[set[ir.Node], set[ir.Node]] | None:
-    """All nodes of the attention, and the linear operators that project its operands."""
+    """Return all nodes of the attention, and the linear operators that project its operands."""
     mixing = _mixing(softmax, facts)
     scores = _scores(softmax, facts)
     if mixing is None or scores is None:
@@ -71,12 +71,12 @@ def _cone(softmax: ir.Node, facts: Facts) -> tuple[set[ir.Node], set[ir.Node]] |
 
 
 def _is_mixed(node: ir.Node, facts: Facts) -> bool:
-    """Whether it is a product of two values that both depend on the input."""
+    """Whether the node is a product of two values that both depend on the input."""
     return node.op_type == "MatMul" and is_standard(node) and not any(map(facts.is_constant, node.inputs))
 
 
 def _mixing(softmax: ir.Node, facts: Facts) -> ir.Node | None:
-    """The product of the probabilities and the values."""
+    """Return the product of the probabilities and the values."""
     value = softmax.outputs[0]
     for _ in range(6):
         users = value.consumers()
@@ -91,7 +91,7 @@ def _mixing(softmax: ir.Node, facts: Facts) -> ir.Node | None:
 
 
 def _scores(softmax: ir.Node, facts: Facts) -> ir.Node | None:
-    """The product of the queries and the keys."""
+    """Return the product of the queries and the keys."""
     stack = [value for value in softmax.inputs[:1] if value is not None]
     for value in stack:
         node = value.producer()
@@ -107,7 +107,7 @@ def _scores(softmax: ir.Node, facts: Facts) -> ir.Node | None:
 def _collect(
     starts: list[ir.Value], softmax: ir.Node, facts: Facts, inner: set[ir.Node], products: set[ir.Node]
 ) -> None:
-    """All nodes back to the projections, or to what the masks are made of."""
+    """Collect all nodes back to the projections, or to what the masks are made of."""
     seen: set[ir.Node] = {softmax}
     stack = list(starts)
     while stack and len(seen) < _MOST_NODES:

@@ -1,4 +1,4 @@
-"""Biases behind products of matrices: runtimes run the sum with the product, or with what follows."""
+"""Finds biases behind products of matrices: runtimes run the sum with the product, or with what follows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["biases"]
 
 
 def biases(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Sums of a product by a constant matrix, for it alone, with a constant vector along its last axis."""
+    """Find sums of a product by a constant matrix, for it alone, with a constant vector along its last axis."""
     for node in graph:
         if node.op_type == "Add" and is_standard(node) and len(node.inputs) == 2 and _is_bias(node, facts):
             yield Idiom(Kind.BIAS, frozenset({node}))

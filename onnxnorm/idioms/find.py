@@ -1,4 +1,4 @@
-"""All idioms of a model, and the units that a target makes of them."""
+"""Finds all idioms of a model, and the units that a target makes of them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _FINDERS: tuple[Callable[[ir.Graph, Facts], Iterator[Idiom]], ...] = (
 
 
 def idioms_in(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """The idioms of one graph."""
+    """Find the idioms of one graph."""
     for finder in _FINDERS:
         yield from finder(graph, facts)
 
 
 def units_in(model: ir.Model, facts: Facts, target: str) -> Units:
-    """What runs as one node when the target runs the model."""
+    """Find the units: the nodes that run as one node when the target runs the model."""
     kinds = fused_for(target)
     inner: dict[ir.Node, str] = {}
     outer: dict[ir.Node, str] = {}

@@ -1,4 +1,4 @@
-"""Which idioms each runtime makes one node of: data, with its source.
+"""Lists which idioms each runtime makes one node of: data, with its source.
 
 Sources are files of the runtimes themselves, at the releases that `bench/targets.py` measures: onnxruntime 1.32 (its
 graph optimizers, `onnxruntime/core/optimizer`, and its tool for transformers, `onnxruntime/python/tools/transformers`)
@@ -17,7 +17,7 @@ __all__ = ["FUSIONS", "Fusion", "fused_for"]
 
 @dataclass(frozen=True)
 class Fusion:
-    """One fusion of a runtime: what it makes of which idiom, and where that is said."""
+    """A fusion of a runtime: the idiom, the operators that it becomes, and the source that says so."""
 
     kind: Kind
     becomes: tuple[str, ...]
@@ -79,6 +79,6 @@ _LIKE: Mapping[str, str] = {"web": "onnxruntime"}
 
 
 def fused_for(target: str) -> frozenset[Kind]:
-    """The kinds that a model for the target must keep whole."""
+    """Return the kinds that a model for the target must keep whole."""
     own = FUSIONS.get(_LIKE.get(target, target))
     return _PORTABLE if own is None else frozenset(fusion.kind for fusion in own)

@@ -1,4 +1,4 @@
-"""An idiom: its kind and its nodes."""
+"""Describes an idiom: its kind and its nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Idiom", "Kind"]
 
 
 class Kind(enum.Enum):
-    """Idioms by their names in the field."""
+    """The kinds of idioms by their names in the field."""
 
     GELU = "gelu"
     TANH_GELU = "tanh gelu"
@@ -30,7 +30,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Idiom:
-    """One place where the model says an idiom.
+    """An idiom at one place of the model.
 
     Attributes:
         kind: its name.

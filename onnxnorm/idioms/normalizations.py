@@ -1,4 +1,4 @@
-"""Layer and RMS normalizations that are written out, in any spelling: those that stay so, at opsets without the node.
+"""Finds layer and RMS normalizations that are written out, and stay so at opsets without the node, in any spelling.
 
 Before their end come a product with gamma and a sum with beta. These may take other values; the rest stays.
 """
@@ -23,7 +23,7 @@ _ROOTS = frozenset({"Sqrt", "Pow", "Reciprocal"})
 
 
 def written_out_normalizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Those of one graph."""
+    """Find the written-out normalizations of one graph."""
     if not any(node.op_type in _ROOTS for node in graph):
         return
     taken: set[ir.Node] = set()
@@ -78,7 +78,7 @@ def _idiom(kind: Kind, cone: frozenset[ir.Node], facts: Facts) -> Idiom:
 
 
 def _tail(cone: frozenset[ir.Node], facts: Facts) -> list[ir.Node]:
-    """The affines by constants at the end, in their order."""
+    """Return the affines by constants at the end, in their order."""
     last = [node for node in cone if not any(user in cone for user in node.outputs[0].consumers())]
     tail: list[ir.Node] = []
     node = last[0] if len(last) == 1 else None

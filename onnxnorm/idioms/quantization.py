@@ -1,4 +1,4 @@
-"""Products of integers whose results are scaled back: what quantization leaves of a product in floating point."""
+"""Finds products of integers whose results are scaled back: what quantization leaves of a product in floating point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BIAS = "Add"
 
 
 def dynamic_quantizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Those of one graph: product, Cast, product with the scales, and the bias."""
+    """Find the dynamic quantizations of one graph: product, Cast, product with the scales, and the bias."""
     for node in graph:
         if is_standard(node) and node.op_type in _INTEGER_PRODUCTS:
             inner, outer = _after(node, facts)

@@ -1,4 +1,6 @@
-"""Rotary position embeddings: x * cos + rotate(x) * sin, where rotate joins the halves of x, one of them negated."""
+"""Finds rotary position embeddings: x * cos + rotate(x) * sin, where rotate joins the halves of x, one of them
+negated.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _LAYOUT = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
 
 
 def rotary_embeddings(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Find those of one graph, from the Concat that joins a half of a value and the negated other half."""
+    """Find the embeddings of one graph, from the Concat that joins a half of a value and the negated other half."""
     for node in graph:
         if node.op_type == "Concat" and is_standard(node) and len(node.inputs) == 2:
             found = _around(node)

@@ -38,7 +38,7 @@ class ModelSource:
 
     @cached_property
     def name(self) -> str:
-        """What messages call the model: its path, or the name of its graph."""
+        """The name that messages give the model: its path, or the name of its graph."""
         if isinstance(self.model, (str, os.PathLike)):
             return os.fspath(self.model)
         return self.model.graph.name or "the model"

@@ -1,1 +1,1 @@
-"""The custom operators of the domain `onnxnorm`: their schemas and portable bodies."""
+"""Defines the custom operators of the domain `onnxnorm`: their schemas and portable bodies."""

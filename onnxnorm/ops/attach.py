@@ -1,4 +1,4 @@
-"""The two custom operators: their attributes, and the portable bodies that define them by standard operators.
+"""Attaches to models the portable bodies that define the two custom operators by standard ones.
 
     IntraChannelLRN(X) -> Y   kernel_shape: ints, alpha = 1e-4, beta = 0.75, bias = 1.0   X: (N, C, D1..Dk), k = 1, 2, 3
     InterChannelLRN(X) -> Y   size: int,          alpha = 1e-4, beta = 0.75, bias = 1.0   X: (N, C, ...)
@@ -64,7 +64,7 @@ def attach_bodies(model: ModelProto) -> None:
 
 
 def inline_bodies(model: ModelProto) -> ModelProto:
-    """The model with every custom operator replaced by its body, for runtimes that know no functions.
+    """Return the model with every custom operator replaced by its body, for runtimes that know no functions.
 
     Raises:
         OnnxNormError: as `attach_bodies`.
@@ -86,7 +86,7 @@ def _opset(model: ModelProto) -> int:
 
 
 def attach_bodies_in(model: ir.Model) -> None:
-    """The bodies of this project's operators that the model uses and does not carry yet."""
+    """Attach the bodies of this project's operators that the model uses and does not carry yet."""
     used: dict[str, list[ir.Node]] = {}
     for graph in graphs_within(model.graph):
         for node in graph:
@@ -101,7 +101,7 @@ def attach_bodies_in(model: ir.Model) -> None:
 
 
 def attach_body(model: ir.Model, op_type: str, nodes: Iterable[ir.Node]) -> None:
-    """The body of one of this project's operators, as precise as its `nodes` need it."""
+    """Attach the body of one of this project's operators, as precise as its `nodes` need it."""
     wide = any(node.inputs[0] is not None and node.inputs[0].dtype is ir.DataType.DOUBLE for node in nodes)
     precision = Precision.DOUBLE if wide else Precision.FLOAT
     body = portable_body(op_type, opset=model.graph.opset_imports[""], precision=precision)

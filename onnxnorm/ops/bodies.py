@@ -1,4 +1,4 @@
-"""The portable bodies: the custom operators as ONNX functions of standard operators."""
+"""Writes the portable bodies: the custom operators as ONNX functions of standard operators."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _OPSET_OF_WRONG_PADDING = 19
 
 
 class Precision(Enum):
-    """What a body computes in: half types need float's range for their squares, double its own digits."""
+    """The type in which a body computes: half types need float's range for their squares, double its own digits."""
 
     FLOAT = "float"
     DOUBLE = "double"
 
 
 def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Precision.FLOAT) -> FunctionProto:
-    """The operator as an ONNX function of standard operators.
+    """Return the operator as an ONNX function of standard operators.
 
     Args:
         op_type: `IntraChannelLRN` or `InterChannelLRN`.
@@ -73,7 +73,7 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
 
 
 def _power_of_base() -> str:
-    """Base ** BetaFloat, by roots where they do and no base is negative: a power takes several times as long.
+    """Write Base ** BetaFloat, by roots where they do and no base is negative: a power takes several times as long.
 
     onnxruntime and others see that the conditions are constants and keep one branch alone.
     """
@@ -122,7 +122,7 @@ _INTRA_MEAN_BY_PAD = """
 
 
 def _window_sum(axis: int, size: str, source: str, result: str, prefix: str) -> str:
-    """The sum over a window of `size` (int64, shape [1]) along an axis: positions outside read a slice of zeros.
+    """Write the sum over a window of `size` (int64, shape [1]) along an axis: positions outside read a slice of zeros.
 
     A sum of gathered slices, and not a product with a band matrix or a difference of running sums: an infinity or a NaN
     reaches the windows that hold it and no other.
@@ -175,7 +175,7 @@ _INTER_MEAN = (
 
 
 def _intra_mean_of_any_type() -> str:
-    """The mean where the runtime has no AveragePool: over one axis after the other of (N, C, D1, D2, D3)."""
+    """Write the mean where the runtime has no AveragePool: over one axis after the other of (N, C, D1, D2, D3)."""
     sums = "".join(
         f"""
         at{i} = Constant <value_ints = [{i}]> ()

@@ -83,14 +83,16 @@ def _wrong(node: NodeProto, types: _Types) -> str | None:
 
 
 def input_elements(model: ModelProto) -> set[int]:
-    """The element types (of TensorProto) that the custom operators of the model take, as far as they can be told."""
+    """Return the element types (of TensorProto) that the custom operators of the model take, as far as they can be
+    told.
+    """
     types = _Types.of(model)
     found = (types.of_value(node.input[0])[1] for node in custom_nodes(model) if node.input)
     return {element for element in found if element is not None}
 
 
 def custom_nodes(model: ModelProto) -> Iterator[NodeProto]:
-    """Every node of the domain, in subgraphs and functions too."""
+    """Yield every node of the domain, in subgraphs and functions too."""
     for graph in graphs_in(model):
         for node in graph.node:
             if node.domain == DOMAIN:
@@ -99,7 +101,7 @@ def custom_nodes(model: ModelProto) -> Iterator[NodeProto]:
 
 @dataclass(frozen=True)
 class _Types:
-    """Rank and element type of values by name, as far as the model says or shape inference finds."""
+    """The rank and element type of values by name, as far as the model says or shape inference finds."""
 
     known: dict[str, tuple[int | None, int | None]]
 
@@ -132,7 +134,7 @@ def _declared(model: ModelProto) -> dict[str, tuple[int | None, int | None]]:
 
 
 def _of_our_version(model: ModelProto) -> ModelProto:
-    """The model without its large constants and without bodies of the custom operators, for shape inference."""
+    """Return the model without its large constants and without bodies of the custom operators, for shape inference."""
     slim = without_weights(model)
     imports = [entry for entry in model.opset_import if entry.domain != DOMAIN]
     functions = [function for function in model.functions if function.domain != DOMAIN]

@@ -1,1 +1,1 @@
-"""The process that this runs in: children, memory, the garbage collector."""
+"""Manages the process that this runs in: children, memory, the garbage collector."""

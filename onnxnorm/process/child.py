@@ -1,4 +1,4 @@
-"""Work that may end the process it is done in: done in a child of this one, where the system forks."""
+"""Does work that may end the process it is done in in a child of this one, where the system forks."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _FAILED = 1
 
 
 class FailedError(Exception):
-    """The work raised an exception, which said this."""
+    """Raised where the work raised an exception, which said this."""
 
 
 class BrokenOffError(Exception):
-    """The child ended before the work was done."""
+    """Raised where the child ended before the work was done."""
 
 
 def in_child(work: Callable[[], bytes], *, seconds: int | None = None, memory: int | None = None) -> bytes:
-    """What `work` returns.
+    """Do the work in a child process and return what it returns.
 
     Args:
         work: done in the child; what it changes is lost.

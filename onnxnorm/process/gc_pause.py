@@ -1,4 +1,4 @@
-"""Python's garbage collector, paused while a graph is built or walked.
+"""Pauses Python's garbage collector while a graph is built or walked.
 
 A graph is many small objects that live as long as it does. The collector looks through all of them again and again,
 which costs more than a third of the time and finds nothing.
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def collector_paused(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function, with the collector off while it runs; as it was afterwards."""
+    """Wrap the function so that the collector is off while it runs, and afterwards as it was before."""
 
     @functools.wraps(function)
     def paused(*args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""Tells how much memory this process may still take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ __all__ = ["available_memory"]
 
 
 def available_memory() -> int | None:
-    """Bytes that are free or can be made so, for the machine, the container and the process; None where unknown."""
+    """Return the bytes that are free or can be made so, for the machine, the container and the process; None where
+    unknown.
+    """
     known = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()

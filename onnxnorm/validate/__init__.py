@@ -1,1 +1,1 @@
-"""Checks of a model at the door: what breaks the rules of ONNX is refused with its place."""
+"""Checks a model at the door: what breaks the rules of ONNX is refused with its place."""

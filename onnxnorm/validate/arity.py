@@ -1,4 +1,4 @@
-"""What a node of the standard opset may have as inputs and outputs: as its schema says, where there is one."""
+"""Checks how many inputs and outputs a node of the standard opset has: as its schema says, where there is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
 
 
 class Arities:
-    """Of the standard operators of a model or a function, which imports these opsets."""
+    """The arities of the standard operators of a model or a function, which imports these opsets."""
 
     def __init__(self, imports: Iterable[onnx.OperatorSetIdProto]) -> None:
         versions = [entry.version for entry in imports if entry.domain in ("", "ai.onnx")]
@@ -23,7 +23,7 @@ class Arities:
         self._found: dict[str, tuple[_Side, _Side] | None] = {}
 
     def wrong(self, node: onnx.NodeProto, given: Sequence[str] | None = None) -> str | None:
-        """What a node has too much or too little of; `given` stands for its inputs."""
+        """Tell what a node has too much or too little of, or None; `given` stands for its inputs."""
         if self._opset is None or node.domain not in ("", "ai.onnx"):
             return None
         try:
@@ -38,7 +38,9 @@ class Arities:
 
 @dataclass(frozen=True)
 class _Side:
-    """The inputs or the outputs: how many there may be, and the places of those that cannot be left out."""
+    """One side of a node, its inputs or outputs: how many there may be, and the places of those that cannot be left
+    out.
+    """
 
     name: str
     allowed: range

@@ -1,6 +1,6 @@
-"""What attributes of standard operators cannot be, whatever the inputs.
+"""Finds attributes of standard operators that cannot be, whatever the inputs.
 
-What a switch does that is neither on nor off, runtimes do not agree on. At the others ONNX's own shape inference, which
+Runtimes do not agree on what a switch does that is neither on nor off. At the others ONNX's own shape inference, which
 runtimes have in them, ends the process (onnx 1.23.2).
 """
 
@@ -20,7 +20,7 @@ SWITCHES = frozenset({
     "align_corners", "allowzero", "ceil_mode", "count_include_pad", "exclusive", "keepdims", "noop_with_empty_axes",
     "reverse", "spatial", "training_mode", "transA", "transB",
 })  # fmt: skip
-"""Attributes that are 0 or 1."""
+"""The attributes that are 0 or 1."""
 
 _MOST_OUTPUTS = 2**16
 # AttributeProto.INT, without the package onnx.
@@ -28,7 +28,7 @@ _INT = 2
 
 
 def impossible(node: NodeProto) -> str | None:
-    """What a node of the standard domain has that cannot be; None where there is no such thing."""
+    """Tell which attribute of a node of the standard domain cannot be; None where all can."""
     for name, value in _integers(node):
         if name in SWITCHES and value not in (0, 1):
             return f"has {name} = {value}, where there can be 0 or 1"
@@ -36,7 +36,7 @@ def impossible(node: NodeProto) -> str | None:
 
 
 def fatal(node: NodeProto) -> str | None:
-    """What of that may end the process."""
+    """Tell which attribute of the node may end the process; None where none may."""
     for name, value in _integers(node):
         if name == "group" and value < 1:
             return f"has {value} groups, where there must be at least one"

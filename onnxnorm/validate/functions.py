@@ -1,4 +1,4 @@
-"""What the functions of a model must not be: called by themselves, or with more than they take and give."""
+"""Checks the functions of a model: they must not call themselves, nor be called with more than they take and give."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_functions(proto: onnx.ModelProto, name: str) -> None:
 
 
 def _check_call(node: onnx.NodeProto, function: onnx.FunctionProto, name: str) -> None:
-    """A call may leave out inputs and outputs at the end; it cannot have more than there are."""
+    """Check a call: it may leave out inputs and outputs at the end, and cannot have more than there are."""
     for what, given, there in (
         ("inputs", len(node.input), len(function.input)),
         ("outputs", len(node.output), len(function.output)),
@@ -54,7 +54,7 @@ def _check_call(node: onnx.NodeProto, function: onnx.FunctionProto, name: str) -
 
 
 def _check_recursion(functions: Mapping[_Name, onnx.FunctionProto], name: str) -> None:
-    """Functions must not call themselves, not even by way of others: they are inlined."""
+    """Refuse functions that call themselves, even by way of others, since they are inlined."""
     finished: set[_Name] = set()
     for start in functions:
         path = {start: _callees(start, functions)}
@@ -78,7 +78,7 @@ def _callees(caller: _Name, functions: Mapping[_Name, onnx.FunctionProto]) -> It
 def _calls(
     nodes: Iterable[onnx.NodeProto], functions: Mapping[_Name, onnx.FunctionProto]
 ) -> Iterator[tuple[onnx.NodeProto, onnx.FunctionProto]]:
-    """The nodes that call a function, in subgraphs too."""
+    """Yield the nodes that call a function, in subgraphs too."""
     for node in _with_nested(nodes):
         if (function := functions.get((node.domain, node.op_type, node.overload))) is not None:
             yield node, function
@@ -92,7 +92,7 @@ def _with_nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 
 def _check_left_out(proto: onnx.ModelProto, functions: Mapping[_Name, onnx.FunctionProto], name: str) -> None:
-    """What a call leaves out, no node of the function may need."""
+    """Refuse calls that leave out an input which a node of the function needs."""
     pending = [
         (node, function, _left_out(function, node.input))
         for nodes in (proto.graph.node, *(each.node for each in functions.values()))

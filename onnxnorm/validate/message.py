@@ -1,4 +1,4 @@
-"""What a model must not be, whoever made it: every later step takes for granted what is checked here.
+"""Refuses what a model must not be, whoever made it: every later step takes for granted what is checked here.
 
 The message is checked before it becomes a graph (names, sizes of tensors, functions that call themselves), the graph
 after that (values that nothing makes, cycles). Each check takes time linear in the size of the model.
@@ -130,7 +130,7 @@ def _check_nodes(
 
 
 def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
-    """That it holds what it says; of operators of the standard also that texts are text."""
+    """Check that the attribute holds what it says; for operators of the standard also that texts are text."""
     kind = attribute.type
     if kind == onnx.AttributeProto.UNDEFINED:
         raise OnnxNormError(
@@ -246,7 +246,7 @@ def check_structure(model: ir.Model, name: str) -> None:
 
 
 def _is_whole(configuration: ir.NodeDeviceConfiguration) -> bool:
-    """Whether what it refers to is there; it could not be written otherwise."""
+    """Whether everything that the configuration refers to is there; it could not be written otherwise."""
     known = configuration.configuration is not None and bool(configuration.configuration.name)
     return known and all(spec.value is not None and spec.value.name for spec in configuration.sharding_specs)
 

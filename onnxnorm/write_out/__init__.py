@@ -1,1 +1,1 @@
-"""Normalization nodes written out in standard operators: the mirror of `recognize`."""
+"""Writes normalization nodes out in standard operators: the mirror of `recognize`."""

@@ -1,4 +1,4 @@
-"""Inter-channel LRN in the standard operators that run it fastest.
+"""Writes inter-channel LRN in the standard operators that run it fastest.
 
 Before: ONNX `LRN`, of which onnxruntime's kernel takes several times as long as the operators it is defined by.
 After: x^2 -> Unsqueeze -> AveragePool along the channels -> Squeeze -> * alpha -> + bias -> roots -> x / that; from
@@ -39,7 +39,7 @@ _DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
 
 def why_not(node: ir.Node, facts: Facts, opset: int) -> str | None:
-    """Why this LRN stays one node, in words; None where it can be written out."""
+    """Give the reason why this LRN stays one node, in words; None where it can be written out."""
     x = node.inputs[0]
     if opset < _OLDEST_OPSET:
         return f"written out it needs opset {_OLDEST_OPSET}, the model has {opset}"
@@ -116,7 +116,7 @@ def _power(writer: _Writer, base: ir.Value, beta: float, roots_alone: bool) -> i
 
 @dataclass(frozen=True)
 class _Writer:
-    """Puts new nodes before `node`, with names after its own."""
+    """A writer that puts new nodes before `node`, with names after its own."""
 
     node: ir.Node
     graph: ir.Graph

@@ -1,4 +1,4 @@
-"""Layer-, group-, RMS-, Lp- and mean-variance normalization in standard operators."""
+"""Writes layer-, group-, RMS-, Lp- and mean-variance normalization in standard operators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 @dataclass(eq=False)
 class _Steps:
-    """Adds nodes one after the other; gives names and types."""
+    """A series of nodes, added one after the other, with names and types."""
 
     node: ir.Node
     graph: ir.Graph
@@ -78,7 +78,7 @@ class _Form:
         return default if attribute is None else attribute.as_float()
 
     def wide(self, value: ir.Value) -> ir.Value:
-        """In float32 where it is of a half type."""
+        """Return the value in float32 if it is of a half type, else as it is."""
         if self.x.dtype not in _HALF:
             return value
         self.steps.dtype = ir.DataType.FLOAT
@@ -98,7 +98,7 @@ class _Form:
 
 
 def _centred(form: _Form, axes: Sequence[int]) -> tuple[ir.Value, ir.Value]:
-    """What is left of x without its mean, and the variance, of which x is already wide."""
+    """Return x, wide already, without its mean, and the variance."""
     add, reduced = form.steps.add, form.steps.reduced
     x = form.wide(form.x)
     centred = add("Sub", x, reduced("ReduceMean", x, axes))
@@ -134,7 +134,9 @@ def _mean_variance(form: _Form) -> ir.Value:
 
 
 def _lp_norm(form: _Form) -> ir.Value:
-    """A vector of zeros is divided by the smallest normal number, not by zero: the operator gives 0 for it."""
+    """Write Lp normalization: a vector of zeros is divided by the smallest normal number, since the operator gives 0
+    for it.
+    """
     op_type = "ReduceL1" if form.whole("p", 2) == 1 else "ReduceL2"
     x = form.wide(form.x)
     length = form.steps.reduced(op_type, x, [form.whole("axis", -1)])
@@ -143,7 +145,7 @@ def _lp_norm(form: _Form) -> ir.Value:
 
 
 def _group_norm(form: _Form) -> ir.Value | None:
-    """An InstanceNormalization of the reshaped tensor, then scale and bias for each channel (opset 21)."""
+    """Write an InstanceNormalization of the reshaped tensor, then scale and bias for each channel (opset 21)."""
     if form.facts.opset(form.node) < 21:
         return None
     groups, add = form.whole("num_groups", 1), form.steps.add
