@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from typing import NoReturn, TextIO
 from onnxnorm.cli.exit_codes import JobError, UsageError
 from onnxnorm.cli.lazy_imports import import_later
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.validate.choices import closest
 
 __all__ = ["entry", "main"]
 
@@ -39,7 +41,21 @@ _DEPENDENCIES = frozenset({"ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        parser, known = self._asked()
+        unknown = message.removeprefix("unrecognized arguments: ").split()[:1] if "unrecognized" in message else []
+        if "invalid choice" in message:
+            unknown = re.findall(r"invalid choice: '([^']*)'", message)
+        meant = "".join(closest(word.partition("=")[0], known) for word in unknown)
+        raise UsageError(f"{message}{meant} (see {parser.prog} --help)")
+
+    def _asked(self) -> tuple[argparse.ArgumentParser, list[str]]:
+        """The parser of the one command that is known, if it is one, and the words that would have been understood."""
+        commands = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        known = {name: parser for action in commands for name, parser in action.choices.items()}
+        if len(known) != 1:
+            return self, [*known, *self._option_string_actions]
+        (parser,) = known.values()
+        return parser, [*parser._option_string_actions]
 
 
 class _VersionAction(argparse.Action):

@@ -15,6 +15,7 @@ from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.summary import Changes, print_changes
 from onnxnorm.cli.tensor_files import growth, positive, shape_option, size
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.validate.choices import closest, target_named
 
 if TYPE_CHECKING:
     from onnxnorm.io.model_source import ModelSource
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     if is_fold:
         parser.set_defaults(passes=None, skip=[], target="portable", opset=None)
     else:
-        parser.add_argument("--target", default="portable", help=_TARGET_HELP)
+        parser.add_argument("--target", type=target_named, default="portable", help=_TARGET_HELP)
         parser.add_argument(
             "--opset",
             type=int,
@@ -320,7 +321,7 @@ def _chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
     skipped = [name.strip() for text in skip for name in text.split(",")]
     for name in [*chosen, *skipped]:
         if name not in PASSES:
-            raise UsageError(f"there is no pass {name!r}; there are: {', '.join(PASSES)}")
+            raise UsageError(f"there is no pass {name!r}{closest(name, PASSES)}; there are: {', '.join(PASSES)}")
     return tuple(name for name in chosen if name not in skipped)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.files.foreign_formats import foreign_format
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,6 +126,9 @@ def read_npy(path: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        what = foreign_format(Path(path))
+        if what is not None:
+            raise UsageError(f"{path}: is no .npy file but {what.partition(':')[0]}; numpy.save writes one") from error
         raise UsageError(f"{path}: cannot be read as an .npy file ({_why(error)})") from error
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path}: holds several arrays; give it with --inputs")
@@ -138,7 +142,10 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise UsageError(f"{path}: holds one array, without a name; give it with --input name:{path}")
+        with arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path}: cannot be read as an .npz file ({_why(error)})") from error

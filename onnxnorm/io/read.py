@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError, cause_of, first_line
+from onnxnorm.files.foreign_formats import foreign_format
 from onnxnorm.io.file_tensors import DataFile, FileTensor, find_data_file
 from onnxnorm.io.skip_weights import skim
 from onnxnorm.io.sparse import without_sparse_initializers
@@ -57,6 +58,9 @@ def _read(path: Path, mark: str) -> tuple[onnx.ModelProto, DataFile | None]:
     except OSError:
         raise
     except Exception as error:
+        what = foreign_format(path)
+        if what is not None:
+            raise OnnxNormError(f"{path}: is no ONNX model but {what}") from error
         raise OnnxNormError(
             f"{path}: this is no ONNX model, or only a part of one ({first_line(error)}); fetch or export it again"
         ) from error

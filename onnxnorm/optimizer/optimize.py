@@ -28,15 +28,15 @@ from onnxnorm.optimizer.guard import leaving_out_failed_passes, run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.proved import without_disproved_passes
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
-from onnxnorm.passes.targets import TARGETS as _TARGETS
 from onnxnorm.process.gc_pause import collector_paused
+from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
 
 if TYPE_CHECKING:
     from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
 
-TARGETS: tuple[str, ...] = tuple(_TARGETS)
+TARGETS: tuple[str, ...] = TARGET_NAMES
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def transform(
     names = tuple(DEFAULT if passes is None else passes)
     _check_choices(names, target, max_growth)
     journal, budget = Journal(), SizeBudget.of(work, max_growth)
-    settings = PassSettings(target, Transformation(budget))
+    settings = PassSettings(target_named(target), Transformation(budget))
     spool_of(work, workspace)
     note = freeze_listed_weights(work, freeze_inputs)
     if opset is not None:
@@ -260,9 +260,8 @@ def _all_copies_fit(
 def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> None:
     for each in passes:
         if each not in PASSES:
-            raise OnnxNormError(f"there is no pass {each!r}; there are: {', '.join(PASSES)}")
-    if target not in TARGETS:
-        raise OnnxNormError(f"there is no target {target!r}; there are: {', '.join(TARGETS)}")
+            raise OnnxNormError(f"there is no pass {each!r}{closest(each, PASSES)}; there are: {', '.join(PASSES)}")
+    target_named(target)
     if not 0 <= max_growth < math.inf:
         raise OnnxNormError(f"max_growth is a part of the weights, such as 0.05, not {max_growth}")
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.errors import OnnxNormError, say_once
+from onnxnorm.files.foreign_formats import foreign_format
 from onnxnorm.graph.onnx_shape_inference import ends_runtimes
 from onnxnorm.io import load_and_save
 from onnxnorm.model.source import name_of
@@ -119,6 +120,9 @@ def _read(model: Model) -> tuple[str, onnx.ModelProto | None]:
     try:
         proto = onnx.ModelProto.FromString(data)
     except Exception as error:
+        what = foreign_format(Path(model)) if isinstance(model, (str, os.PathLike)) else None
+        if what is not None:
+            raise OnnxNormError(f"{name}: is no ONNX model but {what}") from error
         raise OnnxNormError(f"{name}: this is no ONNX model, or only a part of one") from error
     if not proto.HasField("graph"):
         raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph)")
@@ -165,4 +169,15 @@ def _reason(error: Exception) -> str:
     text = text.removeprefix("Exception during initialization: ")
     if "Domain already set in registry" in text:
         return "the native library is registered on these sess_options already: leave that to onnxnorm.session"
+    opset = re.search(r"Opset (\d+) is under development.* till opset (\d+)", text)
+    if opset is not None:
+        return (
+            f"the model is written in opset {opset[1]}, and onnxruntime {onnxruntime.__version__} knows opsets up to "
+            f"{opset[2]}: export the model in one of these, or install a newer onnxruntime"
+        )
+    unknown = re.search(r"(\S*):(\w+)\(-?\d+\) is not a registered function/op", text)
+    if unknown is not None:
+        domain = unknown[1].removeprefix("error:").strip()
+        operator = f"{domain}::{unknown[2]}" if domain else unknown[2]
+        return f"onnxruntime {onnxruntime.__version__} has no operator {operator}, and the model carries no body for it"
     return text

@@ -1,0 +1,37 @@
+"""What a file is that is no ONNX model, told by its first bytes, and what to do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["foreign_format"]
+
+_BY_BEGINNING = (
+    (b"PK\x03\x04", "a PyTorch checkpoint, or another archive: export the network with `onnxnorm export`"),
+    (b"\x80\x02", "a Python pickle, such as an old PyTorch checkpoint: export the network with `onnxnorm export`"),
+    (b"version https://git-lfs", "a pointer to a file in Git LFS: fetch the file itself with `git lfs pull`"),
+    (b"<", "a web page or XML: fetch the model itself"),
+    (b"{", "JSON text"),
+    (b"\x1f\x8b", "compressed by gzip: unpack it"),
+    (b"\x89HDF", "an HDF5 file, such as a Keras model: convert it with tf2onnx"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x93NUMPY", "a NumPy array"),
+)
+_BY_MARK = {
+    b"ORTM": "a model in onnxruntime's own format, which only onnxruntime runs: fetch the .onnx file",
+    b"TFL3": "a TensorFlow Lite model: convert it with tf2onnx",
+}
+
+
+def foreign_format(path: Path) -> str | None:
+    """Return what the file is and what to do; None where it tells nothing, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(32)
+    except OSError:
+        return None
+    if beginning[4:8] in _BY_MARK:
+        return _BY_MARK[beginning[4:8]]
+    stripped = beginning.lstrip(b"\xef\xbb\xbf \r\n\t")
+    return next((what for mark, what in _BY_BEGINNING if beginning.startswith(mark) or stripped.startswith(mark)), None)
