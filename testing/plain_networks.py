@@ -26,7 +26,6 @@ class Builder:
         self.outputs: list[str] = []
         self.overridable: list[str] = []
         self.opset, self.ir_version = int(self.random.choice([9, 11, 13, 15, 17, 21])), 8
-        self.traps: set[str] = set()
 
     def often(self, probability: float = 0.5) -> bool:
         return bool(self.random.random() < probability)

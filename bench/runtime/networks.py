@@ -36,11 +36,6 @@ class GeluTanh(nn.Module):
         return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
 
 
-class QuickGelu(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
-
-
 class RMSNorm(nn.Module):
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()

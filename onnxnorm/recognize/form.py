@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
 
-__all__ = ["Form", "Layout", "combine", "constant_like", "shape_of"]
+__all__ = ["Form", "Layout", "combine", "constant_like"]
 
 Layout: TypeAlias = "tuple[tuple[int, ...], ...]"
 
@@ -110,11 +109,3 @@ def constant_like(array: npt.NDArray[np.generic], form: Form, extents: Mapping[i
     poly = Poly.constant(ordered.reshape(shape), form.poly.rank)
     # The rank of the constant counts in a broadcast, its unit dimensions do not.
     return Form.of(poly, tuple(own))
-
-
-def shape_of(layout: Layout, extents: Mapping[int, int]) -> tuple[int | None, ...]:
-    """Return the extents of a value of this layout; None where not known."""
-    return tuple(
-        None if any(axis not in extents for axis in entry) else math.prod(extents[axis] for axis in entry)
-        for entry in layout
-    )

@@ -18,7 +18,6 @@ from onnxnorm.evaluate.evaluator import evaluate_float64
 
 SHAPE, NARROW = (2, 4, 6, 5), (2, 1, 6, 5)
 ONES, FOUR = np.linspace(0.5, 2, 5, dtype=np.float32), np.linspace(0.5, 2, 4, dtype=np.float32)
-Made = tuple[str, list[str], dict[str, np.ndarray], dict[str, Any]]
 
 # operator, further inputs, attributes, the opset it is written at.
 NODES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, Any], int]] = {

@@ -59,10 +59,6 @@ def _quotient(one: Poly, other: Poly) -> Poly:
     return one * other.power(-1)
 
 
-def _squared_difference(one: Poly, other: Poly) -> Poly:
-    return (one - other).power(2)
-
-
 def _powered(exponent: float) -> Reader:
     return lambda site: site.form().map(lambda poly: poly.power(exponent))
 

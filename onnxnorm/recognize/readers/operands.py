@@ -106,9 +106,6 @@ class ReadSite:
         attribute = self._attribute(name)
         return default if attribute is None else attribute.as_string()
 
-    def has(self, name: str) -> bool:
-        return name in self.node.attributes
-
     def _attribute(self, name: str) -> ir.Attr | None:
         attribute = self.node.attributes.get(name)
         if attribute is not None and attribute.is_ref():
