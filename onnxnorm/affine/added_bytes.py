@@ -23,7 +23,7 @@ def growth_of(
     operands: Sequence[Sequence[npt.NDArray[np.generic]]],
     facts: Facts,
 ) -> int:
-    """The bytes that the region adds, less those of constants that nobody reads after it.
+    """Count the bytes that the region adds, less those of constants that nobody reads after it.
 
     Args:
         region: what is to be changed.
@@ -49,7 +49,7 @@ def growth_of(
 
 
 def _lost(region: Region) -> Iterable[ir.Value]:
-    """The values that lose a reader, once for each of their uses."""
+    """Yield the values that lose a reader, once for each of their uses."""
     for node, edit in region.edits.items():
         kept = Counter(item for item in edit.inputs[: 1 if edit.removed else None] if isinstance(item, int))
         for index, value in enumerate(node.inputs):

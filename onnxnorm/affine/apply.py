@@ -67,7 +67,7 @@ def apply(region: Region, facts: Facts) -> str | None:
 
 
 def _operands(insertion: Insertion, facts: Facts) -> list[npt.NDArray[np.generic]] | str:
-    """The constants of the new nodes, or the one that takes the place of a constant value, rounded to their type."""
+    """Compute the constants of the new nodes, or the one that replaces a constant value, rounded to their type."""
     value, affine = insertion.value, insertion.affine
     dtype = value.dtype
     assert dtype is not None
@@ -208,7 +208,7 @@ def _change(node: ir.Node, edit: Edit, tensors: dict[Constant, ir.TensorProtocol
 
 
 def _new_constant(node: ir.Node, constant: Constant, tensor: ir.TensorProtocol, facts: Facts) -> ir.Value:
-    """A new initializer; it inherits the name of the one it replaces where nobody else reads that."""
+    """Add a new initializer; it inherits the name of the one it replaces where nobody else reads that."""
     graph = node.graph
     assert graph is not None
     if (twin := facts.size_budget.twin(tensor, graph)) is not None:

@@ -53,7 +53,7 @@ def _varies(array: FloatArray, axis: int) -> bool:
 
 
 def leading_axes_dropped(array: FloatArray) -> FloatArray:
-    """The array without what broadcasting adds by itself."""
+    """Return the array without the leading axes of extent one that broadcasting adds by itself."""
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]
     return array.reshape(()) if array.size == 1 else array
@@ -61,7 +61,9 @@ def leading_axes_dropped(array: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class ChannelAffine:
-    """y = scale * x + shift; the arrays have the rank of x, and extent 1 along each axis on which both are constant."""
+    """An affine y = scale * x + shift, whose arrays have the rank of x, and extent 1 along each axis on which both are
+    constant.
+    """
 
     scale: FloatArray
     shift: FloatArray
@@ -138,7 +140,7 @@ class ChannelAffine:
         return ChannelAffine.of(outer.scale * self.scale, shift, self.rank)
 
     def inverse(self) -> ChannelAffine | None:
-        """The affine that undoes this one, of the same extents; None where a scale is zero."""
+        """Return the affine that undoes this one, of the same extents; None where a scale is zero."""
         return self._inverse
 
     @cached_property

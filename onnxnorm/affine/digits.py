@@ -107,7 +107,9 @@ class Digits:
         return bool(np.any(some != np.round(some)))
 
     def product_before(self, value: ir.Value) -> ir.Node | None:
-        """The linear operator that makes the value, sums and copies of its elements apart, if it rounds its results."""
+        """Return the linear operator that makes the value, sums and copies of its elements apart, if it rounds its
+        results.
+        """
         for _ in range(_MAX_VALUES):
             node = value.producer()
             if node is None or not node.inputs or node.inputs[0] is None:
@@ -193,7 +195,9 @@ class Digits:
         return float(1.0 / scale.max()) if scale.size and scale.max() > 0.0 else None
 
     def _pixel(self, value: ir.Value) -> float | None:
-        """The size of what affines alone make of an image: an input of the model of rank 4 or more."""
+        """Estimate the size of what affines alone make of an image, an input of the model of rank 4 or more; None for
+        others.
+        """
         scale = 1.0
         for each in self.upstream(value):
             node = each.producer()

@@ -105,7 +105,7 @@ Rule: TypeAlias = "Callable[[Site], Answer]"
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """One node with the gauges of its wires, and what is known about its operands."""
+    """The site of a rule: one node with the gauges of its wires, and what is known about its operands."""
 
     node: ir.Node
     gauges: Mapping[ir.Value, Gauge]
@@ -144,7 +144,7 @@ class Site:
         return within_reach(self.facts.shape(self.output(index)))
 
     def dtype(self, index: int) -> ir.DataType:
-        """The element type of a constant input, from which its replacement takes it."""
+        """Return the element type of a constant input, from which its replacement takes it."""
         value, array = self.input(index), self.constant(index)
         if value is not None and value.dtype is not None:
             return value.dtype
@@ -152,7 +152,7 @@ class Site:
         return ir.DataType.from_numpy(array.dtype)
 
     def value_dtype(self, index: int) -> ir.DataType:
-        """The element type of an input, constant or not."""
+        """Return the element type of an input, constant or not."""
         value = self.input(index)
         return ir.DataType.FLOAT if value is None or value.dtype is None else value.dtype
 

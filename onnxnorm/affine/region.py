@@ -78,6 +78,7 @@ class Region:
 
 
 def maker_of(value: ir.Value, facts: Facts) -> Party:
+    """Return the party that makes the value: its node, the owner of its graph, or the caller."""
     node = value.producer()
     if node is not None:
         return node
@@ -93,6 +94,7 @@ def owner_of_output(value: ir.Value, facts: Facts) -> Party | None:
 
 
 def takers_of(value: ir.Value, facts: Facts) -> tuple[Party, ...]:
+    """Return the parties that read the value: its consumers, and who takes it as an output of its graph."""
     owner = owner_of_output(value, facts)
     consumers: tuple[Party, ...] = tuple(value.consumers())
     return consumers if owner is None else (*consumers, owner)
@@ -151,7 +153,7 @@ class Growth:
         )
 
     def gauges_of(self, node: ir.Node) -> dict[ir.Value, Gauge]:
-        """The gauges that the node has to go along with."""
+        """Return the gauges that the node has to go along with."""
         found = {}
         for value in wires(node):
             gauge = self.gauges.get(value)
@@ -166,7 +168,7 @@ class Growth:
             self.edits[node] = edit
 
     def chain(self, value: ir.Value) -> Iterator[ir.Value]:
-        """The value and those whose gauges led to its own by force."""
+        """Yield the value and those whose gauges led to its own by force."""
         while True:
             yield value
             if value not in self.by:
@@ -268,7 +270,9 @@ class Growth:
 
 
 def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:
-    """The names of the extents that are not known, by which sizes can still be compared; None where they have none."""
+    """Return the names of the extents that are not known, by which sizes can still be compared; None where they have
+    none.
+    """
     names = [dim for dim in facts.shape(value) or (None,) if not isinstance(dim, int)]
     return None if any(name is None for name in names) else tuple(sorted(str(name) for name in names))
 

@@ -70,7 +70,7 @@ class Twins:
             known.append(_Known(tuple(steps), tuple(looks)))
 
     def touched(self, node: ir.Node, found: AffineNode, facts: Facts) -> frozenset[ir.Node] | None:
-        """The nodes that a search would ask before it gave up; None where that is not known."""
+        """Return the nodes that a search would ask before it gave up; None where that is not known."""
         own: dict[ir.Value, int] = {}
         key = _look(node, own, facts)
         for known in self._known.get((_nature(found), key), ()):

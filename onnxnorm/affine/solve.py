@@ -123,7 +123,7 @@ class _Search:
 def solve(
     node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None = None, units: Units | None = None
 ) -> Region | Stuck:
-    """The region that makes the affine of `node` cheapest, or removes it; else why there is none.
+    """Find the region that makes the affine of `node` cheapest, or removes it; else tell why there is none.
 
     Args:
         node: what computes the affine.

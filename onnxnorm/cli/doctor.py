@@ -13,10 +13,12 @@ DESCRIPTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     from onnxnorm.cli.tables import Table, print_json, print_table
     from onnxnorm.runtime.doctor import Status, diagnose
 

@@ -21,6 +21,7 @@ evaluation mode.""",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
     parser.add_argument("target", metavar="module:factory")
     parser.add_argument("output", metavar="out.onnx")
     parser.add_argument(
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     check_output(arguments.output)
     target = load_target(arguments.target)
     inputs = _example_inputs(target, arguments)
@@ -112,7 +114,7 @@ def _dynamic_shapes(target: Target, inputs: tuple[Any, ...], axes: list[str]) ->
 
 
 def _open_axes(value: Any, index: int, axes: list[str]) -> dict[int, str] | None:
-    """Name one input's open axes; the batch is that of all inputs, spatial axes are each input's own."""
+    """Give names to one input's open axes; the batch is that of all inputs, spatial axes are each input's own."""
     rank = getattr(value, "ndim", 0)
     names = {0: "batch"} if "batch" in axes and rank > 0 else {}
     if "spatial" in axes:

@@ -21,11 +21,13 @@ files are only read.""",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
     parser.add_argument("model", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     from onnxnorm.cli.model_paths import is_batch
 
     if is_batch(arguments.model):

@@ -52,6 +52,7 @@ class _ListPasses(argparse.Action):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
     is_fold = parser.prog.endswith(" fold")
     parser.add_argument("input", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
     parser.add_argument("output", metavar="out.onnx", help="the result; for many models the folder for the results")
@@ -143,6 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     if is_batch(arguments.input):
         if arguments.command == "fold":
             raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")

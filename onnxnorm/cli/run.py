@@ -70,6 +70,7 @@ class _Outcome:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
     parser.add_argument("model", metavar="model.onnx")
     parser.add_argument("--input", action="append", default=[], metavar="name:file.npy", help="the array for an input")
     parser.add_argument("--inputs", metavar="x.npz", help="the arrays for inputs, by their names")
@@ -98,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     if arguments.output is not None:
         check_output(arguments.output)
     import onnx_ir as ir

@@ -41,6 +41,7 @@ class Changes:
 
 
 def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
+    """Print the changes as tables, and the proof where there is one."""
     from onnxnorm.cli.tables import Table, format_size, operator_table, print_table
 
     print_table(operator_table(changes.operators_before, changes.operators_after))

@@ -178,6 +178,7 @@ def _write_zip(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
+    """Return the names in quotes, with commas between, or "none"."""
     return ", ".join(map(repr, names)) or "none"
 
 

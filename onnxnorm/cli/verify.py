@@ -21,6 +21,7 @@ second is as accurate as the first, 1 where it is not.""",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
     parser.add_argument("original", metavar="a.onnx")
     parser.add_argument("candidate", metavar="b.onnx")
     parser.add_argument(
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
     from onnxnorm.cli.feeds import samples_for
     from onnxnorm.cli.tables import print_json, status
     from onnxnorm.verification.verify import verify

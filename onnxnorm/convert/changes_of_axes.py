@@ -49,6 +49,7 @@ def counted_from_the_front(step: Step) -> bool | str:
 
 
 def slice_11(step: Step) -> bool | str:
+    """Slice since opset 11: axes may be counted from behind."""
     known, rank = step.known(3), step.rank()
     if step.up or known is None or rank is None:
         return True
@@ -118,6 +119,7 @@ def reshape_14(step: Step) -> bool | str:
 
 
 def split_18(step: Step) -> bool | str:
+    """Split since opset 18: the number of equal parts is an attribute; before, the outputs told it."""
     node = step.node
     if step.up:
         if step.operand(1) is None and "num_outputs" not in node.attributes:
@@ -184,6 +186,7 @@ def pad_18(step: Step) -> bool | str:
 
 
 def dft_20(step: Step) -> bool | str:
+    """DFT since opset 20: the axis is an operand; before, it was an attribute."""
     node = step.node
     if step.up:
         axis = step.whole("axis", 1)
@@ -201,4 +204,5 @@ def dft_20(step: Step) -> bool | str:
 
 
 def scan_9(step: Step) -> bool | str:
+    """Scan since opset 9: it does not go over a batch any more."""
     return "goes over a batch, which Scan does not since opset 9" if step.up else False

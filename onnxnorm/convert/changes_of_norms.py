@@ -12,6 +12,7 @@ __all__ = ["batch_norm_7", "batch_norm_9", "batch_norm_14", "dropout_7", "dropou
 
 
 def batch_norm_7(step: Step) -> bool | str:
+    """BatchNormalization since opset 7: before, it was in training mode without is_test = 1."""
     if step.up and step.whole("is_test", 0) != 1:
         return "is in training mode, as it is without is_test = 1; export the model in eval mode"
     return True
@@ -45,12 +46,14 @@ def batch_norm_9(step: Step) -> bool | str:
 
 
 def batch_norm_14(step: Step) -> bool | str:
+    """BatchNormalization since opset 14: before, further outputs put it in training mode."""
     if step.up and any(output.name for output in step.node.outputs[1:]):
         return "is in training mode; export the model in eval mode"
     return True
 
 
 def dropout_7(step: Step) -> bool | str:
+    """Dropout since opset 7: before, it was in training mode without is_test = 1."""
     return step.whole("is_test", 0) == 1 or "is in training mode, as it is without is_test = 1"
 
 

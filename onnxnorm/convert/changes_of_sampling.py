@@ -121,6 +121,7 @@ def resize_18(step: Step) -> bool | str:
 
 
 def roi_align_16(step: Step) -> bool | str:
+    """RoiAlign since opset 16: it shifts its coordinates by half a pixel, unless told otherwise."""
     name = "coordinate_transformation_mode"
     if step.up:
         step.node.attributes[name] = ir.AttrString(name, "output_half_pixel")
@@ -132,6 +133,7 @@ def roi_align_16(step: Step) -> bool | str:
 
 
 def grid_sample_20(step: Step) -> bool | str:
+    """GridSample since opset 20: the modes bilinear and bicubic are called linear and cubic."""
     words = {"bilinear": "linear", "bicubic": "cubic"}
     renamed = words if step.up else {new: old for old, new in words.items()}
     given = step.node.attributes.get("mode")

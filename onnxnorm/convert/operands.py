@@ -114,6 +114,7 @@ def axes_of_reduction(step: Step) -> str | None:
 
 
 def axes_of_squeeze(step: Step) -> str | None:
+    """Tell why a Squeeze cannot go down, or None: runtimes read an empty list of axes differently."""
     axes = step.known(1)
     if axes is not None and axes.size == 0:
         return "has a list of axes that is empty, which runtimes take in different ways"

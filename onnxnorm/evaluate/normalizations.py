@@ -35,12 +35,14 @@ def lrn(node: Node, x: Array, *, size: int, alpha: float, beta: float, bias: flo
 def intra_channel_lrn(
     node: Node, x: Array, *, kernel_shape: Sequence[int], alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> Array:
+    """IntraChannelLRN of this project's domain, by its formula."""
     return reference.intra_channel_lrn(x, kernel_shape, alpha, beta, bias)
 
 
 def inter_channel_lrn(
     node: Node, x: Array, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
 ) -> Array:
+    """InterChannelLRN of this project's domain, by its formula."""
     return reference.inter_channel_lrn(x, size, alpha, beta, bias)
 
 
@@ -82,6 +84,7 @@ def batch_normalization(
 
 
 def instance_normalization(node: Node, x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5) -> Array:
+    """InstanceNormalization, by its formula."""
     return reference.instance_norm(x, scale, bias, epsilon)
 
 

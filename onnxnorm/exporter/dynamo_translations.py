@@ -93,7 +93,7 @@ def _batch_norm_without_statistics(
     momentum: float,
     eps: float,
 ) -> tuple[T, S, S]:
-    """The batch becomes one more position of a single sample, whose channels are normalized each by itself."""
+    """Write BatchNormalization on the batch's statistics: the batch becomes one more position of a single sample."""
     order = [1, 0, *range(2, len(input.shape))]
     swapped = opset18.Transpose(input, perm=order)
     single = opset18.Reshape(swapped, opset18.Constant(value_ints=[1, *_static(input.shape[1:2]), -1]))
@@ -153,7 +153,9 @@ def _grouped_instance_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> T:
-    """A group becomes a channel; weight and bias follow, one of each for a channel."""
+    """Write GroupNorm as InstanceNormalization: a group becomes a channel; weight and bias follow, one for each
+    channel.
+    """
     grouped = opset18.Reshape(input, opset18.Constant(value_ints=[0, num_groups, -1]))
     ones, zeros = (_filled(value, input.dtype, [num_groups]) for value in (1.0, 0.0))
     y = opset18.Reshape(opset18.InstanceNormalization(grouped, ones, zeros, epsilon=eps), opset18.Shape(input))

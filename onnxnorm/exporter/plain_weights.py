@@ -68,7 +68,7 @@ def _set_plain(part: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
 
 
 def name_parameters(graph: ir.Graph, module: torch.nn.Module) -> None:
-    """Name parameters: one that several modules share bears the first of its names, as `named_parameters` gives it."""
+    """Give parameters their names: one that several modules share bears the first, as `named_parameters` gives it."""
     first: dict[int, str] = {}
     tensors = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
     aliases = {name: first.setdefault(id(tensor), name) for name, tensor in tensors}

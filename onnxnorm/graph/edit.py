@@ -66,6 +66,7 @@ def drop_if_unused(value: ir.Value | None, facts: Facts) -> None:
 
 
 def set_inputs(node: ir.Node, values: Sequence[ir.Value | None]) -> None:
+    """Give the node these inputs, in place of all that it had."""
     node.resize_inputs(len(values))
     for index, (old, value) in enumerate(zip(node.inputs, values, strict=True)):
         if old is not value:

@@ -12,6 +12,7 @@ __all__ = ["captured", "is_standard", "read_once"]
 
 
 def is_standard(node: ir.Node | None) -> bool:
+    """Whether the node is of ONNX's own domain."""
     return node is not None and node.domain in ("", "ai.onnx")
 
 

@@ -61,7 +61,7 @@ class _Taps:
 
 @dataclass(frozen=True)
 class Axis(_Taps):
-    """One axis of a convolution, on an input with `begin` and `end` zeros around it."""
+    """An axis of a convolution, on an input with `begin` and `end` zeros around it."""
 
     @property
     def slack(self) -> int:
@@ -132,7 +132,7 @@ class Axis(_Taps):
 
 @dataclass(frozen=True)
 class TransposedAxis(_Taps):
-    """One axis of a transposed convolution: input i is written to i * stride + first, first + dilation, ..., last.
+    """An axis of a transposed convolution: input i is written to i * stride + first, first + dilation, ..., last.
 
     On an input of extent n there are (n - 1) * stride + 1 + last - end + extra results (ONNX's formula, regrouped;
     `extra` is its output padding).

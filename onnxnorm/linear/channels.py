@@ -28,12 +28,13 @@ def starts_of(inputs: int, outputs: int, group: int) -> Integers:
 
 
 def reach_of_groups(inputs: int, outputs: int, group: int) -> Reach:
+    """Return the reach of a weight of `group` groups."""
     starts = starts_of(inputs, outputs, group)
     return np.stack([starts, starts + inputs // group], axis=1)
 
 
 def composed(outer: Reach, inner: Reach) -> Reach:
-    """The reach of outer(inner(x))."""
+    """Return the reach of outer(inner(x))."""
     first, past = outer[:, 0], outer[:, 1]
     if np.all(past - first == 1):
         return inner[first]
@@ -44,7 +45,7 @@ def composed(outer: Reach, inner: Reach) -> Reach:
 
 
 def group_of(reach: Reach, inputs: int) -> int:
-    """The largest number of groups that the map falls apart into."""
+    """Return the largest number of groups that the map falls apart into."""
     outputs = len(reach)
     common = math.gcd(inputs, outputs)
     for group in sorted((g for g in range(1, common + 1) if common % g == 0), reverse=True):

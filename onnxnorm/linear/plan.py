@@ -30,6 +30,8 @@ _MAX_CLUSTERS = 16
 
 @dataclass(frozen=True)
 class Term:
+    """A term of a sum: a value that is added, or subtracted where `sign` is -1."""
+
     sign: float
     value: ir.Value
 

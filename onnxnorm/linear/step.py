@@ -41,6 +41,8 @@ Combine: TypeAlias = "Callable[[Sequence[Convolution], Extents], Convolution | N
 
 
 class Family(enum.Enum):
+    """The families of linear operators that merge with each other."""
+
     CONVOLUTION = enum.auto()
     PRODUCT = enum.auto()
     LEFT_PRODUCT = enum.auto()

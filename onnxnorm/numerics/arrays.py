@@ -36,6 +36,7 @@ def check_size(extents: Iterable[int], given: int = 0) -> None:
 
 
 def all_of(mask: npt.NDArray[np.bool_]) -> bool:
+    """Whether all elements of the mask are true."""
     return int(np.count_nonzero(mask)) == mask.size
 
 

@@ -53,6 +53,7 @@ def loses(largest: npt.NDArray[np.float64], dtype: npt.DTypeLike, smallest: floa
 
 
 def all_axes_but(axis: int, ndim: int) -> tuple[int, ...]:
+    """Return all axes of an array of `ndim` axes but one."""
     return (*range(axis), *range(axis + 1, ndim))
 
 

@@ -19,6 +19,7 @@ _DIGITS = 11
 
 
 def rounded(array: Array) -> Array:
+    """Round each element to the digits to which coefficients are compared."""
     with np.errstate(all="ignore"):
         digits = _DIGITS - 1 - np.floor(np.log10(np.where(array == 0, 1, np.abs(array))))
         factor = 10.0 ** np.clip(digits, -300, 300)
@@ -36,9 +37,11 @@ def trimmed(array: Array) -> Array:
 
 
 def axes_of(coefficient: Array) -> frozenset[int]:
+    """Return the axes along which the coefficient varies."""
     return frozenset(axis for axis, extent in enumerate(coefficient.shape) if extent > 1)
 
 
 def element_count(axes: Iterable[int], extents: Mapping[int, int]) -> int | None:
+    """Count the elements along the axes; None where an extent is not known."""
     known = [extents.get(axis) for axis in axes]
     return None if None in known else math.prod(extent for extent in known if extent is not None)

@@ -20,6 +20,7 @@ _OF_SHAPES = frozenset({"Cast", "Concat", "Equal", "Gather", "Reshape", "Shape",
 
 
 def branch_taken(node: ir.Node, condition: bool) -> ir.Graph | None:
+    """Return the branch that an If takes on this condition; None where it is not in the node itself."""
     attribute = node.attributes.get("then_branch" if condition else "else_branch")
     if attribute is None or attribute.is_ref() or attribute.type is not ir.AttributeType.GRAPH:
         return None

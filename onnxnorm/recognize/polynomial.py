@@ -343,12 +343,16 @@ class Input:
 
 @dataclass(frozen=True)
 class Mean:
+    """The mean of a monomial over axes."""
+
     axes: frozenset[int]
     of: Monomial
 
 
 @dataclass(frozen=True)
 class Total:
+    """The sum of a monomial over axes, where an extent is not known."""
+
     axes: frozenset[int]
     of: Monomial
 
@@ -367,22 +371,30 @@ class Window:
 
 @dataclass(frozen=True)
 class Base:
+    """The base of a power: a polynomial of several terms, taken as one factor."""
+
     poly: Poly
 
 
 @dataclass(frozen=True)
 class Magnitude:
+    """The absolute value of a polynomial."""
+
     poly: Poly
 
 
 @dataclass(frozen=True)
 class Floor:
+    """A polynomial that is held at `least` from below."""
+
     poly: Poly
     least: float
 
 
 @dataclass(frozen=True)
 class Stack:
+    """The parts that a Concat puts side by side along a new dimension."""
+
     polys: tuple[Poly, ...]
 
     @property

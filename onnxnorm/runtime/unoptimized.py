@@ -106,6 +106,7 @@ def open_session(model: onnx.ModelProto, level: str) -> Any:
 
 
 def explain(error: Exception) -> str:
+    """Return the message of an error of onnxruntime in one short line; a missing kernel is called so."""
     text = " ".join(str(error).split())
     if "NOT_IMPLEMENTED" in text or "Could not find an implementation" in text:
         return f"no kernel for one of the nodes and its types: {text[:300]}"

@@ -92,8 +92,16 @@ def members_of(module: ModuleType) -> Iterator[tuple[str, object]]:
                 yield f"{name}.{own}", function
 
 
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(PACKAGE)) for path in FILES])
+def test_every_function_and_class_that_a_module_gives_has_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    defined = [node for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))]
+    own = [node.name for node in defined if not node.name.startswith("_") and ast.get_docstring(node) is None]
+    assert ([] if ast.get_docstring(tree) else ["the module"]) + own == []
+
+
 @pytest.mark.parametrize("name", onnxnorm.__all__)
-def test_every_public_function_and_class_has_a_docstring(name: str) -> None:
+def test_every_public_function_class_and_method_has_a_docstring(name: str) -> None:
     if name in NEEDS_TORCH:
         pytest.importorskip("torch")
     found = getattr(onnxnorm, name)

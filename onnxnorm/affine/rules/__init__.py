@@ -122,5 +122,5 @@ _TABLE: Mapping[str, Rule] = {
 
 
 def rule_for(node: ir.Node) -> Rule | None:
-    """The entry for the node's operator; None for operators of other domains and for those without one."""
+    """Return the entry for the node's operator; None for operators of other domains and for those without one."""
     return _TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None

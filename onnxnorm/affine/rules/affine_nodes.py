@@ -51,7 +51,7 @@ def is_affine(node: ir.Node) -> bool:
 
 
 def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
-    """The affine that `node` (see `is_affine`) computes, or why it computes none."""
+    """Return the affine that `node` (see `is_affine`) computes, or why it computes none."""
     known = facts.read_nodes.get(node)
     if isinstance(known, (AffineNode, Declined)):
         return known
@@ -212,7 +212,7 @@ def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
 
 
 def source(site: Site) -> Answer:
-    """The rule of every operator here that has one input which is not constant."""
+    """Answer for an affine operator with one input which is not constant: it takes up affines on either side."""
     found = affine_of(site.node, site.facts)
     if isinstance(found, Declined):
         return found

@@ -19,6 +19,7 @@ __all__ = ["concat", "slice_", "split"]
 
 
 def concat(site: Site) -> Answer:
+    """Concat: the affines of the operands are joined as the operands are."""
     output = site.output()
     rank = site.facts.rank(output)
     shapes = [site.shape_in(index) for index in range(len(site.node.inputs))]
@@ -85,6 +86,7 @@ def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge
 
 
 def split(site: Site) -> Answer:
+    """Split: an affine is cut as its value is."""
     shape = site.shape_in(0)
     value = site.input(0)
     if shape is None or value is None:

@@ -27,6 +27,7 @@ _UNEVEN = Declined("has a body with another number of inputs or outputs")
 
 
 def if_(site: Site) -> Answer:
+    """If: an output and the outputs of both branches carry one gauge."""
     if site.gauge_in(0) is not None:
         return Declined("takes it for a condition")
     bodies = [site.node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
@@ -40,6 +41,7 @@ def if_(site: Site) -> Answer:
 
 
 def loop(site: Site) -> Answer:
+    """Loop: what the body carries from round to round has one gauge, inside and outside."""
     body, inputs, outputs = site.node.attributes["body"].as_graph(), site.node.inputs, site.node.outputs
     states = len(inputs) - 2
     if not 0 <= states <= len(outputs) or len(body.inputs) != len(inputs) or len(body.outputs) != len(outputs) + 1:
@@ -58,6 +60,7 @@ def loop(site: Site) -> Answer:
 
 
 def scan(site: Site) -> Answer:
+    """Scan: states and scanned values have one gauge, inside and outside."""
     if site.opset < 9:
         return Declined("scans by the rules from before opset 9")
     body, inputs, outputs = site.node.attributes["body"].as_graph(), site.node.inputs, site.node.outputs
@@ -124,7 +127,9 @@ def _together(site: Site, bundles: Iterable[list[Wire]], parameters: Iterable[ir
 
 
 def _inner(gauge: Gauge, axis: int | None) -> Gauge | None:
-    """The gauge without the axis along which values are collected or scanned; None where it varies along that."""
+    """Return the gauge without the axis along which values are collected or scanned; None where it varies along
+    that.
+    """
     if axis is None:
         return gauge
     position = axis % gauge.any.rank

@@ -37,10 +37,12 @@ _MAX_WEIGHT = 2**30
 
 
 def conv(site: Site) -> Answer:
+    """Conv: affines on either side go into weight and bias."""
     return _convolution(site, transposed=False)
 
 
 def conv_transpose(site: Site) -> Answer:
+    """ConvTranspose: affines on either side go into weight and bias."""
     return _convolution(site, transposed=True)
 
 

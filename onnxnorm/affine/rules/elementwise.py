@@ -37,6 +37,7 @@ __all__ = [
 
 
 def identity(site: Site) -> Answer:
+    """Identity: everything passes."""
     return cross(site, unchanged, unchanged)
 
 
@@ -46,6 +47,7 @@ def shape(site: Site) -> Answer:
 
 
 def dropout(site: Site) -> Answer:
+    """Dropout at inference: everything passes."""
     if site.opset >= 12 and site.input(2) is not None:
         training = site.constant(2)
         if training is None or bool(np.any(training)):
@@ -123,6 +125,7 @@ def cast(site: Site) -> Answer:
 
 
 def clip(site: Site) -> Answer:
+    """Clip: a positive scale and a shift pass, with other bounds."""
     gauge = site.gauge_in(0) or site.gauge_out()
     if gauge is None:
         return Declined("has bounds that depend on the input")

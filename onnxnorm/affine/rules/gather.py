@@ -82,6 +82,8 @@ def _gather_from_table(site: Site, table: FloatArray, axis: int, index_rank: int
 
 
 def reverse_sequence(site: Site) -> Answer:
+    """ReverseSequence: what does not vary along time and batch passes."""
+
     # One of the first two axes is that of time, the other that of the batch; there is no counting from behind.
     def through(gauge: Gauge) -> Gauge | Declined:
         return Declined("reverses an axis on which the affine varies") if {0, 1} & set(gauge.axes) else gauge
@@ -90,6 +92,7 @@ def reverse_sequence(site: Site) -> Answer:
 
 
 def gather_elements(site: Site) -> Answer:
+    """GatherElements: what does not vary along the axis that is looked up passes."""
     shape, indices = site.shape_in(0), site.shape_in(1)
     if shape is None or indices is None or len(shape) != len(indices):
         return Declined("looks up in a value whose rank is not known")
@@ -105,6 +108,7 @@ def gather_elements(site: Site) -> Answer:
 
 
 def gather_nd(site: Site) -> Answer:
+    """GatherND: what does not vary along the axes that are looked up passes."""
     shape, indices = site.shape_in(0), site.shape_in(1)
     if shape is None or indices is None or not indices or not isinstance(indices[-1], int):
         return Declined("looks up in a value whose rank is not known")

@@ -22,6 +22,7 @@ __all__ = ["expand", "reshape", "squeeze", "transpose", "unsqueeze"]
 
 
 def transpose(site: Site) -> Answer:
+    """Transpose: the arrays of an affine are transposed as the value is."""
     gauge = site.gauge_in(0) or site.gauge_out()
     assert gauge is not None
     order = site.integers("perm") or tuple(reversed(range(gauge.any.rank)))
@@ -49,6 +50,7 @@ def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
 
 
 def unsqueeze(site: Site) -> Answer:
+    """Unsqueeze: the arrays of an affine get the same axes of extent one."""
     axes = _axes_operand(site)
     gauge = site.gauge_in(0) or site.gauge_out()
     if axes is None or gauge is None:
@@ -65,6 +67,7 @@ def unsqueeze(site: Site) -> Answer:
 
 
 def squeeze(site: Site) -> Answer:
+    """Squeeze: the arrays of an affine lose the same axes."""
     shape = site.shape_in(0)
     axes = _axes_operand(site)
     if shape is None or (

@@ -25,11 +25,13 @@ _MAX_FORGOTTEN = 2.0**8
 
 
 def instance_norm(site: Site) -> Answer:
+    """InstanceNormalization: an affine behind it goes into scale and bias."""
     rank = site.facts.rank(site.output())
     return _normalization(site, None if rank is None else range(2, rank), 1, 2)
 
 
 def group_norm(site: Site) -> Answer:
+    """GroupNormalization: an affine behind it goes into scale and bias."""
     if site.gauge_out() is not None and site.opset < 21:
         return Declined("has one scale for each group, not for each channel (before opset 21)")
     rank = site.facts.rank(site.output())
@@ -37,6 +39,7 @@ def group_norm(site: Site) -> Answer:
 
 
 def layer_norm(site: Site) -> Answer:
+    """LayerNormalization: an affine behind it goes into scale and bias."""
     rank = site.facts.rank(site.output())
     if rank is None:
         return Declined("normalizes a value whose rank is not known")
@@ -47,6 +50,7 @@ def layer_norm(site: Site) -> Answer:
 
 
 def rms_norm(site: Site) -> Answer:
+    """RMSNormalization: a scale behind it goes into its scale."""
     gauge = site.gauge_out()
     if gauge is not None and gauge.shifts:
         return Declined("has no bias that could take the shift")
@@ -55,6 +59,7 @@ def rms_norm(site: Site) -> Answer:
 
 
 def mean_variance_norm(site: Site) -> Answer:
+    """MeanVarianceNormalization: a shift before it that is constant over its axes changes nothing."""
     gauge = site.gauge_in(0)
     axes = site.integers("axes") or (0, 2, 3)
     if gauge is None or site.gauge_out() is not None or gauge.scales:
@@ -115,6 +120,7 @@ def softmax(site: Site) -> Answer:
 
 
 def lp_norm(site: Site) -> Answer:
+    """LpNormalization: a positive scale before it that is constant along its axis changes nothing."""
     gauge, shape = site.gauge_in(0), site.shape_in(0)
     if (
         gauge is None

@@ -38,6 +38,7 @@ def _maximum(gauge: Gauge) -> Gauge | Declined:
 
 
 def max_pool(site: Site) -> Answer:
+    """MaxPool: an affine that keeps the order and does not vary over space passes."""
     if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
         gauge = site.gauge_in(0) or site.gauge_out()
         if gauge is not None and not gauge.positive:
@@ -46,10 +47,12 @@ def max_pool(site: Site) -> Answer:
 
 
 def global_max_pool(site: Site) -> Answer:
+    """GlobalMaxPool: an affine that keeps the order and does not vary over space passes."""
     return cross(site, _maximum, _maximum)
 
 
 def global_average_pool(site: Site) -> Answer:
+    """GlobalAveragePool: everything passes whose scale does not vary over space."""
     shape = site.shape_in(0)
     space = None if shape is None else static_space(shape, len(shape))
 
@@ -83,6 +86,7 @@ def _shift_changed(
 
 
 def average_pool(site: Site) -> Answer:
+    """AveragePool: everything passes whose scale does not vary over space; padding that is counted is not shifted."""
     kernel = site.integers("kernel_shape")
     window = Declined("has no kernel") if kernel is None else window_of(site, kernel)
     if isinstance(window, Declined):

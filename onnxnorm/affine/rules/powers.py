@@ -33,28 +33,34 @@ def absolute(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
 
 
 def squared(gauge: Gauge) -> Gauge | Declined:
+    """Return the gauge behind a square: the scale squared."""
     return Declined(_NO_SHIFT) if gauge.shifts else gauge.map(np.square)
 
 
 def rooted(gauge: Gauge) -> Gauge | Declined:
+    """Return the gauge behind a square root: the root of the scale."""
     if gauge.shifts:
         return Declined(_NO_SHIFT)
     return gauge.map(np.sqrt) if gauge.non_negative else Declined("has no real root of a negative scale")
 
 
 def abs_(site: Site) -> Answer:
+    """Abs: a scale passes as its absolute value."""
     return cross(site, partial(absolute, forward=True), partial(absolute, forward=False))
 
 
 def sqrt(site: Site) -> Answer:
+    """Sqrt: a positive scale passes as its root."""
     return cross(site, rooted, squared_if_positive)
 
 
 def squared_if_positive(gauge: Gauge) -> Gauge | Declined:
+    """Return the gauge before a square root: a positive scale squared."""
     return squared(gauge) if gauge.non_negative else Declined("gives nothing negative, so no negative scale passes it")
 
 
 def reciprocal(site: Site) -> Answer:
+    """Reciprocal: a scale passes as its reciprocal."""
     def inverted(gauge: Gauge) -> Gauge | Declined:
         if gauge.shifts:
             return Declined(_NO_SHIFT)
@@ -71,6 +77,7 @@ def _powered(affine: ChannelAffine, power: Callable[[FloatArray], FloatArray]) -
 
 
 def pow_(site: Site) -> Answer:
+    """Pow by a constant: a scale passes as its power."""
     exponent = site.constant64(1)
     if exponent is None or exponent.size != 1:
         return Declined("has an exponent that is not one constant")

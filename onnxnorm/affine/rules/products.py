@@ -80,6 +80,7 @@ class _Product:
 
 
 def matmul(site: Site) -> Answer:
+    """MatMul, as a sum of products over labels."""
     ranks = [len(shape) for index in (0, 1) if (shape := site.shape_in(index)) is not None]
     if len(ranks) < 2 or min(ranks) < 1:
         return Declined("multiplies values whose rank is not known")
@@ -102,6 +103,7 @@ def matmul(site: Site) -> Answer:
 
 
 def einsum(site: Site) -> Answer:
+    """Einsum, as a sum of products over labels."""
     equation = site.text("equation", "").replace(" ", "")
     terms, arrow, result = equation.partition("->")
     operands = tuple(terms.split(","))

@@ -20,6 +20,7 @@ __all__ = ["dequantize"]
 
 
 def dequantize(site: Site) -> Answer:
+    """DequantizeLinear of constants: a scale goes into its scale."""
     gauge = site.gauge_out()
     if gauge is None or any(site.gauge_in(index) is not None for index in range(len(site.node.inputs))):
         return Declined("takes it for a parameter")

@@ -16,6 +16,7 @@ __all__ = ["recurrent"]
 
 
 def recurrent(site: Site) -> Answer:
+    """LSTM, GRU and RNN: an affine of the input goes into the input's weights and the bias."""
     gauge = site.gauge_in(0)
     others = [site.gauge_in(index) for index in range(1, len(site.node.inputs))]
     if gauge is None or any(other is not None for other in others):

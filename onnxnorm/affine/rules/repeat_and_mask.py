@@ -22,6 +22,7 @@ NOT_POSITIVE = "keeps directions only, so no affine passes it but a positive sca
 
 
 def tile(site: Site) -> Answer:
+    """Tile: the arrays of an affine are repeated as the value is."""
     repeats, shape = site.constant(1), site.shape_in(0)
     if repeats is None or shape is None or repeats.size != len(shape):
         return Declined("repeats a number of times that is not constant")
@@ -40,6 +41,7 @@ def tile(site: Site) -> Answer:
 
 
 def cum_sum(site: Site) -> Answer:
+    """CumSum: a scale passes that does not vary along the axis."""
     axis, shape = site.constant(1), site.shape_in(0)
     if axis is None or shape is None:
         return Declined("sums along an axis that is not constant")
@@ -54,6 +56,7 @@ def cum_sum(site: Site) -> Answer:
 
 
 def trilu(site: Site) -> Answer:
+    """Trilu: a scale passes, since zeros stay zero."""
     def through(gauge: Gauge) -> Gauge | Declined:
         return Declined("sets values to zero, so no shift passes it") if gauge.shifts else gauge
 

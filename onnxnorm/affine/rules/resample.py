@@ -97,12 +97,14 @@ def resize(site: Site) -> Answer:
 
 
 def depth_to_space(site: Site) -> Answer:
+    """DepthToSpace: an affine passes that is equal for all places of a block."""
     blocks = site.integer("blocksize", 1) ** 2
     split, merge = _blocks(blocks, innermost=site.text("mode", "DCR") == "CRD")
     return cross(site, merge, split)
 
 
 def space_to_depth(site: Site) -> Answer:
+    """SpaceToDepth: an affine passes, repeated for all places of a block."""
     split, merge = _blocks(site.integer("blocksize", 1) ** 2, innermost=False)
     return cross(site, split, merge)
 
@@ -139,6 +141,7 @@ def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
 
 
 def grid_sample(site: Site) -> Answer:
+    """GridSample: everything passes that does not vary over space; scales alone where zeros stand around."""
     zeros = site.text("padding_mode", "zeros") == "zeros"
 
     def through(gauge: Gauge) -> Gauge | Declined:

@@ -21,6 +21,7 @@ __all__ = ["arg_extremum", "extremum", "sign", "where"]
 
 
 def where(site: Site) -> Answer:
+    """Where: an affine passes that both sides have in common."""
     if site.gauge_in(0) is not None:
         return Declined("takes it for a condition")
     return _candidates(site, (1, 2), op_type=None)
@@ -85,6 +86,7 @@ def _changed(site: Site, constant: FloatArray, gauge: Gauge) -> FloatArray | Dec
 
 
 def arg_extremum(site: Site) -> Answer:
+    """ArgMax and ArgMin: an affine of positive scale changes nothing, unless it varies along the axis."""
     gauge, shape = site.gauge_in(0), site.shape_in(0)
     if gauge is None or shape is None or not gauge.positive or site.integer("axis", 0) % len(shape) in gauge.axes:
         return Declined(NOT_POSITIVE)
@@ -92,6 +94,7 @@ def arg_extremum(site: Site) -> Answer:
 
 
 def sign(site: Site) -> Answer:
+    """Sign: a positive scale changes nothing."""
     gauge = site.gauge_in(0)
     if gauge is None or site.gauge_out() is not None or gauge.shifts or not gauge.positive:
         return Declined(NOT_POSITIVE)

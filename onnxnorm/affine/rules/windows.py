@@ -46,7 +46,7 @@ class Window:
         return any(self.begins) or any(self.ends) or self.ceils
 
     def placed(self, extents: tuple[int, ...], results: tuple[int, ...], *, transposed: bool = False) -> Window | None:
-        """The window between an input and an output of these extents; None where those do not fit together."""
+        """Place the window between an input and an output of these extents; None where those do not fit together."""
         begins, ends = [], []
         for axis, (extent, result) in enumerate(zip(extents, results, strict=True)):
             reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
@@ -93,7 +93,7 @@ class Window:
 
 
 def window_of(site: Site, kernel: tuple[int, ...] | None = None) -> Window | Declined:
-    """The window of a convolution (its kernel is the weight's) or of a pool (its kernel is an attribute)."""
+    """Read the window of a convolution (its kernel is the weight's) or of a pool (its kernel is an attribute)."""
     if kernel is None:
         shape = (site.shape_in(1) or ())[2:]
         if not shape or not all(isinstance(extent, int) for extent in shape):
@@ -120,7 +120,7 @@ def window_of(site: Site, kernel: tuple[int, ...] | None = None) -> Window | Dec
 
 
 def static_space(shape: tuple[Dim, ...] | None, rank: int) -> tuple[int, ...] | None:
-    """The extents behind batch and channels; None where one is not known."""
+    """Return the extents behind batch and channels; None where one is not known."""
     if shape is None or len(shape) != rank or not all(isinstance(extent, int) for extent in shape[2:]):
         return None
     return tuple(int(extent or 0) for extent in shape[2:])

@@ -73,7 +73,7 @@ def _index(
 
 
 def _parts_of(axis: int, whole: Sequence[Dim], split: Sequence[Dim]) -> range | None:
-    """The axes that one axis is split into, where every other axis stays one."""
+    """Return the axes that one axis is split into, where every other axis stays one."""
     found: range | None = None
     for before, after in runs(whole, split):
         if before == range(axis, axis + 1):

@@ -14,7 +14,7 @@ __all__ = ["padding_of", "transposed_window_of", "window_of"]
 
 
 def window_of(node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]) -> tuple[Axis, ...] | None:
-    """The window of a Conv or a pool on an input of these extents; None where they decide it and are not known."""
+    """Read the window of a Conv or a pool on an input of these extents; None where they decide it and are not known."""
     rank = len(kernel)
     attributes = node.attributes
     strides, dilations = (_integers(node, name, (1,) * rank) for name in ("strides", "dilations"))
@@ -56,7 +56,7 @@ def _same(taps: int, stride: int, dilation: int, extent: Dim, *, upper: bool) ->
 def transposed_window_of(
     node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]
 ) -> tuple[TransposedAxis, ...] | None:
-    """The window of a ConvTranspose; None where its paddings follow from extents that are not known."""
+    """Read the window of a ConvTranspose; None where its paddings follow from extents that are not known."""
     rank = len(kernel)
     strides, dilations = (_integers(node, name, (1,) * rank) for name in ("strides", "dilations"))
     pads, extra = _integers(node, "pads", (0,) * (2 * rank)), _integers(node, "output_padding", (0,) * rank)
@@ -101,7 +101,7 @@ def _pads_that_give(
 
 
 def padding_of(node: ir.Node, facts: Facts) -> tuple[Axis, ...] | None:
-    """The zeros that a Pad puts around the spatial axes; None where it does anything else."""
+    """Read the zeros that a Pad puts around the spatial axes; None where it does anything else."""
     mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
     rank = facts.rank(node.outputs[0])
     if mode != "constant" or rank is None or rank < 3:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 FLOAT = 1
-"""`TensorProto.DataType.FLOAT` as a number, so that the package onnx, which is large, is not needed."""
+"""The number of `TensorProto.DataType.FLOAT`, so that the package onnx, which is large, is not needed."""
 # Bytes of an element: the types of weights, indices and shapes.
 _SIZES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
 _INT64 = 7

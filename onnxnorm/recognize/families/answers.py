@@ -125,10 +125,10 @@ class Found:
 
 
 def along(values: Array) -> frozenset[int]:
-    """The axes on which the array varies."""
+    """Return the axes on which the array varies."""
     return frozenset(axis for axis, extent in enumerate(values.shape) if extent > 1)
 
 
 def along_axis(values: Array, axis: int, extent: int) -> Array:
-    """An array that varies on one axis at most, as a vector."""
+    """Return an array that varies on one axis at most as a vector."""
     return np.broadcast_to(values.reshape(-1), (extent,)).copy()

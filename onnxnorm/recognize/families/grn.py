@@ -16,6 +16,7 @@ _SQUARE = frozenset({(Input(), 2.0)})
 
 
 def global_response_norm(found: Found) -> Answer:
+    """Recognize a global response normalization, which no one node computes."""
     for monomial in found.poly.terms:
         if len(monomial) == 3 and (Input(), 1.0) in monomial:
             rest = dict(monomial - {(Input(), 1.0)})

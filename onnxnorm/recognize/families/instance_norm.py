@@ -15,6 +15,7 @@ _KIND = "InstanceNormalization"
 
 
 def instance_norm(found: Found) -> Answer:
+    """Recognize an instance normalization."""
     quotient, statistic = found.quotient, found.statistic
     if quotient is None or statistic is None or statistic.centred is None or statistic.outside:
         return None

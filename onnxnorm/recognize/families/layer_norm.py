@@ -23,6 +23,7 @@ _SINCE = 17
 
 
 def layer_norm(found: Found) -> Answer:
+    """Recognize a layer normalization."""
     quotient, statistic = found.quotient, found.statistic
     if quotient is not None and statistic is None:
         return _misplaced(quotient)
@@ -91,6 +92,7 @@ def centred_mistake(found: Found) -> str | None:
 
 
 def trailing(axes: frozenset[int], rank: int) -> bool:
+    """Whether the axes are the last ones of that rank."""
     return axes == frozenset(range(rank - len(axes), rank))
 
 

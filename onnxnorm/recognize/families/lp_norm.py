@@ -21,6 +21,7 @@ _LEAST = 1e-3
 
 
 def lp_norm(found: Found) -> Answer:
+    """Recognize an L1 or L2 normalization."""
     quotient, statistic = found.quotient, found.statistic
     if quotient is None or statistic is None or statistic.centred is not None or quotient.others:
         return None

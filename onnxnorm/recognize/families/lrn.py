@@ -25,6 +25,7 @@ _OPSET_OF_BODIES = 15
 
 
 def lrn(found: Found) -> Answer:
+    """Recognize a local response normalization."""
     quotient = found.quotient
     if quotient is None:
         return None

@@ -21,6 +21,7 @@ _EPSILON = 1e-9
 
 
 def mean_variance_norm(found: Found) -> Answer:
+    """Recognize a mean-variance normalization."""
     quotient, statistic = found.quotient, found.statistic
     if quotient is None or statistic is None or statistic.centred is None:
         return None

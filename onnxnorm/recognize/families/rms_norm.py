@@ -21,6 +21,7 @@ _SINCE = 23
 
 
 def rms_norm(found: Found) -> Answer:
+    """Recognize an RMS normalization."""
     quotient, statistic = found.quotient, found.statistic
     if quotient is None or statistic is None or statistic.centred is not None or statistic.magnitudes:
         return None
