@@ -32,8 +32,9 @@ _HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 def local_response_norm(x: torch.Tensor, parameters: LRNParameters) -> torch.Tensor:
-    """Compute x / (bias + alpha / prod(kernel_shape) * S) ** beta, S the sum of x**2 over the window, cut at the
-    border.
+    """Compute x / (bias + alpha / prod(kernel_shape) * S) ** beta.
+
+    S is the sum of x**2 over the window, cut at the border.
 
     x: shape (N, C, ...), of rank 2 or more for an inter-channel window, of rank len(kernel_shape) + 2 for an
     intra-channel one; floating point. Returns a tensor of the same shape and type. Raises `OnnxNormError` for another
@@ -124,8 +125,9 @@ class InterChannelLRN(_LRN):
 
     @classmethod
     def from_caffe(cls, local_size: int = 5, alpha: float = 1.0, beta: float = 0.75, k: float = 1.0) -> Self:
-        """Make a layer from Caffe's `lrn_param` with norm_region ACROSS_CHANNELS; `local_size` is odd, else
-        `OnnxNormError`.
+        """Make a layer from Caffe's `lrn_param` with norm_region ACROSS_CHANNELS.
+
+        `local_size` is odd, else `OnnxNormError`.
         """
         return cls._of(LRNParameters.from_caffe(local_size, alpha, beta, k))
 
@@ -173,8 +175,9 @@ class IntraChannelLRN(_LRN):
 
     @classmethod
     def from_alexnet(cls, n: int, k: float, alpha: float, beta: float, *, spatial_axes: int = 2) -> Self:
-        """Make a layer by the paper's formula over positions: n // 2 back and ahead along each axis, alpha multiplies
-        the sum.
+        """Make a layer by the paper's formula over positions.
+
+        The window reaches n // 2 back and ahead along each axis, and alpha multiplies the sum itself.
 
         Raises `OnnxNormError` for bad parameters. Source: see `onnxnorm.lrn.LRNParameters.from_alexnet`.
         """

@@ -42,9 +42,7 @@ class Region(enum.Enum):
 
 
 class LongerSide(enum.Enum):
-    """The side of a window of even size that has its extra element: ahead of the centre (ONNX) or behind it
-    (PyTorch).
-    """
+    """The side of an even window with the extra element: ahead of the centre (ONNX) or behind it (PyTorch)."""
 
     AHEAD = "ahead"
     BACK = "back"
@@ -153,8 +151,9 @@ class LRNParameters:
         region: Region = Region.INTER_CHANNEL,
         spatial_axes: int = 2,
     ) -> LRNParameters:
-        """Make parameters from AlexNet's formula, x / (k + alpha * S) ** beta with S over n/2, rounded down, back and
-        ahead.
+        """Make parameters from AlexNet's formula, x / (k + alpha * S) ** beta.
+
+        S goes over n/2, rounded down, back and ahead.
 
         Within a channel the window is that wide along each of `spatial_axes` axes. Raises `OnnxNormError` as the class
         does. Source: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
@@ -179,8 +178,9 @@ class LRNParameters:
         k: float = 1.0,
         norm_region: str = "ACROSS_CHANNELS",
     ) -> LRNParameters:
-        """Make parameters from Caffe's `lrn_param`; `norm_region` is "ACROSS_CHANNELS" or "WITHIN_CHANNEL" (two spatial
-        axes).
+        """Make parameters from Caffe's `lrn_param`.
+
+        `norm_region` is "ACROSS_CHANNELS" or "WITHIN_CHANNEL" (two spatial axes).
 
         Caffe takes odd sizes only (`OnnxNormError` for others), and within a channel it adds 1 and ignores k: another k
         is a warning. Source: BVLC/caffe, src/caffe/layers/lrn_layer.cpp.
@@ -238,8 +238,9 @@ class LRNParameters:
     def from_openvino(
         cls, size: int, alpha: float, beta: float, bias: float, axes: Iterable[int] = (1,)
     ) -> LRNParameters:
-        """Make parameters from OpenVINO's `LRN-1`, x / (bias + alpha / size ** len(axes) * S) ** beta, S along all of
-        `axes`.
+        """Make parameters from OpenVINO's `LRN-1`, x / (bias + alpha / size ** len(axes) * S) ** beta.
+
+        S goes along all of `axes`.
 
         `axes` are (1,) for windows across channels, or all spatial axes (2, ...), else `OnnxNormError`. Its
         documentation reaches size / 2 to both sides, so that an even size has no window of that many: it is refused.
@@ -257,8 +258,9 @@ class LRNParameters:
         return cls(kernel_shape=(width,) * len(along), alpha=alpha, beta=beta, bias=bias, region=region)
 
     def to_alexnet(self) -> dict[str, int | float]:
-        """Return n, k, alpha and beta of AlexNet's formula; `OnnxNormError` for a window that does not reach equally
-        far.
+        """Return n, k, alpha and beta of AlexNet's formula.
+
+        `OnnxNormError` for a window that does not reach equally far.
         """
         width = self._odd_width("AlexNet's formula")
         return {"n": width, "k": self.bias, "alpha": self.alpha / self._count, "beta": self.beta}

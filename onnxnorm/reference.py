@@ -189,8 +189,9 @@ def per_activation_batch_norm(
 
 
 def batch_statistics(x: npt.ArrayLike, *, per_activation: bool = False) -> tuple[Array, Array]:
-    """Compute the mean and the population variance (divisor: the number of values) that batch normalization takes of a
-    batch.
+    """Compute the mean and the population variance that batch normalization takes of a batch.
+
+    The divisor of the variance is the number of values.
 
     x: shape (N, C, ...). Per channel both results have shape (C,) and are taken over the batch and all positions; with
     `per_activation` they have shape x.shape[1:] and are taken over the batch alone. Source: Ioffe and Szegedy (2015),

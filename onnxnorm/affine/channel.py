@@ -61,8 +61,9 @@ def leading_axes_dropped(array: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class ChannelAffine:
-    """An affine y = scale * x + shift, whose arrays have the rank of x, and extent 1 along each axis on which both are
-    constant.
+    """An affine y = scale * x + shift.
+
+    The arrays have the rank of x, and extent 1 along each axis on which both are constant.
     """
 
     scale: FloatArray
@@ -163,8 +164,9 @@ class ChannelAffine:
         )
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> ChannelAffine:
-        """Return the affine whose scale and shift are those of this one after `change`, which may give them another
-        rank.
+        """Return the affine whose scale and shift are those of this one after `change`.
+
+        `change` may give them another rank.
         """
         scale, shift = change(self.scale), change(self.shift)
         return ChannelAffine.of(scale, shift, scale.ndim)

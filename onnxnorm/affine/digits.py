@@ -107,8 +107,9 @@ class Digits:
         return bool(np.any(some != np.round(some)))
 
     def product_before(self, value: ir.Value) -> ir.Node | None:
-        """Return the linear operator that makes the value, sums and copies of its elements apart, if it rounds its
-        results.
+        """Return the linear operator that makes the value, if it rounds its results.
+
+        Sums and copies of elements may stand between the two.
         """
         for _ in range(_MAX_VALUES):
             node = value.producer()
@@ -158,9 +159,7 @@ class Digits:
         return False
 
     def _is_vast(self, node: ir.Node) -> bool:
-        """Whether the node is arithmetic with a constant too large for an affine to be moved by (see
-        `exactness.is_vast`).
-        """
+        """Whether the node is arithmetic with a constant too large to be moved (see `exactness.is_vast`)."""
         if not is_affine(node):
             return False
         found = affine_of(node, self._facts)
@@ -181,8 +180,9 @@ class Digits:
         return np.maximum(1.0, (self._pixel(value) or 0.0) * np.abs(scale))
 
     def _divisor_behind(self, value: ir.Value) -> float | None:
-        """Return the number by which the only reader of the value divides it (a standard deviation divides to size
-        one), or None.
+        """Return the number by which the only reader of the value divides it, or None.
+
+        A standard deviation brings what it divides to size one.
         """
         uses = value.uses()
         if len(uses) != 1 or value.is_graph_output():
@@ -195,8 +195,9 @@ class Digits:
         return float(1.0 / scale.max()) if scale.size and scale.max() > 0.0 else None
 
     def _pixel(self, value: ir.Value) -> float | None:
-        """Estimate the size of what affines alone make of an image, an input of the model of rank 4 or more; None for
-        others.
+        """Estimate the size of what affines alone make of an image, an input of the model of rank 4 or more.
+
+        None for others.
         """
         scale = 1.0
         for each in self.upstream(value):
@@ -224,9 +225,7 @@ class Digits:
             value = dynamic[0]
 
     def _is_image(self, value: ir.Value) -> bool:
-        """Whether the value has the shape of images: rank 4 or more, and no extent of one but the first (masks have
-        such).
-        """
+        """Whether the value has the shape of images: rank 4 or more, and no extent of one but the first."""
         shape = self._facts.shape(value)
         return shape is not None and len(shape) >= 4 and 1 not in shape[1:]
 

@@ -97,8 +97,9 @@ def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:
 
 
 def size_of(value: ir.Value, facts: Facts, measured: FloatArray | None = None) -> FloatArray:
-    """Estimate how large the value is, as an array that broadcasts against it; `measured` is what its reader says of
-    it.
+    """Estimate how large the value is, as an array that broadcasts against it.
+
+    `measured` is what its reader says of it.
     """
     known = facts.transformation.magnitudes.get(value)
     if known is not None:

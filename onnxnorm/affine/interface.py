@@ -51,8 +51,9 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """An edit: what becomes of a node. `inputs` are indices of its present inputs, new constants, or None for a
-    left-out one.
+    """An edit: what becomes of a node.
+
+    `inputs` are indices of its present inputs, new constants, or None for a left-out one.
     """
 
     inputs: tuple[int | Constant | None, ...]
@@ -177,8 +178,9 @@ class Site:
         return self.facts.opset(self.node)
 
     def demand(self, value: ir.Value, gauge: Gauge) -> Demands:
-        """State the demand that `value` carries `gauge`; empty where it does already, or where the value may stay as it
-        is.
+        """State the demand that `value` carries `gauge`.
+
+        It is empty where it does already, or where the value may stay as it is.
         """
         present = self.gauges.get(value)
         if (present is None and gauge.is_identity) or (present is not None and present.same_as(gauge)):

@@ -24,9 +24,7 @@ __all__ = ["Memory", "Obstacle"]
 
 @dataclass(frozen=True, eq=False)
 class Obstacle:
-    """An obstacle: why gauges of a kind cannot be carried, where, and what it costs to leave the old value there (the
-    toll).
-    """
+    """An obstacle: why gauges of a kind cannot be carried, where, and the toll of leaving the old value there."""
 
     reason: str
     value: ir.Value

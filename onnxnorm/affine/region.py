@@ -64,8 +64,7 @@ class Insertion:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A region: all that has to change together (gauges of values, edits of nodes, new nodes) and the cost saved at run
-    time.
+    """A region: all that has to change together (gauges, edits and new nodes), and the cost saved at run time.
 
     `reason` says why something is left over, where that is so.
     """
@@ -232,8 +231,9 @@ class Growth:
         )
 
     def _insertion(self, value: ir.Value) -> Insertion | str | None:
-        """Give the new node for the parties that are set aside; None if there are none, the reason if there can be no
-        such node.
+        """Give the new node for the parties that are set aside.
+
+        None if there are none, the reason if there can be no such node.
         """
         aside = self.aside.get(value)
         if not aside:
@@ -270,8 +270,9 @@ class Growth:
 
 
 def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:
-    """Return the names of the extents that are not known, by which sizes can still be compared; None where they have
-    none.
+    """Return the names of the extents that are not known, by which sizes can still be compared.
+
+    None where they have none.
     """
     names = [dim for dim in facts.shape(value) or (None,) if not isinstance(dim, int)]
     return None if any(name is None for name in names) else tuple(sorted(str(name) for name in names))

@@ -26,9 +26,7 @@ _MOST_KNOWN = 16
 _LARGEST = 2**12
 
 _Step: TypeAlias = "tuple[int, int, int]"
-"""A step from a node seen before, given by its number: an input's index and -1, or an output's index and which
-consumer.
-"""
+"""A step from a node seen before: its number, then an input and -1, or an output and which of its consumers."""
 
 
 @dataclass(frozen=True)

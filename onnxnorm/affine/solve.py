@@ -162,8 +162,9 @@ def solve(
 
 
 def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None = None) -> Region | None:
-    """Return the region where the maker of the input of `node`, for it alone, takes the affine up; None where that is
-    not so.
+    """Return the region where the maker of the input of `node`, for it alone, takes the affine up.
+
+    None where that is not so.
 
     It needs no freedom that another affine could use. Affines that go this way should do so before others come by on a
     longer way: what those leave with them could not follow.
@@ -320,8 +321,9 @@ def _remember(growth: Growth, value: ir.Value, cause: Cause, reason: str, search
 def _set_aside(
     growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], reason: str, search: _Search
 ) -> Stuck | list[Growth]:
-    """Answer for a node that cannot go along with all of its gauges: it keeps one of the old values, or all, if that
-    pays.
+    """Answer for a node that cannot go along with all of its gauges.
+
+    It keeps one of the old values, or all of them, if that pays.
     """
     stuck = Stuck(growth.obstacle or reason, len(growth.gauges))
     if node is search.node:

@@ -55,8 +55,9 @@ class Done:
 
 
 def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
-    """Optimize all models that `arguments.input` means into the folder `arguments.output`; return the worst exit
-    code.
+    """Optimize all models that `arguments.input` means into the folder `arguments.output`.
+
+    Return the worst exit code.
     """
     jobs = _jobs(arguments.input, Path(arguments.output), tuple(options))
     try:
@@ -163,8 +164,9 @@ def optimize_one(job: Job) -> Done:
 
 
 def _contents(path: Path) -> str | None:
-    """Return a digest of the model and its data files; None where it cannot be read, which is said when it is
-    optimized.
+    """Return a digest of the model and its data files.
+
+    None where it cannot be read, which is said when it is optimized.
     """
     from onnxnorm.errors import OnnxNormError
     from onnxnorm.io.read import data_locations

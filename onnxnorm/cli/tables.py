@@ -205,8 +205,9 @@ def print_json(value: object, file: TextIO | None = None) -> None:
 
 
 def count_operators(nodes: Iterable[_Node]) -> Counter[str]:
-    """Count how often each operator stands among the nodes, of a graph or of a message; other domains as
-    `domain::Op`.
+    """Count how often each operator stands among the nodes, of a graph or of a message.
+
+    Those of other domains are called `domain::Op`.
     """
     return Counter(
         node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}" for node in nodes
@@ -214,9 +215,7 @@ def count_operators(nodes: Iterable[_Node]) -> Counter[str]:
 
 
 def operator_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table:
-    """Return a table of every operator of either model with its counts before and after, and the sums in the last
-    row.
-    """
+    """Return a table of every operator of either model: its count before and after, the sums in the last row."""
     rows: list[tuple[object, ...]] = []
     for name in sorted({*before, *after}):
         old, new = before.get(name, 0), after.get(name, 0)

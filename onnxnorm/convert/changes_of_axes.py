@@ -60,8 +60,9 @@ def slice_11(step: Step) -> bool | str:
 
 
 def soft_13(step: Step) -> bool | str:
-    """Softmax and its kin since opset 13: until then all axes from one on were one, which is the same for the last
-    axis.
+    """Softmax and its kin since opset 13: until then all axes from one on were one.
+
+    The two mean the same for the last axis.
     """
     node, rank = step.node, step.rank()
     if not step.up:

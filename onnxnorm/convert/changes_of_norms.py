@@ -19,8 +19,9 @@ def batch_norm_7(step: Step) -> bool | str:
 
 
 def batch_norm_9(step: Step) -> bool | str:
-    """BatchNormalization since opset 9: statistics of every place of a sample, which it has no more, are a Mul and an
-    Add.
+    """BatchNormalization since opset 9: it has no statistics of every place of a sample any more.
+
+    Such a node is a Mul and an Add.
     """
     node = step.node
     if not step.up or step.whole("spatial", 1) == 1:
@@ -63,8 +64,9 @@ def dropout_10(step: Step) -> bool | str:
 
 
 def dropout_12(step: Step) -> bool | str:
-    """Dropout since opset 12: at inference it hands on what it gets; before, it was told in another way whether it
-    trains.
+    """Dropout since opset 12: at inference it hands on what it gets.
+
+    Before, it was told in another way whether it trains.
     """
     node = step.node
     if step.up:

@@ -21,8 +21,9 @@ _ENLARGES = "was an Upsample"
 
 
 def pool_22(step: Step) -> bool | str:
-    """Pools since opset 22: before, a last window that would begin in the padding behind counted where sizes are
-    rounded up.
+    """Pools since opset 22: a last window that would begin in the padding behind does not count.
+
+    Where sizes are rounded up it counted in older definitions.
     """
     ceil = step.node.attributes.get("ceil_mode")
     if step.up or ceil is None or (not ceil.is_ref() and ceil.as_int() == 0):

@@ -99,8 +99,9 @@ def moved(*ones: Moved, before: Callable[[Step], str | None] | None = None) -> C
 
 
 def axes_of_reduction(step: Step) -> str | None:
-    """Tell why a reduction cannot go down; without axes it goes over all, or over none where `noop_with_empty_axes` is
-    set.
+    """Tell why a reduction cannot go down.
+
+    Without axes it goes over all, or over none where `noop_with_empty_axes` is set.
     """
     axes = step.known(1)
     if step.operand(1) is None or (axes is not None and axes.size == 0):

@@ -34,8 +34,9 @@ class Hook(Protocol):
     def after(
         self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
     ) -> tuple[Any, ...]:
-        """Return the outputs to go on with; `constant` where they depend on constants alone and are kept for later
-        runs.
+        """Return the outputs to go on with.
+
+        `constant` says that they depend on constants alone and are kept for later runs.
         """
         ...
 
@@ -186,8 +187,9 @@ def _check(node: OpRun) -> None:
 
 
 def _lift_attributes(node: OpRun) -> None:
-    """Lift attributes to float64: they come as float32 scalars, and float32 arithmetic with integers would round
-    again.
+    """Lift attributes to float64.
+
+    They come as float32 scalars, and float32 arithmetic with integers would round again.
     """
     for name in node.attributes_names_:
         value = getattr(node, name)

@@ -125,8 +125,9 @@ def lp_normalization(node: Node, x: Array, *, axis: int = -1, p: int = 2) -> Arr
 
 
 def mean_variance_normalization(node: Node, x: Array, *, axes: Sequence[int] = (0, 2, 3), **_: Any) -> Array:
-    """MeanVarianceNormalization; the schema's body subtracts E[x]**2 from E[x**2], whose cancellation would spoil the
-    yardstick.
+    """MeanVarianceNormalization, with the variance about the mean.
+
+    The schema's body subtracts E[x]**2 from E[x**2], whose cancellation would spoil the yardstick.
     """
     return reference.mean_variance_norm(x, axes)
 

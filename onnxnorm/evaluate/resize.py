@@ -1,5 +1,6 @@
-"""Computes Resize in float64 NumPy, one axis after the other, by the formulas of Resize-19; checked against
-onnxruntime.
+"""Computes Resize in float64 NumPy, one axis after the other, by the formulas of Resize-19.
+
+It is checked against onnxruntime.
 
 The reference evaluator of onnx walks every output element in Python, which takes minutes for pictures.
 """

@@ -218,8 +218,9 @@ def max_pool(
     ceil_mode: int = 0,
     storage_order: int = 0,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the largest element of every window and its index in the flattened input (column-major if
-    `storage_order`).
+    """Return the largest element of every window and its index in the flattened input.
+
+    The index counts column-major if `storage_order` is set.
     """
     windows = _windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, pool=True, ceil=bool(ceil_mode))
     lowest = -math.inf if np.issubdtype(x.dtype, np.floating) else float(np.iinfo(x.dtype).min)

@@ -73,7 +73,7 @@ class Arguments:
         ]
 
     def tensor_names(self) -> list[str]:
-        """Return a name for each tensor among the inputs: that of its parameter, with its place where it holds
+        """Return a name for each tensor among the inputs: that of its parameter, with a place where it holds
         several.
         """
         names = []

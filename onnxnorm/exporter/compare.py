@@ -188,8 +188,9 @@ def _rounds_weights(module: torch.nn.Module, case: _Case, evaluator: _Evaluator)
 
 
 def _double(module: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy in double precision. Tensors that hooks have computed, such as old weight norm's, cannot be
-    copied.
+    """Return a copy in double precision.
+
+    Tensors that hooks have computed, such as old weight norm's, cannot be copied.
     """
     memo = {
         id(tensor): tensor.detach().clone()
@@ -216,8 +217,9 @@ def _distances(rounded: Sequence[_Array], exact: Sequence[_Array]) -> list[float
 
 
 def _compare(got: Sequence[_Array], want: Sequence[_Array], slack: Sequence[float] | None = None) -> str:
-    """Tell what differs by more than a few roundings of the largest value and `slack`, or is finite on one side
-    alone.
+    """Tell what differs by more than a few roundings of the largest value and `slack`; empty where nothing does.
+
+    An element that is finite on one side alone differs too.
     """
     if len(got) != len(want):
         return f"{len(got)} outputs instead of {len(want)}"

@@ -153,8 +153,9 @@ def _grouped_instance_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> T:
-    """Write GroupNorm as InstanceNormalization: a group becomes a channel; weight and bias follow, one for each
-    channel.
+    """Write GroupNorm as InstanceNormalization: a group becomes a channel.
+
+    Weight and bias follow, one for each channel.
     """
     grouped = opset18.Reshape(input, opset18.Constant(value_ints=[0, num_groups, -1]))
     ones, zeros = (_filled(value, input.dtype, [num_groups]) for value in (1.0, 0.0))

@@ -128,8 +128,9 @@ def _settle(site: _Site, casts: Casts, only_mixed: bool) -> str:
 
 
 def _refused(site: _Site, binding: _Binding) -> str | None:
-    """Return what is against the node with these types; empty where onnxruntime has another reason than a missing
-    kernel.
+    """Return what is against the node with these types.
+
+    It is empty where onnxruntime has another reason than a missing kernel.
     """
     if not site.allows(binding):
         return f"no type of its definition at opset {site.opset}"

@@ -142,8 +142,9 @@ def _separate_outputs(graph: ir.Graph) -> None:
 
 
 def _name_outputs(graph: ir.Graph) -> None:
-    """Name the outputs `output`, or `output_0`, `output_1`, ...: the exporter's names are those of the last
-    operators.
+    """Name the outputs `output`, or `output_0`, `output_1`, ...
+
+    The exporter's names are those of the last operators.
     """
     for i, value in enumerate(graph.outputs):
         value.name = _unused_name(graph, "output" if len(graph.outputs) == 1 else f"output_{i}")
@@ -159,8 +160,9 @@ def _name_nodes(graph: ir.Graph) -> None:
 
 
 def _module_of(node: ir.Node) -> str:
-    """Return the path of a node's module; the exporter's note reads "['', 'layer1', 'layer1.0', 'relu']", from the
-    root.
+    """Return the path of a node's module.
+
+    The exporter's note reads "['', 'layer1', 'layer1.0', 'relu']", from the root.
     """
     try:
         scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
@@ -171,8 +173,9 @@ def _module_of(node: ir.Node) -> str:
 
 
 def _drop_notes(model: ir.Model) -> None:
-    """Drop the exporter's debugging notes, which hold stack traces of the machine it ran on; where a node came from
-    stays.
+    """Drop the exporter's debugging notes, which hold stack traces of the machine it ran on.
+
+    The notes on where a node came from stay.
     """
     model.graph.metadata_props.clear()
     for node in ir.traversal.RecursiveGraphIterator(model.graph):

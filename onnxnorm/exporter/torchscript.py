@@ -38,9 +38,7 @@ _ROOT = "module."
 
 
 class ScriptTrace:
-    """The findings of a trace beside the graph: modules that normalize by the batch, and whether there was an
-    RMSNorm.
-    """
+    """The findings of a trace beside the graph: modules that normalize by the batch, and whether an RMSNorm ran."""
 
     def __init__(self) -> None:
         self.batch_statistics: list[str] = []
@@ -312,8 +310,9 @@ def _strip_root(value: ir.Value) -> None:
 
 
 def _scopes(name: str) -> list[str]:
-    """Return the paths down to a module, of "/module/layer1/layer1.0/bn1/BatchNormalization"; containers bear their
-    place.
+    """Return the paths down to a module, of "/module/layer1/layer1.0/bn1/BatchNormalization".
+
+    Containers bear their place.
     """
     steps: list[str] = []
     scopes: list[str] = []

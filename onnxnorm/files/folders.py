@@ -15,8 +15,9 @@ MARK = "user.onnxnorm.unfinished"
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Let one process at a time publish in the folder; yield whether that is so, since the system may have no such
-    lock.
+    """Let one process at a time publish in the folder.
+
+    Yield whether that is so, since the system may have no such lock.
     """
     try:
         import fcntl
@@ -56,8 +57,9 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def unfinished(folder: Path, prefix: str) -> set[str]:
-    """Return the names, beginning with `prefix`, of files that bear the mark; the caller holds the lock of the
-    folder.
+    """Return the names, beginning with `prefix`, of files that bear the mark.
+
+    The caller holds the lock of the folder.
     """
     found = set()
     for path in _entries(folder, prefix):

@@ -24,8 +24,9 @@ _LEAST_RESERVED = 2**20
 
 
 class Behind:
-    """A follower of the writer of a file: it starts what was written on its way to disk, and lets go of what is
-    there.
+    """A follower of the writer of a file.
+
+    It starts what was written on its way to disk, and lets go of what is there.
     """
 
     def __init__(self) -> None:

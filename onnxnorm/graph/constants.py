@@ -113,8 +113,9 @@ class Constants:
         return known[value]
 
     def _read_for(self, value: ir.Value) -> list[ir.Value]:
-        """Return the values that must all be constant for this one to be so; a shape may be known of a value that
-        varies.
+        """Return the values that must all be constant for this one to be so.
+
+        A shape may be known of a value that varies.
         """
         node = value.producer()
         if node is None or (node.op_type == "Shape" and self._static_shape(node) is not None):

@@ -86,8 +86,9 @@ def _agree(shape: _Shape, other: _Shape) -> bool:
 
 
 def _filled(shapes: Sequence[_Shape], extents: Collection[int]) -> Iterator[list[tuple[int, ...]]]:
-    """Yield the shapes with an extent in place of every unknown one, in all ways; none at all where there are too
-    many.
+    """Yield the shapes with an extent in place of every unknown one, in all ways.
+
+    There are none where there are too many.
     """
     named = [[(i, axis) if dim is None else dim for axis, dim in enumerate(shape)] for i, shape in enumerate(shapes)]
     unknown = list(dict.fromkeys(dim for shape in named for dim in shape if not isinstance(dim, int)))

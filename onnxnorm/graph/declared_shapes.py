@@ -77,8 +77,9 @@ def depends_on_claims(graph: ir.Graph, inferred: onnx.GraphProto) -> bool:
 
 
 def merge_claims(graph: ir.Graph, inferred: onnx.GraphProto, tried: onnx.GraphProto | None = None) -> tuple[bool, bool]:
-    """Give values the shapes that were inferred without the model's own statements; a statement alone stays, if it is
-    right.
+    """Give values the shapes that were inferred without the model's own statements.
+
+    What the model alone states stays, if it is right.
 
     Args:
         graph: of the model; its values get the shapes.

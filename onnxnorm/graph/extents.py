@@ -90,8 +90,9 @@ class Extents:
 
 
 def ints_of(node: ir.Node, index: int, attribute: str, facts: Facts) -> tuple[int, ...] | None:
-    """Return axes and the like: the input of that number, or in older opsets the attribute; empty where neither is
-    there.
+    """Return axes and the like: the input of that number, or in older opsets the attribute.
+
+    It is empty where neither is there.
 
     None where the input is no constant.
     """

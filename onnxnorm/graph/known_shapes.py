@@ -72,8 +72,9 @@ class KnownShapes:
         self._constants = constants
 
     def shape(self, value: ir.Value) -> tuple[Dim, ...] | None:
-        """Return extents, names of symbolic ones, None for unknown ones; None as a whole where the rank is not
-        known.
+        """Return extents, names of symbolic ones, None for unknown ones.
+
+        None as a whole where the rank is not known.
         """
         if value.shape is not None:
             return tuple([dim if isinstance(dim, int) else dim.value for dim in value.shape])

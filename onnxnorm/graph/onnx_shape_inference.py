@@ -86,8 +86,9 @@ def _is_opaque(node: onnx.NodeProto) -> bool:
 
 
 def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
-    """Return a node at which runtimes end the process, since they have ONNX's shape inference in them, and what is
-    wrong.
+    """Return a node at which runtimes end the process, and what is wrong with it; None where there is none.
+
+    Runtimes have ONNX's shape inference in them.
     """
     nodes = [node for graph in graphs_in(model) for node in graph.node if node.domain in ("", "ai.onnx")]
     for node in nodes:

@@ -30,8 +30,9 @@ class Opsets:
         return self._imports(graph).get("", 1)
 
     def owner(self, graph: ir.Graph) -> ir.Node | None:
-        """Return the node (If, Loop, Scan) whose subgraph this is; None for the main graph and the bodies of
-        functions.
+        """Return the node (If, Loop, Scan) whose subgraph this is.
+
+        None for the main graph and the bodies of functions.
         """
         return self._owners.get(graph)
 

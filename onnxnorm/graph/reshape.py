@@ -13,8 +13,9 @@ __all__ = ["runs", "shape_after"]
 
 
 def shape_after(node: ir.Node, before: Sequence[Dim], facts: Facts) -> tuple[Dim, ...] | None:
-    """Return the shape that the Reshape or Flatten gives a value of shape `before`; None where its rank is not
-    known.
+    """Return the shape that the Reshape or Flatten gives a value of shape `before`.
+
+    None where its rank is not known.
     """
     if node.op_type == "Flatten":
         axis = node.attributes.get_int("axis", 1)

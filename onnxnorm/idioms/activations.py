@@ -140,8 +140,9 @@ def _on(anchor: ir.Node, facts: Facts) -> list[ir.Value]:
 def _evaluated(
     y: ir.Value, x: ir.Value, facts: Facts, cone: set[ir.Node], known: dict[ir.Value, _Array | None]
 ) -> _Array | None:
-    """Return the elements of y where x holds the grid; the nodes between go to `cone`. None where y takes anything
-    else.
+    """Return the elements of y where x holds the grid.
+
+    The nodes between go to `cone`. None where y takes anything else.
     """
     if y is x:
         return _GRID

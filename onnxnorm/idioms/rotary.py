@@ -1,5 +1,6 @@
-"""Finds rotary position embeddings: x * cos + rotate(x) * sin, where rotate joins the halves of x, one of them
-negated.
+"""Finds rotary position embeddings, x * cos + rotate(x) * sin.
+
+There rotate joins the halves of x, one of them negated.
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ def _take_the_alias(model: ir.Model) -> None:
 
 
 def _forget_negative_extents(model: ir.Model) -> None:
-    """Forget negative extents: exporters write -1 for what they do not know, and runtimes read every negative extent
-    so.
-    """
+    """Forget negative extents, which runtimes take for unknown: exporters write -1 for what they do not know."""
     for graph in graphs_of(model):
         for value in itertools.chain(graph.inputs, *(node.outputs for node in graph)):
             shape = value.shape

@@ -1,5 +1,6 @@
-"""Writes the head of a safetensors file (https://github.com/huggingface/safetensors#format), so that weights can lie in
-one.
+"""Writes the head of a safetensors file, so that weights can lie in one.
+
+Source: https://github.com/huggingface/safetensors#format.
 
 An ONNX model refers to such a file as to any other data file, by offsets; the head tells other programs which tensors
 are in it. Behind its length (8 bytes) it is JSON; the tensors follow without gaps, so those of the widest type come
@@ -40,8 +41,9 @@ _ALIGNMENT = 64
 
 
 def head_of(entries: Iterable[Entry]) -> bytes:
-    """Return the head of a file in which these tensors follow one another; types that the format lacks go as their
-    bytes.
+    """Return the head of a file in which these tensors follow one another.
+
+    Types that the format lacks go as their bytes.
     """
     head: dict[str, object] = {"__metadata__": {"format": "onnx"}}
     start = 0

@@ -88,9 +88,7 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int
 
 
 def _end_of(data: mmap.mmap, tag: int, content: int, end: int, depth: int) -> tuple[int, int]:
-    """Return where the field ends whose tag ends at `content`, and where its content starts behind the length, if
-    any.
-    """
+    """Return where the field ends whose tag ends at `content`, and where its content starts behind any length."""
     wire_type = tag & 7
     position = content
     if wire_type == _VARINT:

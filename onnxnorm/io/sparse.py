@@ -17,8 +17,9 @@ _MAX_ELEMENTS = 2**28
 
 
 def without_sparse_initializers(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """Return the message with dense initializers for the sparse ones of its graph; the message itself where it has
-    none.
+    """Return the message with dense initializers for the sparse ones of its graph.
+
+    It is the message itself where it has none.
     """
     if not proto.graph.sparse_initializer:
         return proto
@@ -31,8 +32,9 @@ def without_sparse_initializers(proto: onnx.ModelProto, name: str) -> onnx.Model
 
 
 def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
-    """Put the stored values at their places, zeros elsewhere (ONNX: SparseTensorProto, places linear or one row
-    each).
+    """Put the stored values at their places, zeros elsewhere.
+
+    Places are linear or one row each (ONNX: SparseTensorProto).
     """
     own = sparse.values.name
     try:

@@ -1,5 +1,4 @@
-"""The geometry of a convolution along one spatial axis: which offsets it reads, how far apart, and how many results it
-gives.
+"""Describes where a convolution reads along one spatial axis, and how many results it gives.
 
 Output o reads the inputs at o * stride + first, first + dilation, ..., last, where first = -begin; what lies outside
 of the input counts as zero. On an input of extent n there are floor((n - 1 + slack) / stride) + 1 results with
@@ -105,8 +104,9 @@ class Axis(_Taps):
         )
 
     def _first_left_out(self, extent: int | None) -> int:
-        """Count how far past the end of the input the first output reads that is not there any more; at least that
-        far.
+        """Return how far past the end of the input the first output reads that is not there any more.
+
+        Without an extent it is the least that it can be.
         """
         if extent is None:
             return self.slack + self.first
@@ -146,8 +146,9 @@ class TransposedAxis(_Taps):
 
     @property
     def pads(self) -> bool:
-        """Whether fewer inputs are written to a result at the border than inside; then a shift before it is no shift
-        behind it.
+        """Whether fewer inputs are written to a result at the border than inside.
+
+        Then a shift before it is no shift behind it.
         """
         return not self.pointwise or self.extra > 0
 

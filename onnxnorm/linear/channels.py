@@ -57,8 +57,9 @@ def group_of(reach: Reach, inputs: int) -> int:
 
 
 def realigned(weight: FloatArray, starts: Integers, wanted: Integers, width: int) -> FloatArray:
-    """Return the weight with rows that start at `wanted` and are `width` wide; what does not lie in them must be
-    zero.
+    """Return the weight with rows that start at `wanted` and are `width` wide.
+
+    What does not lie in them must be zero.
     """
     if weight.shape[1] == width and np.array_equal(starts, wanted):
         return weight

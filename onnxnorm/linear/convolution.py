@@ -81,8 +81,9 @@ class Convolution:
         group: int,
         axes: Axes,
     ) -> Convolution:
-        """Make a convolution as `of` does, from a weight's first two extents; its rows are computed when they are
-        needed.
+        """Make a convolution as `of` does, from a weight's first two extents.
+
+        Its rows are computed when they are needed.
         """
         outputs, width = shape
         shift = np.zeros(outputs) if bias is None else np.asarray(bias, np.float64)

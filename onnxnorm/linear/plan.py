@@ -267,8 +267,9 @@ def _unread(output: ir.Value, gone: dict[ir.Node, None], adders: set[ir.Node], t
 
 
 def _is_writable(convolution: Convolution) -> bool:
-    """Whether one node of ONNX can compute it: no paddings that leave inputs out, no more output padding than is
-    allowed.
+    """Whether one node of ONNX can compute it.
+
+    Paddings must leave no inputs out, and there must be no more output padding than is allowed.
     """
     return all(
         axis.begin >= 0

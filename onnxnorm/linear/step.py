@@ -50,9 +50,7 @@ class Family(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A constant whose shape is known and whose elements are computed only when they are needed, since models have
-    many.
-    """
+    """A constant whose shape is known and whose elements are computed only when they are needed."""
 
     value: ir.Value
     shape: tuple[int, ...]

@@ -1,6 +1,4 @@
-"""Computes the weights of sums and compositions of convolutions, in float64, as many rows at a time as are asked
-for.
-"""
+"""Computes the weights of sums and compositions of convolutions, in float64, some rows at a time."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ Aligned: TypeAlias = "tuple[FloatArray, Integers]"
 
 
 def laid_out(parts: Sequence[tuple[Convolution, int, float]], reach: Reach, axes: Axes, rows: Integers) -> Aligned:
-    """Lay out rows of one weight of all parts, each from its first row on and times its factor, with the taps of
-    `axes`.
+    """Lay out rows of one weight with the taps of `axes`.
+
+    Each of the parts goes from its first row on and is multiplied by its factor.
     """
     inputs = parts[0][0].inputs
     group = group_of(reach, inputs)

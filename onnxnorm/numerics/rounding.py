@@ -34,8 +34,9 @@ class Rounded:
 def rounded(
     exact: npt.NDArray[np.float64], dtype: npt.DTypeLike, channel_axis: int | None = None, smallest: float = 0.0
 ) -> Rounded:
-    """Round `exact` to the type `dtype`; `smallest` is the magnitude that is wanted in each slice along the channel
-    axis.
+    """Round `exact` to the type `dtype`.
+
+    `smallest` is the magnitude that is wanted in each slice along the channel axis.
     """
     with np.errstate(all="ignore"):
         array = exact.astype(dtype)

@@ -90,8 +90,9 @@ class _Result:
         object.__setattr__(self, "array", np.empty(self.shape, self.dtype) if self.put is None else None)
 
     def parts(self, blocks: Iterator[_Block]) -> Iterator[tuple[_Block, npt.NDArray[np.generic]]]:
-        """Yield each block with the array to fill for it, which has gone to its place when the next one is asked
-        for.
+        """Yield each block with the array to fill for it.
+
+        The array has gone to its place when the next one is asked for.
         """
         buffer = np.empty(0, self.dtype)
         for block in blocks:

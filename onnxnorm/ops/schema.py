@@ -83,9 +83,7 @@ def _wrong(node: NodeProto, types: _Types) -> str | None:
 
 
 def input_elements(model: ModelProto) -> set[int]:
-    """Return the element types (of TensorProto) that the custom operators of the model take, as far as they can be
-    told.
-    """
+    """Return the element types (of TensorProto) that the custom operators of the model take, as far as known."""
     types = _Types.of(model)
     found = (types.of_value(node.input[0])[1] for node in custom_nodes(model) if node.input)
     return {element for element in found if element is not None}

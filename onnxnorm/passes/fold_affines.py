@@ -115,8 +115,9 @@ class FoldAffines(ir.passes.InPlacePass):
         stuck: dict[ir.Node, frozenset[ir.Node]],
         last: set[ir.Node] | None,
     ) -> set[ir.Node]:
-        """Try every affine that was not tried, or whose search met a node that has changed. Return the nodes changed
-        now.
+        """Try every affine that was not tried, or whose search met a node that has changed.
+
+        Return the nodes changed now.
 
         The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
         the one that costs most at run time gets it.

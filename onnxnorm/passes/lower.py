@@ -47,8 +47,9 @@ class Lower(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
     def _as_standard(self, node: ir.Node, facts: Facts) -> bool:
-        """Turn an InterChannelLRN that ONNX's own LRN can say into that, for a target that runs LRN; tell whether it
-        was done.
+        """Turn an InterChannelLRN that ONNX's own LRN can say into that, for a target that runs LRN.
+
+        Tell whether it was done.
         """
         if node.domain != DOMAIN or node.op_type != "InterChannelLRN" or not self._target.prefers_standard_lrn:
             return False

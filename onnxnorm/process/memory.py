@@ -9,8 +9,9 @@ __all__ = ["available_memory"]
 
 
 def available_memory() -> int | None:
-    """Return the bytes that are free or can be made so, for the machine, the container and the process; None where
-    unknown.
+    """Return the bytes that are free or can be made so, for the machine, the container and the process.
+
+    None where unknown.
     """
     known = []
     with contextlib.suppress(OSError, ValueError, StopIteration):

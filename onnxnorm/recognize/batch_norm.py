@@ -42,8 +42,9 @@ def raise_batch_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
 
 
 def _is_step(node: ir.Node, graph: ir.Graph, facts: Facts) -> ir.Value | None:
-    """Return the operand that is no constant, if the node is an affine by a constant for each channel or one for
-    all.
+    """Return the operand that is no constant, if the node is an affine by constants.
+
+    There is one constant for each channel or one for all.
     """
     if not is_standard(node) or node.op_type not in _AFFINES or len(node.inputs) != 2 or node.graph is not graph:
         return None
@@ -91,8 +92,9 @@ def _raise(first: ir.Node, graph: ir.Graph, facts: Facts, journal: Journal) -> b
 
 
 def _is_meant(chain: list[ir.Node], facts: Facts) -> bool:
-    """Whether the chain is a normalization, no bias or gate: a root among its constants, or mean, deviation and
-    weight.
+    """Whether the chain is a normalization, no bias or gate.
+
+    There is a root among its constants, or mean, deviation and weight.
     """
     if any(_from_root(operand) for node in chain for operand in node.inputs if facts.is_constant(operand)):
         return True

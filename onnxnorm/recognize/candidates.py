@@ -58,9 +58,7 @@ def _bases(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def _centred(value: ir.Value) -> Iterator[ir.Value]:
-    """Yield the tensors from which a mean was subtracted to make the value, each with the tensor before a cast
-    first.
-    """
+    """Yield the tensors from which a mean was subtracted to make the value; before a cast first."""
     before, producer = value, value.producer()
     for _ in range(3):
         if producer is not None and is_standard(producer) and producer.op_type in ("Cast", "Identity"):

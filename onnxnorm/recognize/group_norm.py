@@ -203,9 +203,7 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
 
 
 def _weights(core: _Core, start: ir.Value, graph: ir.Graph, facts: Facts) -> tuple[ir.Value, Array, Array]:
-    """Return the last value that is still the normalized tensor times a scale plus a shift for each channel, and these
-    two.
-    """
+    """Return the last value that is the normalized tensor times a scale plus a shift a channel, and these two."""
     best, scale, bias = start, np.ones(core.channels), np.zeros(core.channels)
     try:
         reading = Reading(start, graph, facts)

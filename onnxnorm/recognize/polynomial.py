@@ -39,8 +39,9 @@ _NO_BOUND = 1e30
 
 
 class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
-    """Raised at a node that computes something that is no such polynomial; the text says what, to continue "... ,
-    but".
+    """Raised at a node that computes something that is no such polynomial.
+
+    The text says what, to continue "... , but".
     """
 
 
@@ -49,8 +50,9 @@ _ONE: Monomial = frozenset()
 
 @dataclass(frozen=True, eq=False)
 class Poly:
-    """A polynomial: coefficient by monomial, and the rank of X. Two are equal where coefficients agree to eleven
-    digits.
+    """A polynomial: coefficient by monomial, and the rank of X.
+
+    Two are equal where coefficients agree to eleven digits.
     """
 
     terms: Mapping[Monomial, Array]
@@ -184,8 +186,9 @@ class Poly:
         return Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
 
     def reduced(self, axes: frozenset[int], extents: Mapping[int, int] | None) -> Poly:
-        """Return the mean over `axes`; where `extents` are given the sum, and these the extents as far as they are
-        known.
+        """Return the mean over `axes`.
+
+        Where `extents` are given the sum, and these the extents as far as they are known.
         """
         result = Poly({}, self.rank)
         for monomial, coefficient in self.terms.items():
@@ -215,9 +218,7 @@ class Poly:
         return result
 
     def cumulated(self, axis: int, last: int) -> Poly:
-        """Return the sum from the beginning of the axis up to `last` positions ahead, also beyond the ends of the
-        axis.
-        """
+        """Return the sum from the beginning of the axis to `last` positions ahead, also beyond the ends of the axis."""
         return self.windowed(((axis, EVER, last),))
 
     def shifted(self, axis: int, offset: int) -> Poly:

@@ -149,8 +149,9 @@ class Reading:
         return None
 
     def cone(self, root: ir.Value) -> list[ir.Node]:
-        """Return the nodes between X and `root`, in no order; those that compute conditions and shapes for them among
-        them.
+        """Return the nodes between X and `root`, in no order.
+
+        The nodes that compute conditions and shapes for them are among them.
         """
         found: dict[ir.Node, None] = {}
         stack = [root]

@@ -164,8 +164,7 @@ _ISA_VARIABLE = "ONNXNORM_ISA"
 
 
 def _check_instruction_set() -> Check:
-    """Check the instruction set of the kernels: the one that is asked for, or the first of those that the library
-    names.
+    """Check the instruction set of the kernels: the one that is asked for, or the first that the library names.
 
     The library names them when it is asked for one that there is not.
     """

@@ -27,8 +27,9 @@ _BATCH_SIZES = (2, 1, 3)
 _SEQUENCE_SIZES = (7, 16, 5)
 _SPATIAL_SIZES = (32, 41, 48)
 _OTHER_SIZES = (64, 128, 224, 256, 16, 8, 4, 2, 1, 299, 512)
-"""Sizes to try in this order where the original refuses those above: strides and fixed classifiers ask for
-multiples.
+"""Sizes to try in this order where the original refuses those above.
+
+Strides and fixed classifiers ask for multiples.
 """
 
 _SMALL_INTEGERS = 4

@@ -38,9 +38,7 @@ class Arities:
 
 @dataclass(frozen=True)
 class _Side:
-    """One side of a node, its inputs or outputs: how many there may be, and the places of those that cannot be left
-    out.
-    """
+    """One side of a node, its inputs or outputs: how many there may be, and the places that cannot be left out."""
 
     name: str
     allowed: range

@@ -157,9 +157,7 @@ def _worst(errors: Array, allowed: _Allowed) -> tuple[float, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class _Allowed:
-    """The limits of errors: for each axis one for each slice, one for each element, one for the root mean square of
-    all.
-    """
+    """The limits of errors: one a slice along each axis, one an element, one for the root mean square of all."""
 
     slices: dict[int, Array]
     elements: Array
@@ -204,9 +202,7 @@ def _errors(values: Array, exact: Array, finite: npt.NDArray[np.bool_]) -> Array
 
 
 def _wrong_kind(exact: Array, originals: Sequence[Array], got: Array, largest: float) -> tuple[int, ...] | None:
-    """Find the first element that is NaN, infinite or finite where neither exact arithmetic nor the original has it
-    so.
-    """
+    """Find the first element that is NaN, infinite or finite where neither yardstick nor original has it so."""
     # Exact values beyond the type's range are infinite in it.
     kinds = [_kind(np.where(np.abs(exact) > largest, np.copysign(np.inf, exact), exact)), *map(_kind, originals)]
     mine = _kind(got)

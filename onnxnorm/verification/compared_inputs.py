@@ -1,6 +1,4 @@
-"""Finds inputs that decide something: the constants that a model compares them with, and values that masks seldom
-have.
-"""
+"""Finds inputs that decide something: constants that a model compares them with, values that masks seldom have."""
 
 from __future__ import annotations
 

@@ -48,8 +48,9 @@ class SameDraws:
 def with_same_draws(
     original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], *, seed: int
 ) -> SameDraws:
-    """Give both models their draws as inputs; return them as they are where the original draws nothing in its main
-    graph.
+    """Give both models their draws as inputs.
+
+    Return them as they are where the original draws nothing in its main graph.
 
     Raises:
         OtherDrawsError: the result draws what the original does not.

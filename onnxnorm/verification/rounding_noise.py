@@ -32,8 +32,9 @@ _WEIGHTS: dict[str, frozenset[int]] = {
 
 _ELEMENTWISE = frozenset({"Add", "Div", "Mul", "Sub"})
 _FEW = 8
-"""Number of elements up to which an elementwise constant may be arithmetic with shapes, where the least change is a
-jump.
+"""Number of elements up to which an elementwise constant may be arithmetic with shapes.
+
+The least change of such a constant is a jump.
 """
 
 _MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Tile", "Transpose", "Unsqueeze"})

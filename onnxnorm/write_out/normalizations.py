@@ -134,8 +134,9 @@ def _mean_variance(form: _Form) -> ir.Value:
 
 
 def _lp_norm(form: _Form) -> ir.Value:
-    """Write Lp normalization: a vector of zeros is divided by the smallest normal number, since the operator gives 0
-    for it.
+    """Write Lp normalization.
+
+    A vector of zeros is divided by the smallest normal number, since the operator gives 0 for it.
     """
     op_type = "ReduceL1" if form.whole("p", 2) == 1 else "ReduceL2"
     x = form.wide(form.x)

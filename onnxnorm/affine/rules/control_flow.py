@@ -127,8 +127,9 @@ def _together(site: Site, bundles: Iterable[list[Wire]], parameters: Iterable[ir
 
 
 def _inner(gauge: Gauge, axis: int | None) -> Gauge | None:
-    """Return the gauge without the axis along which values are collected or scanned; None where it varies along
-    that.
+    """Return the gauge without the axis along which values are collected or scanned.
+
+    None where it varies along that.
     """
     if axis is None:
         return gauge

@@ -47,8 +47,9 @@ def conv_transpose(site: Site) -> Answer:
 
 
 def deform_conv(site: Site) -> Answer:
-    """DeformConv: samples lie between places and beyond the border, where they are zero, so only a scale passes from
-    the input.
+    """DeformConv: only a scale passes from the input.
+
+    Samples lie between places and beyond the border, where they are zero.
     """
     if any(site.gauge_in(index) is not None for index in (2, 4)):
         return Declined("takes it for an offset or a mask")

@@ -22,8 +22,9 @@ _NO_SHIFT = "is no linear function, so no shift passes it"
 
 
 def absolute(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
-    """Return the gauge behind an absolute value, |s x| = |s| |x|; what comes out tells nothing of the sign that went
-    in.
+    """Return the gauge behind an absolute value, |s x| = |s| |x|.
+
+    What comes out tells nothing of the sign that went in.
     """
     if gauge.shifts:
         return Declined(_NO_SHIFT)
@@ -61,6 +62,7 @@ def squared_if_positive(gauge: Gauge) -> Gauge | Declined:
 
 def reciprocal(site: Site) -> Answer:
     """Reciprocal: a scale passes as its reciprocal."""
+
     def inverted(gauge: Gauge) -> Gauge | Declined:
         if gauge.shifts:
             return Declined(_NO_SHIFT)

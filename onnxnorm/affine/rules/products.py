@@ -256,8 +256,9 @@ def _fits(gauge: Gauge, shape: Sequence[object] | None) -> bool:
 
 
 def _channel_axis(product: _Product, index: int) -> int | None:
-    """Return the axis of a constant that is an axis of the result too: the slices along it must each keep their
-    accuracy.
+    """Return the axis of a constant that is an axis of the result too.
+
+    The slices along it must each keep their accuracy.
     """
     outer = [axis for axis, label in enumerate(product.operands[index]) if label in product.result]
     return outer[-1] if outer else None

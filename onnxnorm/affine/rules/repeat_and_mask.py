@@ -57,6 +57,7 @@ def cum_sum(site: Site) -> Answer:
 
 def trilu(site: Site) -> Answer:
     """Trilu: a scale passes, since zeros stay zero."""
+
     def through(gauge: Gauge) -> Gauge | Declined:
         return Declined("sets values to zero, so no shift passes it") if gauge.shifts else gauge
 

@@ -73,9 +73,7 @@ class Window:
 
     @property
     def sources(self) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
-        """The places of the input that are read, for each axis: indices of shape (taps, results), and whether there is
-        a place.
-        """
+        """The places of the input that are read, for each axis: indices (taps, results), and whether they exist."""
         assert self.begins is not None
         found = []
         for axis, (extent, results) in enumerate(zip(self.extents, self.results, strict=True)):

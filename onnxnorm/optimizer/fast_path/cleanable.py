@@ -1,6 +1,4 @@
-"""Detects what `onnxnorm.passes.simplify` could find in an otherwise plain network, which is then left to the
-passes.
-"""
+"""Detects what `onnxnorm.passes.simplify` could find in a plain network, which is then left to the passes."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ _SAMPLE = 64
 
 
 def require_nothing_to_clean(network: Network) -> None:
-    """Require that no node hands on what it is given or does over again what the one before it did, and no two are the
-    same.
+    """Require that no node hands on what it is given or repeats the one before it, and that no two are the same.
 
     Raises:
         NotPlainError: there may be such nodes.

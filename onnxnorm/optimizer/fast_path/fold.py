@@ -81,8 +81,9 @@ class Folding:
 
     @collector_paused
     def carry_out(self) -> tuple[ModelProto, tuple[Rewrite, ...]]:
-        """Do the work on a new model, without what nobody reads any more, and return it with an account. It works only
-        once.
+        """Do the work on a new model, without what nobody reads any more, and return it with an account.
+
+        It works only once.
         """
         network, message = self.network, self.network.message
         graph, uses, names = message.graph, dict(network.uses), network.names()
@@ -164,8 +165,9 @@ def _copy_all_but(left_out: Sequence[str], source: Any, target: Any) -> None:
 
 
 def fold_all(network: Network) -> Folding | None:
-    """Return what to do, or None where one of the normalizations does not fold by the rules here. Nothing is
-    changed.
+    """Return what to do, or None where one of the normalizations does not fold by the rules here.
+
+    Nothing is changed.
     """
     try:
         pairs = [_pair(network, *places) for places in network.norms]

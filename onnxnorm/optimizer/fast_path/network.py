@@ -173,9 +173,7 @@ class Network:
         self._make(node.output[0], convolution)
 
     def _require_alone(self, node: NodeProto, attributes: Mapping[str, AttributeProto]) -> None:
-        """Require that a linear operator has constants, and reads nothing that another linear operator of one value
-        makes.
-        """
+        """Require that a linear operator has constants, and reads no result of another linear operator of one value."""
         if node.op_type in ("Conv", "ConvTranspose"):
             require(node.input[1] in self.constants)
             weight = self.constants[node.input[1]]

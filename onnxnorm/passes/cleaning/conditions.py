@@ -83,8 +83,9 @@ def _hand_over(graph: ir.Graph, node: ir.Node, output: ir.Value, result: ir.Valu
 
 
 def _name_nodes_apart(branch: ir.Graph, site: Site) -> None:
-    """Give the nodes of the branch names that no node of the graph has: names differ within a graph, not between
-    graphs.
+    """Give the nodes of the branch names that no node of the graph has.
+
+    Names differ within a graph, not between graphs.
     """
     own = {node for graph in graphs_within(branch) for node in graph}
     taken = {node.name for graph in graphs_within(site.model.graph) for node in graph if node not in own and node.name}

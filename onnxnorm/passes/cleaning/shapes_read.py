@@ -64,8 +64,9 @@ def ask_by_copies(node: ir.Node, site: Site) -> str | None:
 
 
 def as_request(wanted: Sequence[Extent | None], dims: Sequence[Extent]) -> npt.NDArray[np.int64] | None:
-    """Return the request with which Reshape makes the wanted extents of a value of extents `dims`; None if there is
-    none.
+    """Return the request with which Reshape makes the wanted extents of a value of extents `dims`.
+
+    None if there is none.
 
     Among `wanted`, -1 and 0 stand for what they ask for.
     """

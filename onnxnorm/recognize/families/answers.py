@@ -60,8 +60,9 @@ class Named:
 
 @dataclass(frozen=True)
 class Near:
-    """The answer that a formula looks like this normalization and is another; the reason continues "looks like ...,
-    but".
+    """The answer that a formula looks like this normalization and is another.
+
+    The reason continues "looks like ..., but".
     """
 
     kind: str

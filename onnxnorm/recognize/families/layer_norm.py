@@ -49,9 +49,7 @@ def layer_norm(found: Found) -> Answer:
 
 
 def _misplaced(quotient: Quotient) -> Answer:
-    """Answer where a mean is subtracted, and the divisor is made of squares, but is not the variance about that
-    mean.
-    """
+    """Answer where a mean is subtracted, and the divisor is not the variance about that mean, but made of squares."""
     atom, _ = quotient.root
     if quotient.mean_axes is None or not isinstance(atom, Base):
         return None

@@ -42,8 +42,7 @@ class Quotient:
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic (mean of X**2, or of (X - mean)**2, over `axes`, plus `epsilon`) ** -`exponent`, or a variation on
-    it.
+    """A statistic: (mean of X**2 or (X - mean)**2 over `axes`, plus `epsilon`) ** -`exponent`, or a variation.
 
     Attributes:
         centred: the axes of the mean in it; None where it is a mean of plain squares.

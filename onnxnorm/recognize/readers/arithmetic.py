@@ -68,9 +68,7 @@ def _pow(site: ReadSite) -> Form:
 
 
 def _decimal(number: float) -> float:
-    """Return the shortest decimal of the number, such as 0.75, where a half type or float32 could hold no more of
-    it.
-    """
+    """Return the shortest decimal, such as 0.75, where a half type or float32 could hold no more of the number."""
     for places in range(1, 7):
         rounded = round(number, places)
         if np.float32(rounded) == np.float32(number):

@@ -75,8 +75,9 @@ def _wanted(form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
 
 
 def _requested(value: ir.Value | None, form: Form, site: ReadSite) -> tuple[Dim, ...] | None:
-    """Return the shape asked for, from a constant or from extents of X put together at run time; None where not
-    known.
+    """Return the shape asked for, from a constant or from extents of X put together at run time.
+
+    None where not known.
     """
     constant = site.facts.constant(value)
     if constant is not None:
