@@ -45,8 +45,9 @@ class AbsorbPads(ir.passes.InPlacePass):
         facts, modified = Facts(model, self._transformation), False
         for graph in graphs_within(model.graph):
             for node in list(graph):
-                if node.op_type in _TAKERS and is_standard(node):
-                    modified |= self._absorb(node, facts)
+                # A Pad may stand behind another.
+                while node.op_type in _TAKERS and is_standard(node) and self._absorb(node, facts):
+                    modified = True
         return ir.passes.PassResult(model, modified)
 
     def _absorb(self, node: ir.Node, facts: Facts) -> bool:

@@ -87,7 +87,8 @@ class Simplify(ir.passes.InPlacePass):
         self._duplicates = duplicates
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        modified = tells_more = False
+        # Who reads a value decides much, and dead nodes read too.
+        modified, tells_more = remove_dead(model), False
         for _ in range(_MOST_ROUNDS):
             taken = self._round(model)
             if taken:

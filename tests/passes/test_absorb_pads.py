@@ -102,3 +102,15 @@ def test_a_pad_that_others_read_stays_for_them() -> None:
     model = b.model(pooled, b.node("Abs", padded))
     after = onnxnorm.optimize(model, passes=PASSES, verify=True).model
     assert count(after, "Pad") == 1
+
+
+@pytest.mark.parametrize(("outer", "left"), [(0.0, 0), (0.5, 1)])
+def test_a_pad_behind_another_goes_in_the_same_run(outer: float, left: int) -> None:
+    b = Builder(opset=13, dtype=np.float32)
+    x = b.node("Tanh", b.input((2, 3, 8, 9)))
+    x = b.node("Pad", x, b.ints(0, 0, 1, 0, 0, 0, 2, 1), b.constant(np.array(outer)))
+    x = b.node("Pad", x, b.ints(0, 0, 0, 2, 0, 0, 1, 0))
+    model = b.model(b.node("Conv", x, b.input((4, 3, 3, 3), "w")))
+    after = onnxnorm.optimize(model, passes=PASSES).model
+    assert count(after, "Pad") == left
+    same_in_onnxruntime(model, after)

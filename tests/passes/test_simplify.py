@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from onnx import TensorProto
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 import onnxnorm
 from onnxnorm.passes.targets import TARGETS
-from testing.builder import QUICK, session
+from testing.builder import QUICK, Builder, session
 from testing.cleaning import cleaned, special_feeds, total
 from testing.cleaning_networks import untidy_network
 
@@ -51,3 +53,36 @@ def test_every_target_is_cleaned(target: str) -> None:
     result = onnxnorm.optimize(model, target=target)
     assert total(result.model) < total(model)
     assert any(rewrite.pass_name.startswith("simplify") for rewrite in result.rewrites)
+
+
+def test_shapes_that_are_known_only_afterwards_are_used_in_the_same_run() -> None:
+    net = Builder(dtype=np.float32, opset=9)
+    x = net.node("Neg", net.input(("n", 1, 4, 4)))
+    parts = [net.node("Slice", net.node("Shape", x), starts=[axis], ends=[axis + 1]) for axis in range(3)]
+    parts.append(net.node("Gather", net.node("Shape", x), net.ints(2)))
+    same = net.node("Reshape", x, net.node("Concat", *parts, axis=0))
+    other = net.node("Reshape", x, net.input((2,), "shape", TensorProto.INT64))
+    net.output(net.node("Abs", same), net.node("Sign", other))
+    after = onnxnorm.optimize(net.model()).model
+    assert sorted(node.op_type for node in after.graph.node) == ["Abs", "Neg", "Reshape", "Sign"]
+    assert onnxnorm.optimize(after).model.graph.node == after.graph.node
+
+
+@pytest.mark.parametrize(("asked", "left"), [((3, 4), ["Reshape"]), ((2, 6), ["Identity"])])
+def test_a_shape_that_is_out_of_date_makes_no_reshape_idle(asked: tuple[int, ...], left: list[str]) -> None:
+    net = Builder(dtype=np.float32)
+    # ONNX does not follow the numbers of a shape through Max.
+    shape = net.node("Max", net.ints(*asked), net.ints(1, 1))
+    net.output(net.node("Reshape", net.input((2, 6)), shape), shape=(2, 6))
+    after = cleaned(net.model())
+    assert [node.op_type for node in after.graph.node] == left
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_reader_that_nobody_reads_is_none(dead: bool) -> None:
+    net = Builder(dtype=np.float32)
+    flat = net.node("Reshape", net.input((2, 3, 4)), net.ints(2, 12))
+    reader = net.node("Neg", flat)
+    net.output(net.node("Reshape", flat, net.ints(6, 4)), *([] if dead else [reader]))
+    after = cleaned(net.model())
+    assert [node.op_type for node in after.graph.node] == ["Reshape"] + ([] if dead else ["Neg", "Reshape"])
