@@ -3,7 +3,7 @@
 Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even sizes nor other ranks than 4.
 After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function,
 so that nothing is lost where the native kernel is not installed.
-After, for portable and for the web: the operators of `lrn_forms`.
+After, for portable and for the web: the operators of `onnxnorm.write_out.lrn`.
 Targets that run LRN well keep it, but for a bias that they do not compute with.
 Conditions: the body needs opset 15; older models are converted, or keep their LRN.
 """

@@ -7,8 +7,8 @@ alternatives multiply, operands of commutative operators double them once more, 
 constant tensor stands, and where a pattern does not match it cannot say what kept it from matching.
 
 So a region is not matched but read. From a tensor X on, every node that computes something from X and constants alone
-is evaluated over polynomials in X and statistics of X (`polynomial`), in the layout that it has (`form`, `read`,
-`read_layout`, `read_windows`); constants in disguise are asked of `Facts`. Two spellings of a formula are one
+is evaluated over polynomials in X and statistics of X (`polynomial`), in the layout that it has (`form`,
+`readers`); constants in disguise are asked of `Facts`. Two spellings of a formula are one
 polynomial, so that each family (`families`) tests one formula, and where it differs it says in which part. The reading
 of one X stops after a fixed number of nodes, so the whole takes time linear in the size of the model.
 """

@@ -1,6 +1,6 @@
 """Formulas in one tensor X as polynomials: two spellings of one formula become the same polynomial.
 
-A polynomial is a sum of coefficients times monomials; a monomial is a product of atoms (`atoms`) with real exponents.
+A polynomial is a sum of coefficients times monomials; a monomial is a product of atoms (`Atom`) with real exponents.
 Coefficients are float64 arrays with the axes of X, of extent 1 where they do not vary. Everything is an identity of
 real numbers; where an identity holds for some signs alone, the operation is refused (`Unreadable`).
 """

@@ -1,7 +1,7 @@
 """Reads arithmetic, powers and reductions: what each operator makes of the formulas of its operands.
 
 A reader raises `Unreadable` for what no normalization does. The arithmetic is that of real numbers; in which type it is
-done, and whether a rewriting may change that, is asked of the whole region (`region`).
+done, and whether a rewriting may change that, is asked of the whole region (`onnxnorm.passes.recognize`).
 """
 
 from __future__ import annotations
