@@ -1,4 +1,4 @@
-"""What a file is that is no ONNX model, told by its first bytes, and what to do with it."""
+"""Tells by its first bytes what a file is that is no ONNX model, and what to do with it."""
 
 from __future__ import annotations
 

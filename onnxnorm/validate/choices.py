@@ -1,4 +1,4 @@
-"""Names that a caller chooses from, with what was probably meant where a name is unknown."""
+"""Checks names that a caller chooses from, and proposes what was probably meant where a name is unknown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnxnorm.errors import OnnxNormError
 __all__ = ["TARGET_NAMES", "closest", "target_named"]
 
 TARGET_NAMES = ("portable", "onnxruntime", "openvino", "tensorrt", "web")
-"""What a model can be optimized for; `passes/targets.py` says what that means."""
+"""The targets that a model can be optimized for; `passes/targets.py` says what that means."""
 
 _ALIASES = {"ort": "onnxruntime", "ov": "openvino", "trt": "tensorrt", "onnx": "portable", "ort-web": "web"}
 
