@@ -92,9 +92,14 @@ class _Form:
         return self.steps.add("Cast", value, to=int(self.x.dtype))
 
     def with_weights(self, value: ir.Value, scale: ir.Value | None, bias: ir.Value | None) -> ir.Value:
-        if scale is not None:
+        # ONNX demands a scale of nodes that have none by their formula.
+        if scale is not None and not self._is_one(scale):
             value = self.steps.add("Mul", value, scale)
         return value if bias is None else self.steps.add("Add", value, bias)
+
+    def _is_one(self, scale: ir.Value) -> bool:
+        array = self.facts.constant(scale)
+        return array is not None and bool(np.all(array == 1))
 
 
 def _centred(form: _Form, axes: Sequence[int]) -> tuple[ir.Value, ir.Value]:

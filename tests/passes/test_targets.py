@@ -16,7 +16,7 @@ from onnxnorm import OnnxNormError
 from onnxnorm.evaluate.evaluator import evaluate_float64
 from onnxnorm.passes import DEFAULT
 from onnxnorm.passes.targets import TARGETS
-from testing.builder import Builder, count, random_feeds
+from testing.builder import Builder, count, random_feeds, same_in_onnxruntime
 from tests.recognize.spellings import SPELLINGS, Net
 
 NODES: dict[str, tuple[tuple[int, ...], dict[str, Any], tuple[tuple[int, ...], ...], int]] = {
@@ -193,3 +193,20 @@ def test_openvino_computes_lrn_with_every_bias(size: int, alpha: float, beta: fl
     x = np.random.default_rng(0).standard_normal((2, 7, 4, 5)).astype(np.float32)
     wanted = onnxnorm.reference.inter_channel_lrn(x, size, float(np.float32(alpha)), float(np.float32(beta)), bias)
     np.testing.assert_allclose(compiled([x])[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [None, 1.0, 1.5])
+def test_a_normalization_that_is_written_out_again_has_no_more_nodes(scale: float | None) -> None:
+    net = Builder(opset=23, dtype=np.float32, ir_version=10)
+    x = net.input(("n", 3, 8))
+    mean = net.node("ReduceMean", net.node("Mul", x, x), net.ints(-1))
+    y = net.node("Div", x, net.node("Sqrt", net.node("Add", mean, net.constant(np.float32(1e-5)))))
+    if scale is not None:
+        y = net.node("Mul", y, net.constant(np.full(8, scale)))
+    net.output(y, shape=("n", 3, 8))
+    model = net.model()
+    after = onnxnorm.optimize(model, target="web").model
+    assert count(after, "RMSNormalization") == 0
+    # A scale of ones goes, any other stays.
+    assert len(after.graph.node) == 5 + (scale == 1.5)
+    same_in_onnxruntime(model, after, tolerance=4e-6)
