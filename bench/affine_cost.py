@@ -1,6 +1,6 @@
 """What an affine that is left over costs in onnxruntime, in units of one BatchNormalization on the same tensor.
 
-    python -m bench affine_cost [--rounds 60]
+    python -m bench affine_cost [--seconds S]
 
 The table behind `onnxnorm.affine.rules.affine_nodes`: one thread, input and output bound, medians of interleaved runs.
 """
@@ -8,12 +8,14 @@ The table behind `onnxnorm.affine.rules.affine_nodes`: one thread, input and out
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+from functools import partial
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from bench.clock import medians, one_thread
+from bench.tables import print_head, print_row
 
 SHAPES = [(1, 64, 56, 56), (1, 256, 14, 14), (8, 64, 56, 56), (256, 384), (1, 512, 7, 7)]
 FORMS = {
@@ -42,9 +44,7 @@ def bound(form: list[tuple[str, list[str], str]], array: np.ndarray) -> tuple[on
         [constant for constant in constants if constant.name in used],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = one_thread(model)
     binding = session.io_binding()
     binding.bind_cpu_input("x", array)
     binding.bind_output("y")
@@ -53,19 +53,11 @@ def bound(form: list[tuple[str, list[str], str]], array: np.ndarray) -> tuple[on
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=60, help="runs of each form for each tensor")
-    rounds = parser.parse_args().rounds
-    print(f"{'tensor':>20}  {'BatchNormalization':>18}" + "".join(f"{name:>12}" for name in list(FORMS)[1:]))
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each tensor is timed")
+    seconds = parser.parse_args().seconds
+    print_head("tensor", *FORMS)
     for shape in SHAPES:
         array = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-        runs = {name: bound(form, array) for name, form in FORMS.items()}
-        times: dict[str, list[float]] = {name: [] for name in FORMS}
-        for _ in range(rounds):
-            for name, (session, binding) in runs.items():
-                start = time.perf_counter()
-                session.run_with_iobinding(binding)
-                times[name].append(time.perf_counter() - start)
-        unit = statistics.median(times["BatchNormalization"])
-        ratios = [statistics.median(times[name]) / unit for name in list(FORMS)[1:]]
-        label = "x".join(map(str, shape))
-        print(f"{label:>20}  {unit * 1e6:>15.0f} us" + "".join(f"{ratio:>12.2f}" for ratio in ratios))
+        runs = [bound(form, array) for form in FORMS.values()]
+        unit, *times = medians([partial(session.run_with_iobinding, binding) for session, binding in runs], seconds)
+        print_row("x".join(map(str, shape)), f"{unit * 1e6:.0f} us", *(f"{each / unit:.2f}" for each in times))

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 import numpy as np
 import onnx
 import torch
 
 import onnxnorm
+from bench.clock import medians, one_thread
 from bench.fold import TOOLS
-from bench.merge import latencies, session
+from bench.tables import print_head, print_row
 
 NETWORKS = (
     "repvgg_a0",
@@ -76,14 +78,11 @@ def measure(name: str, tools: list[str], seconds: float) -> bool:
     collapsed = onnxnorm.optimize(by_training_code).model
     models = [exported, merged, collapsed]
     feeds = {exported.graph.input[0].name: np.asarray(example)}
-    before, ours, theirs = latencies([session(model) for model in models], feeds, seconds)
+    before, ours, theirs = medians([partial(one_thread(model).run, None, feeds) for model in models], seconds)
     passed = onnxnorm.verify(exported, merged, [feeds]).passed
-    peers = "".join(f"{left_by(tool, exported):>14}" for tool in tools)
-    print(
-        f"{name:<16} {norms(exported):>6} {norms(merged):>9}{peers} {len(merged.graph.node):>6}"
-        f" {len(collapsed.graph.node):>9} {before / ours:>9.2f} {before / theirs:>9.2f}",
-        flush=True,
-    )
+    peers = [left_by(tool, exported) for tool in tools]
+    nodes = len(merged.graph.node), len(collapsed.graph.node)
+    print_row(name, norms(exported), norms(merged), *peers, *nodes, f"{before / ours:.2f}", f"{before / theirs:.2f}")
     return passed
 
 
@@ -93,8 +92,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each network is timed")
     arguments = parser.parse_args()
     tools = [tool for tool in TOOLS if tool != "onnxnorm"]
-    titles = f"{'network':<16} {'norms':>6} {'onnxnorm':>9}" + "".join(f"{tool:>14}" for tool in tools)
-    print(f"{titles} {'nodes':>6} {'collapsed':>9} {'speed-up':>9} {'collapsed':>9}")
+    print_head("network", "norms", "onnxnorm", *tools, "nodes", "collapsed", "speed-up", "collapsed")
     failed = [name for name in arguments.names if not measure(name, tools, arguments.seconds)]
     if failed:
         print(f"error: not proved: {', '.join(failed)}", file=sys.stderr)

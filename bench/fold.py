@@ -28,8 +28,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import ShapeInferencePass
 
 import onnxnorm
+from bench.tables import print_head, print_row
 from onnxnorm.affine import AffineNode, affine_of, is_affine
-from onnxnorm.cli.tables import Table, print_table
 from onnxnorm.graph.facts import Facts
 from onnxnorm.runtime.library import find_library
 
@@ -228,19 +228,17 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     tools = {name: tool for name, tool in TOOLS.items() if importlib.util.find_spec(name) is not None}
-    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for tool in tools.values():
             # What a tool loads on its first call is no part of its time.
             try_tool(tool, _warm_up(), {"x": np.ones((1, 3, 4, 4), np.float32)}, [np.zeros(0)])
+        print_head("model", "affines", *tools)
         for name, model, feeds in networks(arguments.only, folder):
             wanted = outputs(model, feeds)
             outcomes = [try_tool(tool, model, feeds, wanted) for tool in tools.values()]
-            rows.append((name, str(affines(model)), *map(str, outcomes)))
-            print("  ".join(rows[-1]), flush=True)
-        print_table(Table(("model", "affines", *tools), tuple(rows)))
+            print_row(name, affines(model), *outcomes)
         if not arguments.no_weights:
             print(measure_weights(folder))
 

@@ -10,15 +10,14 @@ larger one it goes. One thread, medians of interleaved runs.
 from __future__ import annotations
 
 import argparse
-import random
-import statistics
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import onnx
-import onnxruntime
 
+from bench.clock import medians, one_thread
+from bench.tables import print_head, print_row
 from testing.builder import Builder
 
 Pair = tuple[str, onnx.ModelProto, onnx.ModelProto]
@@ -87,27 +86,13 @@ def pairs() -> Iterator[Pair]:
     yield space_to_depth(3, 32, 128)
 
 
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each pair is timed")
     seconds = parser.parse_args().seconds
-    print(f"{'case':<44} {'before us':>10} {'after us':>10} {'ratio':>6}")
-    order = random.Random(0)
+    print_head("case", "before us", "after us", "ratio")
     for label, *models in pairs():
-        runs = [(session(each), []) for each in models]
         shape = [dim.dim_value for dim in models[0].graph.input[0].type.tensor_type.shape.dim]
         feeds = {"x": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            for one, times in order.sample(runs, len(runs)):
-                start = time.perf_counter()
-                one.run(None, feeds)
-                times.append((time.perf_counter() - start) * 1e6)
-        before, after = (statistics.median(times[1:]) for _, times in runs)
-        print(f"{label:<44} {before:>10.0f} {after:>10.0f} {before / after:>6.2f}")
+        before, after = medians([partial(one_thread(each).run, None, feeds) for each in models], seconds)
+        print_row(label, f"{before * 1e6:.0f}", f"{after * 1e6:.0f}", f"{before / after:.2f}")

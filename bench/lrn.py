@@ -18,8 +18,7 @@ import ctypes
 import importlib.util
 import json
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,15 +27,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from bench.clock import Call, fastest
+from bench.tables import print_head, print_row
 from onnxnorm import session
 
 ALPHA, BETA, BIAS = 1e-4, 0.75, 1.0
-TURNS = 6
-SECONDS_PER_TURN = 0.04
-FEWEST_CALLS = 2
-SLOW = 0.05  # seconds of a call, above which one turn has to do
-
-Call = Callable[[], object]
 
 
 class Case(NamedTuple):
@@ -166,25 +161,6 @@ def calls_of(case: Case, threads: int) -> tuple[dict[str, Call], object]:
     return calls, (x, target, results)
 
 
-def fastest(calls: dict[str, Call]) -> dict[str, float]:
-    """The least seconds of each call, all of them in turns."""
-    best = dict.fromkeys(calls, math.inf)
-    for turn in range(TURNS):
-        for name, call in calls.items():
-            if turn > 0 and best[name] > SLOW:
-                continue
-            time.sleep(0.002)  # until the threads of the one before have come to rest
-            call()
-            end = time.perf_counter() + SECONDS_PER_TURN
-            count = 0
-            while count < FEWEST_CALLS or time.perf_counter() < end:
-                start = time.perf_counter()
-                call()
-                best[name] = min(best[name], time.perf_counter() - start)
-                count += 1
-    return best
-
-
 def rows(cases: list[Case], threads: list[int]) -> Iterator[dict[str, object]]:
     for case in cases:
         alone = math.nan
@@ -233,11 +209,10 @@ def main() -> None:
         if arguments.only in f"{case.kind} {case.window} {'x'.join(map(str, case.shape))}"
     ]
     header = ["window", "tensor", "threads", "copy", "onnxnorm", "/ copy", "speed-up", *list(RIVALS)[1:]]
-    print("| " + " | ".join(header) + " |")
-    print("|---" * len(header) + "|")
+    print_head(*header)
     done = []
     for row in rows(chosen, arguments.threads):
-        print("| " + " | ".join(cells(row)) + " |", flush=True)
+        print_row(*cells(row))
         done.append(row)
     if arguments.json:
         arguments.json.write_text(json.dumps(done, indent=1))

@@ -14,7 +14,9 @@ import argparse
 import numpy as np
 import onnx
 
-from bench.lrn import Case, bound, fastest, model_of
+from bench.clock import fastest
+from bench.lrn import Case, bound, model_of
+from bench.tables import print_head, print_row
 from onnxnorm import reference, session
 
 SHAPES = [(1, 64, 27, 27), (1, 96, 55, 55), (1, 256, 27, 27), (1, 192, 56, 56), (8, 64, 56, 56)]
@@ -87,7 +89,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     threads = parser.parse_args().threads
     names = ["x".join(map(str, shape)) for shape in SHAPES]
-    print("| form | finite | " + " | ".join(names) + " |\n" + "|---" * (len(SHAPES) + 2) + "|")
+    print_head("form", "finite", *names)
     ratios: dict[str, list[float]] = {name: [] for name in FORMS}
     for shape in SHAPES:
         x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
@@ -102,4 +104,4 @@ def main() -> None:
             ratios[name].append(seconds[name] / seconds["LRN"])
     for name, body in FORMS.items():
         finite = "yes" if stays_finite(body) else "no"
-        print(f"| {name} | {finite} | " + " | ".join(f"{ratio:.3f}" for ratio in ratios[name]) + " |")
+        print_row(name, finite, *(f"{ratio:.3f}" for ratio in ratios[name]))

@@ -11,46 +11,19 @@ nodes than the collapsed one, or is less accurate than the exported one beyond f
 from __future__ import annotations
 
 import argparse
-import random
-import statistics
 import sys
-import time
+from functools import partial
 
 import numpy as np
-import onnx
-import onnxruntime
 
 import onnxnorm
+from bench.clock import medians, one_thread
+from bench.tables import print_head, print_row
 from models import MODELS
 from models._collapse import collapse
 from onnxnorm.evaluate.evaluator import evaluate_float64
 
 NETWORKS = ("repvgg", "mobileone", "acnet", "dbb", "repvit")
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def latencies(
-    sessions: list[onnxruntime.InferenceSession], feeds: dict[str, np.ndarray], seconds: float
-) -> list[float]:
-    """Medians in milliseconds; the sessions take turns in random order, so that none profits from who ran before."""
-    times: list[list[float]] = [[] for _ in sessions]
-    turns = list(zip(sessions, times, strict=True))
-    order = random.Random(0)
-    for one, _ in turns:
-        one.run(None, feeds)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 6:
-        order.shuffle(turns)
-        for one, own in turns:
-            start = time.perf_counter()
-            one.run(None, feeds)
-            own.append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(own) for own in times]
 
 
 def measure(name: str, seconds: float) -> bool:
@@ -61,9 +34,10 @@ def measure(name: str, seconds: float) -> bool:
     by_paper = onnxnorm.export(collapse(network), inputs, dynamic_shapes=spec.dynamic_shapes)
     collapsed = onnxnorm.optimize(by_paper).model
     models = {"exported": exported, "merged": merged, "collapsed": collapsed}
-    sessions = [session(model) for model in models.values()]
+    sessions = [one_thread(model) for model in models.values()]
     feeds = {exported.graph.input[0].name: inputs[0].numpy()}
-    times = dict(zip(models, latencies(sessions, feeds, seconds), strict=True))
+    calls = [partial(one.run, None, feeds) for one in sessions]
+    times = dict(zip(models, medians(calls, seconds), strict=True))
     (exact,) = evaluate_float64(exported, feeds).values()
     largest = np.abs(exact).max()
     errors = {
@@ -74,7 +48,8 @@ def measure(name: str, seconds: float) -> bool:
     passed = nodes["merged"] <= nodes["collapsed"] and onnxnorm.verify(exported, merged, [feeds]).passed
     for label in models:
         speedup = times["exported"] / times[label]
-        print(f"{name:>10}  {label:<9} {nodes[label]:>5} {times[label]:>9.2f} {speedup:>8.2f} {errors[label]:>9.1e}")
+        milliseconds = f"{times[label] * 1e3:.2f}"
+        print_row(name, label, nodes[label], milliseconds, f"{speedup:.2f}", f"{errors[label]:.1e}")
     return passed
 
 
@@ -86,7 +61,7 @@ def main() -> int:
     unknown = set(arguments.names) - set(NETWORKS)
     if unknown:
         parser.error(f"there is no network {', '.join(sorted(unknown))}; there are: {', '.join(NETWORKS)}")
-    print(f"{'model':>10}  {'form':<9} {'nodes':>5} {'ms':>9} {'speed-up':>8} {'error':>9}")
+    print_head("model", "form", "nodes", "ms", "speed-up", "error")
     failed = [name for name in arguments.names or NETWORKS if not measure(name, arguments.seconds)]
     if failed:
         print(f"error: less than what the papers reach: {', '.join(failed)}", file=sys.stderr)

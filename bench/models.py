@@ -18,7 +18,8 @@ import onnx
 import onnxruntime
 
 import onnxnorm
-from bench.lrn import Call, fastest
+from bench.clock import Call, fastest
+from bench.tables import print_head, print_row
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 MODELS = {"AlexNet": "light_bvlc_alexnet", "GoogLeNet": "light_inception_v1", "ZFNet": "light_zfnet512"}
@@ -44,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
-    print("| model | threads | onnxruntime | target onnxruntime | target portable |\n|---|---|---|---|---|")
+    print_head("model", "threads", "onnxruntime", "target onnxruntime", "target portable")
     for title, name in MODELS.items():
         path = str(LIGHT / f"{name}.onnx")
         native, portable = (onnxnorm.optimize(path, target=target).model for target in ("onnxruntime", "portable"))
@@ -65,5 +66,5 @@ def main() -> None:
                 np.testing.assert_allclose(result, results[0], rtol=1e-3, atol=1e-5)
             seconds = fastest({key: call for key, (call, _) in runs.items()})
             alone = seconds["onnxruntime"]
-            ratios = " | ".join(f"{alone / seconds[key]:.2f}" for key in ("native", "portable"))
-            print(f"| {title} | {threads} | {alone * 1e3:.1f} ms | {ratios} |", flush=True)
+            ratios = (f"{alone / seconds[key]:.2f}" for key in ("native", "portable"))
+            print_row(title, threads, f"{alone * 1e3:.1f} ms", *ratios)

@@ -31,6 +31,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
+from bench.tables import print_head, print_row
 
 RIVALS = {
     "onnxsim": "import onnx,onnxsim,sys; m,_=onnxsim.simplify(sys.argv[1]); onnx.save(m,sys.argv[2])",
@@ -228,7 +229,7 @@ def main() -> None:
                     stopped.add(tool)
                     continue
                 times.append(processor_seconds() - before)
-    print(f"{'seconds at nodes':24}" + "".join(f"{size:>10}" for size in sizes) + "  exponent")
+    print_head("seconds at nodes", *map(str, sizes), "exponent")
     for row, times in table.items():
-        cells = [f"{seconds:10.2f}" for seconds in times] + [f"{'-':>10}"] * (len(sizes) - len(times))
-        print(f"{row:24}" + "".join(cells) + f"  {exponent(sizes, times):>8}")
+        cells = [f"{seconds:.2f}" for seconds in times] + ["-"] * (len(sizes) - len(times))
+        print_row(row, *cells, exponent(sizes, times))

@@ -9,17 +9,16 @@ the written-out form takes longer. OpenVINO is measured where it is installed.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.clock import Call, medians, one_thread
+from bench.tables import print_head, print_row
 from onnxnorm.passes import Journal, targets
 from onnxnorm.passes.lower import Lower
 
@@ -54,14 +53,12 @@ def written_out(model: onnx.ModelProto, op_type: str) -> onnx.ModelProto:
     return ir.to_proto(copy)
 
 
-def in_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> Callable[[], Any]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+def in_onnxruntime(model: onnx.ModelProto, x: np.ndarray) -> Call:
+    session = one_thread(model)
     return lambda: session.run(None, {"x": x})
 
 
-def in_openvino(model: onnx.ModelProto, x: np.ndarray) -> Callable[[], Any]:
+def in_openvino(model: onnx.ModelProto, x: np.ndarray) -> Call:
     import io
 
     import openvino
@@ -73,30 +70,17 @@ def in_openvino(model: onnx.ModelProto, x: np.ndarray) -> Callable[[], Any]:
     return lambda: request.infer({0: x})
 
 
-RUNTIMES: Mapping[str, Callable[[onnx.ModelProto, np.ndarray], Callable[[], Any]]] = {
+RUNTIMES: Mapping[str, Callable[[onnx.ModelProto, np.ndarray], Call]] = {
     "onnxruntime": in_onnxruntime,
     "openvino": in_openvino,
 }
-
-
-def medians(runs: list[Callable[[], Any]], seconds: float) -> list[float]:
-    times: list[list[float]] = [[] for _ in runs]
-    for run in runs:
-        run()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for run, own in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own) for own in times]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.5, help="for each pair of forms")
     seconds = parser.parse_args().seconds
-    print(f"{'target':12} {'operator':28} {'one node':>12} {'written out':>12} {'ratio':>7}  choice         table")
+    print_head("target", "operator", "one node", "written out", "ratio", "choice", "table")
     for name, bind in RUNTIMES.items():
         for op_type, (shape, *_) in CASES.items():
             x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
@@ -104,16 +88,16 @@ def main() -> None:
             try:
                 out = bind(written_out(model, op_type), x)
             except ModuleNotFoundError:
-                print(f"{name:12} is not installed")
+                print_row(name, "is not installed", *["-"] * 5)
                 break
             try:
                 node = bind(model, x)
             except Exception as error:
-                print(f"{name:12} {op_type:28} refuses the one node: {str(error).splitlines()[0][:60]}")
+                print_row(name, op_type, f"refused: {str(error).splitlines()[0][:60]}", *["-"] * 4)
                 continue
             times = medians([node, out], seconds)
             ratio = times[1] / times[0]
             choice = "one node" if ratio * WORTH > 1 else "written out"
             table = "written out" if op_type in targets.TARGETS[name].lowered else "one node"
-            figures = f"{times[0] * 1e6:>9.0f} us {times[1] * 1e6:>9.0f} us {ratio:>7.2f}"
-            print(f"{name:12} {op_type:28} {figures}  {choice:14} {table}")
+            figures = f"{times[0] * 1e6:.0f} us", f"{times[1] * 1e6:.0f} us", f"{ratio:.2f}"
+            print_row(name, op_type, *figures, choice, table)

@@ -22,7 +22,7 @@ import onnx
 
 from bench.fold import affines, networks
 from bench.scale import RIVALS, compile_package
-from onnxnorm.cli.tables import Table, print_table
+from bench.tables import print_head, print_row
 
 _PACKAGES = {"onnxscript rewriter": "onnxscript"}
 
@@ -54,13 +54,13 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     rivals = {tool: code for tool, code in RIVALS.items() if importlib.util.find_spec(_PACKAGES.get(tool, tool))}
-    rows = []
-    slower = 0
+    tried = slower = 0
     compile_package()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         source, target = Path(temporary, "in.onnx"), Path(temporary, "out.onnx")
+        print_head("model", "onnxnorm", *rivals, "slower")
         for name, model, _ in networks(arguments.only, folder):
             onnx.save(model, source)
             ours = [sys.executable, "-m", "onnxnorm", "optimize", str(source), str(target), "--no-verify"]
@@ -77,7 +77,6 @@ def main() -> None:
             own_seconds, own_count = found.pop("onnxnorm")
             faster = [tool for tool, (seconds, count) in found.items() if seconds < own_seconds and count >= own_count]
             slower += len(faster)
-            rows.append((*cells, ", ".join(faster)))
-            print("  ".join(rows[-1]), flush=True)
-        print_table(Table(("model", "onnxnorm", *rivals, "slower"), tuple(rows)))
-    print(f"{len(rows)} networks, {len(rivals)} peers: {slower} times slower than one that leaves no fewer affines")
+            tried += 1
+            print_row(*cells, ", ".join(faster))
+    print(f"{tried} networks, {len(rivals)} peers: {slower} times slower than one that leaves no fewer affines")

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 import onnxnorm
+from bench import tables
 from bench.runtime.counting import Counts, complaints, counts
 from bench.runtime.exports import Case
 from bench.runtime.timing import Latency, latency
@@ -81,12 +82,12 @@ def markdown(rows: list[Row]) -> str:
     """Write rows as a table; nodes and bytes are `before -> after`."""
     ways = list(dict.fromkeys(way for row in rows for way in row.nodes))
     heads = ["model", "target", *ways, "bytes", "ms", "ratio", "verdict"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines = [tables.head(heads)]
     for row in rows:
         shown = (row.nodes.get(way, (None, None)) for way in ways)
         cells = ["-" if before is None else f"{before} -> {after}" for before, after in shown]
         cells.append(f"{row.size[0]} -> {row.size[1]}")
         cells += ["-", "-"] if row.latency is None else [f"{row.latency.milliseconds:.2f}", f"{row.latency.ratio:.2f}"]
-        cells.append("; ".join(row.worse).replace("|", "/") or "ok")
-        lines.append("| " + " | ".join([row.model, row.target, *cells]) + " |")
+        cells.append("; ".join(row.worse) or "ok")
+        lines.append(tables.row([row.model, row.target, *cells]))
     return "\n".join(lines) + "\n"
