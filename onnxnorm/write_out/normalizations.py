@@ -97,6 +97,14 @@ class _Form:
             value = self.steps.add("Mul", value, scale)
         return value if bias is None else self.steps.add("Add", value, bias)
 
+    def spread(self, value: ir.Value) -> ir.Value:
+        """Return the vector along the channels, as a constant where it is one."""
+        shape, array = [-1, *[1] * (self.rank - 2)], self.facts.constant(value)
+        if array is None or value.dtype is None:
+            return self.steps.add("Reshape", value, self.steps.ints(shape))
+        name = self.facts.fresh_name(f"{value.name}_spread")
+        return add_constant(self.graph, name, array.reshape(shape), value.dtype, self.facts)
+
     def _is_one(self, scale: ir.Value) -> bool:
         array = self.facts.constant(scale)
         return array is not None and bool(np.all(array == 1))
@@ -162,12 +170,14 @@ def _group_norm(form: _Form) -> ir.Value | None:
     shape = form.steps.ints([0, groups, -1])
     ones, zeros = (_filled(form, value, groups) for value in (1.0, 0.0))
     y = add("InstanceNormalization", add("Reshape", x, shape), ones, zeros, epsilon=form.real("epsilon", 1e-5))
-    y = add("Reshape", y, add("Shape", x, dtype=ir.DataType.INT64))
+    extents = [dim for dim in (form.facts.shape(form.x) or ())[1:] if isinstance(dim, int) and dim > 0]
+    is_fixed = len(extents) == form.rank - 1
+    y = add("Reshape", y, form.steps.ints([0, *extents]) if is_fixed else add("Shape", x, dtype=ir.DataType.INT64))
     y = form.narrow(y)
     form.steps.dtype = dtype
-    spread = form.steps.ints([-1, *[1] * (form.rank - 2)])
-    scale, bias = (add("Reshape", value, spread) for value in form.node.inputs[1:3] if value is not None)
-    return form.with_weights(y, scale, bias)
+    scale, bias = (form.spread(value) for value in form.node.inputs[1:3] if value is not None)
+    shift = form.facts.constant(form.operand(2))
+    return form.with_weights(y, scale, None if shift is not None and not np.any(shift) else bias)
 
 
 def _filled(form: _Form, value: float, extent: int) -> ir.Value:

@@ -210,3 +210,25 @@ def test_a_normalization_that_is_written_out_again_has_no_more_nodes(scale: floa
     # A scale of ones goes, any other stays.
     assert len(after.graph.node) == 5 + (scale == 1.5)
     same_in_onnxruntime(model, after, tolerance=4e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("target", ["onnxruntime", "web"])
+def test_a_group_normalization_that_is_written_out_again_has_no_more_nodes(target: str, weighted: bool) -> None:
+    net = Builder(opset=21, dtype=np.float32, ir_version=10)
+    x = net.input(("n", 4, 3, 5))
+    y = net.node(
+        "InstanceNormalization",
+        net.node("Reshape", x, net.ints(0, 2, -1)),
+        net.constant(np.ones(2)),
+        net.constant(np.zeros(2)),
+    )
+    y = net.node("Reshape", y, net.node("Shape", x))
+    if weighted:
+        y = net.node("Mul", y, net.constant(net.normal(4, 1, 1)))
+        y = net.node("Add", y, net.constant(net.normal(4, 1, 1)))
+    net.output(y, shape=("n", 4, 3, 5))
+    model = net.model()
+    after = onnxnorm.optimize(model, target=target).model
+    assert len(after.graph.node) <= len(model.graph.node)
+    same_in_onnxruntime(model, after, tolerance=4e-6)
