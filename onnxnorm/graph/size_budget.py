@@ -40,6 +40,7 @@ class SizeBudget:
         self.original = original
         self.allowed = max(int(original * max_growth), _ALWAYS) if max_growth > 0 else 0
         self.unlimited = False
+        self.has_refused = False
         self._grown = 0
         self._made: dict[tuple[ir.DataType, tuple[int, ...]], list[ir.Value]] = {}
 
@@ -52,6 +53,7 @@ class SizeBudget:
         """Give the reason why the weights may not grow by that many bytes more; None where they may."""
         if growth <= 0 or self.unlimited or self._grown + growth <= self.allowed:
             return None
+        self.has_refused = True
         return (
             f"would copy {growth} bytes of a weight that other nodes share, beyond the budget of {self.allowed} bytes "
             "for all copies (see max_growth)"

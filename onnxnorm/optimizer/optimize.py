@@ -212,8 +212,12 @@ def transform(
             # What stands in the way may be what the passes take away.
             _run(work, names, settings, name, journal)
             convert_opset(work, opset, name)
-    budget.unlimited = _all_copies_fit(work, names, settings, workspace, budget, name)
+    spare = work.clone() if has_shared_weights(graphs_of(work)) else None
     _run(work, names, settings, name, journal, on_pass)
+    if spare is not None and budget.has_refused:
+        unlimited = _with_all_copies(spare, names, settings, workspace, budget, name)
+        if unlimited is not None:
+            work, journal = spare, unlimited
     if names and names[-1] == "infer_shapes":
         keep_inferred_types(work)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir, notes=() if note is None else (note,))
@@ -232,29 +236,27 @@ def _run(
         run_pass(PASSES[each](journal, settings), each, work, name)
 
 
-def _all_copies_fit(
-    work: ir.Model,
+def _with_all_copies(
+    spare: ir.Model,
     names: Sequence[str],
     settings: PassSettings,
     workspace: str | os.PathLike[str] | None,
     budget: SizeBudget,
     name: str,
-) -> bool:
-    """Whether the weights stay within the budget when every copy of a shared weight is made; found by trial.
+) -> Journal | None:
+    """Transform the model with every copy of a shared weight made; None where its weights outgrow the budget then.
 
     A copy that all readers of a weight come to share, one after another, takes its place in the end.
     """
-    if not has_shared_weights(graphs_of(work)):
-        return False
-    trial, unlimited = work.clone(), SizeBudget.of(work)
-    trial.meta.clear()
-    spool_of(trial, workspace)
+    journal, unlimited = Journal(), SizeBudget.of(spare)
+    spare.meta.clear()
+    spool_of(spare, workspace)
     unlimited.unlimited = True
     try:
-        _run(trial, names, replace(settings, transformation=Transformation(unlimited)), name, Journal())
+        _run(spare, names, replace(settings, transformation=Transformation(unlimited)), name, journal)
     except OnnxNormError:
-        return False
-    return weight_bytes(trial) <= budget.original + budget.allowed
+        return None
+    return journal if weight_bytes(spare) <= budget.original + budget.allowed else None
 
 
 def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> None:
