@@ -118,7 +118,7 @@ def _settle(site: _Site, casts: Casts, only_mixed: bool) -> str:
             return refused and f"{site.describe()}: {refused}"
         binding = wide
     for place, value, variable in site.operands:
-        if variable in binding and value.dtype is not binding[variable]:
+        if variable in binding and value.dtype is not None and value.dtype is not binding[variable]:
             site.node.replace_input_with(place, casts.widened(value, binding[variable], site.node))
     for _, value, variable in site.results:
         made = binding.get(variable)

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm.convert.opset import convert_opset
-from onnxnorm.errors import OnnxNormError
+from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.io import load_and_save
@@ -294,4 +294,5 @@ def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool | None =
 def _proof_of(source: ModelSource, result: OptimizeResult) -> VerifyReport:
     from onnxnorm.verification.verify import verify_source
 
-    return verify_source(source, result.model, is_checked=True)
+    with naming(source.name):
+        return verify_source(source, result.model, is_checked=True)

@@ -31,6 +31,8 @@ _NOT_MERGED = frozenset(
         "DequantizeLinear",
         # Nothing is gained: names of outputs, and constants, which are merged as such.
         "Constant", "Identity",
+        # Weights written by their one element: a fold into one of two readers would copy what they share.
+        "ConstantOfShape",
     }
 )  # fmt: skip
 _MAY_TRAIN = frozenset({"BatchNormalization", "Dropout"})
