@@ -11,8 +11,9 @@ Conditions: operators of ONNX's own domain that are functions of their operands,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import set_inputs
@@ -39,6 +40,7 @@ _MAY_TRAIN = frozenset({"BatchNormalization", "Dropout"})
 _SMALL = 256
 # Below that nothing is gained, and the names that people know are worth more.
 _LARGE = 1024
+_HEAD = 256
 
 
 def merge_duplicates(graph: ir.Graph, site: Site) -> list[tuple[ir.Node, str, str]]:
@@ -121,7 +123,10 @@ def _merge(node: ir.Node, other: ir.Node, graph: ir.Graph) -> bool:
 
 
 def merge_initializers(graphs: Iterable[ir.Graph], facts: Facts) -> int:
-    """Keep one of the large initializers of each graph that are the same bit for bit; return how many went."""
+    """Keep one of the large initializers of each graph that are the same bit for bit; return how many went.
+
+    Weights that lie in files are read whole only where their type, shape and first bytes agree.
+    """
     gone = 0
     for graph in graphs:
         alike: dict[object, list[ir.Value]] = {}
@@ -129,15 +134,29 @@ def merge_initializers(graphs: Iterable[ir.Graph], facts: Facts) -> int:
             tensor = value.const_value
             if tensor is None or value.is_graph_output() or value.is_graph_input() or bytes_of(tensor) < _LARGE:
                 continue
-            alike.setdefault((tensor.dtype, tuple(tensor.shape.numpy())), []).append(value)
-        for values in alike.values():
-            seen: dict[bytes, ir.Value] = {}
-            for value in values if len(values) > 1 else ():
-                assert value.const_value is not None and value.name is not None
-                digest = hashlib.sha256(value.const_value.tobytes()).digest()
-                kept = seen.setdefault(digest, value)
-                if kept is not value:
+            if tensor.dtype is not ir.DataType.STRING:
+                alike.setdefault((tensor.dtype, tuple(tensor.shape.numpy())), []).append(value)
+        for values in _agreeing(alike.values(), lambda value: bytes(_bytes_in(value)[:_HEAD])):
+            for same in _agreeing([values], lambda value: hashlib.sha256(_bytes_in(value)).digest()):
+                kept, *others = same
+                for value in others:
+                    assert value.name is not None
                     value.replace_all_uses_with(kept)
                     del graph.initializers[value.name]
                     gone += 1
     return gone
+
+
+def _agreeing(groups: Iterable[list[ir.Value]], key: Callable[[ir.Value], bytes]) -> Iterator[list[ir.Value]]:
+    """Yield the parts of each group, of two and more values, whose keys are the same."""
+    for group in groups:
+        parts: dict[bytes, list[ir.Value]] = {}
+        for value in group if len(group) > 1 else ():
+            parts.setdefault(key(value), []).append(value)
+        yield from (part for part in parts.values() if len(part) > 1)
+
+
+def _bytes_in(value: ir.Value) -> memoryview:
+    """Return the bytes of an initializer without a copy, where it lies in memory or is mapped."""
+    assert value.const_value is not None
+    return np.ascontiguousarray(value.const_value.numpy()).reshape(-1).view(np.uint8).data
