@@ -21,6 +21,7 @@ from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.exactness import size_of
 from onnxnorm.affine.rules.affine_nodes import VAST, AffineNode, affine_of, is_affine
 from onnxnorm.graph.facts import Facts
+from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["Digits"]
 
@@ -48,7 +49,6 @@ _WHOLE = frozenset({"Ceil", "Floor", "OneHot", "Round", "Sign"})
 # They bring constants of their own, exact ones, among the elements of a value.
 _MIXES = frozenset({"Clip", "Concat", "Gather", "If", "Loop", "Max", "Min", "Pad", "Scan", "Where"})
 
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 # Pixels lie between 0 and 255: most are as far as this from their mean.
 _PIXEL = 64.0
 _MAX_VALUES = 256
@@ -79,7 +79,7 @@ class Digits:
 
     def _decided(self, value: ir.Value, seen: dict[ir.Value, bool]) -> bool:
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or value.dtype not in (None, *_FLOATS):
+        if node is None or node.domain not in ("", "ai.onnx") or value.dtype not in (None, *FLOATS):
             return False
         kind, operands = node.op_type, [each for each in node.inputs if each is not None]
         dynamic = [each for each in operands if not self._facts.is_constant(each)]
@@ -127,11 +127,11 @@ class Digits:
         for each in self.upstream(value):
             node = each.producer()
             if node is None:
-                return each.dtype not in (None, *_FLOATS)
+                return each.dtype not in (None, *FLOATS)
             source = node.inputs[0] if node.inputs else None
             if node.op_type in _WHOLE:
                 return True
-            if node.op_type == "Cast" and source is not None and source.dtype not in (None, *_FLOATS):
+            if node.op_type == "Cast" and source is not None and source.dtype not in (None, *FLOATS):
                 return True
         return False
 

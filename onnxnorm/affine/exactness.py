@@ -21,6 +21,7 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.region import Region
 from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.model.dtypes import HALVES
 from onnxnorm.numerics.arrays import all_of
 
 __all__ = ["beyond_range", "fits", "hides_digits", "is_vast", "loses_digits", "remember_sizes", "size_of"]
@@ -34,7 +35,6 @@ _MAX_CANCELLATION_ELSEWHERE = 4.0
 # Numbers from here on are no statistics.
 _VAST = 1e4
 _VAST_IN_HALF = 2.0**8
-_HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 # Statistics may be those of other data: then they must not cost more bits than the type has to spare.
 _LARGEST_TRUSTED = {ir.DataType.FLOAT16: 2.0, ir.DataType.BFLOAT16: 2.0, ir.DataType.FLOAT: 16.0}
 
@@ -77,7 +77,7 @@ def is_vast(affine: ChannelAffine, dtype: ir.DataType | None, *, statistics: boo
 
     `statistics`: the numbers come from those of a batch normalization, which are taken for what they are in half too.
     """
-    limit = _VAST_IN_HALF if dtype in _HALVES and not statistics else _VAST
+    limit = _VAST_IN_HALF if dtype in HALVES and not statistics else _VAST
     return not (all_of(np.abs(affine.shift) < limit) and all_of(np.abs(affine.scale) < limit))
 
 

@@ -19,6 +19,7 @@ from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import constant_cost, node_cost
 from onnxnorm.affine.interface import Edit
 from onnxnorm.graph.facts import Facts
+from onnxnorm.model.dtypes import FLOATS
 
 __all__ = [
     "Growth",
@@ -32,8 +33,6 @@ __all__ = [
     "unknown_extents",
     "wires",
 ]
-
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 class Outside(enum.Enum):
@@ -253,7 +252,7 @@ class Growth:
             if self.facts.constant(value) is None:
                 return f"{value.name!r} is a constant that is too large, or cannot be computed here"
             return Insertion(value, affine, (), readers)
-        if value.dtype not in _FLOATS or self.facts.shape(value) is None:
+        if value.dtype not in FLOATS or self.facts.shape(value) is None:
             return f"{value.name!r} is of a type or rank that is not known"
         if value.graph is None or self.facts.opset_of(value.graph) < 7:
             return f"{value.name!r} would need arithmetic from before opset 7"

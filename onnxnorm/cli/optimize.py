@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -202,7 +201,6 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
     from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
     from onnxnorm.io.load_and_save import save
     from onnxnorm.model.walk import weight_bytes
-    from onnxnorm.optimizer.guard import leaving_out_failed_passes
     from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.optimize import transform
     from onnxnorm.optimizer.proved import without_disproved_passes
@@ -239,19 +237,10 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
                 ),
             )
 
-    def run_all(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-        (result, records), failed = leaving_out_failed_passes(run, names)
-        return replace(result, notes=result.notes + failed), records
-
-    proof: VerifyReport | None = None
-    notes: tuple[str, ...] = ()
-    if arguments.verify:
-        (result, records), proof, notes = without_disproved_passes(
-            run_all, lambda done: _proof_of(source, done[0].ir_model, arguments), lambda done: done[0].rewrites, passes
-        )
+    prove = (lambda done: _proof_of(source, done[0].ir_model, arguments)) if arguments.verify else None
+    (result, records), proof, notes = without_disproved_passes(run, prove, lambda done: done[0].rewrites, passes)
+    if proof is not None:
         _refuse_unless_passed(proof, arguments)
-    else:
-        result, records = run_all(passes)
     model = result.ir_model
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(

@@ -17,14 +17,12 @@ import onnx_ir as ir
 from onnxnorm.convert.same_form import schema_of
 from onnxnorm.exporter import kernels
 from onnxnorm.exporter.casts import Casts
-from onnxnorm.model.dtypes import type_string
+from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 
 __all__ = ["settle_types"]
 
 _DOMAINS = ("", "ai.onnx")
-_HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
-_REAL = _HALVES | {ir.DataType.FLOAT, ir.DataType.DOUBLE}
 
 # The first whose scale and bias have one element for each channel.
 _GROUP_NORM_OPSET = 21
@@ -76,7 +74,7 @@ class _Site:
 
     def refusal(self, binding: _Binding) -> str | None:
         """Return onnxruntime's reason against the node with these types; only what float32 may mend is asked."""
-        if not any(dtype in _REAL and dtype is not ir.DataType.FLOAT for dtype in binding.values()):
+        if not any(dtype in FLOATS and dtype is not ir.DataType.FLOAT for dtype in binding.values()):
             return None
         dtypes: list[ir.DataType | None] = [None] * len(self.node.inputs)
         for place, value, variable in self.operands:
@@ -86,7 +84,7 @@ class _Site:
         return kernels.refusal(self.node, dtypes, self.opset)
 
     def describe(self) -> str:
-        names = {value.dtype.name.lower(): None for _, value, _ in self.operands if value.dtype in _REAL}
+        names = {value.dtype.name.lower(): None for _, value, _ in self.operands if value.dtype in FLOATS}
         return f"{self.node.op_type} {self.node.name!r} on {' and '.join(names)}"
 
 
@@ -111,7 +109,7 @@ def _settle(site: _Site, casts: Casts, only_mixed: bool) -> str:
         return f"{site.describe()}: its definition takes operands of one type"
     refused = None if only_mixed else _refused(site, binding)
     if refused is not None:
-        wide = {variable: ir.DataType.FLOAT if dtype in _HALVES else dtype for variable, dtype in binding.items()}
+        wide = {variable: ir.DataType.FLOAT if dtype in HALVES else dtype for variable, dtype in binding.items()}
         if _as_group_norm(site, binding):
             return ""
         if wide == binding or not site.allows(wide) or site.refusal(wide) is not None or _is_cast(site.node):
@@ -122,7 +120,7 @@ def _settle(site: _Site, casts: Casts, only_mixed: bool) -> str:
             site.node.replace_input_with(place, casts.widened(value, binding[variable], site.node))
     for _, value, variable in site.results:
         made = binding.get(variable)
-        if made in _REAL and value.dtype in _REAL and value.dtype is not made:
+        if made in FLOATS and value.dtype in FLOATS and value.dtype is not made:
             casts.round_result(value, made)
     return ""
 
@@ -166,6 +164,6 @@ def _common(dtypes: Sequence[ir.DataType]) -> ir.DataType | None:
     kinds = set(dtypes)
     if len(kinds) == 1:
         return dtypes[0]
-    if not kinds <= _REAL:
+    if not kinds <= FLOATS:
         return None
     return ir.DataType.DOUBLE if ir.DataType.DOUBLE in kinds else ir.DataType.FLOAT

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.model.walk import bytes_of, stored_bytes, tensor_in, weight_bytes
@@ -22,6 +23,9 @@ DEFAULT_MAX_GROWTH = 0.05
 _ALWAYS = 2**14
 # Constants below are not worth the look for an equal one.
 _LEAST_SHARED = 2**10
+HEAD = 256
+"""Bytes at the beginning of weights, from which on those that differ do so."""
+
 # Weights written by their one element are as large at run time as any.
 _FILLS = frozenset({"ConstantOfShape", "Expand"})
 # A weight that is seen through these is the same weight.
@@ -84,10 +88,13 @@ class SizeBudget:
 
 def same_bits(one: ir.TensorProtocol, other: ir.TensorProtocol) -> bool:
     """Whether two tensors of one type and shape, none of them text, hold the same bits."""
-    first, second = (np.ascontiguousarray(each.numpy()).reshape(-1).view(np.uint8) for each in (one, other))
-    # Weights that differ do so from the first elements on.
-    head = slice(0, 256)
-    return np.array_equal(first[head], second[head]) and np.array_equal(first, second)
+    first, second = bits_of(one), bits_of(other)
+    return np.array_equal(first[:HEAD], second[:HEAD]) and np.array_equal(first, second)
+
+
+def bits_of(tensor: ir.TensorProtocol) -> npt.NDArray[np.uint8]:
+    """Return the elements as bytes, without a copy where they lie in memory or are mapped."""
+    return np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)
 
 
 def _kind(tensor: ir.TensorProtocol) -> tuple[ir.DataType, tuple[int, ...]]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["type_string"]
+__all__ = ["FLOATS", "HALVES", "type_string"]
+
+HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+"""The floating-point types of two bytes."""
+
+FLOATS = HALVES | {ir.DataType.FLOAT, ir.DataType.DOUBLE}
+"""The floating-point types that models compute in."""
 
 
 def type_string(dtype: ir.DataType) -> str:

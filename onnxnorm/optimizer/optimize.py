@@ -24,7 +24,7 @@ from onnxnorm.model.source import ModelLike
 from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded
-from onnxnorm.optimizer.guard import leaving_out_failed_passes, run_pass
+from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.proved import without_disproved_passes
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
@@ -160,17 +160,14 @@ def optimize(
             as_ir=isinstance(model, ir.Model),
         )
 
-    def run_all(names: Sequence[str]) -> OptimizeResult:
-        result, failed = leaving_out_failed_passes(run, names)
-        return replace(result, notes=result.notes + failed)
+    def prove(result: OptimizeResult) -> VerifyReport:
+        return _proof_of(source, result)
 
     names = DEFAULT if passes is None else tuple(passes)
-    if not verify:
-        return run_all(names)
     result, report, notes = without_disproved_passes(
-        run_all, lambda result: _proof_of(source, result), lambda result: result.rewrites, names
+        run, prove if verify else None, lambda result: result.rewrites, names
     )
-    if not report.passed:
+    if report is not None and not report.passed:
         raise OnnxNormError(f"{source.name}: the result failed verification: {report}")
     return replace(result, notes=result.notes + notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from onnxnorm.optimizer.guard import is_debugging
+from onnxnorm.optimizer.guard import is_debugging, leaving_out_failed_passes
 
 if TYPE_CHECKING:
     from onnxnorm.journal import Rewrite
@@ -23,26 +23,26 @@ _TOGETHER = (
 
 def without_disproved_passes(
     run: Callable[[Sequence[str]], _T],
-    prove: Callable[[_T], VerifyReport],
+    prove: Callable[[_T], VerifyReport] | None,
     rewrites_of: Callable[[_T], Iterable[Rewrite]],
     names: Sequence[str],
-) -> tuple[_T, VerifyReport, tuple[str, ...]]:
+) -> tuple[_T, VerifyReport | None, tuple[str, ...]]:
     """Run passes and prove the result; where that fails, find the pass without which it is proved.
 
     Args:
-        run: runs the passes of these names, on a model that is as it was each time.
-        prove: compares the result with the original.
+        run: runs the passes of these names, on a model that is as it was each time; one that breaks off is left out.
+        prove: compares the result with the original; None leaves it unproved.
         rewrites_of: what was rewritten in a result.
         names: the passes.
 
     Returns:
-        The result, its report, and a sentence for what was left out. Where no pass alone is to blame these are the
-        first result and its report, which has failed.
+        The result, its report, if it was proved, and a sentence for each that was left out. Where no pass alone is to
+        blame these are the first result and its report, which has failed.
     """
-    done = run(names)
-    report = prove(done)
-    if report.passed or is_debugging():
-        return done, report, ()
+    done, notes = leaving_out_failed_passes(run, names)
+    report = None if prove is None else prove(done)
+    if prove is None or report is None or report.passed or is_debugging():
+        return done, report, notes
     rewrote = {rewrite.pass_name for rewrite in rewrites_of(done)}
     tried: set[frozenset[str]] = set()
     for name in reversed([name for name in dict.fromkeys(names) if name in rewrote]):
@@ -51,7 +51,7 @@ def without_disproved_passes(
         if left_out in tried or not rest:
             continue
         tried.add(left_out)
-        other = run(rest)
+        other, failed = leaving_out_failed_passes(run, rest)
         proof = prove(other)
         if proof.passed:
             blamed = " and ".join(repr(each) for each in dict.fromkeys(names) if each in left_out)
@@ -59,5 +59,5 @@ def without_disproved_passes(
                 f"what {blamed} did failed verification ({report}) and was left out; please report it together with "
                 "the model"
             )
-            return other, proof, (note,)
-    return done, report, ()
+            return other, proof, (*failed, note)
+    return done, report, notes

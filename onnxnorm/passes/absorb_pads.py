@@ -22,6 +22,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Journal
+from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.model.walk import graphs_within
 
 __all__ = ["AbsorbPads"]
@@ -30,7 +31,6 @@ _NAME = "absorb_pads"
 _TAKERS = frozenset({"AveragePool", "Conv", "MaxPool"})
 _NEVER_NEGATIVE = frozenset({"Abs", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus"})
 _COUNTED_PADS_ARE_SAFE_BELOW = 19
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 class AbsorbPads(ir.passes.InPlacePass):
@@ -56,10 +56,9 @@ class AbsorbPads(ir.passes.InPlacePass):
         if pad is None or pad.op_type != "Pad" or not is_standard(pad) or pad.graph is not node.graph:
             return False
         pads = _pads_of(pad, facts)
-        if pads is None or not _takes(node, pad, pads, facts):
+        own = None if pads is None else _own_pads(node, len(pads))
+        if pads is None or own is None or not _takes(node, pad, own, pads, facts):
             return False
-        own = _own_pads(node, len(pads))
-        assert own is not None
         node.attributes["pads"] = ir.AttrInt64s("pads", [one + other for one, other in zip(own, pads, strict=True)])
         node.attributes.pop("auto_pad", None)
         if node.op_type == "AveragePool":
@@ -100,18 +99,16 @@ def _pads_of(pad: ir.Node, facts: Facts) -> list[int] | None:
     return before[2:] + after[2:]
 
 
-def _takes(node: ir.Node, pad: ir.Node, pads: Sequence[int], facts: Facts) -> bool:
-    own, value = _own_pads(node, len(pads)), _fill(pad, facts)
-    x = pad.inputs[0]
-    if own is None or value is None or x is None or x.dtype not in _FLOATS:
+def _takes(node: ir.Node, pad: ir.Node, own: Sequence[int], pads: Sequence[int], facts: Facts) -> bool:
+    value, x = _fill(pad, facts), pad.inputs[0]
+    if value is None or x is None or x.dtype not in FLOATS:
         return False
     if node.op_type == "Conv":
         return value == 0
     if not _windows_are_larger(node, own, pads):
         return False
     if node.op_type == "AveragePool":
-        counted = node.attributes.get("count_include_pad")
-        is_counted = not any(own) or (counted is not None and counted.as_int() == 1)
+        is_counted = not any(own) or node.attributes.get_int("count_include_pad", 0) == 1
         return value == 0 and is_counted and facts.opset(node) < _COUNTED_PADS_ARE_SAFE_BELOW
     if any(own) and value != -math.inf:
         # Its own pads count as minus infinity beyond those of the Pad.
@@ -125,7 +122,7 @@ def _windows_are_larger(node: ir.Node, own: Sequence[int], pads: Sequence[int]) 
     """Whether every pad is smaller than the window, and windows lie close together and end with the input."""
     attributes = node.attributes
     window = attributes.get("kernel_shape")
-    if window is None or any(attributes[name].as_int() for name in ("ceil_mode",) if name in attributes):
+    if window is None or attributes.get_int("ceil_mode", 0) != 0:
         return False
     if "dilations" in attributes and any(step != 1 for step in attributes["dilations"].as_ints()):
         return False

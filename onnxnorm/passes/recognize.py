@@ -22,7 +22,7 @@ from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
-from onnxnorm.model.dtypes import type_string
+from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
@@ -38,8 +38,6 @@ from onnxnorm.recognize.replace import replace_region
 __all__ = ["Recognize"]
 
 _NAME = "recognize"
-_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
-_FLOATS = _HALF | {ir.DataType.FLOAT, ir.DataType.DOUBLE}
 _LARGEST_HALF = 65504.0
 
 
@@ -246,7 +244,7 @@ class _Refusal:
 
 
 def _refused(found: Found, proposal: Proposal) -> _Refusal | None:
-    if found.dtype not in _FLOATS:
+    if found.dtype not in FLOATS:
         known = found.dtype is not None
         return _Refusal("the tensor is of an integer type" if known else "the element type of the tensor is not known")
     if found.root.dtype is not None and found.root.dtype is not found.dtype:
@@ -255,7 +253,7 @@ def _refused(found: Found, proposal: Proposal) -> _Refusal | None:
         return _Refusal(reason, of_part=True)
     if found.casts and not _computes_alike(found):
         return _Refusal("it is computed in another type than that of the tensor")
-    if found.dtype in _HALF and not _fits_half(found, proposal):
+    if found.dtype in HALVES and not _fits_half(found, proposal):
         return _Refusal(f"its scale or bias is not exact in {found.dtype.name}")
     if found.opset < proposal.since:
         return _Refusal(
@@ -277,7 +275,7 @@ def _computes_alike(found: Found) -> bool:
     an epsilon, add nothing where the means are taken in float32.
     """
     casts = {node.outputs[0].dtype for node in found.cone if node.op_type in ("Cast", "CastLike")}
-    if found.dtype in _HALF:
+    if found.dtype in HALVES:
         return casts <= {found.dtype, ir.DataType.FLOAT}
     return (
         found.dtype is ir.DataType.FLOAT

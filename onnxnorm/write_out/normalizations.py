@@ -10,12 +10,10 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Facts
+from onnxnorm.model.dtypes import HALVES
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
 
 __all__ = ["FORMS", "rank_is_known", "write_out"]
-
-
-_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @dataclass(eq=False)
@@ -79,13 +77,13 @@ class _Form:
 
     def wide(self, value: ir.Value) -> ir.Value:
         """Return the value in float32 if it is of a half type, else as it is."""
-        if self.x.dtype not in _HALF:
+        if self.x.dtype not in HALVES:
             return value
         self.steps.dtype = ir.DataType.FLOAT
         return self.steps.add("Cast", value, to=int(ir.DataType.FLOAT))
 
     def narrow(self, value: ir.Value) -> ir.Value:
-        if self.x.dtype not in _HALF:
+        if self.x.dtype not in HALVES:
             return value
         assert self.x.dtype is not None
         self.steps.dtype = self.x.dtype

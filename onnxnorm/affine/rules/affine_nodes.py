@@ -18,6 +18,7 @@ from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.exactness import is_vast
 from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Settled, Site
 from onnxnorm.graph.facts import Facts
+from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.numerics.arrays import all_of, any_of
 from onnxnorm.numerics.batch_norm import EPSILON, affine_of_batch_norm
 
@@ -26,7 +27,6 @@ __all__ = ["VAST", "AffineNode", "affine_of", "conjugated", "elements_of", "is_a
 VAST = Declined("has a constant as large as those of masks")
 
 _ELEMENTWISE = ARITHMETIC
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     shape = facts.shape(value)
     if shape is None:
         return Declined("has an input whose rank is not known")
-    if value.dtype not in _FLOATS:
+    if value.dtype not in FLOATS:
         return Declined("does not compute in floating point")
     if node.op_type == "Neg":
         return AffineNode(data, ChannelAffine.of(-1.0, 0.0, len(shape)))
@@ -193,7 +193,7 @@ def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     shape = None if value is None else facts.shape(value)
     if value is None or constant is None or facts.constant(value) is not None:
         return Declined("does not have its constant as second operand")
-    if shape is None or value.dtype not in _FLOATS:
+    if shape is None or value.dtype not in FLOATS:
         return Declined("has an input whose rank or type is not known")
     array = np.asarray(constant, np.float64)
     if "broadcast" in node.attributes and node.attributes["broadcast"].as_int():

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, set_inputs
 from onnxnorm.graph.nodes import is_standard, read_once
+from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.passes.cleaning.site import Site
 
 __all__ = ["join_casts", "join_clips"]
@@ -37,7 +38,6 @@ _HELD: Mapping[ir.DataType, frozenset[ir.DataType]] = {
     _D.UINT64: frozenset({_D.BOOL, _D.UINT8, _D.UINT16, _D.UINT32}),
 }
 """The types of which a type holds every number, for each type."""
-_FLOATS = frozenset({_D.FLOAT16, _D.BFLOAT16, _D.FLOAT, _D.DOUBLE})
 _NUMBERS = frozenset(_HELD) | {_D.BOOL}
 
 
@@ -71,12 +71,12 @@ def _alike(a: ir.DataType, between: ir.DataType, target: ir.DataType) -> bool:
     """Whether what the first Cast makes is cast to the target as its input would be."""
     if target not in _NUMBERS:
         return False
-    if target is a or target is _D.BOOL or target in _FLOATS:
-        return target not in _FLOATS or a not in _FLOATS or between in _FLOATS
+    if target is a or target is _D.BOOL or target in FLOATS:
+        return target not in FLOATS or a not in FLOATS or between in FLOATS
     # From here on the target is an integer type. Of integers the lower bits stay, of floats what fits.
-    if a in _FLOATS:
+    if a in FLOATS:
         return False
-    return between not in _FLOATS or a in _HELD[target]
+    return between not in FLOATS or a in _HELD[target]
 
 
 def join_clips(node: ir.Node, site: Site) -> str | None:

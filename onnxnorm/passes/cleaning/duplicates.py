@@ -14,11 +14,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import set_inputs
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.size_budget import HEAD, bits_of
 from onnxnorm.model.walk import bytes_of, subgraphs_of, tensor_in
 from onnxnorm.passes.cleaning.site import Site
 
@@ -40,7 +42,6 @@ _MAY_TRAIN = frozenset({"BatchNormalization", "Dropout"})
 _SMALL = 256
 # Below that nothing is gained, and the names that people know are worth more.
 _LARGE = 1024
-_HEAD = 256
 
 
 def merge_duplicates(graph: ir.Graph, site: Site) -> list[tuple[ir.Node, str, str]]:
@@ -136,8 +137,8 @@ def merge_initializers(graphs: Iterable[ir.Graph], facts: Facts) -> int:
                 continue
             if tensor.dtype is not ir.DataType.STRING:
                 alike.setdefault((tensor.dtype, tuple(tensor.shape.numpy())), []).append(value)
-        for values in _agreeing(alike.values(), lambda value: bytes(_bytes_in(value)[:_HEAD])):
-            for same in _agreeing([values], lambda value: hashlib.sha256(_bytes_in(value)).digest()):
+        for values in _agreeing(alike.values(), lambda value: _bits_in(value)[:HEAD].tobytes()):
+            for same in _agreeing([values], lambda value: hashlib.sha256(_bits_in(value).data).digest()):
                 kept, *others = same
                 for value in others:
                     assert value.name is not None
@@ -156,7 +157,6 @@ def _agreeing(groups: Iterable[list[ir.Value]], key: Callable[[ir.Value], bytes]
         yield from (part for part in parts.values() if len(part) > 1)
 
 
-def _bytes_in(value: ir.Value) -> memoryview:
-    """Return the bytes of an initializer without a copy, where it lies in memory or is mapped."""
+def _bits_in(value: ir.Value) -> npt.NDArray[np.uint8]:
     assert value.const_value is not None
-    return np.ascontiguousarray(value.const_value.numpy()).reshape(-1).view(np.uint8).data
+    return bits_of(value.const_value)

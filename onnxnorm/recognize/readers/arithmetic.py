@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
-import onnx_ir as ir
 
+from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.recognize.form import Form, combine
 from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
 from onnxnorm.recognize.readers import layout, windows
@@ -22,8 +22,6 @@ from onnxnorm.recognize.readers.operands import ReadSite
 __all__ = ["READERS", "REDUCTIONS", "Reader"]
 
 Reader: TypeAlias = "Callable[[ReadSite], Form]"
-
-_FLOATS = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE})
 
 
 def _same(site: ReadSite) -> Form:
@@ -37,7 +35,7 @@ def _dropout(site: ReadSite) -> Form:
 
 
 def _cast(site: ReadSite) -> Form:
-    if site.node.outputs[0].dtype not in _FLOATS:
+    if site.node.outputs[0].dtype not in FLOATS:
         raise Unreadable("a cast to another kind of number")
     return site.form()
 
