@@ -20,10 +20,9 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import remove_unread, set_inputs
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.graph.transformation import Transformation
-from onnxnorm.journal import Journal
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["AbsorbPads"]
 
@@ -33,16 +32,11 @@ _NEVER_NEGATIVE = frozenset({"Abs", "HardSigmoid", "Relu", "Sigmoid", "Softmax",
 _COUNTED_PADS_ARE_SAFE_BELOW = 19
 
 
-class AbsorbPads(ir.passes.InPlacePass):
+class AbsorbPads(JournaledPass):
     """Moves constant pads into the operators that pad by themselves."""
 
-    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
-
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts, modified = Facts(model, self._transformation), False
+        facts, modified = self._facts(model), False
         for graph in graphs_within(model.graph):
             for node in list(graph):
                 # A Pad may stand behind another.

@@ -14,12 +14,12 @@ import onnx_ir as ir
 
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
+from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import Target
 from onnxnorm.write_out import lrn
 
@@ -31,13 +31,11 @@ _OPSET_AFTER_CONVERSION = 18
 _OP_TYPE = "InterChannelLRN"
 
 
-class Accelerate(ir.passes.InPlacePass):
+class Accelerate(JournaledPass):
     """Gives LRN to the native kernel for target onnxruntime; writes it out for others that do not run it well."""
 
     def __init__(self, journal: Journal, *, target: Target, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
+        super().__init__(journal, transformation=transformation)
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -71,7 +69,7 @@ class Accelerate(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
     def _write_out(self, model: ir.Model) -> bool:
-        facts, modified = Facts(model, self._transformation), False
+        facts, modified = self._facts(model), False
         opset = model.graph.opset_imports.get("", 0)
         for node in _lrn_nodes(model):
             if self._target.runs_lrn(_bias(node)):

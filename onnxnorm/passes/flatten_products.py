@@ -15,25 +15,19 @@ import onnx_ir as ir
 from onnxnorm.affine import is_affine
 from onnxnorm.graph.edit import add_constant
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.transformation import Transformation
-from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["FlattenProducts"]
 
 _NAME = "flatten_products"
 
 
-class FlattenProducts(ir.passes.InPlacePass):
+class FlattenProducts(JournaledPass):
     """Moves Reshape before MatMul where an affine follows."""
 
-    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
-
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         modified = False
         for graph in graphs_within(model.graph):
             for node in list(graph):

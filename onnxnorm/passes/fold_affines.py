@@ -31,6 +31,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["FoldAffines"]
 
@@ -39,7 +40,7 @@ _NEARBY = "fold_affines_nearby"
 _FOLDS_PER_AFFINE = 8
 
 
-class FoldAffines(ir.passes.InPlacePass):
+class FoldAffines(JournaledPass):
     """Moves and absorbs the affines of every graph of the model."""
 
     def __init__(
@@ -59,9 +60,7 @@ class FoldAffines(ir.passes.InPlacePass):
             target: the runtime whose idioms stay whole.
             transformation: what earlier passes hand on.
         """
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
+        super().__init__(journal, transformation=transformation)
         self._nearby = nearby
         self._after = frozenset(after)
         self._target = target
@@ -72,7 +71,7 @@ class FoldAffines(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         self._units = units_in(model, facts, self._target)
         modified = not self._journal.unchanged_since(_NEARBY) and self._to_neighbours(model, facts)
         self._journal.mark(_NEARBY)

@@ -16,9 +16,8 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, remove_unread
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.size_budget import freed_bytes
-from onnxnorm.graph.transformation import Transformation
-from onnxnorm.journal import Journal
 from onnxnorm.model.walk import bytes_of, graphs_within, stored_bytes
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["FoldConstants"]
 
@@ -28,16 +27,11 @@ _FREE = 2**10
 _UNSIZED = frozenset({ir.DataType.STRING, ir.DataType.UNDEFINED})
 
 
-class FoldConstants(ir.passes.InPlacePass):
+class FoldConstants(JournaledPass):
     """Folds constants; `Facts` knows what may be taken for a constant."""
 
-    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
-
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         nodes = [node for graph in graphs_within(model.graph) for node in graph if _may_go(node, facts)]
         modified = False
         for together in _sharing(nodes):

@@ -13,9 +13,8 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import set_inputs, splice_out
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.graph.transformation import Transformation
-from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["FuseGemm"]
 
@@ -26,16 +25,11 @@ _TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16})
 _QUANTIZED = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"})
 
 
-class FuseGemm(ir.passes.InPlacePass):
+class FuseGemm(JournaledPass):
     """Turns MatMul and Add of matrices into Gemm."""
 
-    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
-
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts, modified = Facts(model, self._transformation), False
+        facts, modified = self._facts(model), False
         for graph in graphs_within(model.graph):
             for node in list(graph):
                 if node.op_type == "MatMul" and is_standard(node) and facts.opset(node) >= _SINCE:

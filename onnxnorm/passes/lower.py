@@ -16,6 +16,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
+from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import Target
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 
@@ -24,17 +25,15 @@ __all__ = ["Lower"]
 _NAME = "lower"
 
 
-class Lower(ir.passes.InPlacePass):
+class Lower(JournaledPass):
     """Writes the normalizations of a model as `target` runs them best."""
 
     def __init__(self, journal: Journal, *, target: Target, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
+        super().__init__(journal, transformation=transformation)
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         modified = False
         for graph in graphs_within(model.graph):
             for node in list(graph):

@@ -25,6 +25,7 @@ from onnxnorm.idioms import units_in
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.model.walk import graphs_within
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["MergeBranches"]
 
@@ -36,7 +37,7 @@ _CORES = {
 }
 
 
-class MergeBranches(ir.passes.InPlacePass):
+class MergeBranches(JournaledPass):
     """Merges in every graph of the model, from its inputs to its outputs, until nothing more can be saved."""
 
     def __init__(
@@ -55,9 +56,7 @@ class MergeBranches(ir.passes.InPlacePass):
             target: the runtime whose idioms stay whole.
             transformation: what earlier passes hand on.
         """
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
+        super().__init__(journal, transformation=transformation)
         self._step = step
         self._families = families
         self._target = target
@@ -66,7 +65,7 @@ class MergeBranches(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._journal.unchanged_since(self._step):
             return ir.passes.PassResult(model, modified=False)
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         modified = False
         if self._families != (Family.CONVOLUTION,):
             self._apart = units_in(model, facts, self._target).products

@@ -25,6 +25,7 @@ from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
+from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
 from onnxnorm.recognize.computed_weights import take_computed_weights
@@ -41,20 +42,18 @@ _NAME = "recognize"
 _LARGEST_HALF = 65504.0
 
 
-class Recognize(ir.passes.InPlacePass):
+class Recognize(JournaledPass):
     """Raises every spelled-out normalization of the model's graphs and subgraphs."""
 
     def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
+        super().__init__(journal, transformation=transformation)
         self._told: set[ir.Node] = set()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False
         for graph in _graphs(model):
             modified |= settle_casts(graph)
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         for graph in _graphs(model):
             holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
             modified |= self._raise_all(graph, facts, holders)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.find_extents import find_extents
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.shapes import infer_shapes
@@ -29,6 +28,7 @@ from onnxnorm.passes.cleaning.no_ops import NO_OPS, pass_on
 from onnxnorm.passes.cleaning.shapes_read import READERS_OF_SHAPES, ask_by_copies, become_constant
 from onnxnorm.passes.cleaning.slices import join_slices
 from onnxnorm.passes.cleaning.transposes import cancel_around, join_transposes
+from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["Simplify"]
 
@@ -62,7 +62,7 @@ def _rules() -> Mapping[str, tuple[Rule, ...]]:
 _RULES = _rules()
 
 
-class Simplify(ir.passes.InPlacePass):
+class Simplify(JournaledPass):
     """Takes away nodes as long as there are any to take away."""
 
     def __init__(
@@ -80,9 +80,7 @@ class Simplify(ir.passes.InPlacePass):
             duplicates: nodes that compute the same become one, too.
             transformation: what earlier passes hand on.
         """
-        super().__init__()
-        self._journal = journal
-        self._transformation = transformation
+        super().__init__(journal, transformation=transformation)
         self._target = target
         self._duplicates = duplicates
 
@@ -103,7 +101,7 @@ class Simplify(ir.passes.InPlacePass):
 
     def _round(self, model: ir.Model) -> set[str]:
         """Run the rules once; return the operators of the nodes at which something changed."""
-        facts = Facts(model, self._transformation)
+        facts = self._facts(model)
         site = Site(model, self._target, facts, find_extents(model, facts))
         changed: set[str] = set()
         for graph in graphs_within(model.graph):
