@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnx.inliner
 
-from onnxnorm.evaluate.evaluator import Float64Evaluator
+from onnxnorm.evaluate.evaluator import Float64Evaluator, Hook
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.model.protobuf import graphs_in
 
@@ -39,21 +39,28 @@ def has_halves(model: onnx.ModelProto) -> bool:
 class RoundedEvaluator:
     """An evaluator of a model in float64 that rounds each result that is float16 or bfloat16 in the model.
 
+    Args:
+        model: the message, with every weight in it.
+        hook: sees every node with its rounded outputs.
+
     Raises:
         NoFloat64Error: the model has an operator that cannot be computed so.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, hook: Hook | None = None) -> None:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         self._inputs = {value.name for value in model.graph.input}
-        self._evaluator = Float64Evaluator(model, _Rounding(_types(model)))
+        self._evaluator = Float64Evaluator(model, _Rounding(_types(model), hook))
 
     def run(self, feeds: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
         """Compute the outputs by name, in the types of `kinds`, which are outputs of the same model."""
         with np.errstate(all="ignore"):
-            outputs = self._evaluator.run({name: value for name, value in feeds.items() if name in self._inputs})
-            return {name: _like(value, kinds[name]) for name, value in outputs.items()}
+            return {name: _like(value, kinds[name]) for name, value in self.evaluate(feeds).items()}
+
+    def evaluate(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Compute the outputs by name, in float64."""
+        return self._evaluator.run({name: value for name, value in feeds.items() if name in self._inputs})
 
 
 def _like(value: Any, kind: Any) -> Any:
@@ -65,8 +72,9 @@ def _like(value: Any, kind: Any) -> Any:
 class _Rounding:
     """A hook that rounds; where the type of a value is not known, it is that of the node's first real input."""
 
-    def __init__(self, types: Mapping[str, int]) -> None:
+    def __init__(self, types: Mapping[str, int], hook: Hook | None) -> None:
         self._types = dict(types)
+        self._hook = hook
 
     def after(
         self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
@@ -79,6 +87,8 @@ class _Rounding:
                 kind = self._types[name] = known[0]
             half = _HALVES.get(kind or 0)
             rounded.append(value if half is None or not is_real(value) else value.astype(half).astype(np.float64))
+        if self._hook is not None:
+            return self._hook.after(node, inputs, tuple(rounded), constant=constant)
         return tuple(rounded)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ from onnxnorm.runtime.unoptimized import LEVELS, explain, open_session
 from onnxnorm.verification.accuracy import unit_roundoff
 from onnxnorm.verification.rounding_noise import shake, shaken_weights
 
-__all__ = ["ROUNDED", "Outputs", "Runs", "collect", "expose", "run_all"]
+__all__ = ["ROUNDED", "Outputs", "Runs", "collect", "expose", "exposing", "run_all"]
 
 Outputs: TypeAlias = dict[str, Any]
 
@@ -239,10 +239,15 @@ def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> lis
 
 def expose(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Return a copy with one more output: the value `name` of the main graph."""
+    return exposing(model, [name])
+
+
+def exposing(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """Return a copy with these values of the main graph as further outputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if all(output.name != name for output in copy.graph.output):
-        copy.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    known = {output.name for output in copy.graph.output}
+    copy.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
     return copy
 
 

@@ -8,25 +8,22 @@ what that means.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx
 
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.evaluate.operators import is_real
-from onnxnorm.io import load_and_save
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import Draw, GivenInputs, Ways, given_samples, input_specs, random_samples
 from onnxnorm.verification.accuracy import unit_roundoff
 from onnxnorm.verification.cases import FLOAT64, RUNTIME, ExactCase, RealCase, cases_of, is_tie
 from onnxnorm.verification.compared_inputs import deciding_samples
-from onnxnorm.verification.memory_needed import check_room
+from onnxnorm.verification.message import message_of
 from onnxnorm.verification.random_draws import OtherDrawsError
 from onnxnorm.verification.runs import ROUNDED, Runs, collect
 from onnxnorm.verification.signature import as_onnxruntime_sees, difference
@@ -174,7 +171,7 @@ def verify_source(
         b, inputs, seed, samples, shapes, strict: see `verify`.
         is_checked: the original has been read as a graph already, so that it is known to be well-formed.
     """
-    original, result = _message_of(source, is_checked), _message_of(ModelSource(b), False)
+    original, result = message_of(source, is_checked), message_of(ModelSource(b))
     with naming(source.name):
         different = difference(original, result)
         if different is not None:
@@ -208,17 +205,6 @@ def verify_source(
             more = f"; {len(report.unreached) - 1} more parts are not reached" if len(report.unreached) > 1 else ""
             return replace(report, passed=False, reason=f"{report.unreached[0]}{more}; give inputs that do")
         return report
-
-
-def _message_of(source: ModelSource, is_checked: bool) -> onnx.ModelProto:
-    """Return the model as it is: for a file the very bytes, since what is proved has to hold of the file."""
-    if source.message is not None and (is_checked or isinstance(source.model, onnx.ModelProto)):
-        return source.message
-    graph = source.graph()
-    check_room(graph, source.name)
-    if source.message is not None:
-        return source.message
-    return onnx.load(source.model) if isinstance(source.model, (str, os.PathLike)) else load_and_save.to_proto(graph)
 
 
 def _judge(runs: Runs) -> VerifyReport:
