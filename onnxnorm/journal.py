@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnxnorm.reasons import ADVICE, Code, Cost, Evidence, Remedy
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -71,7 +73,9 @@ class Journal:
         self,
         node: ir.Node,
         reason: str,
+        code: Code,
         *,
+        evidence: Evidence | None = None,
         kind: str | None = None,
         value: ir.Value | None = None,
         needs_opset: int | None = None,
@@ -79,11 +83,32 @@ class Journal:
         """Write down why `node` is left; where it ends a written-out normalization, its kind and what it normalizes."""
         shape = None if value is None or value.shape is None else value.shape
         dims = None if shape is None else tuple(dim if isinstance(dim, int) else dim.value for dim in shape)
-        self._declined[node] = Decline(node.name or "", node.op_type, reason, kind, dims, needs_opset)
+        found = evidence or Evidence()
+        self._declined[node] = Decline(
+            node.name or "",
+            node.op_type,
+            reason,
+            kind,
+            dims,
+            needs_opset,
+            code,
+            found.blocker,
+            found.op_type,
+            found.value,
+            found.readers,
+            found.remedy or Remedy(ADVICE[code]),
+            found.cost,
+            found.bound,
+        )
 
     def explains(self, node: ir.Node) -> bool:
         """Whether there is a reason why `node` is left."""
         return node in self._declined
+
+    def code_of(self, node: ir.Node) -> Code | None:
+        """Return the code of the reason why `node` is left; None where there is none."""
+        found = self._declined.get(node)
+        return None if found is None else found.code
 
     @property
     def rewrites(self) -> tuple[Rewrite, ...]:
@@ -125,6 +150,14 @@ class Decline:
         kind: the normalization by its name in the field, where it is written out; else None.
         shape: of the tensor that a written-out one normalizes; None where the rank is not known.
         needs_opset: the opset from which on it would become one node, where nothing else is in the way.
+        code: the stable code of the reason, which a page of docs/reasons/ explains.
+        blocker: the name of the node that is in the way; "" where none is.
+        blocker_op_type: the operator of that node.
+        value: the name of the value at which it is in the way; "" where none is.
+        readers: who else reads that value: the names of nodes, `graph output` for the caller.
+        remedy: what makes the reason go away.
+        cost: the figures, where cost decided.
+        bound: what is known of how many must stay, as a sentence; "" where nothing is.
     """
 
     node: str
@@ -133,3 +166,11 @@ class Decline:
     kind: str | None = None
     shape: tuple[int | str | None, ...] | None = None
     needs_opset: int | None = None
+    code: Code = Code.NOT_ASKED
+    blocker: str = ""
+    blocker_op_type: str = ""
+    value: str = ""
+    readers: tuple[str, ...] = ()
+    remedy: Remedy | None = None
+    cost: Cost | None = None
+    bound: str = ""

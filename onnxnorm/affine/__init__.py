@@ -42,10 +42,11 @@ stuck: the answer of a search that completed no region: the reason, which a pers
 
 from onnxnorm.affine.apply import apply
 from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.evidence import evidence_of
 from onnxnorm.affine.exactness import remember_sizes
 from onnxnorm.affine.interface import Declined
 from onnxnorm.affine.obstacles import Memory
-from onnxnorm.affine.region import Region
+from onnxnorm.affine.region import Refusal, Region
 from onnxnorm.affine.repeated_failures import Twins
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, is_affine
 from onnxnorm.affine.solve import Stuck, next_door, solve
@@ -57,12 +58,14 @@ __all__ = [
     "Declined",
     "Gauge",
     "Memory",
+    "Refusal",
     "Region",
     "Stuck",
     "Twins",
     "Units",
     "affine_of",
     "apply",
+    "evidence_of",
     "is_affine",
     "next_door",
     "remember_sizes",

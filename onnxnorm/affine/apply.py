@@ -11,11 +11,12 @@ import onnx_ir as ir
 from onnxnorm.affine.added_bytes import growth_of
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.interface import Constant, Edit, Scaling
-from onnxnorm.affine.region import Insertion, Outside, Region, owner_of_output
+from onnxnorm.affine.region import Insertion, Outside, Refusal, Region, owner_of_output
 from onnxnorm.graph.edit import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
 from onnxnorm.graph.facts import Facts
 from onnxnorm.numerics.rounding import Rounded, rounded, smallest_normal
 from onnxnorm.numerics.scaled_weights import scaled
+from onnxnorm.reasons import Code
 
 __all__ = ["apply"]
 
@@ -23,7 +24,7 @@ __all__ = ["apply"]
 _FACTORS = frozenset({"weight", "scale"})
 
 
-def apply(region: Region, facts: Facts) -> str | None:
+def apply(region: Region, facts: Facts) -> Refusal | None:
     """Change the graph by the edits of `region`; where a new constant does not fit its type, nothing is changed.
 
     Returns:
@@ -37,19 +38,21 @@ def apply(region: Region, facts: Facts) -> str | None:
                 rounded = _computed_and_rounded(constant, facts)
                 if isinstance(rounded, str):
                     facts.spool.back_to(before)
-                    return f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
+                    reason = f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
+                    return Refusal(reason, Code.OUT_OF_RANGE, constant.old, node)
                 tensors[constant] = rounded
     operands: list[list[npt.NDArray[np.generic]]] = []
     for insertion in region.insertions:
         rounded_operands = _operands(insertion, facts)
         if isinstance(rounded_operands, str):
             facts.spool.back_to(before)
-            return f"what would be left at {insertion.value.name!r} {rounded_operands}"
+            reason = f"what would be left at {insertion.value.name!r} {rounded_operands}"
+            return Refusal(reason, Code.OUT_OF_RANGE, insertion.value)
         operands.append(rounded_operands)
     growth = growth_of(region, tensors, operands, facts)
     if (refused := facts.size_budget.refusal(growth)) is not None:
         facts.spool.back_to(before)
-        return f"moving it {refused}"
+        return Refusal(f"moving it {refused}", Code.WEIGHTS_GROW)
     facts.size_budget.spend(growth)
     for node in region.edits:
         facts.read_nodes.pop(node, None)

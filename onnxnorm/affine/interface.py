@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.graph.facts import Dim, Facts, within_reach
+from onnxnorm.reasons import Code
 
 __all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Scaling", "Settled", "Site"]
 
@@ -94,10 +95,11 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True)
 class Declined:
-    """The answer that the node cannot go along; `reason` continues the sentence "node X ..."."""
+    """The answer that the node cannot go along; `reason` continues the sentence "node X ...", `code` gives its kind."""
 
     reason: str
     cause: Cause = Cause.UNKNOWN
+    code: Code = Code.OPERATOR
 
 
 Answer: TypeAlias = "Settled | Choice | Declined"

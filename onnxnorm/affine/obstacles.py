@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge, extents_agree
 from onnxnorm.affine.interface import Cause
+from onnxnorm.affine.region import Refusal
 from onnxnorm.numerics.arrays import any_of
 
 __all__ = ["Memory", "Obstacle"]
@@ -26,7 +27,7 @@ __all__ = ["Memory", "Obstacle"]
 class Obstacle:
     """An obstacle: why gauges of a kind cannot be carried, where, and the toll of leaving the old value there."""
 
-    reason: str
+    why: Refusal
     value: ir.Value
     toll: int
 

@@ -20,12 +20,14 @@ from onnxnorm.affine.cost import constant_cost, node_cost
 from onnxnorm.affine.interface import Edit
 from onnxnorm.graph.facts import Facts
 from onnxnorm.model.dtypes import FLOATS
+from onnxnorm.reasons import Code
 
 __all__ = [
     "Growth",
     "Insertion",
     "Outside",
     "Party",
+    "Refusal",
     "Region",
     "maker_of",
     "owner_of_output",
@@ -35,6 +37,10 @@ __all__ = [
 ]
 
 
+_NOT_UNDONE = "has other readers, which could not undo a scale of zero"
+_LOST = "has other readers, and undoing the shift for them would lose accuracy"
+
+
 class Outside(enum.Enum):
     """The outside of a graph: whoever calls it, gives it its inputs and takes its outputs."""
 
@@ -42,6 +48,23 @@ class Outside(enum.Enum):
 
 
 Party: TypeAlias = "ir.Node | Outside"
+
+
+@dataclass(frozen=True, eq=False)
+class Refusal:
+    """The refusal of something that would have to change along: why, and where.
+
+    Attributes:
+        reason: a sentence for people.
+        code: the kind of the reason.
+        value: the value at which it is in the way.
+        node: the node that is in the way; None where the value itself is.
+    """
+
+    reason: str
+    code: Code
+    value: ir.Value | None = None
+    node: ir.Node | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +88,19 @@ class Insertion:
 class Region:
     """A region: all that has to change together (gauges, edits and new nodes), and the cost saved at run time.
 
-    `reason` says why something is left over, where that is so.
+    `why` says why something is left over, where that is so.
     """
 
     gauges: dict[ir.Value, Gauge]
     edits: dict[ir.Node, Edit]
     insertions: tuple[Insertion, ...]
     saves: int
-    reason: str = ""
+    why: Refusal | None = None
+
+    @property
+    def reason(self) -> str:
+        """The sentence that says why something is left over; "" where nothing is."""
+        return "" if self.why is None else self.why.reason
 
 
 def maker_of(value: ir.Value, facts: Facts) -> Party:
@@ -133,7 +161,7 @@ class Growth:
     by: dict[ir.Value, ir.Value] = field(default_factory=dict)
     cost: int = 0
     inserted: int = 0
-    obstacle: str | None = None
+    obstacle: Refusal | None = None
 
     def branch(self) -> Growth:
         return Growth(
@@ -173,19 +201,20 @@ class Growth:
                 return
             value = self.by[value]
 
-    def border(self, value: ir.Value) -> str | None:
+    def border(self, value: ir.Value) -> Refusal | None:
         """Why the value cannot change for all of its parties, where the model ends there."""
         if any(isinstance(taker, Outside) for taker in takers_of(value, self.facts)):
-            return f"{value.name!r} is an output of the graph"
+            return Refusal(f"{value.name!r} is an output of the graph", Code.GRAPH_OUTPUT, value)
         if not isinstance(maker_of(value, self.facts), Outside) or self.facts.is_constant(value):
             return None
         if value.is_initializer():
-            return (
+            reason = (
                 f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs, --freeze-inputs)"
             )
-        return f"{value.name!r} is an input of the graph"
+            return Refusal(reason, Code.OVERRIDABLE_WEIGHT, value)
+        return Refusal(f"{value.name!r} is an input of the graph", Code.GRAPH_INPUT, value)
 
-    def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> str | None:
+    def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> Refusal | None:
         """Gauge the value; parties outside of the model keep the old one. Return why that cannot be, or None.
 
         `by` is the value whose gauge leaves no other way than this one.
@@ -206,13 +235,14 @@ class Growth:
                 return refused
         return None
 
-    def set_aside(self, value: ir.Value, party: Party) -> str | None:
+    def set_aside(self, value: ir.Value, party: Party) -> Refusal | None:
         """Let the party keep the old value. Return why that cannot be, or None."""
         before = self._insertion(value)
         self.aside[value] = self.aside.get(value, frozenset()) | {party}
         after = self._insertion(value)
-        if isinstance(before, str) or isinstance(after, str):
-            return after if isinstance(after, str) else str(before)
+        for refused in (after, before):
+            if isinstance(refused, Refusal):
+                return refused
         dearer = self._cost_of(after) - self._cost_of(before)
         self.cost += dearer
         self.inserted += dearer
@@ -229,7 +259,7 @@ class Growth:
             -self.cost,
         )
 
-    def _insertion(self, value: ir.Value) -> Insertion | str | None:
+    def _insertion(self, value: ir.Value) -> Insertion | Refusal | None:
         """Give the new node for the parties that are set aside.
 
         None if there are none, the reason if there can be no such node.
@@ -245,22 +275,23 @@ class Growth:
             return None
         affine = gauge.to_new if maker_keeps else gauge.to_old
         if affine is None:
-            return f"{value.name!r} has other readers, which could not undo a scale of zero"
+            return Refusal(f"{value.name!r} {_NOT_UNDONE}", Code.ZERO_SCALE, value)
         if affine.shifts and maker_keeps is not self.backward:
-            return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
+            return Refusal(f"{value.name!r} {_LOST}", Code.LOSES_ACCURACY, value)
         if self.facts.is_constant(value):
             if self.facts.constant(value) is None:
-                return f"{value.name!r} is a constant that is too large, or cannot be computed here"
+                reason = f"{value.name!r} is a constant that is too large, or cannot be computed here"
+                return Refusal(reason, Code.COMPUTED_PARAMETER, value)
             return Insertion(value, affine, (), readers)
         if value.dtype not in FLOATS or self.facts.shape(value) is None:
-            return f"{value.name!r} is of a type or rank that is not known"
+            return Refusal(f"{value.name!r} is of a type or rank that is not known", Code.UNKNOWN_SHAPE, value)
         if value.graph is None or self.facts.opset_of(value.graph) < 7:
-            return f"{value.name!r} would need arithmetic from before opset 7"
+            return Refusal(f"{value.name!r} would need arithmetic from before opset 7", Code.NEEDS_OPSET, value)
         if self.unknown is None or unknown_extents(value, self.facts) != self.unknown:
-            return f"{value.name!r} has a size that is not known beforehand"
+            return Refusal(f"{value.name!r} has a size that is not known beforehand", Code.UNKNOWN_SHAPE, value)
         return Insertion(value, affine, _expressed_by(affine, value, self.facts), readers)
 
-    def _cost_of(self, insertion: Insertion | str | None) -> int:
+    def _cost_of(self, insertion: Insertion | Refusal | None) -> int:
         if not isinstance(insertion, Insertion):
             return 0
         elements = self.facts.elements(insertion.value)

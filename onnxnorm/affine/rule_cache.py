@@ -11,6 +11,7 @@ from onnxnorm.affine.units import Units
 from onnxnorm.graph.contradictions import contradicts_itself
 from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.numerics.arrays import TooLargeError
+from onnxnorm.reasons import Code
 
 __all__ = ["Questions"]
 
@@ -60,14 +61,14 @@ def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], facts: Facts) -> Answer:
     if rule is None:
         return Declined("lets no affine pass", Cause.ANYTHING)
     if any(attribute.is_ref() for attribute in node.attributes.values()):
-        return Declined("takes an attribute from the function around it", Cause.ANYTHING)
+        return Declined("takes an attribute from the function around it", Cause.ANYTHING, code=Code.COMPUTED_PARAMETER)
     try:
         return rule(Site(node, gauges, facts))
     except TooLargeError:
-        return Declined("would have a constant of more elements than any weight")
+        return Declined("would have a constant of more elements than any weight", code=Code.WEIGHTS_GROW)
     except Exception:
         if contradicts_itself(node, facts, _extents_under(gauges, facts)):
-            return Declined("has operands whose shapes contradict each other", Cause.ANYTHING)
+            return Declined("has operands whose shapes contradict each other", Cause.ANYTHING, code=Code.UNDEFINED)
         raise
 
 

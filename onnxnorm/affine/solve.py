@@ -34,11 +34,12 @@ from onnxnorm.affine.exactness import beyond_range, fits, hides_digits, loses_di
 from onnxnorm.affine.interface import Cause, Constant, Declined, Demands, Settled
 from onnxnorm.affine.obstacles import Memory, Obstacle
 from onnxnorm.affine.placements import MAX_QUESTIONS, is_perfect, tries
-from onnxnorm.affine.region import Growth, Region, owner_of_output, takers_of, unknown_extents
+from onnxnorm.affine.region import Growth, Refusal, Region, owner_of_output, takers_of, unknown_extents
 from onnxnorm.affine.rule_cache import Questions
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, elements_of, is_affine
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
+from onnxnorm.reasons import Code
 
 __all__ = ["Stuck", "next_door", "solve"]
 
@@ -53,16 +54,30 @@ class Stuck:
     """The answer that no region could be completed, and why.
 
     Attributes:
-        reason: the sentence of the node that declined.
+        why: what was in the way.
         depth: how many values the affine had come to.
         touched: the nodes that were asked. As long as they stay as they are, the answer will be the same.
         by_numbers: whether the numbers in it were in the way somewhere, or the budget ended.
     """
 
-    reason: str
+    why: Refusal
     depth: int
     touched: frozenset[ir.Node] = frozenset()
     by_numbers: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The sentence that says why."""
+        return self.why.reason
+
+
+_NOTHING = Refusal("there is nothing to do", Code.OPERATOR)
+_TOO_MANY = Refusal("more nodes would have to change together than are tried", Code.SEARCH_LIMIT)
+_MASK = Refusal("is a step of a mask", Code.MASK)
+_VAST = Refusal("has a scale or a shift as large as those of masks, and does not follow its own weights", Code.MASK)
+_AS_MUCH = Refusal("moving it would cost as much as it saves", Code.COSTS_AS_MUCH)
+_DIFFER = "has readers that ask for different scales or shifts of it, of which one alone can be absorbed"
+_NO_NODE = Refusal("no node would go with it", Code.COSTS_AS_MUCH)
 
 
 @dataclass(eq=False)
@@ -136,14 +151,14 @@ def solve(
     assert value is not None
     search = _Search(node, found, facts, memory or Memory(), Questions(facts, units))
     if search.is_lone and search.masks:
-        return Stuck("is a step of a mask", 0)
+        return Stuck(_MASK, 0)
     if (region := _next_door(search, value)) is not None:
         return region
     if found.vast:
-        return Stuck("has a scale or a shift as large as those of masks, and does not follow its own weights", 0)
+        return Stuck(_VAST, 0)
     if search.masks:
-        return Stuck("is a step of a mask", 0)
-    farthest = Stuck("there is nothing to do", -1)
+        return Stuck(_MASK, 0)
+    farthest = Stuck(_NOTHING, -1)
     best: Region | None = None
     for seeds, questions in tries(value, node.outputs[0], found.affine):
         search.questions = questions
@@ -157,7 +172,7 @@ def solve(
             # The placement that came farthest has the reason that is closest to the obstacle.
             farthest = max(farthest, result, key=lambda failure: failure.depth)
     if best is not None:
-        return replace(best, reason=farthest.reason)
+        return replace(best, why=farthest.why)
     return replace(farthest, touched=frozenset(search.touched), by_numbers=search.by_numbers)
 
 
@@ -213,7 +228,7 @@ def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
     number = itertools.count()
     queue = [(0, next(number), start)]
     search.branches = _MAX_BRANCHES
-    farthest = Stuck("there is nothing to do", -1)
+    farthest = Stuck(_NOTHING, -1)
     best: Region | None = None
     while queue and not search.spent:
         outcome = _settle(heapq.heappop(queue)[2], search)
@@ -229,7 +244,7 @@ def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
                 break
     if best is None and search.spent:
         search.by_numbers = True
-        return Stuck("the region that would have to change with it is too large", farthest.depth)
+        return Stuck(_TOO_MANY, farthest.depth)
     return best or farthest
 
 
@@ -246,13 +261,13 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
         search.touched.add(node)
         if search.spent:
             search.by_numbers = True
-            return Stuck("the region that would have to change with it is too large", len(growth.gauges))
+            return Stuck(_TOO_MANY, len(growth.gauges))
         answer = search.rules.ask(node, gauges)
         if isinstance(answer, Declined):
-            reason = f"{_called(node)} {answer.reason}"
+            why = Refusal(f"{_called(node)} {answer.reason}", answer.code, next(iter(gauges), None), node)
             if len(gauges) == 1:
-                _remember(growth, next(iter(gauges)), answer.cause, reason, search)
-            return _set_aside(growth, node, gauges, reason, search)
+                _remember(growth, next(iter(gauges)), answer.cause, why, search)
+            return _set_aside(growth, node, gauges, why, search)
         ways = (answer,) if isinstance(answer, Settled) else answer.ways
         refusals = [
             _forgotten(growth, node, way, search)
@@ -262,8 +277,8 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
         ]
         live = [way for way, refused in zip(ways, refusals, strict=True) if refused is None]
         if not live:
-            reason = next(refused for refused in refusals if refused is not None)
-            return _set_aside(growth, node, gauges, reason, search)
+            why = next(refused for refused in refusals if refused is not None)
+            return _set_aside(growth, node, gauges, why, search)
         if len(live) > 1:
             branches = [growth.branch() for _ in live]
             refusals = [_follow(branch, node, None, way, search) for branch, way in zip(branches, live, strict=True)]
@@ -277,16 +292,17 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
         if growth.cost >= 0:
             break
     if growth.cost >= 0:
-        return Stuck(growth.obstacle or "moving it would cost as much as it saves", len(growth.gauges))
+        return Stuck(growth.obstacle or _AS_MUCH, len(growth.gauges))
     region = growth.complete()
     if search.is_lone and not _removes_nodes(region):
-        return Stuck("no node would go with it", len(growth.gauges))
+        return Stuck(_NO_NODE, len(growth.gauges))
     copied = _copied(region)
+    shared = Refusal(f"it would copy {copied} elements of weights that other nodes share", Code.WEIGHTS_GROW)
     if copied > 0 and search.is_lone:
-        return Stuck(f"it would copy {copied} elements of weights that other nodes share", len(growth.gauges))
+        return Stuck(shared, len(growth.gauges))
     if copied > _MAX_COPIED * region.saves:
         search.by_numbers = True
-        return Stuck(f"it would copy {copied} elements of weights that other nodes share", len(growth.gauges))
+        return Stuck(shared, len(growth.gauges))
     return region
 
 
@@ -310,22 +326,22 @@ def _copied(region: Region) -> int:
     return sum(math.prod(dim for dim in value.shape if isinstance(dim, int)) for value in shared if value.shape)
 
 
-def _remember(growth: Growth, value: ir.Value, cause: Cause, reason: str, search: _Search) -> None:
+def _remember(growth: Growth, value: ir.Value, cause: Cause, why: Refusal, search: _Search) -> None:
     if cause is not Cause.UNKNOWN:
         # At the least: the cheapest node that could restore the old value here.
         toll = node_cost("Mul" if growth.gauges[value].scales else "Add", search.facts.elements(value))
         chain = [(each, growth.gauges[each]) for each in growth.chain(value)]
-        search.memory.note(chain, cause, Obstacle(reason, value, toll))
+        search.memory.note(chain, cause, Obstacle(why, value, toll))
 
 
 def _set_aside(
-    growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], reason: str, search: _Search
+    growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], why: Refusal, search: _Search
 ) -> Stuck | list[Growth]:
     """Answer for a node that cannot go along with all of its gauges.
 
     It keeps one of the old values, or all of them, if that pays.
     """
-    stuck = Stuck(growth.obstacle or reason, len(growth.gauges))
+    stuck = Stuck(growth.obstacle or why, len(growth.gauges))
     if node is search.node:
         return stuck
     values = list(gauges)
@@ -333,19 +349,19 @@ def _set_aside(
     branches = []
     for choice in choices:
         branch = growth.branch()
-        branch.obstacle = branch.obstacle or reason
+        branch.obstacle = branch.obstacle or why
         if all(branch.set_aside(value, node) is None for value in choice) and branch.cost < 0:
             branches.append(branch)
     return branches or stuck
 
 
-def _follow(growth: Growth, node: ir.Node, only: ir.Value | None, way: Settled, search: _Search) -> str | None:
+def _follow(growth: Growth, node: ir.Node, only: ir.Value | None, way: Settled, search: _Search) -> Refusal | None:
     """Take the way: the node's edit, and gauges on the values it demands them of, by force of the value `only`."""
     growth.edit(node, way.edit)
     return _take(growth, only, way.demands, search)
 
 
-def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: _Search) -> str | None:
+def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: _Search) -> Refusal | None:
     """Gauge the demanded values, or say why that cannot be."""
     for value, gauge in demands:
         refused = _refusal(growth, None, ((value, gauge),), search)
@@ -358,17 +374,19 @@ def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: _Search
     return None
 
 
-def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Search) -> str | None:
+def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Search) -> Refusal | None:
     """Why one of the demands of `node` cannot be met, as far as can be told from the value alone."""
     for value, gauge in demands:
         present = growth.gauges.get(value)
         if present is not None:
             if node in growth.aside.get(value, ()) or not present.same_as(gauge):
-                return f"two ways demand different affines of {value.name!r}"
+                return Refusal(f"{value.name!r} {_DIFFER}", Code.READERS_DIFFER, value, node)
         elif growth.facts.is_constant(value) and not isinstance(owner_of_output(value, growth.facts), ir.Node):
-            return f"{value.name!r} is a constant"
+            return Refusal(f"{value.name!r} is a constant", Code.COMPUTED_PARAMETER, value, node)
         elif not fits(gauge, growth.facts.shape(value)):
-            return f"{value.name!r} has another shape than the affine that it would carry"
+            return Refusal(
+                f"{value.name!r} has another shape than the affine that it would carry", Code.OTHER_AXIS, value
+            )
         elif (refused := _inexact(value, gauge, growth, search)) is not None:
             search.by_numbers = True
             return refused
@@ -378,14 +396,14 @@ def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Se
             if obstacle.toll + growth.inserted >= saved:
                 maker = obstacle.value.producer()
                 search.touched.update((*obstacle.value.consumers(), *(() if maker is None else (maker,))))
-                return obstacle.reason
+                return obstacle.why
     for (value, gauge), (other, another) in itertools.combinations(demands, 2):
         if value is other and not gauge.same_as(another):
-            return f"two ways demand different affines of {value.name!r}"
+            return Refusal(f"{value.name!r} {_DIFFER}", Code.READERS_DIFFER, value, node)
     return None
 
 
-def _forgotten(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> str | None:
+def _forgotten(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> Refusal | None:
     """Why the shift of the affine may not vanish here, where the node gives the same with it and without it.
 
     It does for real numbers. What else is in the value would lose digits beside the shift, though, unless the input of
@@ -399,10 +417,11 @@ def _forgotten(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> 
     if not shifted or search.rounded or all(search.alone_in(value) for value in shifted):
         return None
     search.by_numbers = True
-    return f"{_called(node)} would forget the shift of a value that may be exact, and lose accuracy"
+    reason = f"{_called(node)} would forget the shift of a value that may be exact, and lose accuracy"
+    return Refusal(reason, Code.LOSES_ACCURACY, shifted[0], node)
 
 
-def _joined(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> str | None:
+def _joined(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> Refusal | None:
     """Why an affine may not become scale and shift at once: (x + t) s is near zero where x is -t, s x + s t less so."""
     if way.edit is None or way.edit.removed or not is_affine(node):
         return None
@@ -419,13 +438,13 @@ def _joined(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> str
         size = np.maximum(size, np.abs(found.affine.shift))
     refused = hides_digits(output, Gauge.old(new), size)
     search.by_numbers = search.by_numbers or refused is not None
-    return refused
+    return None if refused is None else Refusal(refused, Code.LOSES_ACCURACY, output, node)
 
 
-def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> str | None:
+def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> Refusal | None:
     """Why rounding would hurt although the algebra holds."""
     if search.digits.masks(value):
-        return f"{value.name!r} is a step of a mask"
+        return Refusal(f"{value.name!r} is a step of a mask", Code.MASK, value)
     own = value is search.node.inputs[search.found.data]
     if gauge.shifts and len(takers_of(value, search.facts)) > 1:
         size = size_of(value, search.facts, search.found.spread if own else None)
@@ -433,20 +452,22 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> 
             # What follows the affine has its shift in it.
             size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
         if (refused := loses_digits(value, gauge, size)) is not None:
-            return refused
+            code = Code.ZERO_SCALE if gauge.to_old is None else Code.LOSES_ACCURACY
+            return Refusal(refused, code, value)
     if gauge.shifts and gauge.scales and not own and growth.backward and not search.digits.rounded(value):
         # A new node may have to compute it, as scale and shift at once (see _joined).
         new = gauge.to_new
         size = np.ones(()) if new is None else search.digits.size_after(value, new.scale)
         if (refused := hides_digits(value, Gauge(None, new or gauge.any), size)) is not None:
-            return refused
+            return Refusal(refused, Code.LOSES_ACCURACY, value)
     exact = gauge.shifts and not growth.backward and (search.digits.mixes_constants(value) or not search.rounded)
     if exact and _went_through_product(value, growth, search):
         # The sum of products has rounding errors by the sizes of its terms, and those have been compared.
         exact = False
     if exact and (refused := hides_digits(value, gauge, search.digits.size(value))) is not None:
-        return refused
-    return None if own or value is search.node.outputs[0] else beyond_range(value, gauge)
+        return Refusal(refused, Code.LOSES_ACCURACY, value)
+    refused = None if own or value is search.node.outputs[0] else beyond_range(value, gauge)
+    return None if refused is None else Refusal(refused, Code.OUT_OF_RANGE, value)
 
 
 def _went_through_product(value: ir.Value, growth: Growth, search: _Search) -> bool:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.interface import Answer, Cause, Choice, Constant, Declined, Edit, Settled
 from onnxnorm.graph.facts import Facts
+from onnxnorm.reasons import Code
 
 __all__ = ["Units"]
 
@@ -42,7 +43,9 @@ class Units:
         ways = answer.ways if isinstance(answer, Choice) else (answer,)
         left = tuple(way for way in ways if node in self.outer and _keeps_form(node, way, facts))
         if not left:
-            return Declined(f"belongs to {unit}, which runtimes run as one node", Cause.ANYTHING)
+            return Declined(
+                f"belongs to {unit}, which runtimes run as one node", Cause.ANYTHING, code=Code.RUNTIME_UNIT
+            )
         return left[0] if len(left) == 1 else Choice(left)
 
 

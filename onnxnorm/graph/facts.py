@@ -73,6 +73,11 @@ class Facts:
         """Whether this is the main graph of the model."""
         return graph is self._main
 
+    @property
+    def inputs(self) -> tuple[ir.Value, ...]:
+        """The inputs of the model."""
+        return tuple(self._main.inputs)
+
     def is_function_body(self, graph: ir.Graph) -> bool:
         """Whether this is the body of a function, which has no initializers: a constant there is a node."""
         return graph in self._bodies

@@ -19,6 +19,7 @@ from onnxnorm.model.source import name_of
 from onnxnorm.optimizer.optimize import OptimizeResult, transform
 from onnxnorm.passes import Decline, Rewrite
 from onnxnorm.process.gc_pause import collector_paused
+from onnxnorm.reasons import Code, Cost, Remedy
 
 __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 
@@ -60,6 +61,14 @@ class NormRecord:
         domain: the operator's domain, "" for ONNX's own.
         path: where the graph that holds it stands: empty for the main graph, otherwise the nodes and attributes (or
             the function) down to it, such as "if_3/then_branch".
+        code: the stable code of the reason why it is left, which a page of docs/reasons/ explains; None where it is
+            not left.
+        blocker, blocker_op_type: the name of the node that is in the way, and its operator; "" where none is.
+        value: the name of the value at which it is in the way; "" where none is.
+        readers: who else reads that value: the names of nodes, `graph output` for the caller.
+        remedy: what makes the reason go away; None where it is not left.
+        cost: the figures, where cost decided.
+        bound: what is known of how many must stay, as a sentence; "" where nothing is.
     """
 
     kind: str
@@ -70,6 +79,14 @@ class NormRecord:
     op_type: str
     domain: str
     path: str
+    code: Code | None = None
+    blocker: str = ""
+    blocker_op_type: str = ""
+    value: str = ""
+    readers: tuple[str, ...] = ()
+    remedy: Remedy | None = None
+    cost: Cost | None = None
+    bound: str = ""
 
     @property
     def where(self) -> str:
@@ -137,7 +154,7 @@ def account(
     result = transform(model)
     after = result.ir_model
     rewrites = _by_node(result.rewrites)
-    declined = {decline.node: decline.reason for decline in result.declined}
+    declined = {decline.node: decline for decline in result.declined}
     written_out = {decline.node: decline for decline in result.declined if decline.kind is not None}
     becomes = {entry.node.name: entry for entry in _normalizations(after)}
     remaining = {node.name: node.op_type for node, _ in _nodes(after)}
@@ -179,8 +196,25 @@ def _raised_and_gone(
             yield NormRecord(kind, name, None, fate, reason, steps[0].op_type, "", "")
 
 
+def _with_evidence(record: NormRecord, decline: Decline | None) -> NormRecord:
+    """Return the record with what the decline says of the reason beside its sentence."""
+    if decline is None:
+        return record
+    return replace(
+        record,
+        code=decline.code,
+        blocker=decline.blocker,
+        blocker_op_type=decline.blocker_op_type,
+        value=decline.value,
+        readers=decline.readers,
+        remedy=decline.remedy,
+        cost=decline.cost,
+        bound=decline.bound,
+    )
+
+
 def _written_out(decline: Decline) -> NormRecord:
-    return NormRecord(
+    record = NormRecord(
         kind=decline.kind or "",
         node=decline.node,
         shape=decline.shape,
@@ -190,6 +224,7 @@ def _written_out(decline: Decline) -> NormRecord:
         domain="",
         path="",
     )
+    return _with_evidence(record, decline)
 
 
 def _nodes(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
@@ -255,7 +290,7 @@ def _fate_of(rewrite: Rewrite) -> Fate:
 
 
 def _record(
-    entry: _Found, name: str, rewrites: Sequence[Rewrite], declined: Mapping[str, str], remains_as: str | None
+    entry: _Found, name: str, rewrites: Sequence[Rewrite], declined: Mapping[str, Decline], remains_as: str | None
 ) -> NormRecord:
     fate = _fate_of(rewrites[-1]) if rewrites else Fate.ABSORBED
     reason = "; ".join(rewrite.detail for rewrite in rewrites) or "nothing reads its result"
@@ -263,10 +298,11 @@ def _record(
         fate = Fate.LEFT
         changed = f"is left as {remains_as}, since a neighbour was moved into it"
         unchanged = "no pass that looks at it was run"
-        left = declined.get(name, "" if rewrites else changed if remains_as != entry.op_type else unchanged)
+        otherwise = "" if rewrites else changed if remains_as != entry.op_type else unchanged
+        left = declined[name].reason if name in declined else otherwise
         # Where a part of it went is told too: a cheaper node may be all that is left.
         reason = "; ".join(text for text in (reason if rewrites else "", left) if text)
-    return NormRecord(
+    record = NormRecord(
         kind=entry.kind,
         node=name,
         shape=entry.shape,
@@ -276,6 +312,7 @@ def _record(
         domain=entry.domain,
         path=entry.path,
     )
+    return _with_evidence(record, declined.get(name) if fate is Fate.LEFT else None)
 
 
 def _shape_of(value: ir.Value | None) -> tuple[int | str | None, ...] | None:

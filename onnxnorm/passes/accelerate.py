@@ -21,6 +21,7 @@ from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import Target
+from onnxnorm.reasons import Code
 from onnxnorm.write_out import lrn
 
 __all__ = ["Accelerate"]
@@ -55,7 +56,8 @@ class Accelerate(JournaledPass):
         nodes = _lrn_nodes(model)
         if model.graph.opset_imports.get("", 0) < _OPSET_OF_BODIES:
             for node in nodes:
-                self._journal.decline(node, f"the model's opset is too old for the body of the native kernel{why}")
+                reason = f"the model's opset is too old for the body of the native kernel{why}"
+                self._journal.decline(node, reason, Code.NEEDS_OPSET)
             return ir.passes.PassResult(model, modified)
         for node in nodes:
             for name, default in DEFAULTS.items():
@@ -76,7 +78,7 @@ class Accelerate(JournaledPass):
                 continue
             reason = lrn.why_not(node, facts, opset)
             if reason is not None:
-                self._journal.decline(node, reason)
+                self._journal.decline(node, *reason)
                 continue
             self._journal.rewrite(
                 _NAME, node, "LRN", "written out in standard operators that run faster", effect=Effect.REFORMED

@@ -15,12 +15,14 @@ from onnxnorm.affine import (
     AffineNode,
     Declined,
     Memory,
+    Refusal,
     Region,
     Stuck,
     Twins,
     Units,
     affine_of,
     apply,
+    evidence_of,
     is_affine,
     next_door,
     remember_sizes,
@@ -32,6 +34,7 @@ from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.reasons import Code
 
 __all__ = ["FoldAffines"]
 
@@ -145,15 +148,16 @@ class FoldAffines(JournaledPass):
         """Fold the affine of the node; return the nodes that were changed, or why the affine stays."""
         found = affine_of(node, facts)
         if isinstance(found, Declined):
-            self._decline(node, found.reason)
-            return Stuck(found.reason, 0)
+            why = Refusal(found.reason, found.code, node=node)
+            self._decline(node, why, facts)
+            return Stuck(why, 0)
         # Of a normalization people want to know what is in its own way.
         has_twins = node.op_type != "BatchNormalization"
         if has_twins and (touched := self._twins.touched(node, found, facts)) is not None:
-            return Stuck("", 0, touched)
+            return Stuck(Refusal("", Code.OPERATOR), 0, touched)
         region = solve(node, found, facts, memory, self._units)
         if not isinstance(region, Region):
-            self._decline(node, region.reason)
+            self._decline(node, region.why, facts)
             if has_twins and not region.by_numbers:
                 self._twins.note(node, found, region.touched, facts)
             return region
@@ -161,14 +165,14 @@ class FoldAffines(JournaledPass):
         refused = self._apply(node, found, region, facts)
         return around if refused is None else Stuck(refused, 0)
 
-    def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> str | None:
+    def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> Refusal | None:
         """Apply the region. Return why that cannot be, or None."""
         op_type = node.op_type
         detail = _told(node, region)
         own = node.inputs[found.data]
         refused = apply(region, facts)
         if refused is not None:
-            self._decline(node, refused)
+            self._decline(node, refused, facts)
             return refused
         if own is not None:
             remember_sizes(region, own, found.spread, facts)
@@ -176,10 +180,10 @@ class FoldAffines(JournaledPass):
         self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
         return None
 
-    def _decline(self, node: ir.Node, reason: str) -> None:
+    def _decline(self, node: ir.Node, why: Refusal, facts: Facts) -> None:
         # An Add or a Mul is a bias or a gate more often than a normalization; nobody asks why it is there.
         if node.op_type == "BatchNormalization":
-            self._journal.decline(node, reason)
+            self._journal.decline(node, why.reason, why.code, evidence=evidence_of(node, why, facts))
 
 
 def _graphs(model: ir.Model) -> Iterable[ir.Graph]:

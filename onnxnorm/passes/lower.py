@@ -18,6 +18,7 @@ from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import Target
+from onnxnorm.reasons import Code
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 
 __all__ = ["Lower"]
@@ -73,7 +74,8 @@ class Lower(JournaledPass):
         if reason is None or node.op_type not in FORMS:
             return False
         if not rank_is_known(node, facts):
-            self._journal.decline(node, f"{self._target.name} {reason}, but the rank of the tensor is not known")
+            reason = f"{self._target.name} {reason}, but the rank of the tensor is not known"
+            self._journal.decline(node, reason, Code.UNKNOWN_SHAPE)
             return False
         op_type = node.op_type
         if not write_out(node, graph, facts):

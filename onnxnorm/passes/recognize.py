@@ -26,6 +26,8 @@ from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.reasons import Code, Evidence
+from onnxnorm.reasons import needs_opset as evidence_of_opset
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
 from onnxnorm.recognize.computed_weights import take_computed_weights
@@ -120,7 +122,13 @@ class Recognize(JournaledPass):
                         node = before
                     needs_opset = answer.needs_opset if isinstance(answer, Named) else None
                     kind = f"{answer.kind} (written out)"
-                    self._journal.decline(node, text, kind=kind, value=reading.x, needs_opset=needs_opset)
+                    code = Code.LOOKS_LIKE if isinstance(answer, Near) else Code.NO_ONNX_NODE
+                    evidence: Evidence | None = None
+                    if needs_opset is not None:
+                        code, evidence = Code.NEEDS_OPSET, evidence_of_opset(needs_opset)
+                    self._journal.decline(
+                        node, text, code, evidence=evidence, kind=kind, value=reading.x, needs_opset=needs_opset
+                    )
                     self._told.update(found.cone)
                     if wanted is Near:
                         return
@@ -132,6 +140,7 @@ class Recognize(JournaledPass):
             self._journal.decline(
                 stop.node,
                 f"looks like {_with_article(kind)}, but {stop.reason}",
+                Code.LOOKS_LIKE,
                 kind=f"{kind} (written out)",
                 value=reading.x,
             )
@@ -139,7 +148,7 @@ class Recognize(JournaledPass):
     def _decline_at(self, x: ir.Value, kind: str, reason: str) -> None:
         users = x.consumers()
         if users:
-            self._journal.decline(users[0], f"looks like {kind}, but {reason}")
+            self._journal.decline(users[0], f"looks like {kind}, but {reason}", Code.LOOKS_LIKE)
 
 
 def _tells_of_a_part(answer: tuple[Found, Answer]) -> bool:

@@ -19,6 +19,7 @@ from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
+from onnxnorm.reasons import Code, needs_opset
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.families.answers import along, along_axis
 from onnxnorm.recognize.polynomial import Input, Unreadable
@@ -176,6 +177,9 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
             core.node,
             f"{_KIND} with weights for each channel needs opset {_SINCE}, the model has {version}; "
             f"with opset={_SINCE} it becomes one node",
+            Code.NEEDS_OPSET,
+            evidence=needs_opset(_SINCE),
+            needs_opset=_SINCE,
             kind=f"{_KIND} (written out)",
             value=core.x,
         )

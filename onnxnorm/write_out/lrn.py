@@ -29,6 +29,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant
 from onnxnorm.graph.facts import Facts
+from onnxnorm.reasons import Code
 
 __all__ = ["why_not", "write_out"]
 
@@ -38,17 +39,17 @@ _OPSET_OF_WRONG_PADDING = 19
 _DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
 
-def why_not(node: ir.Node, facts: Facts, opset: int) -> str | None:
-    """Give the reason why this LRN stays one node, in words; None where it can be written out."""
+def why_not(node: ir.Node, facts: Facts, opset: int) -> tuple[str, Code] | None:
+    """Give the reason why this LRN stays one node, in words and as a code; None where it can be written out."""
     x = node.inputs[0]
     if opset < _OLDEST_OPSET:
-        return f"written out it needs opset {_OLDEST_OPSET}, the model has {opset}"
+        return f"written out it needs opset {_OLDEST_OPSET}, the model has {opset}", Code.NEEDS_OPSET
     if x is None or x.dtype is not ir.DataType.FLOAT:
-        return "written out it would need float inputs: squares overflow in half precision"
+        return "written out it would need float inputs: squares overflow in half precision", Code.OUT_OF_RANGE
     if facts.rank(x) not in (3, 4):
-        return "written out it needs an input of rank 3 or 4"
+        return "written out it needs an input of rank 3 or 4", Code.UNKNOWN_SHAPE
     if node.graph is None or facts.is_function_body(node.graph):
-        return "it stands in a function"
+        return "it stands in a function", Code.OPERATOR
     return None
 
 

@@ -21,10 +21,11 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.numerics.arrays import all_of, any_of
 from onnxnorm.numerics.batch_norm import EPSILON, affine_of_batch_norm
+from onnxnorm.reasons import Code
 
 __all__ = ["VAST", "AffineNode", "affine_of", "conjugated", "elements_of", "is_affine", "source"]
 
-VAST = Declined("has a constant as large as those of masks")
+VAST = Declined("has a constant as large as those of masks", code=Code.MASK)
 
 _ELEMENTWISE = ARITHMETIC
 
@@ -58,7 +59,7 @@ def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     with np.errstate(all="ignore"):
         found = _batch_norm(node, facts) if node.op_type == "BatchNormalization" else _elementwise(node, facts)
     if isinstance(found, AffineNode) and not found.affine.is_finite:
-        found = Declined("has constants that give an infinite or undefined scale or shift")
+        found = Declined("has constants that give an infinite or undefined scale or shift", code=Code.UNDEFINED)
     if isinstance(found, AffineNode):
         normalizes = node.op_type == "BatchNormalization"
         value = node.inputs[found.data]
@@ -67,7 +68,9 @@ def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:
             found = replace(found, vast=True) if normalizes else VAST
     shape = node.outputs[0].shape
     if isinstance(found, AffineNode) and shape is not None and len(shape) != found.affine.rank:
-        found = Declined("has a result of another rank than its input, by what the model says of them")
+        found = Declined(
+            "has a result of another rank than its input, by what the model says of them", code=Code.UNDEFINED
+        )
     facts.read_nodes[node] = found
     return found
 
@@ -76,7 +79,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     opset = facts.opset(node)
     attributes = node.attributes
     if any(attribute.is_ref() for attribute in attributes.values()):
-        return Declined("takes an attribute from the function around it")
+        return Declined("takes an attribute from the function around it", code=Code.COMPUTED_PARAMETER)
     if opset >= 14:
         training = "training_mode" in attributes and attributes["training_mode"].as_int() != 0
     elif opset < 7:
@@ -85,12 +88,13 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         training = any(output.name for output in node.outputs[1:])
     if training:
         return Declined(
-            "is in training mode: it normalizes by the statistics of each batch; export the model in eval mode"
+            "is in training mode: it normalizes by the statistics of each batch; export the model in eval mode",
+            code=Code.TRAINING_MODE,
         )
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
-        return Declined("has further outputs that are used")
+        return Declined("has further outputs that are used", code=Code.FURTHER_OUTPUTS)
     if facts.is_constant(node.inputs[0]) and facts.constant(node.inputs[0]) is not None:
-        return Declined("normalizes a constant, so whoever reads it sees a constant")
+        return Declined("normalizes a constant, so whoever reads it sees a constant", code=Code.CONSTANT_INPUT)
     names = ("scale", "bias", "mean", "variance")
     parameters = []
     for name, value in zip(names, node.inputs[1:5], strict=True):
@@ -99,17 +103,18 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
             if facts.overridable(value):
                 return Declined(
                     f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs, "
-                    "--freeze-inputs)"
+                    "--freeze-inputs)",
+                    code=Code.OVERRIDABLE_WEIGHT,
                 )
-            return Declined(f"has a {name} that is not constant")
+            return Declined(f"has a {name} that is not constant", code=Code.COMPUTED_PARAMETER)
         parameters.append(np.asarray(array, np.float64))
     gamma, beta, mean, variance = parameters
     if not gamma.shape == beta.shape == mean.shape == variance.shape:
-        return Declined("has parameters that are no vectors of one length")
+        return Declined("has parameters that are no vectors of one length", code=Code.UNDEFINED)
     assert node.inputs[0] is not None
     shape = facts.shape(node.inputs[0]) or facts.shape(node.outputs[0])
     if shape is None or len(shape) < 2:
-        return Declined("has an input whose rank is not known, or below 2")
+        return Declined("has an input whose rank is not known, or below 2", code=Code.UNKNOWN_SHAPE)
     rank = len(shape)
     scale, shift, spread = affine_of_batch_norm(
         gamma, beta, mean, variance,
@@ -120,12 +125,14 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
     if per_activation:
         if scale.ndim != rank - 1:
-            return Declined("has per-activation statistics of another rank than its input")
+            return Declined("has per-activation statistics of another rank than its input", code=Code.UNDEFINED)
         return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None], measured)
     if scale.ndim != 1:
-        return Declined("has parameters that are no vectors of one length")
+        return Declined("has parameters that are no vectors of one length", code=Code.UNDEFINED)
     if isinstance(shape[1], int) and shape[1] != scale.size:
-        return Declined(f"has parameters for {scale.size} channels, where its input has {shape[1]}")
+        return Declined(
+            f"has parameters for {scale.size} channels, where its input has {shape[1]}", code=Code.UNDEFINED
+        )
     columns = (-1,) + (1,) * (rank - 2)
     return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns), measured)
 
@@ -147,7 +154,7 @@ def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     assert value is not None
     shape = facts.shape(value)
     if shape is None:
-        return Declined("has an input whose rank is not known")
+        return Declined("has an input whose rank is not known", code=Code.UNKNOWN_SHAPE)
     if value.dtype not in FLOATS:
         return Declined("does not compute in floating point")
     if node.op_type == "Neg":
@@ -162,7 +169,7 @@ def _elementwise(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return Declined("has a constant that raises the rank of the result")
     for extent, dim in zip(reversed(constant.shape), reversed(shape), strict=False):
         if extent != 1 and extent != dim:
-            return Declined("has a constant that enlarges the result, or may do so")
+            return Declined("has a constant that enlarges the result, or may do so", code=Code.UNKNOWN_SHAPE)
     return _arithmetic(node.op_type, data, constant, len(shape))
 
 
@@ -194,20 +201,20 @@ def _elementwise_before_7(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     if value is None or constant is None or facts.constant(value) is not None:
         return Declined("does not have its constant as second operand")
     if shape is None or value.dtype not in FLOATS:
-        return Declined("has an input whose rank or type is not known")
+        return Declined("has an input whose rank or type is not known", code=Code.UNKNOWN_SHAPE)
     array = np.asarray(constant, np.float64)
     if "broadcast" in node.attributes and node.attributes["broadcast"].as_int():
         start = node.attributes["axis"].as_int() if "axis" in node.attributes else len(shape) - array.ndim
         start += len(shape) if start < 0 else 0
         behind = len(shape) - start - array.ndim
         if start < 0 or behind < 0:
-            return Declined("has a constant that does not lie on the axes of its input")
+            return Declined("has a constant that does not lie on the axes of its input", code=Code.OTHER_AXIS)
         array = array.reshape(array.shape + (1,) * behind)
     elif array.ndim != len(shape):
         return Declined("has a constant of another rank than its input")
     for extent, dim in zip(reversed(array.shape), reversed(shape), strict=False):
         if extent != 1 and extent != dim:
-            return Declined("has a constant that enlarges the result, or may do so")
+            return Declined("has a constant that enlarges the result, or may do so", code=Code.UNKNOWN_SHAPE)
     return _arithmetic(node.op_type, 0, array, len(shape))
 
 
@@ -219,9 +226,9 @@ def source(site: Site) -> Answer:
     gauge_in, gauge_out = site.gauge_in(found.data), site.gauge_out()
     new = conjugated(found.affine, gauge_in, gauge_out)
     if new is None:
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
     if found.vast and not new.is_identity:
-        return Declined("has a scale or a shift as large as those of masks")
+        return Declined("has a scale or a shift as large as those of masks", code=Code.MASK)
     edit = _expressed(site, found, new)
     if edit is not None:
         return Settled(edit)

@@ -14,6 +14,7 @@ from onnxnorm.affine.interface import Answer, Declined, Demands, Settled, Site
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.graph.facts import Dim
 from onnxnorm.numerics.arrays import check_size
+from onnxnorm.reasons import Code
 
 __all__ = ["concat", "slice_", "split"]
 
@@ -24,7 +25,7 @@ def concat(site: Site) -> Answer:
     rank = site.facts.rank(output)
     shapes = [site.shape_in(index) for index in range(len(site.node.inputs))]
     if rank is None or any(shape is None for shape in shapes):
-        return Declined("joins values whose rank is not known")
+        return Declined("joins values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     axis = site.integer("axis", 1) % rank
     values = [value for value in site.node.inputs if value is not None]
     gauges = [site.gauge_in(index) for index in range(len(values))]
@@ -36,7 +37,7 @@ def concat(site: Site) -> Answer:
         demands: Demands = ()
         parts = _cut(gauge_out, axis, extents)
         if parts is None:
-            return Declined("joins parts whose extents are not known")
+            return Declined("joins parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
         for value, part in zip(values, parts, strict=True):
             demands += site.demand(value, part)
         return Settled(None, demands)
@@ -46,7 +47,7 @@ def concat(site: Site) -> Answer:
     ):
         return Settled(None, site.demand(output, present[0]))
     if not all(isinstance(extent, int) for extent in extents):
-        return Declined("joins parts whose extents are not known")
+        return Declined("joins parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
     same = Gauge.identity(rank)
     joined = _joined([gauge or same for gauge in gauges], axis, [int(extent or 0) for extent in extents])
     return joined if isinstance(joined, Declined) else Settled(None, site.demand(output, joined))
@@ -81,7 +82,7 @@ def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge
 
     to_new, to_old = side([gauge.to_new for gauge in gauges]), side([gauge.to_old for gauge in gauges])
     if to_new is None and to_old is None:
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
     return Gauge(to_new, to_old)
 
 
@@ -90,7 +91,7 @@ def split(site: Site) -> Answer:
     shape = site.shape_in(0)
     value = site.input(0)
     if shape is None or value is None:
-        return Declined("cuts a value whose rank is not known")
+        return Declined("cuts a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     axis = site.integer("axis", 0) % len(shape)
     shapes = [site.shape_out(index) for index in range(len(site.node.outputs))]
     extents: list[Dim] = [None if part is None else part[axis] for part in shapes]
@@ -98,14 +99,14 @@ def split(site: Site) -> Answer:
     if gauge_in is not None:
         parts = _cut(gauge_in, axis, extents)
         if parts is None:
-            return Declined("cuts parts whose extents are not known")
+            return Declined("cuts parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
         demands: Demands = ()
         for output, part in zip(site.node.outputs, parts, strict=True):
             demands += site.demand(output, part)
         return Settled(None, demands)
     gauges = [site.gauge_out(index) or Gauge.identity(len(shape)) for index in range(len(site.node.outputs))]
     if not all(isinstance(extent, int) for extent in extents):
-        return Declined("cuts parts whose extents are not known")
+        return Declined("cuts parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
     joined = _joined(gauges, axis, [int(extent or 0) for extent in extents])
     return joined if isinstance(joined, Declined) else Settled(None, site.demand(value, joined))
 
@@ -114,7 +115,7 @@ def slice_(site: Site) -> Answer:
     """Slice: forwards the affine is cut as the value is; backwards it is put in its place among identities."""
     shape = site.shape_in(0)
     if shape is None:
-        return Declined("cuts a value whose rank is not known")
+        return Declined("cuts a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     rank = len(shape)
     if site.opset < 10:
         starts, ends = site.integers("starts"), site.integers("ends")
@@ -123,17 +124,17 @@ def slice_(site: Site) -> Answer:
         operands = [site.constant(index) for index in (1, 2, 3, 4)]
         for index, operand in zip((1, 2, 3, 4), operands, strict=True):
             if site.input(index) is not None and operand is None:
-                return Declined("cuts at places that are not constant")
+                return Declined("cuts at places that are not constant", code=Code.COMPUTED_PARAMETER)
         starts, ends, axes, steps = (
             None if operand is None else tuple(int(entry) for entry in np.ravel(operand)) for operand in operands
         )
     if starts is None or ends is None:
-        return Declined("cuts at places that are not constant")
+        return Declined("cuts at places that are not constant", code=Code.COMPUTED_PARAMETER)
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     placed = all(-rank <= axis < rank for axis in axes) and 0 not in steps
     if not placed or not len(axes) == len(starts) == len(ends) == len(steps):
-        return Declined("cuts at places that there cannot be")
+        return Declined("cuts at places that there cannot be", code=Code.UNDEFINED)
     cuts = dict(zip((axis % rank for axis in axes), zip(starts, ends, steps, strict=True), strict=True))
 
     def forward(gauge: Gauge) -> Gauge | Declined:
@@ -141,7 +142,7 @@ def slice_(site: Site) -> Answer:
         for axis, (start, end, step) in cuts.items():
             if axis in gauge.axes:
                 if shape[axis] != gauge.any.scale.shape[axis]:
-                    return Declined("cuts an axis whose extent is not known")
+                    return Declined("cuts an axis whose extent is not known", code=Code.UNKNOWN_SHAPE)
                 index[axis] = _python_slice(start, end, step)
         selected = gauge.any.scale[tuple(index)]
         if selected.size == 0:
@@ -154,7 +155,7 @@ def slice_(site: Site) -> Answer:
         if not varying:
             return gauge
         if not all(isinstance(shape[axis], int) for axis in varying):
-            return Declined("cuts an axis whose extent is not known")
+            return Declined("cuts an axis whose extent is not known", code=Code.UNKNOWN_SHAPE)
         full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
         check_size(full, gauge.any.scale.size)
         index = tuple(_python_slice(*cuts[axis]) if axis in varying else slice(None) for axis in range(rank))

@@ -17,13 +17,14 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
+from onnxnorm.reasons import Code
 
 __all__ = ["if_", "loop", "scan"]
 
 Wire: TypeAlias = "tuple[ir.Value | None, int | None, int | None]"
 """A wire: a value that carries the common gauge, the axis it has beyond the others, the node's input that it is."""
 
-_UNEVEN = Declined("has a body with another number of inputs or outputs")
+_UNEVEN = Declined("has a body with another number of inputs or outputs", code=Code.UNDEFINED)
 
 
 def if_(site: Site) -> Answer:
@@ -109,16 +110,16 @@ def _together(site: Site, bundles: Iterable[list[Wire]], parameters: Iterable[ir
             continue
         gauge = found[0]
         if gauge is None or any(other is None or not other.same_as(gauge) for other in found[1:]):
-            return Declined("passes on a value that would carry different affines")
+            return Declined("passes on a value that would carry different affines", code=Code.READERS_DIFFER)
         for value, axis, index in bundle:
             if value is None:
                 continue
             own = gauge if axis is None else gauge.map(partial(np.expand_dims, axis=axis))
             if not _fits(site, value, own):
-                return Declined("passes on a value whose extents change, or are not known")
+                return Declined("passes on a value whose extents change, or are not known", code=Code.UNKNOWN_SHAPE)
             if index is not None and (constant := site.constant64(index)) is not None:
                 if own.to_new is None:
-                    return Declined("would have to undo a scale of zero")
+                    return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
                 compute = partial(np.array, constant * own.to_new.scale + own.to_new.shift)
                 edited[index] = Constant("initial", compute, site.dtype(index), old=value)
             else:

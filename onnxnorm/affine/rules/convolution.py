@@ -22,12 +22,15 @@ from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
 from onnxnorm.numerics.arrays import all_of, any_of
+from onnxnorm.reasons import Code
 
 __all__ = ["conv", "conv_transpose", "deform_conv"]
 
 _NO_INVERSE = "would have to undo a scale of zero"
 _PADDED = "pads its input with zeros, and a shift before zero padding is not the same after it"
+_OF_UNKNOWN_EXTENT = "pads an input of unknown height or width with zeros, so no shift passes it"
 _OVERLAPS = "adds up overlapping windows, so a shift before it is not one shift after it"
+_OVERLAPS_UNKNOWN = "adds up overlapping windows of an input of unknown height or width, so no shift passes it"
 # Multiply-adds that a shift for every place may take to compute: one of the same shift all over the input, which the
 # border alone changes, and one that differs from place to place, where the next question may ask for as much again.
 _MAX_WORK = 2**30
@@ -56,7 +59,9 @@ def deform_conv(site: Site) -> Answer:
     gauge = site.gauge_in(0)
     if gauge is not None and gauge.shifts:
         return Declined(
-            "samples zeros beyond the border, and a shift before them is not the same after it", Cause.SHIFT
+            "samples zeros beyond the border, and a shift before them is not the same after it",
+            Cause.SHIFT,
+            code=Code.ZERO_PADDING,
         )
     return _convolution(site, transposed=False, bias=3)
 
@@ -64,22 +69,22 @@ def deform_conv(site: Site) -> Answer:
 def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
     shape = site.shape_in(1)
     if shape is None or len(shape) < 3 or not all(isinstance(extent, int) for extent in shape[:2]):
-        return Declined("has a weight whose shape is not known")
+        return Declined("has a weight whose shape is not known", code=Code.UNKNOWN_SHAPE)
     rank, group = len(shape), site.integer("group", 1)
     first, second = int(shape[0] or 0), int(shape[1] or 0)
     if first % group:
-        return Declined("has a weight that its groups do not divide")
+        return Declined("has a weight that its groups do not divide", code=Code.UNDEFINED)
     channels, outputs = (first, second * group) if transposed else (second * group, first)
     before, after = site.before(0, rank), site.after(rank)
     if before is None or after is None:
-        return Declined(_NO_INVERSE)
+        return Declined(_NO_INVERSE, code=Code.ZERO_SCALE)
     if before.rank != rank or after.rank != rank:
-        return Declined("has a weight of another rank than its input")
+        return Declined("has a weight of another rank than its input", code=Code.UNDEFINED)
     if before.scale.shape[1] not in (1, channels) or after.scale.shape[1] not in (1, outputs):
-        return Declined("has another number of channels than the affine")
+        return Declined("has another number of channels than the affine", code=Code.UNDEFINED)
     scaling = before.scaling()
     if any(axis != 1 for axis in scaling.axes):
-        return Declined(f"mixes channels (axis 1), the affine varies along axis {before.axes}")
+        return Declined(f"mixes channels (axis 1), the affine varies along axis {before.axes}", code=Code.OTHER_AXIS)
     spread = _shift_of_output(site, before, group, rank, transposed=transposed)
     if isinstance(spread, Declined):
         return spread
@@ -102,8 +107,8 @@ def _convolution(site: Site, *, transposed: bool, bias: int = 2) -> Answer:
     vectors = None if left_over is None else left_over.along_axis(1, outputs)
     if vectors is None:
         if spread is None or _per_channel(spread):
-            return Declined(f"mixes channels (axis 1), the affine varies along axis {after.axes}")
-        return Declined(_OVERLAPS if transposed else _PADDED)
+            return Declined(f"mixes channels (axis 1), the affine varies along axis {after.axes}", code=Code.OTHER_AXIS)
+        return Declined(_OVERLAPS if transposed else _PADDED, code=Code.ZERO_PADDING)
     return _edited(site, columns, vectors[0], vectors[1], group, outputs, transposed=transposed, at=bias)
 
 
@@ -138,10 +143,10 @@ def _shift_of_output(
         return None
     weight, window = site.constant64(1), window_of(site)
     if weight is None:
-        return Declined("has a weight that is not constant, so no shift passes it")
+        return Declined("has a weight that is not constant, so no shift passes it", code=Code.COMPUTED_PARAMETER)
     if isinstance(window, Declined):
         return window
-    refused = Declined(_OVERLAPS if transposed else _PADDED)
+    refused = Declined(_OVERLAPS if transposed else _PADDED, code=Code.ZERO_PADDING)
     shift = before.shift
     channels = weight.shape[0] if transposed else weight.shape[1] * group
     shift = np.broadcast_to(shift, (shift.shape[0], channels, *shift.shape[2:]))
@@ -154,7 +159,9 @@ def _shift_of_output(
             shift.shape[0], -1, *(1,) * (rank - 2)
         )
     extents, results = static_space(site.shape_in(0), rank), static_space(site.shape_out(), rank)
-    placed = None if extents is None or results is None else window.placed(extents, results, transposed=transposed)
+    if extents is None or results is None:
+        return Declined(_OVERLAPS_UNKNOWN if transposed else _OF_UNKNOWN_EXTENT, code=Code.UNKNOWN_SHAPE)
+    placed = window.placed(extents, results, transposed=transposed)
     # A window larger than its input gives nothing.
     if placed is None or min(placed.results) < 1 or math.prod(placed.results) * weight.size > _MAX_WORK:
         return refused
@@ -245,7 +252,7 @@ def _edited(
     # Along the two axes of the weight: (M, C/group), or (C, M/group) where it is transposed.
     rows, columns = (before, after) if transposed else (after, before)
     if rows.size * columns.size // group > _MAX_WEIGHT:
-        return Declined("has a weight that is too large for any memory")
+        return Declined("has a weight that is too large for any memory", code=Code.WEIGHTS_GROW)
     factors = _products(rows, columns, group, int(shape[0] or 0))
     scaling = ChannelAffine.of(factors.reshape(*factors.shape, *(1,) * (len(shape) - 2)), 0.0, len(shape))
     demands: Demands = ()
@@ -261,7 +268,7 @@ def _edited(
     # A quantized bias is small: it is written in full, since a shift would need other integers.
     bias, has_bias = site.bias64(at), site.input(at) is not None
     if bias is not None and bias.shape != (outputs,):
-        return Declined("has a bias of another length than its output has channels")
+        return Declined("has a bias of another length than its output has channels", code=Code.UNDEFINED)
     if has_bias and bias is None:
         inputs.append(at)
         demands += _demanded(site, at, Gauge.new(ChannelAffine.of(after, shift, 1)))

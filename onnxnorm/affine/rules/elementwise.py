@@ -20,6 +20,7 @@ from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.affine_nodes import source
 from onnxnorm.affine.rules.crossing import cross, fits_attribute, unchanged
+from onnxnorm.reasons import Code
 
 __all__ = [
     "add",
@@ -51,19 +52,19 @@ def dropout(site: Site) -> Answer:
     if site.opset >= 12 and site.input(2) is not None:
         training = site.constant(2)
         if training is None or bool(np.any(training)):
-            return Declined("drops values at random (training mode)")
+            return Declined("drops values at random (training mode)", code=Code.TRAINING_MODE)
     if site.opset < 7 and not site.integer("is_test", 0):
-        return Declined("drops values at random (training mode)")
+        return Declined("drops values at random (training mode)", code=Code.TRAINING_MODE)
     if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
-        return Declined("has a mask that is used")
+        return Declined("has a mask that is used", code=Code.FURTHER_OUTPUTS)
     return cross(site, unchanged, unchanged)
 
 
 def _scaled_by_non_negative(gauge: Gauge) -> Gauge | Declined:
     if gauge.shifts:
-        return Declined("bends at zero, so no shift passes it", Cause.SHIFT)
+        return Declined("bends at zero, so no shift passes it", Cause.SHIFT, code=Code.BENDS_AT_ZERO)
     if not gauge.non_negative:
-        return Declined("bends at zero, so no negative scale passes it", Cause.NEGATIVE)
+        return Declined("bends at zero, so no negative scale passes it", Cause.NEGATIVE, code=Code.NEGATIVE_SCALE)
     return gauge
 
 
@@ -86,7 +87,7 @@ def prelu(site: Site) -> Answer:
     rank, shape_in = gauge.any.rank, site.shape_in(0)
     lifted = slope.reshape((1,) * (rank - slope.ndim) + slope.shape)
     if shape_in is None or not all(_is_along(each, shape_in) for each in (lifted, gauge.to_old.scale)):
-        return Declined("has a slope along other axes than the affine")
+        return Declined("has a slope along other axes than the affine", code=Code.OTHER_AXIS)
 
     def turned(gauge: Gauge, *, forward: bool) -> Gauge:
         assert gauge.to_old is not None
@@ -118,9 +119,9 @@ def cast(site: Site) -> Answer:
     value = site.input(0)
     before, after = None if value is None else value.dtype, ir.DataType(site.integer("to", 0))
     if site.gauge_in(0) is None and before is ir.DataType.FLOAT and after is ir.DataType.DOUBLE:
-        return Declined("widens the type, and before it the affine would be rounded")
+        return Declined("widens the type, and before it the affine would be rounded", code=Code.OUT_OF_RANGE)
     if not {before, after} <= {ir.DataType.FLOAT, ir.DataType.DOUBLE}:
-        return Declined("changes to a type of other range or precision")
+        return Declined("changes to a type of other range or precision", code=Code.OUT_OF_RANGE)
     return cross(site, unchanged, unchanged)
 
 
@@ -145,7 +146,7 @@ def clip(site: Site) -> Answer:
             if name in site.node.attributes
         }
         if not all(fits_attribute(site, site.number(name, 0.0) * scale + shift) for name in attributes):
-            return Declined("has bounds that attributes cannot hold in double precision")
+            return Declined("has bounds that attributes cannot hold in double precision", code=Code.OUT_OF_RANGE)
         return Settled(Edit((0,), attributes=attributes, what="moves its bounds"), demands)
     bounds: list[int | Constant | None] = [0]
     for index, role in ((1, "min"), (2, "max")):
@@ -153,7 +154,7 @@ def clip(site: Site) -> Answer:
         if site.input(index) is None:
             bounds.append(None)
         elif bound is None:
-            return Declined("has bounds that are not constant")
+            return Declined("has bounds that are not constant", code=Code.COMPUTED_PARAMETER)
         else:
             compute = partial(np.array, bound * scale + shift)
             bounds.append(Constant(role, compute, site.dtype(index), old=site.input(index)))
@@ -194,14 +195,14 @@ def _sum(site: Site, weights: Sequence[float]) -> Answer:
     rank = site.facts.rank(output)
     shapes = [site.shape_in(index) for index in range(len(weights))]
     if rank is None or any(shape is None for shape in shapes):
-        return Declined("adds values whose rank is not known")
+        return Declined("adds values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     gauge_out = site.gauge_out()
     lifted = [onto_result(site.gauge_in(index), rank) for index in range(len(weights))]
     known = [gauge for gauge in [gauge_out, *lifted] if gauge is not None]
     # Both directions of a gauge obey the same law, so any one that all of them have will do.
     backward = all(gauge.to_new is not None for gauge in known)
     if not backward and any(gauge.to_old is None for gauge in known):
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
 
     def side(gauge: Gauge) -> ChannelAffine:
         affine = gauge.to_new if backward else gauge.to_old
@@ -214,7 +215,7 @@ def _sum(site: Site, weights: Sequence[float]) -> Answer:
 
     scale = side(known[0]).scale
     if any(not np.allclose(side(gauge).scale, scale, rtol=1e-13, atol=0.0) for gauge in known[1:]):
-        return Declined("adds values that would carry different scales")
+        return Declined("adds values that would carry different scales", code=Code.READERS_DIFFER)
     shift = np.zeros((1,) * rank)
     for weight, gauge in zip(weights, lifted, strict=True):
         if gauge is not None:
@@ -271,7 +272,7 @@ def _scaled_operands(site: Site, indices: Sequence[int], gauge: Gauge, demands: 
     for index in indices:
         own = onto_operand(site, index, gauge)
         if own is None:
-            return Declined("broadcasts an operand along the axis on which the affine varies")
+            return Declined("broadcasts an operand along the axis on which the affine varies", code=Code.OTHER_AXIS)
         value = site.input(index)
         assert value is not None
         demands += site.demand(value, own)
@@ -287,7 +288,7 @@ def multiply(site: Site) -> Answer:
     rank = site.facts.rank(output)
     shapes = [site.shape_in(index) for index in range(2)]
     if rank is None or any(shape is None for shape in shapes):
-        return Declined("multiplies values whose rank is not known")
+        return Declined("multiplies values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     gauge_out = site.gauge_out()
     lifted = [onto_result(site.gauge_in(index), rank) for index in range(2)]
     if any(gauge.shifts for gauge in (gauge_out, *lifted) if gauge is not None):
@@ -296,7 +297,7 @@ def multiply(site: Site) -> Answer:
     if any(gauge.to_new is None or gauge.to_old is None for gauge in (gauge_out, *lifted) if gauge is not None) and (
         sum(gauge is not None for gauge in (gauge_out, *lifted)) > 1 or lifted[1] is not None
     ):
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
 
     def scaled(scale: FloatArray) -> Gauge:
         return Gauge.new(ChannelAffine.of(scale, np.zeros(()), rank))

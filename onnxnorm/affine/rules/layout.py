@@ -17,6 +17,7 @@ from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.graph.facts import Dim
 from onnxnorm.graph.reshape import runs, shape_after
 from onnxnorm.numerics.arrays import MAX_RANK, check_size
+from onnxnorm.reasons import Code
 
 __all__ = ["expand", "reshape", "squeeze", "transpose", "unsqueeze"]
 
@@ -54,11 +55,11 @@ def unsqueeze(site: Site) -> Answer:
     axes = _axes_operand(site)
     gauge = site.gauge_in(0) or site.gauge_out()
     if axes is None or gauge is None:
-        return Declined("adds axes that are not constant")
+        return Declined("adds axes that are not constant", code=Code.COMPUTED_PARAMETER)
     rank = gauge.any.rank + (len(axes) if site.gauge_in(0) is not None else 0)
     added = _counted(axes, rank)
     if added is None:
-        return Declined("adds axes that there cannot be")
+        return Declined("adds axes that there cannot be", code=Code.UNDEFINED)
     return cross(
         site,
         lambda gauge: gauge.map(lambda array: np.expand_dims(array, added)),
@@ -73,12 +74,12 @@ def squeeze(site: Site) -> Answer:
     if shape is None or (
         axes is None and (site.input(1) is not None or not all(isinstance(dim, int) for dim in shape))
     ):
-        return Declined("removes axes that are not known")
+        return Declined("removes axes that are not known", code=Code.UNKNOWN_SHAPE)
     if axes is None:
         axes = tuple(axis for axis, dim in enumerate(shape) if dim == 1)
     removed = _counted(axes, len(shape))
     if removed is None:
-        return Declined("removes axes that there cannot be")
+        return Declined("removes axes that there cannot be", code=Code.UNDEFINED)
     return cross(
         site,
         lambda gauge: gauge.map(lambda array: np.squeeze(array, removed)),
@@ -90,10 +91,10 @@ def reshape(site: Site) -> Answer:
     """Reshape and Flatten."""
     before = site.shape_in(0)
     if before is None:
-        return Declined("reshapes a value whose rank is not known")
+        return Declined("reshapes a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     after = shape_after(site.node, before, site.facts)
     if after is None:
-        return Declined("reshapes to a shape whose rank is not known")
+        return Declined("reshapes to a shape whose rank is not known", code=Code.UNKNOWN_SHAPE)
     groups = runs(before, after)
     return cross(
         site,
@@ -114,13 +115,19 @@ def _regrouped(
         extents_before = [before[axis] for axis in axes_before]
         extents_after = [after[axis] for axis in axes_after]
         if not all(isinstance(dim, int) for dim in (*extents_before, *extents_after)):
-            return Declined("reshapes the axis on which the affine varies in a way that is not known beforehand")
+            return Declined(
+                "reshapes the axis on which the affine varies in a way that is not known beforehand",
+                code=Code.UNKNOWN_SHAPE,
+            )
         for axis, dim in zip(axes_before, extents_before, strict=True):
             full[axis] = dim  # type: ignore[assignment]
         for axis, dim in zip(axes_after, extents_after, strict=True):
             target[axis] = dim  # type: ignore[assignment]
     if math.prod(full) != math.prod(target):
-        return Declined("reshapes the axis on which the affine varies in a way that is not known beforehand")
+        return Declined(
+            "reshapes the axis on which the affine varies in a way that is not known beforehand",
+            code=Code.UNKNOWN_SHAPE,
+        )
 
     def change(array: FloatArray) -> FloatArray:
         check_size(full, array.size)
@@ -133,7 +140,7 @@ def expand(site: Site) -> Answer:
     """Expand: broadcasting to a shape leaves an affine as it is, unless it varies along an axis that is enlarged."""
     before, after = site.shape_in(0), site.shape_out()
     if before is None or after is None:
-        return Declined("expands to a shape whose rank is not known")
+        return Declined("expands to a shape whose rank is not known", code=Code.UNKNOWN_SHAPE)
     added = len(after) - len(before)
 
     def forward(gauge: Gauge) -> Gauge | Declined:
@@ -142,7 +149,7 @@ def expand(site: Site) -> Answer:
     def backward(gauge: Gauge) -> Gauge | Declined:
         for axis in gauge.axes:
             if axis < added or before[axis - added] != gauge.any.scale.shape[axis]:
-                return Declined("expands along the axis on which the affine varies")
+                return Declined("expands along the axis on which the affine varies", code=Code.OTHER_AXIS)
         return gauge.map(lambda array: array.reshape(array.shape[added:]))
 
     return cross(site, forward, backward)

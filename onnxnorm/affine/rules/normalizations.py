@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
+from onnxnorm.reasons import Code
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "lp_norm", "mean_variance_norm", "rms_norm", "softmax"]
 
@@ -42,9 +43,9 @@ def layer_norm(site: Site) -> Answer:
     """LayerNormalization: an affine behind it goes into scale and bias."""
     rank = site.facts.rank(site.output())
     if rank is None:
-        return Declined("normalizes a value whose rank is not known")
+        return Declined("normalizes a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
-        return Declined("gives its statistics too")
+        return Declined("gives its statistics too", code=Code.FURTHER_OUTPUTS)
     first = site.integer("axis", -1) % rank
     return _normalization(site, range(first, rank), first, rank)
 
@@ -83,12 +84,12 @@ def _scale_and_bias(site: Site, first: int, end: int) -> Answer:
     assert gauge is not None
     scale, bias = site.constant64(1), site.constant64(2)
     if scale is None or (site.input(2) is not None and bias is None):
-        return Declined("has a scale or a bias that is not constant")
+        return Declined("has a scale or a bias that is not constant", code=Code.COMPUTED_PARAMETER)
     affine = gauge.to_new
     if affine is None:
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
     if any(not first <= axis < end for axis in affine.axes):
-        return Declined(f"has a scale along axes {first} to {end - 1} only")
+        return Declined(f"has a scale along axes {first} to {end - 1} only", code=Code.OTHER_AXIS)
 
     def onto(array: FloatArray) -> FloatArray:
         return array.reshape(array.shape[first:end])
@@ -115,7 +116,7 @@ def softmax(site: Site) -> Answer:
     axis = site.integer("axis", -1 if site.opset >= 13 else 1) % rank
     normalized = {axis} if site.opset >= 13 else set(range(axis, rank))
     if gauge.scales or normalized & set(gauge.axes):
-        return Declined("lets only a shift pass that is constant along its axis")
+        return Declined("lets only a shift pass that is constant along its axis", code=Code.OTHER_AXIS)
     return Settled()
 
 

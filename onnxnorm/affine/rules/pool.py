@@ -20,11 +20,16 @@ from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.rules.powers import absolute, rooted, squared
 from onnxnorm.affine.rules.windows import static_space, window_of
 from onnxnorm.numerics.arrays import check_size
+from onnxnorm.reasons import Code
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "lp_pool", "max_pool", "reduction"]
 
 _VARIES = "pools along an axis on which the affine varies"
 _COUNTED = "counts the zeros of its padding, so no shift passes it"
+
+
+def _code(*, counts: bool) -> Code:
+    return Code.ZERO_PADDING if counts else Code.OTHER_AXIS
 
 
 def _constant_in_space(gauge: Gauge) -> bool:
@@ -33,8 +38,8 @@ def _constant_in_space(gauge: Gauge) -> bool:
 
 def _maximum(gauge: Gauge) -> Gauge | Declined:
     if not gauge.non_negative:
-        return Declined("takes maxima, so no negative scale passes it", Cause.NEGATIVE)
-    return gauge if _constant_in_space(gauge) else Declined(_VARIES)
+        return Declined("takes maxima, so no negative scale passes it", Cause.NEGATIVE, code=Code.NEGATIVE_SCALE)
+    return gauge if _constant_in_space(gauge) else Declined(_VARIES, code=Code.OTHER_AXIS)
 
 
 def max_pool(site: Site) -> Answer:
@@ -42,7 +47,9 @@ def max_pool(site: Site) -> Answer:
     if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
         gauge = site.gauge_in(0) or site.gauge_out()
         if gauge is not None and not gauge.positive:
-            return Declined("gives indices of maxima too, so only a positive scale passes it")
+            return Declined(
+                "gives indices of maxima too, so only a positive scale passes it", code=Code.FURTHER_OUTPUTS
+            )
     return cross(site, _maximum, _maximum)
 
 
@@ -60,7 +67,7 @@ def global_average_pool(site: Site) -> Answer:
         if _constant_in_space(gauge):
             return gauge
         if space is None:
-            return Declined(_VARIES)
+            return Declined(_VARIES, code=Code.OTHER_AXIS)
         axes = tuple(range(2, gauge.any.rank))
         return _shift_changed(gauge, axes, lambda shift: shift.mean(axis=axes, keepdims=True), _VARIES)
 
@@ -104,7 +111,8 @@ def average_pool(site: Site) -> Answer:
         if _constant_in_space(gauge) and not (gauge.shifts and counts):
             return gauge
         if placed is None:
-            return Declined(_COUNTED if counts else _VARIES)
+            code = Code.UNKNOWN_SHAPE if extents is None or results is None else _code(counts=counts)
+            return Declined(_COUNTED if counts else _VARIES, code=code)
 
         def averaged(shift: FloatArray) -> FloatArray:
             total = np.broadcast_to(shift, (*shift.shape[:2], *placed.extents))
@@ -118,13 +126,13 @@ def average_pool(site: Site) -> Answer:
 
         work = math.prod(placed.extents) * math.prod(placed.kernel) * gauge.any.scale.shape[1]
         if work > 2**30:
-            return Declined(_COUNTED if counts else _VARIES)
+            return Declined(_COUNTED if counts else _VARIES, code=_code(counts=counts))
         return _shift_changed(gauge, range(2, rank), averaged, _VARIES)
 
     def backward(gauge: Gauge) -> Gauge | Declined:
         if gauge.shifts and counts:
-            return Declined(_COUNTED)
-        return gauge if _constant_in_space(gauge) else Declined(_VARIES)
+            return Declined(_COUNTED, code=Code.ZERO_PADDING)
+        return gauge if _constant_in_space(gauge) else Declined(_VARIES, code=Code.OTHER_AXIS)
 
     return cross(site, forward, backward)
 
@@ -134,7 +142,11 @@ def lp_pool(site: Site) -> Answer:
 
     def through(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
         mapped = absolute(gauge, forward=forward)
-        return mapped if isinstance(mapped, Declined) or _constant_in_space(mapped) else Declined(_VARIES)
+        return (
+            mapped
+            if isinstance(mapped, Declined) or _constant_in_space(mapped)
+            else Declined(_VARIES, code=Code.OTHER_AXIS)
+        )
 
     return cross(site, partial(through, forward=True), partial(through, forward=False))
 
@@ -148,17 +160,17 @@ def reduction(site: Site) -> Answer:
     """ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceL1, ReduceL2 and ReduceSumSquare."""
     shape = site.shape_in(0)
     if shape is None:
-        return Declined("reduces a value whose rank is not known")
+        return Declined("reduces a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     rank = len(shape)
     axes = site.integers("axes")
     if axes is None and site.input(1) is not None:
         constant = site.constant(1)
         if constant is None:
-            return Declined("reduces along axes that are not constant")
+            return Declined("reduces along axes that are not constant", code=Code.COMPUTED_PARAMETER)
         axes = tuple(int(axis) for axis in np.ravel(constant))
     if not axes:
         if site.integer("noop_with_empty_axes", 0):
-            return Declined("reduces along no axis")
+            return Declined("reduces along no axis", code=Code.OTHER_AXIS)
         axes = tuple(range(rank))
     reduced = tuple(sorted({axis % rank for axis in axes}))
     keeps = bool(site.integer("keepdims", 1))
@@ -170,7 +182,9 @@ def reduction(site: Site) -> Answer:
     def values(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
         """Return the gauge after what the operator does to single elements, the axes left as they are."""
         if kind in _OPPOSITE and not (gauge.non_negative or turned):
-            return Declined("takes extrema, so no scale passes it that is negative for some channels only")
+            return Declined(
+                "takes extrema, so no scale passes it that is negative for some channels only", code=Code.NEGATIVE_SCALE
+            )
         if kind in _NORMS:
             return absolute(gauge, forward=forward)
         if kind == "ReduceSumSquare":
@@ -185,7 +199,9 @@ def reduction(site: Site) -> Answer:
             extents = [shape[axis] for axis in reduced]
             varies = bool(set(reduced) & set(mapped.axes))
             if (varies or kind == "ReduceSum") and not all(isinstance(extent, int) for extent in extents):
-                return Declined("sums over an axis whose extent is not known, so no shift passes it")
+                return Declined(
+                    "sums over an axis whose extent is not known, so no shift passes it", code=Code.UNKNOWN_SHAPE
+                )
             full = [shape[axis] if axis in reduced else 1 for axis in range(rank)]
 
             def summed(shift: FloatArray) -> FloatArray:
@@ -203,7 +219,7 @@ def reduction(site: Site) -> Answer:
                 return changed
             mapped = changed
         elif set(reduced) & set(mapped.axes):
-            return Declined("reduces along an axis on which the affine varies")
+            return Declined("reduces along an axis on which the affine varies", code=Code.OTHER_AXIS)
         return mapped if keeps else mapped.map(lambda array: np.squeeze(array, reduced))
 
     def backward(gauge: Gauge) -> Gauge | Declined:
@@ -215,7 +231,9 @@ def reduction(site: Site) -> Answer:
         if kind == "ReduceSum" and mapped.shifts:
             count = math.prod(dim if isinstance(dim, int) else 0 for dim in (shape[axis] for axis in reduced))
             if count == 0:
-                return Declined("sums over an axis whose extent is not known, so no shift passes it")
+                return Declined(
+                    "sums over an axis whose extent is not known, so no shift passes it", code=Code.UNKNOWN_SHAPE
+                )
             return _shift_changed(mapped, reduced, lambda shift: shift / count, "")
         return mapped
 

@@ -15,6 +15,7 @@ import numpy as np
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.reasons import Code
 
 __all__ = ["abs_", "absolute", "pow_", "reciprocal", "rooted", "sqrt", "squared"]
 
@@ -30,7 +31,11 @@ def absolute(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
         return Declined(_NO_SHIFT)
     if forward:
         return gauge.map(np.abs)
-    return gauge if gauge.non_negative else Declined("gives nothing negative, so no negative scale passes it")
+    return (
+        gauge
+        if gauge.non_negative
+        else Declined("gives nothing negative, so no negative scale passes it", code=Code.NEGATIVE_SCALE)
+    )
 
 
 def squared(gauge: Gauge) -> Gauge | Declined:
@@ -42,7 +47,11 @@ def rooted(gauge: Gauge) -> Gauge | Declined:
     """Return the gauge behind a square root: the root of the scale."""
     if gauge.shifts:
         return Declined(_NO_SHIFT)
-    return gauge.map(np.sqrt) if gauge.non_negative else Declined("has no real root of a negative scale")
+    return (
+        gauge.map(np.sqrt)
+        if gauge.non_negative
+        else Declined("has no real root of a negative scale", code=Code.NEGATIVE_SCALE)
+    )
 
 
 def abs_(site: Site) -> Answer:
@@ -57,7 +66,11 @@ def sqrt(site: Site) -> Answer:
 
 def squared_if_positive(gauge: Gauge) -> Gauge | Declined:
     """Return the gauge before a square root: a positive scale squared."""
-    return squared(gauge) if gauge.non_negative else Declined("gives nothing negative, so no negative scale passes it")
+    return (
+        squared(gauge)
+        if gauge.non_negative
+        else Declined("gives nothing negative, so no negative scale passes it", code=Code.NEGATIVE_SCALE)
+    )
 
 
 def reciprocal(site: Site) -> Answer:
@@ -67,7 +80,7 @@ def reciprocal(site: Site) -> Answer:
         if gauge.shifts:
             return Declined(_NO_SHIFT)
         if gauge.to_new is None or gauge.to_old is None:
-            return Declined("divides by it, so no scale of zero passes it")
+            return Declined("divides by it, so no scale of zero passes it", code=Code.ZERO_SCALE)
         return Gauge(_powered(gauge.to_new, np.reciprocal), _powered(gauge.to_old, np.reciprocal))
 
     return cross(site, inverted, inverted)
@@ -93,9 +106,9 @@ def pow_(site: Site) -> Answer:
         if gauge.shifts:
             return Declined(_NO_SHIFT)
         if gauge.to_new is None or gauge.to_old is None:
-            return Declined("would have to undo a scale of zero")
+            return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
         if not gauge.positive and not (forward and whole):
-            return Declined("has no real power of a negative scale")
+            return Declined("has no real power of a negative scale", code=Code.NEGATIVE_SCALE)
 
         def power(array: FloatArray) -> FloatArray:
             result: FloatArray = np.power(array, p if forward else 1.0 / p)

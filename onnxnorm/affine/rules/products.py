@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Scaling, Settled, Site
+from onnxnorm.reasons import Code
 
 __all__ = ["einsum", "gemm", "matmul"]
 
@@ -83,7 +84,7 @@ def matmul(site: Site) -> Answer:
     """MatMul, as a sum of products over labels."""
     ranks = [len(shape) for index in (0, 1) if (shape := site.shape_in(index)) is not None]
     if len(ranks) < 2 or min(ranks) < 1:
-        return Declined("multiplies values whose rank is not known")
+        return Declined("multiplies values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     batch = string.ascii_lowercase[: max(ranks)]
     left = "K" if ranks[0] == 1 else batch[len(batch) - (ranks[0] - 2) :] + "MK" if ranks[0] > 2 else "MK"
     right = "K" if ranks[1] == 1 else batch[len(batch) - (ranks[1] - 2) :] + "KN" if ranks[1] > 2 else "KN"
@@ -145,11 +146,11 @@ def _balance(product: _Product) -> _Balance | Declined:
     gauge_out = site.gauge_out()
     for gauge, own in [*zip(gauges, product.operands, strict=True), (gauge_out, product.result)]:
         if gauge is not None and gauge.any.rank != len(own):
-            return Declined("multiplies values whose rank is not known")
+            return Declined("multiplies values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     if any(gauge is not None and gauge.to_old is None for gauge in gauges) or (
         gauge_out is not None and gauge_out.to_new is None
     ):
-        return Declined(_NO_INVERSE)
+        return Declined(_NO_INVERSE, code=Code.ZERO_SCALE)
     shifted = [index for index in dynamic if (gauge := gauges[index]) is not None and gauge.shifts]
     if shifted and len(dynamic) > 1:
         return Declined("multiplies two values that both depend on the input, so no shift passes it")
@@ -268,7 +269,7 @@ def gemm(site: Site) -> Answer:
     """Gemm: alpha A B + beta C."""
     shapes = [site.shape_in(index) for index in (0, 1)]
     if any(shape is None or len(shape) != 2 for shape in shapes):
-        return Declined("multiplies values whose rank is not known")
+        return Declined("multiplies values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     flips = [bool(site.integer(name, 0)) for name in ("transA", "transB")]
     product = _Product(site, ("KM" if flips[0] else "MK", "NK" if flips[1] else "KN"), "MN")
     balance = _balance(product)
@@ -295,10 +296,10 @@ def _with_c(site: Site, way: Settled, spread: FloatArray) -> Settled | Declined:
         assert value is not None
         lowered = None if shape is None else _lowered(Gauge.new(ChannelAffine.of(after.scale, shift / beta, 2)), shape)
         if lowered is None:
-            return Declined("adds a value that lacks the axis on which the affine varies")
+            return Declined("adds a value that lacks the axis on which the affine varies", code=Code.OTHER_AXIS)
         present = site.gauge_in(2)
         if present is not None and not present.same_as(lowered):
-            return Declined("adds a value that would carry another affine")
+            return Declined("adds a value that would carry another affine", code=Code.READERS_DIFFER)
         return Settled(Edit((*inputs, 2), what="absorbs"), way.demands + site.demand(value, lowered))
     if site.gauge_in(2) is not None:
         return Declined("takes it for a constant")

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Edit, Settled, Site
+from onnxnorm.reasons import Code
 
 __all__ = ["dequantize"]
 
@@ -26,19 +27,21 @@ def dequantize(site: Site) -> Answer:
         return Declined("takes it for a parameter")
     affine, scale, rank = gauge.to_new, site.constant64(1), site.facts.rank(site.output())
     if affine is None or affine.shifts:
-        return Declined("is quantized, so only a scale goes into it")
+        return Declined("is quantized, so only a scale goes into it", code=Code.QUANTIZED)
     if scale is None or rank is None or site.integer("block_size", 0):
-        return Declined("has scales that are not constant, or one for each block")
+        return Declined("has scales that are not constant, or one for each block", code=Code.QUANTIZED)
     point = site.constant(2)
     if site.input(2) is not None and point is None:
-        return Declined("has a zero point that is not constant")
+        return Declined("has a zero point that is not constant", code=Code.QUANTIZED)
     axis = site.integer("axis", 1) % max(rank, 1)
     if scale.size == 1 and affine.axes:
         (axis, *others) = affine.axes
         if others or site.opset < 13:
-            return Declined("has one scale for the whole tensor, and the affine varies along several axes")
+            return Declined(
+                "has one scale for the whole tensor, and the affine varies along several axes", code=Code.QUANTIZED
+            )
     elif set(affine.axes) - {axis}:
-        return Declined(f"has scales along axis {axis} only")
+        return Declined(f"has scales along axis {axis} only", code=Code.QUANTIZED)
     factor = affine.scale.reshape(-1) if affine.axes else affine.scale.reshape(())
     scaled = partial(np.multiply, scale.reshape(-1) if factor.ndim else scale, abs(factor))
     new = Constant("scale", scaled, site.dtype(1), 0 if factor.ndim else None, old=site.input(1))
@@ -62,9 +65,13 @@ def _mirrored(
     """Return the integers with those of each channel of a negative factor mirrored at its zero point."""
     stored, dtype = site.constant64(0), site.value_dtype(0)
     if stored is None:
-        return Declined("is quantized and computed, so only a positive scale goes into it", Cause.NEGATIVE)
+        return Declined(
+            "is quantized and computed, so only a positive scale goes into it", Cause.NEGATIVE, code=Code.QUANTIZED
+        )
     if not dtype.is_integer() or np.any(factor == 0):
-        return Declined(f"holds {dtype.name.lower()}, so only a positive scale goes into it", Cause.NEGATIVE)
+        return Declined(
+            f"holds {dtype.name.lower()}, so only a positive scale goes into it", Cause.NEGATIVE, code=Code.QUANTIZED
+        )
     along = [-1 if dimension == axis else 1 for dimension in range(rank)]
     signs = np.sign(factor).reshape(along) if factor.ndim else np.sign(factor)
     zero = np.zeros(()) if point is None else np.asarray(point, np.float64)
@@ -77,6 +84,7 @@ def _mirrored(
             f"holds integers whose mirror image, such as {beyond}, {dtype.name.lower()} has not, and the scale is "
             "negative there",
             Cause.NEGATIVE,
+            code=Code.QUANTIZED,
         )
     return Constant("quantized", lambda: mirrored, dtype, old=site.input(0))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
+from onnxnorm.reasons import Code
 
 __all__ = ["recurrent"]
 
@@ -25,13 +26,13 @@ def recurrent(site: Site) -> Answer:
         return Declined("bends what it computes, so no affine passes it")
     weight, bias = site.constant64(1), site.constant64(3)
     if weight is None or (site.input(3) is not None and bias is None):
-        return Declined("has a weight or a bias that is not constant")
+        return Declined("has a weight or a bias that is not constant", code=Code.COMPUTED_PARAMETER)
     affine = gauge.to_old
     if affine is None:
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
     vectors = affine.along_axis(2, weight.shape[2]) if affine.rank == 3 else None
     if vectors is None:
-        return Declined("mixes its inputs (axis 2), the affine varies along another axis")
+        return Declined("mixes its inputs (axis 2), the affine varies along another axis", code=Code.OTHER_AXIS)
     scale, shift = vectors
 
     def new_weight() -> FloatArray:

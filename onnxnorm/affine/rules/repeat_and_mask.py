@@ -15,6 +15,7 @@ from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.numerics.arrays import check_size
+from onnxnorm.reasons import Code
 
 __all__ = ["NOT_POSITIVE", "cum_sum", "tile", "trilu"]
 
@@ -25,7 +26,7 @@ def tile(site: Site) -> Answer:
     """Tile: the arrays of an affine are repeated as the value is."""
     repeats, shape = site.constant(1), site.shape_in(0)
     if repeats is None or shape is None or repeats.size != len(shape):
-        return Declined("repeats a number of times that is not constant")
+        return Declined("repeats a number of times that is not constant", code=Code.COMPUTED_PARAMETER)
     times = [int(count) for count in np.ravel(repeats)]
 
     def forward(gauge: Gauge) -> Gauge | Declined:
@@ -34,7 +35,7 @@ def tile(site: Site) -> Answer:
 
     def backward(gauge: Gauge) -> Gauge | Declined:
         if any(times[axis] != 1 for axis in gauge.axes):
-            return Declined("repeats along an axis on which the affine varies")
+            return Declined("repeats along an axis on which the affine varies", code=Code.OTHER_AXIS)
         return gauge
 
     return cross(site, forward, backward)
@@ -44,12 +45,14 @@ def cum_sum(site: Site) -> Answer:
     """CumSum: a scale passes that does not vary along the axis."""
     axis, shape = site.constant(1), site.shape_in(0)
     if axis is None or shape is None:
-        return Declined("sums along an axis that is not constant")
+        return Declined("sums along an axis that is not constant", code=Code.COMPUTED_PARAMETER)
     summed = int(np.ravel(axis)[0]) % len(shape)
 
     def through(gauge: Gauge) -> Gauge | Declined:
         if gauge.shifts or summed in gauge.axes:
-            return Declined("sums up, so only a scale passes it that does not vary along its axis")
+            return Declined(
+                "sums up, so only a scale passes it that does not vary along its axis", code=Code.OTHER_AXIS
+            )
         return gauge
 
     return cross(site, through, through)

@@ -18,6 +18,7 @@ from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.crossing import Mapped, cross, fits_attribute
 from onnxnorm.numerics.arrays import check_size
+from onnxnorm.reasons import Code
 
 __all__ = ["depth_to_space", "grid_sample", "pad", "resize", "space_to_depth"]
 
@@ -27,7 +28,7 @@ def pad(site: Site) -> Answer:
     mode = site.text("mode", "constant")
     shape = site.shape_in(0)
     if shape is None:
-        return Declined("pads a value whose rank is not known")
+        return Declined("pads a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     rank = len(shape)
     if site.opset < 11:
         pads = site.integers("pads") or site.integers("paddings")
@@ -39,10 +40,10 @@ def pad(site: Site) -> Answer:
         missing = site.input(2) is not None and filling is None
         fill = None if missing else 0.0 if filling is None else float(np.ravel(filling)[0])
         if site.input(3) is not None and chosen is None:
-            return Declined("pads axes that are not constant")
+            return Declined("pads axes that are not constant", code=Code.COMPUTED_PARAMETER)
         axes = tuple(range(rank)) if chosen is None else tuple(int(axis) % rank for axis in np.ravel(chosen))
     if pads is None or fill is None:
-        return Declined("pads by amounts or with a value that is not constant")
+        return Declined("pads by amounts or with a value that is not constant", code=Code.COMPUTED_PARAMETER)
     padded = {axis for i, axis in enumerate(axes) if pads[i] or pads[i + len(axes)]}
 
     gauge = site.gauge_in(0) or site.gauge_out()
@@ -52,14 +53,16 @@ def pad(site: Site) -> Answer:
 
     def through(gauge: Gauge) -> Gauge | Declined:
         if padded & set(gauge.axes):
-            return Declined("pads along the axis on which the affine varies")
+            return Declined("pads along the axis on which the affine varies", code=Code.OTHER_AXIS)
         if mode == "constant" and padded and not uniform:
             return Declined("pads with a constant, and an affine before it is not the same after it")
         return gauge
 
     answer = cross(site, through, through)
     if filled is not None and site.opset < 11 and not fits_attribute(site, filled.flat[0]):
-        return Declined("has a value to pad with that an attribute cannot hold in double precision")
+        return Declined(
+            "has a value to pad with that an attribute cannot hold in double precision", code=Code.OUT_OF_RANGE
+        )
     if not isinstance(answer, Settled) or filled is None or mode != "constant" or filled.flat[0] == fill:
         return answer
     return Settled(_filled(site, float(filled.flat[0])), answer.demands)
@@ -81,7 +84,7 @@ def resize(site: Site) -> Answer:
     """Resize and Upsample."""
     before, after = site.shape_in(0), site.shape_out()
     if before is None or after is None or len(before) != len(after):
-        return Declined("resizes a value whose rank is not known")
+        return Declined("resizes a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     if site.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         return Declined("fills what lies outside with a constant")
     scales = site.constant(1 if site.node.op_type == "Upsample" or site.opset < 11 else 2)
@@ -90,7 +93,7 @@ def resize(site: Site) -> Answer:
         for axis in gauge.axes:
             same = isinstance(before[axis], int) and before[axis] == after[axis]
             if not same or (scales is not None and scales.size == len(before) and scales[axis] != 1.0):
-                return Declined("resizes the axis on which the affine varies")
+                return Declined("resizes the axis on which the affine varies", code=Code.OTHER_AXIS)
         return gauge
 
     return cross(site, through, through)
@@ -114,7 +117,7 @@ def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
 
     def split(gauge: Gauge) -> Gauge | Declined:
         if any(axis > 1 for axis in gauge.axes):
-            return Declined("moves pixels along an axis on which the affine varies")
+            return Declined("moves pixels along an axis on which the affine varies", code=Code.OTHER_AXIS)
         if 1 not in gauge.axes:
             return gauge
         check_size((gauge.any.scale.size, blocks))
@@ -122,7 +125,7 @@ def _blocks(blocks: int, *, innermost: bool) -> tuple[Mapped, Mapped]:
 
     def merge(gauge: Gauge) -> Gauge | Declined:
         if any(axis > 1 for axis in gauge.axes):
-            return Declined("moves pixels along an axis on which the affine varies")
+            return Declined("moves pixels along an axis on which the affine varies", code=Code.OTHER_AXIS)
         if 1 not in gauge.axes:
             return gauge
         parts = _by_block(gauge.any.scale), _by_block(gauge.any.shift)
@@ -146,9 +149,9 @@ def grid_sample(site: Site) -> Answer:
 
     def through(gauge: Gauge) -> Gauge | Declined:
         if gauge.shifts and zeros:
-            return Declined("takes zeros for what lies outside, so no shift passes it")
+            return Declined("takes zeros for what lies outside, so no shift passes it", code=Code.ZERO_PADDING)
         if any(axis > 1 for axis in gauge.axes):
-            return Declined("samples along an axis on which the affine varies")
+            return Declined("samples along an axis on which the affine varies", code=Code.OTHER_AXIS)
         return gauge
 
     return cross(site, through, through)

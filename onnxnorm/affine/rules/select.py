@@ -16,6 +16,7 @@ from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.elementwise import onto_operand, onto_result
 from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
+from onnxnorm.reasons import Code
 
 __all__ = ["arg_extremum", "extremum", "sign", "where"]
 
@@ -36,18 +37,20 @@ def extremum(site: Site) -> Answer:
     if all(bool(np.all(gauge.any.scale <= 0.0)) for gauge in known):
         opposite = "Min" if site.node.op_type == "Max" else "Max"
         return _candidates(site, range(len(gauges)), op_type=opposite)
-    return Declined("takes extrema, so no scale passes it that is negative for some channels only")
+    return Declined(
+        "takes extrema, so no scale passes it that is negative for some channels only", code=Code.NEGATIVE_SCALE
+    )
 
 
 def _candidates(site: Site, indices: Sequence[int], *, op_type: str | None) -> Answer:
     rank = site.facts.rank(site.output())
     if rank is None or any(site.shape_in(index) is None for index in indices):
-        return Declined("chooses among values whose rank is not known")
+        return Declined("chooses among values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     gauges = [onto_result(site.gauge_in(index), rank) for index in indices]
     known = [gauge for gauge in (site.gauge_out(), *gauges) if gauge is not None]
     gauge = known[0]
     if any(not gauge.same_as(other) for other in known[1:]):
-        return Declined("chooses among values that would carry different affines")
+        return Declined("chooses among values that would carry different affines", code=Code.READERS_DIFFER)
     demands: Demands = site.demand(site.output(), gauge)
     inputs: list[int | Constant | None] = list(range(len(site.node.inputs)))
     for index, present in zip(indices, gauges, strict=True):
@@ -62,7 +65,7 @@ def _candidates(site: Site, indices: Sequence[int], *, op_type: str | None) -> A
         elif present is None:
             own = onto_operand(site, index, gauge)
             if own is None:
-                return Declined("broadcasts a value along the axis on which the affine varies")
+                return Declined("broadcasts a value along the axis on which the affine varies", code=Code.OTHER_AXIS)
             demands += site.demand(value, own)
     return Settled(Edit(tuple(inputs), op_type=op_type, what="goes along"), demands)
 
@@ -71,10 +74,10 @@ def _changed(site: Site, constant: FloatArray, gauge: Gauge) -> FloatArray | Dec
     """Return the constant after the affine; as large as the result at most."""
     affine = gauge.to_new
     if affine is None:
-        return Declined("would have to undo a scale of zero")
+        return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
     # An infinite bound stays what it is under a positive scale, whatever the shift.
     if not np.isfinite(constant).all() and np.any(affine.scale <= 0.0):
-        return Declined("has an infinite candidate, which only a positive scale passes")
+        return Declined("has an infinite candidate, which only a positive scale passes", code=Code.NEGATIVE_SCALE)
     shape = np.broadcast_shapes(constant.shape, affine.scale.shape)
     known = site.shape_out() or ()
     if any(extent not in (1, dim) for extent, dim in zip(shape, known, strict=True) if extent > 1):

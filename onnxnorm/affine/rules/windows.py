@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from onnxnorm.affine.interface import Declined, Site
 from onnxnorm.graph.facts import Dim
+from onnxnorm.reasons import Code
 
 __all__ = ["Window", "static_space", "window_of"]
 
@@ -95,7 +96,7 @@ def window_of(site: Site, kernel: tuple[int, ...] | None = None) -> Window | Dec
     if kernel is None:
         shape = (site.shape_in(1) or ())[2:]
         if not shape or not all(isinstance(extent, int) for extent in shape):
-            return Declined("has a weight whose shape is not known")
+            return Declined("has a weight whose shape is not known", code=Code.UNKNOWN_SHAPE)
         kernel = tuple(int(extent or 0) for extent in shape)
     count = len(kernel)
     ones, zeros = (1,) * count, (0,) * count

@@ -1,0 +1,70 @@
+"""Gathers the evidence for a refusal: who else reads the value, what would help, and the figures of cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from onnxnorm.affine.region import Refusal
+from onnxnorm.graph.facts import Facts
+from onnxnorm.model.dtypes import FLOATS
+from onnxnorm.reasons import ADVICE, Code, Evidence, Remedy
+
+__all__ = ["evidence_of", "remedy_for"]
+
+# Extents that stand for those that only the user knows.
+_SPATIAL = 224
+_READERS = 8
+
+
+def evidence_of(node: ir.Node, why: Refusal, facts: Facts) -> Evidence:
+    """Return the evidence for the refusal, for which `node` is left."""
+    blocker = why.node
+    return Evidence(
+        blocker="" if blocker is None or blocker is node else blocker.name or "",
+        op_type="" if blocker is None or blocker is node else blocker.op_type,
+        value="" if why.value is None else why.value.name or "",
+        readers=() if why.value is None else tuple(_readers(why.value, node)),
+        remedy=remedy_for(why.code, why.value, facts),
+    )
+
+
+def remedy_for(code: Code, value: ir.Value | None, facts: Facts) -> Remedy:
+    """Return what would help against a reason of this kind at the value."""
+    advice = ADVICE[code]
+    name = "" if value is None else value.name or ""
+    if code is Code.GRAPH_OUTPUT and name:
+        return Remedy(f"leave the output {name!r} out of the graph, where nobody needs it", output=name)
+    if code is Code.OVERRIDABLE_WEIGHT:
+        return Remedy(advice, ("--freeze-inputs",))
+    if code is Code.UNKNOWN_SHAPE:
+        shapes = tuple(_fixed_shapes(facts))
+        options = tuple(word for shape in shapes for word in ("--fix-shape", shape))
+        return Remedy(f"{advice}, such as {' '.join(options)}" if options else advice, options)
+    return Remedy(advice)
+
+
+def _readers(value: ir.Value, node: ir.Node) -> Iterator[str]:
+    others = dict.fromkeys(reader for reader in value.consumers() if reader is not node)
+    for number, reader in enumerate(others):
+        if number == _READERS:
+            yield f"{len(others) - _READERS} more"
+            break
+        yield reader.name or reader.op_type
+    if value.is_graph_output():
+        yield "graph output"
+
+
+def _fixed_shapes(facts: Facts) -> Iterator[str]:
+    """Yield, for each input of the model of unknown extents, a shape in which all but the first axis are numbers."""
+    for value in facts.inputs:
+        if value.is_initializer() or value.dtype not in FLOATS or value.shape is None:
+            continue
+        dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+        if all(isinstance(dim, int) for dim in dims[1:]):
+            continue
+        words = [
+            dim if isinstance(dim, int) else (_SPATIAL if axis >= 1 else dim or "N") for axis, dim in enumerate(dims)
+        ]
+        yield f"{value.name}:{','.join(map(str, words))}"
