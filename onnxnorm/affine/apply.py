@@ -14,9 +14,9 @@ from onnxnorm.affine.interface import Constant, Edit, Scaling
 from onnxnorm.affine.region import Insertion, Outside, Refusal, Region, owner_of_output
 from onnxnorm.graph.edit import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
 from onnxnorm.graph.facts import Facts
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.rounding import Rounded, rounded, smallest_normal
 from onnxnorm.numerics.scaled_weights import scaled
-from onnxnorm.reasons import Code
 
 __all__ = ["apply"]
 

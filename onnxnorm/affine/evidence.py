@@ -8,8 +8,8 @@ import onnx_ir as ir
 
 from onnxnorm.affine.region import Refusal
 from onnxnorm.graph.facts import Facts
+from onnxnorm.journal.reasons import ADVICE, Code, Evidence, Remedy
 from onnxnorm.model.dtypes import FLOATS
-from onnxnorm.reasons import ADVICE, Code, Evidence, Remedy
 
 __all__ = ["evidence_of", "remedy_for"]
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.graph.facts import Dim, Facts, within_reach
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["Answer", "Cause", "Choice", "Constant", "Declined", "Demands", "Edit", "Rule", "Scaling", "Settled", "Site"]
 

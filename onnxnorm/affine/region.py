@@ -19,8 +19,8 @@ from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import constant_cost, node_cost
 from onnxnorm.affine.interface import Edit
 from onnxnorm.graph.facts import Facts
+from onnxnorm.journal.reasons import Code
 from onnxnorm.model.dtypes import FLOATS
-from onnxnorm.reasons import Code
 
 __all__ = [
     "Growth",

@@ -10,8 +10,8 @@ from onnxnorm.affine.rules import rule_for
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.contradictions import contradicts_itself
 from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import TooLargeError
-from onnxnorm.reasons import Code
 
 __all__ = ["Questions"]
 

@@ -39,7 +39,7 @@ from onnxnorm.affine.rule_cache import Questions
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, elements_of, is_affine
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["Stuck", "next_door", "solve"]
 

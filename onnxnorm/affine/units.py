@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.interface import Answer, Cause, Choice, Constant, Declined, Edit, Settled
 from onnxnorm.graph.facts import Facts
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["Units"]
 

@@ -15,11 +15,11 @@ from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.io.load_and_save import load
 from onnxnorm.journal import Effect
+from onnxnorm.journal.reasons import Code, Cost, Remedy
 from onnxnorm.model.source import name_of
 from onnxnorm.optimizer.optimize import OptimizeResult, transform
 from onnxnorm.passes import Decline, Rewrite
 from onnxnorm.process.gc_pause import collector_paused
-from onnxnorm.reasons import Code, Cost, Remedy
 
 __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 

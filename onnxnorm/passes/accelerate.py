@@ -16,12 +16,12 @@ from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import Target
-from onnxnorm.reasons import Code
 from onnxnorm.write_out import lrn
 
 __all__ = ["Accelerate"]

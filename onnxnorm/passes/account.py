@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.journal import Journal
+from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
-from onnxnorm.reasons import Code
 
 __all__ = ["Account"]
 

@@ -32,9 +32,9 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
+from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.journaled import JournaledPass
-from onnxnorm.reasons import Code
 
 __all__ = ["FoldAffines"]
 

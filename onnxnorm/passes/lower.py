@@ -14,11 +14,11 @@ from onnxnorm.graph.inline import inline
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import Target
-from onnxnorm.reasons import Code
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 
 __all__ = ["Lower"]

@@ -22,12 +22,12 @@ from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal.reasons import Code, Evidence
+from onnxnorm.journal.reasons import needs_opset as evidence_of_opset
 from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.passes.journaled import JournaledPass
-from onnxnorm.reasons import Code, Evidence
-from onnxnorm.reasons import needs_opset as evidence_of_opset
 from onnxnorm.recognize import FAMILIES, Near, Proposal, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
 from onnxnorm.recognize.computed_weights import take_computed_weights

@@ -18,8 +18,8 @@ from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal.reasons import Code, needs_opset
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
-from onnxnorm.reasons import Code, needs_opset
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.families.answers import along, along_axis
 from onnxnorm.recognize.polynomial import Input, Unreadable

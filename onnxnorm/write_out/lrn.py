@@ -29,7 +29,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant
 from onnxnorm.graph.facts import Facts
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["why_not", "write_out"]
 

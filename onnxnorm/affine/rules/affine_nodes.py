@@ -18,10 +18,10 @@ from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.exactness import is_vast
 from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Settled, Site
 from onnxnorm.graph.facts import Facts
+from onnxnorm.journal.reasons import Code
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.numerics.arrays import all_of, any_of
 from onnxnorm.numerics.batch_norm import EPSILON, affine_of_batch_norm
-from onnxnorm.reasons import Code
 
 __all__ = ["VAST", "AffineNode", "affine_of", "conjugated", "elements_of", "is_affine", "source"]
 

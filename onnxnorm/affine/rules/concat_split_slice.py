@@ -13,8 +13,8 @@ from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Demands, Settled, Site
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.graph.facts import Dim
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
-from onnxnorm.reasons import Code
 
 __all__ = ["concat", "slice_", "split"]
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["if_", "loop", "scan"]
 

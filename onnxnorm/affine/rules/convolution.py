@@ -21,8 +21,8 @@ import numpy as np
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
 from onnxnorm.affine.rules.windows import Window, static_space, window_of
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import all_of, any_of
-from onnxnorm.reasons import Code
 
 __all__ = ["conv", "conv_transpose", "deform_conv"]
 

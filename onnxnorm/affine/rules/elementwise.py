@@ -20,7 +20,7 @@ from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.affine_nodes import source
 from onnxnorm.affine.rules.crossing import cross, fits_attribute, unchanged
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = [
     "add",

@@ -7,8 +7,8 @@ import numpy as np
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
-from onnxnorm.reasons import Code
 
 __all__ = ["gather", "gather_elements", "gather_nd", "reverse_sequence"]
 

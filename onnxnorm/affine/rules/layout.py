@@ -16,8 +16,8 @@ from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.graph.facts import Dim
 from onnxnorm.graph.reshape import runs, shape_after
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import MAX_RANK, check_size
-from onnxnorm.reasons import Code
 
 __all__ = ["expand", "reshape", "squeeze", "transpose", "unsqueeze"]
 

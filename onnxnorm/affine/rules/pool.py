@@ -19,8 +19,8 @@ from onnxnorm.affine.interface import Answer, Cause, Declined, Edit, Settled, Si
 from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.affine.rules.powers import absolute, rooted, squared
 from onnxnorm.affine.rules.windows import static_space, window_of
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
-from onnxnorm.reasons import Code
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "lp_pool", "max_pool", "reduction"]
 

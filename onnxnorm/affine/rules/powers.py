@@ -15,7 +15,7 @@ import numpy as np
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["abs_", "absolute", "pow_", "reciprocal", "rooted", "sqrt", "squared"]
 

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Scaling, Settled, Site
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["einsum", "gemm", "matmul"]
 

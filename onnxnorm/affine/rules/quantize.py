@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Edit, Settled, Site
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["dequantize"]
 

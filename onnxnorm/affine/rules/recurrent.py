@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["recurrent"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.interface import Answer, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
-from onnxnorm.reasons import Code
 
 __all__ = ["NOT_POSITIVE", "cum_sum", "tile", "trilu"]
 

@@ -17,8 +17,8 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.crossing import Mapped, cross, fits_attribute
+from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
-from onnxnorm.reasons import Code
 
 __all__ = ["depth_to_space", "grid_sample", "pad", "resize", "space_to_depth"]
 

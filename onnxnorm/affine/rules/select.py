@@ -16,7 +16,7 @@ from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.elementwise import onto_operand, onto_result
 from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["arg_extremum", "extremum", "sign", "where"]
 

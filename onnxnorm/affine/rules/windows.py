@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from onnxnorm.affine.interface import Declined, Site
 from onnxnorm.graph.facts import Dim
-from onnxnorm.reasons import Code
+from onnxnorm.journal.reasons import Code
 
 __all__ = ["Window", "static_space", "window_of"]
 

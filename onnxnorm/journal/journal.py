@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxnorm.reasons import ADVICE, Code, Cost, Evidence, Remedy
+from onnxnorm.journal.reasons import ADVICE, Code, Cost, Evidence, Remedy
 
 if TYPE_CHECKING:
     import onnx_ir as ir
