@@ -176,7 +176,7 @@ def examine(name: str, folder: Path) -> list[tuple[str, str, str]]:
     ]
     for step, options, opset in steps:
         try:
-            result = onnxnorm.optimize(case.model, **options).model  # type: ignore[arg-type]
+            result = onnxnorm.optimize(case.model, **options, verify=False).model  # type: ignore[arg-type]
         except onnxnorm.OnnxNormError as error:
             found.append((step, *_refusal(case, opset, str(error))))
             continue

@@ -311,7 +311,8 @@ def folded(
         evaluate: compare the values.
     """
     present = model.SerializeToString(deterministic=True)
-    result = (optimize if whole else fold)(model, **options)
+    options.setdefault("verify", False)
+    result: OptimizeResult = (optimize if whole else fold)(model, **options)
     after = result.model
     assert isinstance(after, onnx.ModelProto)
     assert model.SerializeToString(deterministic=True) == present, "the model given was changed"

@@ -25,7 +25,7 @@ def test_all_nine_are_there() -> None:
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_light_model_is_optimized_and_verified(path: Path) -> None:
     before = path.read_bytes()
-    result = onnxnorm.optimize(path)
+    result = onnxnorm.optimize(path, verify=False)
     original = onnx.load_model_from_string(before)
 
     onnx.checker.check_model(result.model, full_check=True)

@@ -74,6 +74,6 @@ def survives(data: bytes, folder: Path | None = None, *, verify: bool = False) -
             assert "failed verification" not in message or any(told in message for told in _NO_FAULT), message
             assert list(Path(name).iterdir()) == [path], "a failure left files behind"
             return False
-        optimize(output, passes=())
+        optimize(output, passes=(), verify=False)
         assert path.read_bytes() == data, "the input was changed"
         return True

@@ -16,7 +16,7 @@ from onnxnorm.io.read import from_proto, read_model
 from onnxnorm.io.replace import target_of, telling_why
 from onnxnorm.io.write import write_in_one_file, write_with_data
 from onnxnorm.model.names import name_nodes
-from onnxnorm.model.source import ModelLike, name_of
+from onnxnorm.model.source import ModelLike, model_of, name_of
 from onnxnorm.model.to_protobuf import structure
 from onnxnorm.model.told_types import told_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
@@ -35,13 +35,14 @@ def load(model: ModelLike, name: str | None = None) -> ir.Model:
     """Read a model as a copy of its own; weights of any size stay in their files until they are asked for.
 
     Args:
-        model: a path, a `ModelProto` or an `onnx_ir.Model`. None of them is ever changed.
+        model: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one. None of them is ever changed.
         name: what errors call a `ModelProto`; by default the name of its graph.
 
     Raises:
         OnnxNormError: the file is missing, is no ONNX model, names data that are missing or not its own, or its graph
             hangs together nowhere.
     """
+    model = model_of(model)
     if isinstance(model, ir.Model):
         loaded = model.clone()
     elif isinstance(model, onnx.ModelProto):

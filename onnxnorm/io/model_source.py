@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnorm.model.light_protobuf import message_class
+from onnxnorm.model.source import model_of, name_of
 
 if TYPE_CHECKING:
     import onnx
@@ -32,16 +33,14 @@ class ModelSource:
     def __init__(self, model: ModelLike) -> None:
         """
         Args:
-            model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
+            model: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one; never changed.
         """
-        self.model = model
+        self.model = model_of(model)
 
     @cached_property
     def name(self) -> str:
         """The name that messages give the model: its path, or the name of its graph."""
-        if isinstance(self.model, (str, os.PathLike)):
-            return os.fspath(self.model)
-        return self.model.graph.name or "the model"
+        return name_of(self.model)
 
     @cached_property
     def message(self) -> onnx.ModelProto | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import enum
-import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import onnx
 import onnx_ir as ir
 
 from onnxnorm.graph.normalizations import KINDS, kind_of
@@ -16,7 +14,7 @@ from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.io.load_and_save import load
 from onnxnorm.journal import Effect
 from onnxnorm.journal.reasons import Code, Cost, Remedy
-from onnxnorm.model.source import name_of
+from onnxnorm.model.source import ModelLike, name_of
 from onnxnorm.optimizer.optimize import OptimizeResult, transform
 from onnxnorm.passes import Decline, Rewrite
 from onnxnorm.process.gc_pause import collector_paused
@@ -109,11 +107,11 @@ class _Found:
     shape: tuple[int | str | None, ...] | None
 
 
-def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple[NormRecord, ...]:
+def inspect(model: ModelLike) -> tuple[NormRecord, ...]:
     """Find every normalization of a model and what `optimize` makes of it, which is tried on a copy.
 
     Args:
-        model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
+        model: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one; never changed.
 
     Returns:
         A record for each normalization node of the main graph, its subgraphs and the model-local functions (the
@@ -126,9 +124,7 @@ def inspect(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> tuple
     return examine(model)[1]
 
 
-def examine(
-    model: str | os.PathLike[str] | onnx.ModelProto | ir.Model,
-) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+def examine(model: ModelLike) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
     """Optimize a copy of the model; return the result and the records of `inspect`."""
     name = name_of(model)
     return account(load(model), lambda loaded: transform(loaded, name=name))

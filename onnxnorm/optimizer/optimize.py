@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypedDict, overload
 
 import onnx
 import onnx_ir as ir
@@ -16,22 +16,23 @@ from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
 from onnxnorm.graph.transformation import Transformation
-from onnxnorm.io import load_and_save
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.io.new_weights import spool_of
-from onnxnorm.io.replace import write_message
-from onnxnorm.model.source import ModelLike
+from onnxnorm.model.source import CarriesModel, ModelLike
 from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.proved import without_disproved_passes
+from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 from onnxnorm.process.gc_pause import collector_paused
 from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
@@ -39,66 +40,30 @@ __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"
 TARGETS: tuple[str, ...] = TARGET_NAMES
 
 
-@dataclass(frozen=True)
-class OptimizeResult:
-    """The transformed model and the account of it.
+class OptimizeOptions(TypedDict, total=False):
+    """The options of `optimize`, for type checkers; what they mean stands there."""
 
-    Attributes:
-        rewrites: what was done, in order.
-        declined: every normalization that is left, with its reason.
-        notes: what was decided for the caller, a sentence each.
-    """
+    passes: Sequence[str] | None
+    target: str
+    verify: bool
+    freeze_inputs: bool | None
+    workspace: str | os.PathLike[str] | None
+    opset: int | None
+    max_growth: float
 
-    rewrites: tuple[Rewrite, ...]
-    declined: tuple[Decline, ...]
-    _result: onnx.ModelProto | ir.Model
-    _as_ir: bool
-    notes: tuple[str, ...] = ()
 
-    @cached_property
-    def model(self) -> onnx.ModelProto | ir.Model:
-        """The result: an `onnx_ir.Model` if that came in, a `ModelProto` otherwise."""
-        return self._result if self._as_ir else load_and_save.to_proto(self._result)
+# A type checker without stubs of protobuf takes a message for anything, so that it comes first.
+@overload
+def optimize(
+    model: str | os.PathLike[str] | onnx.ModelProto | CarriesModel[onnx.ModelProto],
+    **options: Unpack[OptimizeOptions],
+) -> OptimizeResult[onnx.ModelProto]: ...
 
-    @cached_property
-    def ir_model(self) -> ir.Model:
-        """The result as an `onnx_ir.Model`."""
-        return self._result if isinstance(self._result, ir.Model) else load_and_save.load(self._result)
 
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        external_data: bool | None = None,
-        shard_size: int | None = None,
-        share_data: bool = False,
-        safetensors: bool = False,
-    ) -> None:
-        """Write the whole result to `path`, or leave what is there untouched.
-
-        Args:
-            path: the file to write; it may be the one that the original was read from.
-            external_data: weights in a second file, `path` with `.data` behind; by default where they exceed 2 GB.
-            shard_size: weights in several files of at most that many bytes.
-            share_data: weights that are as they were stay in the data files of the original, beside which `path` lies.
-            safetensors: weights in a second file, or in several, of that format: `path` with `.safetensors` behind.
-
-        Raises:
-            OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
-        """
-        where = external_data or shard_size is not None or share_data or safetensors
-        if isinstance(self._result, onnx.ModelProto) and not where:
-            # Of a plain network, which is small and has everything in it.
-            write_message(self._result.SerializeToString(), path)
-            return
-        load_and_save.save(
-            self._result,
-            path,
-            external_data=external_data,
-            shard_size=shard_size,
-            share_data=share_data,
-            safetensors=safetensors,
-        )
+@overload
+def optimize(
+    model: ir.Model | CarriesModel[ir.Model], **options: Unpack[OptimizeOptions]
+) -> OptimizeResult[ir.Model]: ...
 
 
 def optimize(
@@ -106,7 +71,7 @@ def optimize(
     *,
     passes: Sequence[str] | None = None,
     target: str = "portable",
-    verify: bool = False,
+    verify: bool = True,
     freeze_inputs: bool | None = None,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
@@ -115,11 +80,12 @@ def optimize(
     """Transform a model into a faster one that computes the same.
 
     Args:
-        model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
+        model: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one, such as another result; never changed.
         passes: names of passes to run, in this order; by default `onnxnorm.passes.DEFAULT`. What `infer_shapes` finds
             is written where it is the last of them.
         target: what the result is to run on, one of `TARGETS`.
-        verify: prove the result against the original with `onnxnorm.verify`.
+        verify: prove the result against the original with `onnxnorm.verify`, as the command line does; False leaves
+            it unproved.
         freeze_inputs: take initializers that a caller could override (they are inputs too) for constants; by default
             where an exporter listed all its weights out of habit, which `OptimizeResult.notes` then says.
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
@@ -129,12 +95,13 @@ def optimize(
             stores it a second time.
 
     Returns:
-        The new model, in the form that came in (a `ModelProto` for a path), what was done, and a reason for every
-        normalization that is left.
+        An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
+        writes it, `.rewrites` says what was done, `.declined` has a reason for every normalization that is left, and
+        `.notes` what was decided for the caller.
 
     Raises:
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
-            verification.
+            verification, or cannot be verified.
     """
     _check_choices(passes or (), target, max_growth)
     source = ModelSource(model)
@@ -145,7 +112,8 @@ def optimize(
     if verify:
         from onnxnorm.verification.memory_needed import check_room
 
-        check_room(loaded[0], source.name)
+        with _unproved():
+            check_room(loaded[0], source.name)
 
     def run(names: Sequence[str]) -> OptimizeResult:
         return transform(
@@ -157,7 +125,7 @@ def optimize(
             opset=opset,
             max_growth=max_growth,
             name=source.name,
-            as_ir=isinstance(model, ir.Model),
+            as_ir=_gives_ir(model),
         )
 
     def prove(result: OptimizeResult) -> VerifyReport:
@@ -168,7 +136,9 @@ def optimize(
         run, prove if verify else None, lambda result: result.rewrites, names
     )
     if report is not None and not report.passed:
-        raise OnnxNormError(f"{source.name}: the result failed verification: {report}")
+        raise OnnxNormError(
+            f"{source.name}: the result failed verification: {report}; please report it together with the model"
+        )
     return replace(result, notes=result.notes + notes)
 
 
@@ -271,25 +241,58 @@ def _plainly(source: ModelSource) -> OptimizeResult | None:
     return None if done is None else OptimizeResult(done[1], (), done[0], False)
 
 
-def fold(model: ModelLike, *, verify: bool = False, freeze_inputs: bool | None = None) -> OptimizeResult:
+def _gives_ir(model: ModelLike) -> bool:
+    """Whether the result is an `onnx_ir.Model`, as what came in is or carries."""
+    if isinstance(model, OptimizeResult):
+        return model._as_ir
+    return isinstance(getattr(model, "model", model), ir.Model)
+
+
+class FoldOptions(TypedDict, total=False):
+    """The options of `fold`, for type checkers."""
+
+    verify: bool
+    freeze_inputs: bool | None
+
+
+@overload
+def fold(
+    model: str | os.PathLike[str] | onnx.ModelProto | CarriesModel[onnx.ModelProto], **options: Unpack[FoldOptions]
+) -> OptimizeResult[onnx.ModelProto]: ...
+
+
+@overload
+def fold(model: ir.Model | CarriesModel[ir.Model], **options: Unpack[FoldOptions]) -> OptimizeResult[ir.Model]: ...
+
+
+def fold(model: ModelLike, *, verify: bool = True, freeze_inputs: bool | None = None) -> OptimizeResult:
     """Run the folding passes alone: affines move and are absorbed, nothing else changes.
 
     Args:
-        model: a path, a `ModelProto` or an `onnx_ir.Model`; never changed.
-        verify: prove the result against the original with `onnxnorm.verify`.
+        model: as for `optimize`; never changed.
+        verify: prove the result against the original with `onnxnorm.verify`; False leaves it unproved.
         freeze_inputs: as for `optimize`.
 
     Returns:
         The result as `optimize` returns it.
 
     Raises:
-        OnnxNormError: the model cannot be read, or the result failed verification.
+        OnnxNormError: the model cannot be read, or the result failed verification, or cannot be verified.
     """
     return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
+
+
+@contextlib.contextmanager
+def _unproved() -> Iterator[None]:
+    """Add to an error of the verification how to do without it."""
+    try:
+        yield
+    except OnnxNormError as error:
+        raise OnnxNormError(f"{error}; verify=False gives the result unproved") from error
 
 
 def _proof_of(source: ModelSource, result: OptimizeResult) -> VerifyReport:
     from onnxnorm.verification.verify import verify_source
 
-    with naming(source.name):
+    with _unproved(), naming(source.name):
         return verify_source(source, result.model, is_checked=True)

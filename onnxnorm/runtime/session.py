@@ -19,14 +19,15 @@ from onnxnorm.errors import OnnxNormError, say_once
 from onnxnorm.files.foreign_formats import foreign_format
 from onnxnorm.graph.onnx_shape_inference import ends_runtimes
 from onnxnorm.io import load_and_save
-from onnxnorm.model.source import name_of
+from onnxnorm.model.source import CarriesModel, model_of, name_of
 from onnxnorm.ops import attach
 from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
 
 __all__ = ["session"]
 
-Model: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
+Plain: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
+Model: TypeAlias = "Plain | CarriesModel[onnx.ModelProto] | CarriesModel[ir.Model]"
 
 
 # onnxruntime refuses a library that is registered twice on the same options, and cannot be asked whether it is.
@@ -45,8 +46,9 @@ def session(
     """Make an onnxruntime session in which the custom operators run: their kernels where the library is installed.
 
     Args:
-        model: a path, the bytes of a model, a `ModelProto` or an `onnx_ir.Model`. Missing bodies of the custom
-            operators are supplied. Weights in files of their own are found when the model is given by its path.
+        model: a path, the bytes of a model, a `ModelProto`, an `onnx_ir.Model`, or a result of `optimize`. Missing
+            bodies of the custom operators are supplied. Weights in files of their own are found when the model is
+            given by its path.
         portable: run the operators' portable bodies even where the library is installed.
         sess_options: onnxruntime's options; the library is registered on them, nothing else in them is changed. They
             may serve any number of sessions, though not both settings of `portable`.
@@ -64,19 +66,20 @@ def session(
         sess_options.log_severity_level = 3
         if threads is not None:
             sess_options.intra_op_num_threads = threads
-    name, proto = _read(model)
+    plain: Plain = model if isinstance(model, bytes) else model_of(model)
+    name, proto = _read(plain)
     fault = None if proto is None else ends_runtimes(proto)
     if fault is not None:
         node, wrong = fault
         raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
     custom = proto is not None and attach.uses_ops(proto)
-    source: Any = model
+    source: Any = plain
     if proto is not None and custom:
-        source = _with_bodies(model, proto, name, sess_options)
-    elif isinstance(model, (onnx.ModelProto, ir.Model)):
-        source = load_and_save.to_proto(model).SerializeToString()
-    elif not isinstance(model, bytes):
-        source = os.fspath(model)
+        source = _with_bodies(plain, proto, name, sess_options)
+    elif isinstance(plain, (onnx.ModelProto, ir.Model)):
+        source = load_and_save.to_proto(plain).SerializeToString()
+    elif not isinstance(plain, bytes):
+        source = os.fspath(plain)
 
     if portable and sess_options in _registered:
         raise OnnxNormError("these sess_options have the native library registered: use others with portable=True")
@@ -97,7 +100,7 @@ def session(
         raise OnnxNormError(f"{name}: {_reason(error)}") from error
 
 
-def _read(model: Model) -> tuple[str, onnx.ModelProto | None]:
+def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:
     """Read the name that messages give the model, and its structure; None for a file in onnxruntime's own format."""
     if isinstance(model, onnx.ModelProto):
         return name_of(model), model
@@ -129,7 +132,7 @@ def _read(model: Model) -> tuple[str, onnx.ModelProto | None]:
     return name, proto
 
 
-def _with_bodies(model: Model, proto: onnx.ModelProto, name: str, options: onnxruntime.SessionOptions) -> bytes | str:
+def _with_bodies(model: Plain, proto: onnx.ModelProto, name: str, options: onnxruntime.SessionOptions) -> bytes | str:
     """Return the model for onnxruntime, its nodes checked and their bodies supplied."""
     try:
         check_nodes(proto)

@@ -7,14 +7,15 @@ what that means.
 
 from __future__ import annotations
 
-import math
+import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxnorm.display import data_frame, html_table, plain
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.io.model_source import ModelSource
@@ -28,6 +29,9 @@ from onnxnorm.verification.random_draws import OtherDrawsError
 from onnxnorm.verification.runs import ROUNDED, Runs, collect
 from onnxnorm.verification.signature import as_onnxruntime_sees, difference
 from onnxnorm.verification.ties import Ties
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 __all__ = ["OutputError", "VerifyReport", "verify", "verify_source"]
 
@@ -66,7 +70,7 @@ class OutputError:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VerifyReport:
     """The verdict of `verify`, true where it passed.
 
@@ -108,8 +112,35 @@ class VerifyReport:
         record = asdict(self)
         record["least_absolute_tolerance"] = self.least_absolute_tolerance
         record["least_relative_tolerance"] = self.least_relative_tolerance
-        plain: dict[str, Any] = _plain(record)
-        return plain
+        converted: dict[str, Any] = plain(record)
+        return converted
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame of pandas with a row for each output and a column for each attribute of `OutputError`.
+
+        Raises:
+            OnnxNormError: pandas is not installed.
+        """
+        names = [field.name for field in fields(OutputError)]
+        return data_frame(names, ([getattr(output, name) for name in names] for output in self.outputs))
+
+    def __repr__(self) -> str:
+        return f"<VerifyReport: {self}>"
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and a table of the outputs, as notebooks show it."""
+        rows = [
+            (
+                o.name,
+                "passed" if o.passed else o.reason,
+                f"{o.error_original:.3g}",
+                f"{o.error_result:.3g}",
+                o.yardstick,
+            )
+            for o in self.outputs
+        ]
+        table = html_table(("output", "verdict", "error of the original", "error of the result", "against"), rows)
+        return f"<p><b>{html.escape(str(self))}</b></p>\n{table if rows else ''}"
 
     def __str__(self) -> str:
         if not self.passed:
@@ -137,8 +168,8 @@ def verify(
     """Check that `b` computes what `a` computes, as accurately as `a` does.
 
     Args:
-        a: the original: a path, a `ModelProto` or an `onnx_ir.Model`.
-        b: the result.
+        a: the original: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one.
+        b: the result, in any of these forms or as `optimize` returns it.
         inputs: arrays by input name, a list of such mappings, or the path of a .npz file; random where None.
         seed: of the random inputs.
         samples: how many random inputs, by default 3 where dimensions are free, which get another size in each, else 2.
@@ -311,13 +342,3 @@ def _doubtful_optimizations(runs: Runs, names: Sequence[str]) -> Iterator[str]:
             for case in cases_of(runs, name, "on", sample)
         ):
             yield f"onnxruntime's own optimizations change the original's {name!r} by more than rounding explains"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -43,7 +43,7 @@ def _check(model: onnx.ModelProto) -> None:
     # A function that is called twice has each of its norms twice, and one that is written out counts too.
     assert len(records) >= count(model, "BatchNormalization")
     assert len({record.where for record in records}) == len(records)
-    result = onnxnorm.optimize(model)
+    result = onnxnorm.optimize(model, verify=False)
     names = _names(model) | _names(result.model)
     for record in records:
         assert record.reason and "\n" not in record.reason, record

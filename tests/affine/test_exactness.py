@@ -184,7 +184,7 @@ def _check(seed: int, dtype: type) -> None:
     x = b.merged(scores, b.passed(gate) if b.coin() else gate)
     model = b.model(b.end(b.passed(x, whole=True)))
     for change in (fold, optimize):
-        _assert_as_accurate(model, change(model).model, b.feeds, UNITS[dtype])
+        _assert_as_accurate(model, change(model, verify=False).model, b.feeds, UNITS[dtype])
 
 
 @pytest.mark.parametrize("dtype", UNITS)
@@ -218,7 +218,7 @@ def test_a_mask_stays_as_it_is(dtype: type, big: float, form: str, end: str) -> 
     m = b.given("m", np.asarray([0.0, 1.0, 1.0 + 2.0 * UNITS[dtype], 2.0, 1.0] * 2).reshape(2, 1, 5).astype(dtype))
     gate = FORMS[form](b, m, big)
     model = b.model(b.end(b.node("Add", x, gate)))
-    after = fold(model).model
+    after = fold(model, verify=False).model
     _assert_as_accurate(model, after, b.feeds, UNITS[dtype])
     assert count(after, "BatchNormalization") == 0
     # Two scales in a row may be one; the shift stays.
@@ -236,7 +236,7 @@ def test_what_was_rounded_before_it_is_forgotten(kind: str, dtype: type, end: st
     fifty = b.constant(np.asarray(50.0))
     x = b.batch_norm(x, CHANNELS) if kind == "norm" else b.node("Add", b.node("Relu", x), fifty)
     model = b.model(b.end(x))
-    after = fold(model).model
+    after = fold(model, verify=False).model
     assert count(after, "BatchNormalization", "Add") == 0
     _assert_as_accurate(model, after, b.feeds, UNITS[dtype])
 
@@ -246,7 +246,7 @@ def test_the_mean_of_an_image_goes_into_the_first_convolution(dtype: type) -> No
     b = Builder(dtype=dtype)
     columns = [b.constant(np.reshape(each, (3, 1, 1))) for each in ((123.7, 116.3, 103.5), (58.4, 57.1, 57.4))]
     x = b.node("Div", b.node("Sub", b.input((2, 3, 6, 6)), columns[0]), columns[1])
-    assert affines(fold(b.model(b.node("Sigmoid", b.conv(x, 3, 4, (3, 3))))).model) == 0
+    assert affines(fold(b.model(b.node("Sigmoid", b.conv(x, 3, 4, (3, 3)))), verify=False).model) == 0
 
 
 @pytest.mark.parametrize(("scale", "folds"), [(2.0, True), (1e-20, False)])
@@ -254,7 +254,7 @@ def test_a_scale_that_keeps_squares_in_range(scale: float, folds: bool) -> None:
     b = Builder(dtype=np.float32)
     x = b.node("Mul", b.input(SHAPE), b.constant(np.asarray(scale)))
     model = b.model(b.node("LpNormalization", x, axis=1))
-    after = fold(model).model
+    after = fold(model, verify=False).model
     assert affines(after) == (0 if folds else 1)
     feeds = {"x": np.full(SHAPE, 1e25 if not folds else 1.0, np.float32)}
     _assert_as_accurate(model, after, feeds, UNITS[np.float32])
@@ -266,4 +266,4 @@ def test_infinite_constants_stay(big: float) -> None:
     x = b.conv(b.input(SHAPE), CHANNELS, CHANNELS)
     x = b.node("Mul", b.node("Add", x, b.constant(np.asarray(big))), b.constant(np.asarray(0.5)))
     model = b.model(b.node("Softmax", x))
-    assert affines(fold(model).model) == 2
+    assert affines(fold(model, verify=False).model) == 2

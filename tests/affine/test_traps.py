@@ -327,7 +327,7 @@ def test_half_precision_with_single_precision_statistics() -> None:
         halves = [b.constant(np.array(vector)) for vector in (POSITIVE, SHIFT)]
         wide = [b.constant(np.full(4, value), dtype=np.float32) for value in (mean, variance)]
         model = b.model(b.node("Sigmoid", b.node("BatchNormalization", x, *halves, *wide)))
-        result = onnxnorm.fold(model)
+        result = onnxnorm.fold(model, verify=False)
         assert affines(result.model) == (0 if mean < 1 else 1)
         onnx.checker.check_model(result.model, full_check=True)
         assert onnxnorm.verify(model, result.model).passed
@@ -340,7 +340,7 @@ def test_what_would_overflow_half_precision() -> None:
     halves = [b.constant(np.array(vector)) for vector in ((3.0, 2.0, 1.0, 2.0), SHIFT)]
     wide = [b.constant(np.full(4, value), dtype=np.float32) for value in (0.0, 0.25)]
     model = b.model(b.node("Sigmoid", b.node("BatchNormalization", x, *halves, *wide)))
-    result = onnxnorm.fold(model)
+    result = onnxnorm.fold(model, verify=False)
     assert affines(result.model) == 1
     assert "overflow" in result.declined[0].reason
 
@@ -355,7 +355,7 @@ def test_weights_whose_products_overflow_before_they_are_summed_up(weight: float
         )
         x = b.node("Conv", b.input((2, 3, 6)), b.constant(kernel))
         model = b.model(b.node("Sigmoid", b.affine(x, (scale, -scale, scale, 1.0), SHIFT)))
-        result = onnxnorm.fold(model)
+        result = onnxnorm.fold(model, verify=False)
         assert affines(result.model) == (0 if folds or dtype is np.float64 else 1)
         assert all("leaves no room in float for sums of products" in decline.reason for decline in result.declined)
         if dtype is np.float32:
@@ -374,7 +374,7 @@ def test_a_shift_that_another_reader_would_have_to_undo() -> None:
     tiny = b.affine(joined, (0.4, -0.3, 1e-7, 1.2), (1.5, -1.7, -0.7, 0.2))
     other = b.affine(v, (0.8, 0.1, 1.1), (0.3, 0.2, 0.1))
     model = b.model(b.node("Sigmoid", tiny), b.node("Sigmoid", other))
-    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    report = onnxnorm.verify(model, onnxnorm.fold(model, verify=False).model)
     assert report.passed, str(report)
 
 
@@ -390,7 +390,7 @@ def test_a_shift_beside_a_value_that_was_scaled_before(spelling: str) -> None:
         columns = [b.constant(np.reshape(vector, (3, 1))) for vector in (scale, shift)]
         tiny = b.node("Add", b.node("Mul", v, columns[0]), columns[1])
     model = b.model(b.node("Sigmoid", tiny), b.node("Sigmoid", b.affine(v, (0.8, 0.1, 1.1), (0.3, 0.2, 0.1))))
-    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    report = onnxnorm.verify(model, onnxnorm.fold(model, verify=False).model)
     assert report.passed, str(report)
 
 
@@ -404,7 +404,7 @@ def test_a_shift_that_a_sum_asks_of_its_terms() -> None:
     total = b.affine(b.node("Add", moved, b.conv(moved, 4, 4)), (0.4, 0.7, 1.3, 2.1), SHIFT)
     outputs = b.node("Sigmoid", total), b.node("Sigmoid", b.affine(v, (0.8, 0.1, 1.1, 0.6), SHIFT))
     model = b.model(*outputs, b.node("Tanh", b.affine(moved, (0.3, 0.9, 1.4, 0.7), SHIFT)))
-    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    report = onnxnorm.verify(model, onnxnorm.fold(model, verify=False).model)
     assert report.passed, str(report)
 
 
@@ -415,7 +415,7 @@ def test_statistics_that_are_not_those_of_the_value(dtype: type) -> None:
     v = b.conv(b.input((2, 4, 5)), 4, 3)
     wrong = b.node("BatchNormalization", v, *(b.constant(np.full(3, value)) for value in (1.0, 0.5, 600.0, 1300.0)))
     model = b.model(b.node("Sigmoid", wrong), b.node("Tanh", b.conv(v, 3, 2)))
-    report = onnxnorm.verify(model, onnxnorm.fold(model).model)
+    report = onnxnorm.verify(model, onnxnorm.fold(model, verify=False).model)
     assert report.passed, str(report)
 
 

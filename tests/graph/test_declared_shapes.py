@@ -46,7 +46,7 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, DIMS | None]:
 
 
 def inferred(model: onnx.ModelProto) -> dict[str, DIMS | None]:
-    return shapes_of(onnxnorm.optimize(model, passes=("infer_shapes",)).model)
+    return shapes_of(onnxnorm.optimize(model, passes=("infer_shapes",), verify=False).model)
 
 
 SAID = "float[1, 2, 4] h, float[1, 2, 4] n, float[1, 8] r, float[1, 8] a"
@@ -116,7 +116,7 @@ def test_what_the_body_of_a_loop_says_has_to_fit_its_first_round() -> None:
     )
     found = inferred(model)
     assert all(found[name] is None or found[name][1] != 3 for name in ("all", "e", "last"))
-    result = onnxnorm.optimize(model).model
+    result = onnxnorm.optimize(model, verify=False).model
     for batch in (1, 3):
         feeds = {"x": np.ones((batch, 2), np.float32)}
         (own,), (other,) = (ort.InferenceSession(each.SerializeToString()).run(None, feeds) for each in (model, result))
@@ -165,7 +165,7 @@ def test_a_norm_behind_a_reshape_for_another_batch_is_not_folded_wrongly() -> No
     model = parsed("N, 2, 4", said, "float[1, 3] y", body)
     del model.graph.input[1]
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((8, 3), np.float32), "w"))
-    result = onnxnorm.optimize(model).model
+    result = onnxnorm.optimize(model, verify=False).model
     x = np.random.default_rng(0).normal(size=(1, 2, 4)).astype(np.float32)
     want, got = (
         ort.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]

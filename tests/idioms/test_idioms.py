@@ -81,7 +81,7 @@ def _rotary(b: Builder, *, negated: bool = True, same: bool = True) -> onnx.Mode
 def test_a_rotary_embedding_is_found_and_stays_whole() -> None:
     model = _rotary(Builder(opset=17))
     assert _kinds(model) == {Kind.ROTARY: 1}
-    assert sorted(n.op_type for n in onnxnorm.optimize(model).model.graph.node) == sorted(
+    assert sorted(n.op_type for n in onnxnorm.optimize(model, verify=False).model.graph.node) == sorted(
         n.op_type for n in model.graph.node
     )
 

@@ -37,7 +37,7 @@ def outcome(model: onnx.ModelProto) -> list[np.ndarray]:
 
 
 def assert_no_worse(model: onnx.ModelProto, target: str, folder: Path) -> onnx.ModelProto:
-    result = onnxnorm.optimize(model, target=target).model
+    result = onnxnorm.optimize(model, target=target, verify=False).model
     assert isinstance(result, onnx.ModelProto)
     before, after = fused(model, folder), fused(result, folder)
     assert after.total() <= before.total(), (before, after)
@@ -98,7 +98,7 @@ def test_batch_norms_around_an_activation_still_go(name: str, tmp_path: Path) ->
 def test_a_lone_factor_goes_where_a_node_goes_with_it() -> None:
     b = Builder(dtype=np.float32)
     x = b.node("Mul", b.node("Relu", b.input((2, 5, WIDTH))), b.constant(np.float32(0.5)))
-    result = onnxnorm.optimize(b.model(b.node("MatMul", x, b.constant(b.normal(WIDTH, 3))))).model
+    result = onnxnorm.optimize(b.model(b.node("MatMul", x, b.constant(b.normal(WIDTH, 3)))), verify=False).model
     assert affines(result) == 0
 
 
@@ -106,7 +106,7 @@ def test_a_lone_factor_stays_where_it_would_only_move() -> None:
     b = Builder(dtype=np.float32)
     x = b.node("Mul", b.node("Sigmoid", b.input((2, 4, 8, 8))), b.constant(np.float32(0.5)))
     model = b.model(b.node("Erf", b.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])))
-    result = onnxnorm.optimize(model).model
+    result = onnxnorm.optimize(model, verify=False).model
     assert [node.op_type for node in result.graph.node] == [node.op_type for node in model.graph.node]
 
 
@@ -115,6 +115,6 @@ def test_affines_without_channels_become_no_batch_norm(channels: int) -> None:
     b = Builder(dtype=np.float32)
     x = b.node("Erf", b.input((2, channels, 6)))
     x = b.node("Mul", b.node("Add", x, b.constant(np.float32(1.0))), b.constant(np.float32(0.5)))
-    result = onnxnorm.optimize(b.model(b.node("Erf", x))).model
+    result = onnxnorm.optimize(b.model(b.node("Erf", x)), verify=False).model
     assert count(result, "BatchNormalization") == 0
     assert count(result, "Add", "Mul") == 2

@@ -91,7 +91,7 @@ def test_copies_are_made_up_to_the_budget() -> None:
     assert left[0.0] == 4
     assert left[0.0] > left[1.0] > left[2.0] > left[3.0] == 0
     for growth in left:
-        assert bytes_in(optimize(model, max_growth=growth).model) <= (1 + growth) * bytes_in(model)
+        assert bytes_in(optimize(model, max_growth=growth, verify=False).model) <= (1 + growth) * bytes_in(model)
 
 
 def test_a_batch_norm_that_stays_for_the_budget_says_so() -> None:
@@ -125,13 +125,13 @@ def test_no_random_network_outgrows_its_budget(first: int) -> None:
     for seed in range(first, first + 10):
         model = random_network(seed, 60)
         before = bytes_in(model)
-        assert bytes_in(optimize(model).model) <= max(1.05 * before, before + UNNOTICED), seed
+        assert bytes_in(optimize(model, verify=False).model) <= max(1.05 * before, before + UNNOTICED), seed
 
 
 @pytest.mark.parametrize("growth", [-0.1, float("inf"), float("nan")])
 def test_a_budget_is_a_part(growth: float) -> None:
     with pytest.raises(OnnxNormError, match="max_growth"):
-        optimize(shared([1.0]), max_growth=growth)
+        optimize(shared([1.0]), max_growth=growth, verify=False)
 
 
 def _branches(towers: int, *, alike: bool) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from testing.networks import random_network
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("seed", range(8))
 def test_a_second_run_changes_nothing(seed: int, target: str) -> None:
-    once = onnxnorm.optimize(random_network(seed, 12), target=target).model
-    again = onnxnorm.optimize(once, target=target)
+    once = onnxnorm.optimize(random_network(seed, 12), target=target, verify=False).model
+    again = onnxnorm.optimize(once, target=target, verify=False)
     assert not again.rewrites
     assert list(again.model.graph.node) == list(once.graph.node)

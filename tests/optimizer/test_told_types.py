@@ -37,11 +37,11 @@ def said(model: onnx.ModelProto) -> set[str]:
 @pytest.mark.parametrize("told", [(), ("a",), ("a", "c")])
 def test_the_result_says_what_the_original_said(told: tuple[str, ...], tmp_path: Path) -> None:
     model = network(*told)
-    result = onnxnorm.optimize(model)
+    result = onnxnorm.optimize(model, verify=False)
     result.save(tmp_path / "one.onnx")
     result.save(tmp_path / "two.onnx", external_data=True)
     files = [onnx.load(tmp_path / f"{name}.onnx") for name in ("one", "two")]
-    for made in (result.model, *files, examine(model)[0].model, onnxnorm.fold(model).model):
+    for made in (result.model, *files, examine(model)[0].model, onnxnorm.fold(model, verify=False).model):
         assert said(made) == set(told)
         onnx.checker.check_model(made, full_check=True)
     for value in result.model.graph.value_info:
@@ -49,6 +49,17 @@ def test_the_result_says_what_the_original_said(told: tuple[str, ...], tmp_path:
 
 
 def test_who_asks_for_shapes_gets_them() -> None:
-    assert said(onnxnorm.optimize(network(), passes=("infer_shapes",)).model) >= {"a", "b", "c", "d", "Exp_inside"}
-    assert said(onnxnorm.optimize(network(), passes=("clean", "infer_shapes")).model) >= {"a", "b", "c", "d"}
-    assert said(onnxnorm.optimize(network(), passes=("infer_shapes", "clean")).model) == set()
+    assert said(onnxnorm.optimize(network(), passes=("infer_shapes",), verify=False).model) >= {
+        "a",
+        "b",
+        "c",
+        "d",
+        "Exp_inside",
+    }
+    assert said(onnxnorm.optimize(network(), passes=("clean", "infer_shapes"), verify=False).model) >= {
+        "a",
+        "b",
+        "c",
+        "d",
+    }
+    assert said(onnxnorm.optimize(network(), passes=("infer_shapes", "clean"), verify=False).model) == set()

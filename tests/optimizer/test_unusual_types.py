@@ -39,7 +39,7 @@ _TEXT = {
 def test_what_is_no_numeric_tensor_is_left_as_it_is(text: str, target: str) -> None:
     model = parser.parse_model(_HEAD + text)
     onnxnorm.inspect(model)
-    result = onnxnorm.optimize(model, target=target).model
+    result = onnxnorm.optimize(model, target=target, verify=False).model
     onnx.checker.check_model(result, full_check=True)
     wanted = {node.op_type for node in model.graph.node} - {"Constant", "Identity"}
     assert wanted <= {node.op_type for node in result.graph.node} | {"Mul"}
@@ -54,7 +54,7 @@ def test_an_affine_beside_text_is_folded_as_ever() -> None:
         <float[3,4] w = {1,2,3,4,5,6,7,8,9,10,11,12}, float[4] s = {2,3,4,5}>
         { t = Cast<to=8>(x) z = MatMul(x, w) y = Mul(z, s) }"""
     )
-    result = onnxnorm.optimize(model).model
+    result = onnxnorm.optimize(model, verify=False).model
     assert sorted(node.op_type for node in result.graph.node) == ["Cast", "MatMul"]
     assert result.graph.output[1].type == helper.make_tensor_type_proto(TensorProto.STRING, [2, 3])
 
@@ -79,7 +79,7 @@ def test_maps_are_left_as_they_are(place: str, target: str) -> None:
     if place == "value_info":
         model.graph.output.append(helper.make_value_info("m", kind))
     onnxnorm.inspect(model)
-    result = onnxnorm.optimize(model, target=target).model
+    result = onnxnorm.optimize(model, target=target, verify=False).model
     assert "onnxnorm.opaque" not in str(result)
     assert list(result.graph.input) == list(model.graph.input)
     assert list(result.graph.output) == list(model.graph.output)
@@ -94,6 +94,6 @@ def test_sparse_constants_are_left_as_they_are(target: str) -> None:
     node = helper.make_node("Constant", [], ["c"], sparse_value=helper.make_sparse_tensor(values, places, [3]))
     model.graph.node.insert(0, node)
     onnxnorm.inspect(model)
-    result = onnxnorm.optimize(model, target=target).model
+    result = onnxnorm.optimize(model, target=target, verify=False).model
     constants = [each for each in result.graph.node if each.op_type == "Constant"]
     assert [list(each.attribute) for each in constants] == [list(node.attribute)]

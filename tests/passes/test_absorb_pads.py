@@ -111,6 +111,6 @@ def test_a_pad_behind_another_goes_in_the_same_run(outer: float, left: int) -> N
     x = b.node("Pad", x, b.ints(0, 0, 1, 0, 0, 0, 2, 1), b.constant(np.array(outer)))
     x = b.node("Pad", x, b.ints(0, 0, 0, 2, 0, 0, 1, 0))
     model = b.model(b.node("Conv", x, b.input((4, 3, 3, 3), "w")))
-    after = onnxnorm.optimize(model, passes=PASSES).model
+    after = onnxnorm.optimize(model, passes=PASSES, verify=False).model
     assert count(after, "Pad") == left
     same_in_onnxruntime(model, after)

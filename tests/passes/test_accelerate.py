@@ -29,7 +29,7 @@ def lrn_model(
 
 
 def written_out(model: onnx.ModelProto) -> onnx.ModelProto:
-    result = optimize(model, passes=PASSES)
+    result = optimize(model, passes=PASSES, verify=False)
     assert isinstance(result.model, onnx.ModelProto)
     onnx.checker.check_model(result.model, full_check=True)
     return result.model
@@ -111,7 +111,7 @@ def test_powers_of_negative_bases_are_left_to_pow(alpha: float, bias: float) -> 
     ],
 )
 def test_where_it_stays_there_is_a_reason(model: onnx.ModelProto, reason: str) -> None:
-    result = optimize(model, passes=PASSES)
+    result = optimize(model, passes=PASSES, verify=False)
     assert [node.op_type for node in result.model.graph.node] == ["LRN"]
     (decline,) = result.declined
     assert decline.node == "lrn"

@@ -138,7 +138,7 @@ def test_a_dropout_that_may_drop_is_no_constant(training: str) -> None:
     else:
         model = _several(["w", "half", "yes"], "Dropout", {}, 2, (0,))
     before = [node.op_type for node in model.graph.node]
-    result = onnxnorm.optimize(model, passes=("infer_shapes", "fold_constants", "clean")).model
+    result = onnxnorm.optimize(model, passes=("infer_shapes", "fold_constants", "clean"), verify=False).model
     assert [node.op_type for node in result.graph.node] == before
 
 

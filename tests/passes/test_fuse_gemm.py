@@ -54,16 +54,19 @@ def test_all_else_stays(options: dict[str, Any]) -> None:
         model = b.model(b.node("Add", product, b.constant(np.ones(4, np.int32))))
     else:
         model = _model(**options)
-    assert count(onnxnorm.optimize(model, passes=PASSES).model, "Gemm") == 0
+    assert count(onnxnorm.optimize(model, passes=PASSES, verify=False).model, "Gemm") == 0
 
 
 def test_a_product_that_is_read_twice_or_quantized_stays() -> None:
     b = Builder(dtype=np.float32)
     product = b.node("MatMul", b.input(("n", 3)), b.constant(b.normal(3, 4)))
     total = b.node("Add", product, b.constant(b.normal(4)))
-    assert count(onnxnorm.optimize(b.model(total, b.node("Tanh", product)), passes=PASSES).model, "Gemm") == 0
+    assert (
+        count(onnxnorm.optimize(b.model(total, b.node("Tanh", product)), passes=PASSES, verify=False).model, "Gemm")
+        == 0
+    )
     b = Builder(dtype=np.float32)
     scale, zero = b.constant(np.array(0.1)), b.constant(np.array(0, np.int8))
     weight = b.node("DequantizeLinear", b.constant(np.ones((3, 4), np.int8)), scale, zero)
     total = b.node("Add", b.node("MatMul", b.input(("n", 3)), weight), b.constant(b.normal(4)))
-    assert count(onnxnorm.optimize(b.model(total), passes=PASSES).model, "Gemm") == 0
+    assert count(onnxnorm.optimize(b.model(total), passes=PASSES, verify=False).model, "Gemm") == 0

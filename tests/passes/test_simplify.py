@@ -50,7 +50,7 @@ def test_most_random_networks_become_smaller() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_is_cleaned(target: str) -> None:
     model = untidy_network(7, 24)
-    result = onnxnorm.optimize(model, target=target)
+    result = onnxnorm.optimize(model, target=target, verify=False)
     assert total(result.model) < total(model)
     assert any(rewrite.pass_name.startswith("simplify") for rewrite in result.rewrites)
 
@@ -63,9 +63,9 @@ def test_shapes_that_are_known_only_afterwards_are_used_in_the_same_run() -> Non
     same = net.node("Reshape", x, net.node("Concat", *parts, axis=0))
     other = net.node("Reshape", x, net.input((2,), "shape", TensorProto.INT64))
     net.output(net.node("Abs", same), net.node("Sign", other))
-    after = onnxnorm.optimize(net.model()).model
+    after = onnxnorm.optimize(net.model(), verify=False).model
     assert sorted(node.op_type for node in after.graph.node) == ["Abs", "Neg", "Reshape", "Sign"]
-    assert onnxnorm.optimize(after).model.graph.node == after.graph.node
+    assert onnxnorm.optimize(after, verify=False).model.graph.node == after.graph.node
 
 
 @pytest.mark.parametrize(("asked", "left"), [((3, 4), ["Reshape"]), ((2, 6), ["Identity"])])

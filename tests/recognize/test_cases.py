@@ -59,7 +59,7 @@ def test_a_case(name: str, batch: str) -> None:
     before = onnx.load(path)
     # Without the pass that writes an LRN out again, in a faster form.
     passes = [each for each in DEFAULT if each != "accelerate"]
-    after = onnxnorm.optimize(path, passes=passes, opset=23).model
+    after = onnxnorm.optimize(path, passes=passes, opset=23, verify=False).model
     assert isinstance(after, onnx.ModelProto)
     onnx.checker.check_model(after, full_check=True)
     if expected is not None:

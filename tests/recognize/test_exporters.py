@@ -143,7 +143,7 @@ def _quiet() -> Any:
 
 def _optimized(model: onnx.ModelProto, x: Any) -> tuple[Counter[str], Any]:
     # Without the pass that may write an LRN out again, in a faster form.
-    result = onnxnorm.optimize(model, passes=[name for name in DEFAULT if name != "accelerate"])
+    result = onnxnorm.optimize(model, passes=[name for name in DEFAULT if name != "accelerate"], verify=False)
     after = result.model
     onnx.checker.check_model(after, full_check=True)
     feeds = {model.graph.input[0].name: x.numpy()}

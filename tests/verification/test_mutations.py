@@ -118,7 +118,7 @@ MUTATIONS = [
 def test_right_results_pass(name: str) -> None:
     original = _network(name)
     assert verify(original, original, strict=True)
-    result = optimize(original, passes=["fold_affines"] if name == "convolutions" else []).model
+    result = optimize(original, passes=["fold_affines"] if name == "convolutions" else [], verify=False).model
     report = verify(original, result)
     assert report, report
 

@@ -198,7 +198,7 @@ def test_old_models_keep_their_constant_nodes() -> None:
     net = Builder(dtype=np.float32, ir_version=3, opset=8)
     two = net.node("Constant", value=helper.make_tensor("t", T.FLOAT, [], [2.0]))
     model = net.model(net.node("Abs", net.node("Mul", net.input((2, 3)), two)))
-    after = optimize(model, passes=("share_constants", "clean")).model
+    after = optimize(model, passes=("share_constants", "clean"), verify=False).model
     assert nodes_of(after) == ["Constant", "Mul", "Abs"]
     feeds = special_feeds(model, {})
     assert same_bits(session(model).run(None, feeds)[0], session(after).run(None, feeds)[0])
