@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import signal
@@ -18,6 +19,7 @@ __all__ = ["FORKS", "BrokenOffError", "FailedError", "in_child"]
 FORKS = sys.platform == "linux"
 
 _FAILED = 1
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 class FailedError(Exception):
@@ -69,6 +71,7 @@ def in_child(work: Callable[[], bytes], *, seconds: int | None = None, memory: i
 def _work(work: Callable[[], bytes], write: int, seconds: int | None, memory: int | None) -> NoReturn:
     code = 2
     try:
+        _end_with_parent()
         # What an assertion says is no message to the user, and where the process stood no news, to whomever it is told.
         faulthandler.disable()
         for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGXCPU):
@@ -86,6 +89,11 @@ def _work(work: Callable[[], bytes], write: int, seconds: int | None, memory: in
         pass
     finally:
         os._exit(code)
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its parent is killed, since nobody would wait for the answer."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _limit(seconds: int | None, memory: int | None) -> None:
