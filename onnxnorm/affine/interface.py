@@ -134,7 +134,7 @@ class Site:
         array = self.constant(index)
         return None if array is None else np.asarray(array, np.float64)
 
-    def bias64(self, index: int) -> FloatArray | None:
+    def dequantized64(self, index: int) -> FloatArray | None:
         """Return the constant of an input as `constant64` does, also where it stands behind a DequantizeLinear."""
         array = self.facts.dequantized(self.input(index))
         return None if array is None else np.asarray(array, np.float64)

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.interface import Answer, Cause, Choice, Declined, Settled, Site
-from onnxnorm.affine.rules import rule_for
+from onnxnorm.affine.rules import refusal_of, rule_for
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.contradictions import contradicts_itself
 from onnxnorm.graph.facts import Dim, Facts
@@ -59,7 +59,7 @@ class Questions:
 def _ask(node: ir.Node, gauges: dict[ir.Value, Gauge], facts: Facts) -> Answer:
     rule = rule_for(node)
     if rule is None:
-        return Declined("lets no affine pass", Cause.ANYTHING)
+        return refusal_of(node)
     if any(attribute.is_ref() for attribute in node.attributes.values()):
         return Declined("takes an attribute from the function around it", Cause.ANYTHING, code=Code.COMPUTED_PARAMETER)
     try:

@@ -63,6 +63,7 @@ class Constants:
         self._constants = arrays
         self._is_constant: dict[ir.Value, bool] = {}
         self._nodes = ConstantNodes()
+        self._dequantized: dict[ir.Node, tuple[tuple[object, ...], npt.NDArray[np.generic] | None]] = {}
 
     def forget(self, value: ir.Value) -> None:
         """Forget the array of the value, which was given another constant."""
@@ -87,8 +88,13 @@ class Constants:
         arrays = [self.constant(operand) for operand in node.inputs]
         if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
             return None
-        (result,) = self._nodes.compute(node, arrays, self._opsets.of_node(node))
-        return result if isinstance(result, np.ndarray) else None
+        # It holds as long as the node has the same operands.
+        operands, result = self._dequantized.get(node, ((), None))
+        if len(operands) != len(arrays) or any(a is not b for a, b in zip(operands, arrays, strict=True)):
+            (made,) = self._nodes.compute(node, arrays, self._opsets.of_node(node))
+            result = made if isinstance(made, np.ndarray) else None
+            self._dequantized[node] = (tuple(arrays), result)
+        return result
 
     def overridable(self, value: ir.Value | None) -> bool:
         """Whether the value is an initializer that a caller may replace at run time."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 from onnx import TensorProto
 
@@ -182,43 +186,133 @@ def _(b: Builder) -> str:
     return b.node("Sigmoid", b.affine(x, POSITIVE, SHIFT))
 
 
-def _quantized(b: Builder, operator: str, least: int, *, dtype: str = "int8", point: int | None = None) -> str:
-    """A convolution by quantized weights, of channels whose first integer is `least`, and a norm of mixed signs."""
-    transposed, per_channel = operator == "ConvTranspose", point is None
-    integers = np.abs(b.random.integers(least + 1, -least, (3, 4, 2) if transposed else (4, 3, 2)))
-    integers.flat[0] = least
-    zero = [] if point is None else [b.constant(np.array(point, dtype))]
-    integers = (integers + (point or 0)).astype(dtype)
-    scales = b.constant(b.random.uniform(0.01, 0.02, 4) if per_channel else np.array(0.015))
-    axis = {"axis": 1 if transposed else 0} if per_channel else {}
-    weight = b.node("DequantizeLinear", b.constant(integers), scales, *zero, **axis)
-    x = b.node(operator, b.input((2, 3, 5)), weight, b.constant(b.normal(4)))
-    return b.node("Sigmoid", b.affine(x, -np.abs(MIXED), SHIFT))
+QUANTIZED: dict[str, Any] = {"tolerance": 1e-6, "dtype": np.float32, "opset": 21, "ir_version": 10}
+NEGATIVE = -np.abs(MIXED)
+ZERO = (0.5, 0.0, -1.5, 0.0)
 
 
-@folds("DequantizeLinear of symmetric weights", tolerance=1e-6, dtype=np.float32)
+def _quantized(
+    b: Builder, operator: str, integers: np.ndarray, scale: Sequence[float], *, dtype: Any = np.int8,
+    points: Sequence[int] | int | None = None, one_scale: bool = False,
+) -> str:  # fmt: skip
+    """A linear operator whose weight has 4 output channels, the integers of each in one row, and a norm behind it."""
+    axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1}[operator]
+    channels = {"Conv": (4, -1, 1), "ConvTranspose": (4, -1, 1), "MatMul": (4, -1), "Gemm": (4, -1)}[operator]
+    weight = np.asarray(integers).reshape(channels)
+    weight = weight if axis == 0 else np.swapaxes(weight, 0, 1)
+    scales = np.array(0.015) if one_scale else b.random.uniform(0.01, 0.02, 4)
+    zero = [] if points is None else [b.constant(np.array(points).astype(dtype))]
+    where = {"axis": axis} if scales.ndim else {}
+    made = b.node("DequantizeLinear", b.constant(weight, dtype=dtype), b.constant(scales), *zero, **where)
+    width = weight.size // 4
+    x = b.node(operator, b.input((2, width) if operator in ("MatMul", "Gemm") else (2, width, 5)), made)
+    if operator == "MatMul":
+        return b.node("Sigmoid", b.node("Mul", x, b.constant(np.array(scale))))
+    return b.node("Sigmoid", b.affine(x, scale, SHIFT))
+
+
+def _rows(b: Builder, least: int, most: int, width: int = 6) -> np.ndarray:
+    """Four rows of integers that each reach from the least to the most."""
+    rows = b.random.integers(least, most + 1, (4, width))
+    rows[:, 0], rows[:, 1] = least, most
+    return rows
+
+
+for _operator in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+    for _one_scale in (False, True):
+
+        @folds(f"DequantizeLinear of symmetric weights of {_operator}, one scale {_one_scale}", **QUANTIZED)
+        def _(b: Builder, operator: str = _operator, one_scale: bool = _one_scale) -> str:
+            return _quantized(b, operator, _rows(b, -127, 127), MIXED, one_scale=one_scale)
+
+
+@folds("DequantizeLinear of symmetric weights and scales of zero", **QUANTIZED)
 def _(b: Builder) -> str:
-    return _quantized(b, "Conv", -127)
+    return _quantized(b, "Conv", _rows(b, -127, 127), ZERO, points=0, one_scale=True)
 
 
-@folds("DequantizeLinear of weights about a zero point", tolerance=1e-6, dtype=np.float32)
+@folds("DequantizeLinear of weights with -128 where the scale is positive", **QUANTIZED)
 def _(b: Builder) -> str:
-    return _quantized(b, "Conv", -127, dtype="uint8", point=128)
+    rows = _rows(b, -127, 127)
+    rows[np.array(MIXED) > 0, 0] = -128
+    return _quantized(b, "Conv", rows, MIXED)
 
 
-@folds("DequantizeLinear of transposed weights", tolerance=1e-6, dtype=np.float32)
+@stays("DequantizeLinear of weights with -128", **QUANTIZED)
 def _(b: Builder) -> str:
-    return _quantized(b, "ConvTranspose", -127)
+    return _quantized(b, "Conv", _rows(b, -128, 127), NEGATIVE)
 
 
-@stays("DequantizeLinear of weights with -128", tolerance=1e-6, dtype=np.float32)
+@folds("DequantizeLinear of int4", **QUANTIZED)
 def _(b: Builder) -> str:
-    return _quantized(b, "Conv", -128)
+    return _quantized(b, "Conv", _rows(b, -7, 7), MIXED, dtype=ml_dtypes.int4)
 
 
-@stays("DequantizeLinear of unsigned weights with 0", tolerance=1e-6, dtype=np.float32)
+@stays("DequantizeLinear of int4 with -8", **QUANTIZED)
 def _(b: Builder) -> str:
-    return _quantized(b, "Conv", -128, dtype="uint8", point=128)
+    return _quantized(b, "Conv", _rows(b, -8, 7), MIXED, dtype=ml_dtypes.int4)
+
+
+@folds("DequantizeLinear of float8", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", _rows(b, -8, 8), MIXED, dtype=ml_dtypes.float8_e4m3fn)
+
+
+@folds("DequantizeLinear of weights about a zero point", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", _rows(b, 1, 255), MIXED, dtype=np.uint8, points=128, one_scale=True)
+
+
+@folds("DequantizeLinear of unsigned weights with 0, all mirrored", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", _rows(b, 0, 255), NEGATIVE, dtype=np.uint8, points=100, one_scale=True)
+
+
+@stays("DequantizeLinear of unsigned weights with 0, some mirrored", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _quantized(b, "Conv", _rows(b, 0, 255), MIXED, dtype=np.uint8, points=128, one_scale=True)
+
+
+@folds("DequantizeLinear of weights about a zero point of each channel", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _quantized(b, "ConvTranspose", _rows(b, 0, 255), MIXED, dtype=np.uint8, points=(3, 90, 200, 255))
+
+
+def _blocks(b: Builder, factor: np.ndarray) -> str:
+    """A product by a matrix of 4 rows and 6 columns in blocks of two rows, and a Mul before it."""
+    weight, scales = b.random.integers(-7, 8, (4, 6)), b.random.uniform(0.01, 0.02, (2, 6))
+    made = b.node(
+        "DequantizeLinear", b.constant(weight, dtype=ml_dtypes.int4), b.constant(scales), block_size=2, axis=0
+    )
+    return b.node("Sigmoid", b.node("MatMul", b.node("Mul", b.input((2, 4)), b.constant(factor)), made))
+
+
+@folds("DequantizeLinear in blocks", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _blocks(b, np.array((-2.0, -2.0, 0.5, 0.5)))
+
+
+@stays("DequantizeLinear in blocks across which the scale varies", **QUANTIZED)
+def _(b: Builder) -> str:
+    return _blocks(b, np.array((-2.0, 2.0, 0.5, 0.5)))
+
+
+@folds("DequantizeLinear of a weight behind a shift", left=0, **QUANTIZED)
+def _(b: Builder) -> str:
+    weight = b.constant(b.random.integers(-127, 128, (4, 4, 2)), dtype=np.int8)
+    made = b.node("DequantizeLinear", weight, b.constant(b.random.uniform(0.01, 0.02, 4)), axis=0)
+    x = b.affine(b.input((2, 4, 5)), (1.0,) * 4, SHIFT)
+    return b.node("Sigmoid", b.node("Conv", x, made))
+
+
+@folds("DequantizeLinear of the parameters of a norm", **QUANTIZED)
+def _(b: Builder) -> str:
+    scale, zeros, ones = (b.constant(np.array(a)) for a in (0.25, np.zeros(4), np.ones(4)))
+    gamma, beta = (
+        b.node("DequantizeLinear", b.constant(b.random.integers(1, 9, 4), dtype=np.int8), scale) for _ in "gb"
+    )
+    x = b.conv(b.input((2, 3, 5)), 3, 4)
+    return b.node("Sigmoid", b.node("BatchNormalization", x, gamma, beta, zeros, ones))
 
 
 @stays("DequantizeLinear of a value")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from onnxnorm.affine.interface import Rule
+from onnxnorm.affine.interface import Cause, Declined, Rule
 from onnxnorm.affine.rules import (
     affine_nodes,
     concat_split_slice,
@@ -32,7 +32,7 @@ from onnxnorm.affine.rules.recurrent import recurrent
 from onnxnorm.affine.rules.resample import grid_sample
 from onnxnorm.affine.rules.select import arg_extremum, sign
 
-__all__ = ["rule_for"]
+__all__ = ["refusal_of", "rule_for"]
 
 _TABLE: Mapping[str, Rule] = {
     "Abs": powers.abs_,
@@ -124,3 +124,10 @@ _TABLE: Mapping[str, Rule] = {
 def rule_for(node: ir.Node) -> Rule | None:
     """Return the entry for the node's operator; None for operators of other domains and for those without one."""
     return _TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+
+
+def refusal_of(node: ir.Node) -> Declined:
+    """Return the answer of a node without a rule."""
+    if node.op_type in quantize.ROUNDING and node.domain in ("", "ai.onnx", "com.microsoft"):
+        return quantize.rounds()
+    return Declined("lets no affine pass", Cause.ANYTHING)

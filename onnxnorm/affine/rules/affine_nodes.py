@@ -98,7 +98,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     names = ("scale", "bias", "mean", "variance")
     parameters = []
     for name, value in zip(names, node.inputs[1:5], strict=True):
-        array = facts.constant(value)
+        array = facts.dequantized(value)
         if array is None:
             if facts.overridable(value):
                 return Declined(
@@ -321,7 +321,7 @@ def _as_batch_norm(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | 
         return None
     channels = shape[1]
     if site.node.op_type == "BatchNormalization":
-        array = site.constant(1)
+        array = site.dequantized64(1)
         channels = None if array is None else array.shape[0]
     if not isinstance(channels, int):
         return None

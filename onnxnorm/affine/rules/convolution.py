@@ -141,7 +141,7 @@ def _shift_of_output(
     """Compute W * b_t as an array of the output's rank; None where there is no shift."""
     if not before.shifts:
         return None
-    weight, window = site.constant64(1), window_of(site)
+    weight, window = site.dequantized64(1), window_of(site)
     if weight is None:
         return Declined("has a weight that is not constant, so no shift passes it", code=Code.COMPUTED_PARAMETER)
     if isinstance(window, Declined):
@@ -266,7 +266,7 @@ def _edited(
         compute = partial(Scaling, weight, scaling.scale)
         inputs[1] = Constant("weight", compute, site.dtype(1), None if transposed else 0, old=site.input(1))
     # A quantized bias is small: it is written in full, since a shift would need other integers.
-    bias, has_bias = site.bias64(at), site.input(at) is not None
+    bias, has_bias = site.dequantized64(at), site.input(at) is not None
     if bias is not None and bias.shape != (outputs,):
         return Declined("has a bias of another length than its output has channels", code=Code.UNDEFINED)
     if has_bias and bias is None:

@@ -152,8 +152,13 @@ def _balance(product: _Product) -> _Balance | Declined:
     ):
         return Declined(_NO_INVERSE, code=Code.ZERO_SCALE)
     shifted = [index for index in dynamic if (gauge := gauges[index]) is not None and gauge.shifts]
+    arrays = constants
     if shifted and len(dynamic) > 1:
-        return Declined("multiplies two values that both depend on the input, so no shift passes it")
+        # Quantized weights are constants that only a scale goes into.
+        arrays = tuple(site.dequantized64(index) if index in dynamic else constants[index] for index in range(count))
+        if len(shifted) > 1 or any(arrays[index] is None for index in dynamic if index != shifted[0]):
+            return Declined("multiplies two values that both depend on the input, so no shift passes it")
+        arrays = tuple(None if index in shifted else array for index, array in enumerate(arrays))
     # In terms of the new operands the old result is the product of (to_old scales x new operands), shifts apart.
     scale = np.ones((1,) * len(product.labels))
     for gauge, own in zip(gauges, product.operands, strict=True):
@@ -161,7 +166,7 @@ def _balance(product: _Product) -> _Balance | Declined:
             scale = scale * product.lifted(gauge.to_old.scale, own)
     if gauge_out is not None and gauge_out.to_new is not None:
         scale = scale * product.lifted(gauge_out.to_new.scale, product.result)
-    return _Balance(constants, scale, _shift_of_result(product, constants, gauges, shifted))
+    return _Balance(constants, scale, _shift_of_result(product, arrays, gauges, shifted))
 
 
 def _product(product: _Product) -> Answer | _LeftOver:
@@ -289,7 +294,8 @@ def _with_c(site: Site, way: Settled, spread: FloatArray) -> Settled | Declined:
     inputs: list[int | Constant | None] = [0, 1] if way.edit is None else list(way.edit.inputs[:2])
     beta = site.number("beta", 1.0)
     adds = site.input(2) is not None and beta != 0.0
-    bias = site.constant64(2) if adds else None
+    # A quantized bias is small: it is written in full, since a shift would need other integers.
+    bias = site.dequantized64(2) if adds else None
     shift = after.scale * spread + after.shift
     if adds and bias is None:
         value, shape = site.input(2), site.shape_in(2)
@@ -309,7 +315,7 @@ def _with_c(site: Site, way: Settled, spread: FloatArray) -> Settled | Declined:
         return Declined("has as many rows as its input, so its bias cannot vary along them")
     # Before opset 11 there had to be a C.
     if adds or np.any(total != 0.0) or site.opset < 11:
-        dtype = site.dtype(2) if adds else site.value_dtype(1)
+        dtype = site.value_dtype(2 if adds else 1)
         flat = total[0] if total.shape[0] == 1 else total
         inputs.append(Constant("bias", partial(np.array, flat), dtype, old=site.input(2)))
     attributes = {"beta": ir.AttrFloat32("beta", 1.0)}
