@@ -22,7 +22,7 @@ from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Edit, Settled, Site
 from onnxnorm.journal.reasons import Code
 
-__all__ = ["ROUNDING", "rounds", "dequantize"]
+__all__ = ["ROUNDING", "dequantize", "rounds"]
 
 _AFTERWARDS = "fold the float model before it is quantized"
 _ROUNDS = f"works on integers that were rounded, and no affine passes rounding; {_AFTERWARDS}"
