@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnxnorm import layers, lrn, reference
+    from onnxnorm import layers, lrn, passes, reference, rules, testing
     from onnxnorm.errors import OnnxNormError, OnnxNormWarning
     from onnxnorm.exporter.export import export
     from onnxnorm.journal import Decline, Rewrite
@@ -38,7 +38,7 @@ _HOME = {
     "session": "runtime.session",
     "verify": "verification.verify",
 }
-_MODULES = ("layers", "lrn", "reference")
+_MODULES = ("layers", "lrn", "passes", "reference", "rules", "testing")
 
 __all__ = [
     "TARGETS",
@@ -58,8 +58,11 @@ __all__ = [
     "layers",
     "lrn",
     "optimize",
+    "passes",
     "reference",
+    "rules",
     "session",
+    "testing",
     "verify",
 ]
 

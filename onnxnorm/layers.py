@@ -99,8 +99,48 @@ class _LRN(torch.nn.Module):
         """Normalize x, floating point; return a tensor of the same shape and type, or raise `OnnxNormError`."""
         return local_response_norm(x, self.lrn)
 
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """Return the module that `torch.jit.script` compiles in the place of this one."""
+        return _ScriptableLRN(self.lrn)
+
     def _constants(self) -> str:
         return f"alpha={self.lrn.alpha:g}, beta={self.lrn.beta:g}, bias={self.lrn.bias:g}"
+
+
+class _ScriptableLRN(torch.nn.Module):
+    """The same computation in the part of Python that TorchScript knows; wrong tensors raise its own errors."""
+
+    def __init__(self, lrn: LRNParameters) -> None:
+        super().__init__()
+        self.across = lrn.region is Region.INTER_CHANNEL
+        self.kernel = [lrn.size] if self.across else list(lrn.kernel_shape)
+        self.padding = [side for n in reversed(self.kernel) for side in _reach(n)]
+        if lrn.longer_side is LongerSide.BACK:
+            self.padding.reverse()
+        self.alpha, self.beta, self.bias = lrn.alpha, lrn.beta, lrn.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize x as the layer does."""
+        is_half = x.dtype == torch.float16 or x.dtype == torch.bfloat16
+        values = x.float() if is_half else x
+        squares = values * values
+        if self.across:
+            assert x.dim() >= 2, "InterChannelLRN takes tensors of rank 2 or more (N, C, ...)"
+            positions = 1
+            for extent in x.shape[2:]:
+                positions *= extent
+            rows = F.pad(squares.reshape([x.shape[0], 1, x.shape[1], positions]), [0, 0] + self.padding)  # noqa: RUF005
+            means = F.avg_pool2d(rows, [self.kernel[0], 1], stride=[1]).reshape(x.shape)
+        else:
+            assert x.dim() == len(self.kernel) + 2, "IntraChannelLRN takes tensors of the rank of its window plus 2"
+            padded = F.pad(squares, self.padding)
+            if len(self.kernel) == 1:
+                means = F.avg_pool1d(padded, self.kernel, stride=[1])
+            elif len(self.kernel) == 2:
+                means = F.avg_pool2d(padded, self.kernel, stride=[1])
+            else:
+                means = F.avg_pool3d(padded, self.kernel, stride=[1])
+        return (values / (self.bias + self.alpha * means).pow(self.beta)).to(x.dtype)
 
 
 class InterChannelLRN(_LRN):
@@ -159,12 +199,16 @@ class IntraChannelLRN(_LRN):
     """Local response normalization over a spatial window within each channel, for tensors (N, C, D1[, D2[, D3]]).
 
     y = x / (bias + alpha / prod(kernel_shape) * S) ** beta; along each axis a window of n reaches floor((n-1)/2) back
-    and ceil((n-1)/2) ahead, is cut at the border, and the divisor stays. kernel_shape has k entries. Raises
-    `OnnxNormError` for bad parameters, see `onnxnorm.lrn.LRNParameters`.
+    and ceil((n-1)/2) ahead, is cut at the border, and the divisor stays. kernel_shape has k entries; one number n means
+    the square window (n, n). Raises `OnnxNormError` for bad parameters, see `onnxnorm.lrn.LRNParameters`.
     """
 
-    def __init__(self, kernel_shape: Sequence[int], alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> None:
+    def __init__(
+        self, kernel_shape: int | Sequence[int], alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+    ) -> None:
         super().__init__()
+        if isinstance(kernel_shape, numbers.Integral) and not isinstance(kernel_shape, bool):
+            kernel_shape = (int(kernel_shape), int(kernel_shape))
         self.lrn = LRNParameters(
             kernel_shape=kernel_shape,  # type: ignore[arg-type]  # any sequence becomes a tuple
             alpha=alpha,
@@ -209,11 +253,13 @@ class PerActivationBatchNorm(torch.nn.Module):
     algorithm 1; ONNX BatchNormalization-7 with spatial = 0. Raises `OnnxNormError` for a bad shape, eps or momentum.
     """
 
-    weight: torch.nn.Parameter | None
-    bias: torch.nn.Parameter | None
-    running_mean: torch.Tensor | None
-    running_var: torch.Tensor | None
-    num_batches_tracked: torch.Tensor | None
+    # TorchScript reads the annotations of a class, and knows none that are texts.
+    if TYPE_CHECKING:
+        weight: torch.nn.Parameter | None
+        bias: torch.nn.Parameter | None
+        running_mean: torch.Tensor | None
+        running_var: torch.Tensor | None
+        num_batches_tracked: torch.Tensor | None
 
     def __init__(
         self,
@@ -265,27 +311,44 @@ class PerActivationBatchNorm(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize x of shape (N, *shape), keeping shape and type; other shapes raise `OnnxNormError`."""
+        # Written in the part of Python that TorchScript knows.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            assert list(x.shape[1:]) == list(self.shape), "PerActivationBatchNorm takes tensors (N, *shape)"
+        else:
+            self._check(x)
+        tracked = self.num_batches_tracked
+        mean, variance, weight, bias = self.running_mean, self.running_var, self.weight, self.bias
+        track = self.training and self.track_running_stats
+        average = 0.0 if self.momentum is None else self.momentum
+        if track and tracked is not None:
+            tracked.add_(1)
+            if self.momentum is None:
+                average = 1.0 / float(tracked)
+        flat_mean = None if mean is None else mean.flatten()
+        flat_variance = None if variance is None else variance.flatten()
+        y = F.batch_norm(
+            x.flatten(1),
+            flat_mean,
+            flat_variance,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            self.training or not self.track_running_stats,
+            average,
+            self.eps,
+        )
+        if track and mean is not None and flat_mean is not None and not mean.is_contiguous():
+            # Where a buffer is not contiguous, flatten() copied it.
+            mean.copy_(flat_mean.view(mean.shape))
+        if track and variance is not None and flat_variance is not None and not variance.is_contiguous():
+            variance.copy_(flat_variance.view(variance.shape))
+        return y.reshape(x.shape)
+
+    def _check(self, x: torch.Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape:
             raise OnnxNormError(
                 f"PerActivationBatchNorm of shape {self.shape} takes tensors (N, {', '.join(map(str, self.shape))}), "
                 f"not shape {tuple(x.shape)}"
             )
-        track = self.training and self.track_running_stats
-        average = 0.0 if self.momentum is None else self.momentum
-        if track and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                average = 1.0 / float(self.num_batches_tracked)
-        tensors = (self.running_mean, self.running_var, self.weight, self.bias)
-        mean, variance, weight, bias = (None if t is None else t.flatten() for t in tensors)
-        batch_statistics = self.training or not self.track_running_stats
-        y = F.batch_norm(x.flatten(1), mean, variance, weight, bias, batch_statistics, average, self.eps)
-        if track and mean is not None and variance is not None:
-            # Where a buffer is not contiguous, flatten() copied it.
-            for buffer, updated in ((self.running_mean, mean), (self.running_var, variance)):
-                if buffer is not None and not buffer.is_contiguous():
-                    buffer.copy_(updated.view(self.shape))
-        return y.reshape(x.shape)
 
     def extra_repr(self) -> str:
         """Return the shape and the settings, as PyTorch prints them in a module."""

@@ -134,7 +134,7 @@ def test_representations_name_every_constant():
         (lambda: InterChannelLRN(5, alpha=float("nan")), "alpha must be finite"),
         (lambda: InterChannelLRN(5, bias=-1.0), "bias"),
         (lambda: InterChannelLRN.from_caffe(4), "odd sizes only"),
-        (lambda: IntraChannelLRN(3), "kernel_shape must be a sequence"),
+        (lambda: IntraChannelLRN(2.5), "kernel_shape must be a sequence"),
         (lambda: IntraChannelLRN((3, 0)), "kernel_shape must be at least 1"),
         (lambda: IntraChannelLRN((3, 3))(torch.zeros(1, 2, 3)), r"rank 4, not shape \(1, 2, 3\)"),
         (lambda: InterChannelLRN(3)(torch.zeros(4)), r"rank 2 or more .*not shape \(4,\)"),
@@ -269,3 +269,55 @@ def test_without_torch_the_error_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "onnxnorm[torch]"' in done.stdout
+
+
+LAYERS = [
+    pytest.param(lambda: InterChannelLRN(5, alpha=0.5), (2, 7, 4, 3), id="across"),
+    pytest.param(lambda: InterChannelLRN.from_torch(4, alpha=0.5), (2, 7), id="across-even-mirrored"),
+    pytest.param(lambda: IntraChannelLRN((2,), alpha=0.5), (2, 3, 5), id="within-1"),
+    pytest.param(lambda: IntraChannelLRN(3, alpha=0.5), (2, 3, 5, 6), id="within-square"),
+    pytest.param(lambda: IntraChannelLRN((2, 3, 4), alpha=0.5), (2, 3, 5, 4, 3), id="within-3"),
+    pytest.param(lambda: PerActivationBatchNorm((3, 4)), (5, 3, 4), id="batch-norm"),
+    pytest.param(lambda: PerActivationBatchNorm(4, momentum=None, affine=False), (5, 4), id="batch-norm-average"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_layers_script_inside_a_network(make, shape, training):
+    torch.manual_seed(0)
+    layer, x = make().train(training), torch.randn(shape)
+    scripted = torch.jit.script(torch.nn.Sequential(copy.deepcopy(layer)))
+    for _ in range(2):
+        torch.testing.assert_close(scripted(x), layer(x), rtol=0, atol=0)
+    for (name, of_script), (own, buffer) in zip(scripted.named_buffers(), layer.named_buffers(), strict=True):
+        assert name.endswith(own)
+        torch.testing.assert_close(of_script, buffer)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_scripted_layers_refuse_what_layers_refuse():
+    for layer, wrong in (
+        (InterChannelLRN(3), torch.zeros(4)),
+        (IntraChannelLRN(3), torch.zeros(2, 3, 4)),
+        (PerActivationBatchNorm((3, 4)), torch.zeros(2, 3, 5)),
+    ):
+        with pytest.raises(torch.jit.Error, match=type(layer).__name__):
+            torch.jit.script(layer)(wrong)
+
+
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_layers_compile_in_one_graph(make, shape):
+    torch.manual_seed(0)
+    layer, x = make().eval(), torch.randn(shape)
+    compiled = torch.compile(copy.deepcopy(layer), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x))
+
+
+def test_a_number_is_a_square_window():
+    assert IntraChannelLRN(3).lrn == IntraChannelLRN((3, 3)).lrn
+    assert IntraChannelLRN(np.int64(3)).lrn.kernel_shape == (3, 3)
+    for wrong in (0, True, 2.5):
+        with pytest.raises(OnnxNormError):
+            IntraChannelLRN(wrong)

@@ -43,8 +43,11 @@ def test_public_names_are_pinned() -> None:
         "layers",
         "lrn",
         "optimize",
+        "passes",
         "reference",
+        "rules",
         "session",
+        "testing",
         "verify",
     ]
     assert dir(onnxnorm) == sorted(onnxnorm.__all__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,16 @@ class Journal:
     def since(self, mark: str) -> frozenset[str]:
         """Return the passes that have changed something since the mark, or since the beginning."""
         return frozenset(rewrite.pass_name for rewrite in self._rewrites[self._marks.get(mark, 0) :])
+
+    def begin_anew(self, nodes: Mapping[str, ir.Node] | None = None) -> None:
+        """Forget the marks, as after changes of which not every one was written down.
+
+        Args:
+            nodes: by name the nodes that have taken the place of all earlier ones, where the whole model was made anew.
+        """
+        self._marks.clear()
+        if nodes is not None:
+            self._declined = {nodes[each.node]: each for each in self._declined.values() if each.node in nodes}
 
     def inside(self, node: ir.Node) -> tuple[tuple[ir.Node, str], ...]:
         """Return the nodes that `node` took up, and of which type they were."""

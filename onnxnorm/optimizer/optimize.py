@@ -24,6 +24,7 @@ from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
+from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
 from onnxnorm.optimizer.proved import without_disproved_passes
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
@@ -43,7 +44,7 @@ TARGETS: tuple[str, ...] = TARGET_NAMES
 class OptimizeOptions(TypedDict, total=False):
     """The options of `optimize`, for type checkers; what they mean stands there."""
 
-    passes: Sequence[str] | None
+    passes: Sequence[PassLike] | None
     target: str
     verify: bool
     freeze_inputs: bool | None
@@ -69,7 +70,7 @@ def optimize(
 def optimize(
     model: ModelLike,
     *,
-    passes: Sequence[str] | None = None,
+    passes: Sequence[PassLike] | None = None,
     target: str = "portable",
     verify: bool = True,
     freeze_inputs: bool | None = None,
@@ -81,8 +82,9 @@ def optimize(
 
     Args:
         model: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one, such as another result; never changed.
-        passes: names of passes to run, in this order; by default `onnxnorm.passes.DEFAULT`. What `infer_shapes` finds
-            is written where it is the last of them.
+        passes: what to run, in this order: names of passes, passes of onnx-ir, rewrite rule sets of onnxscript, and
+            `...` for those that run by default, `onnxnorm.passes.DEFAULT`. What `infer_shapes` finds is written where
+            it is the last of them. A pass may run more than once, each time on the original as it was.
         target: what the result is to run on, one of `TARGETS`.
         verify: prove the result against the original with `onnxnorm.verify`, as the command line does; False leaves
             it unproved.
@@ -103,7 +105,8 @@ def optimize(
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
             verification, or cannot be verified.
     """
-    _check_choices(passes or (), target, max_growth)
+    names = names_of(passes)
+    _check_choices(names, target, max_growth)
     source = ModelSource(model)
     plain = None if passes is not None or opset is not None else _plainly(source)
     if plain is not None and (not verify or _proof_of(source, plain).passed):
@@ -131,7 +134,6 @@ def optimize(
     def prove(result: OptimizeResult) -> VerifyReport:
         return _proof_of(source, result)
 
-    names = DEFAULT if passes is None else tuple(passes)
     result, report, notes = without_disproved_passes(
         run, prove if verify else None, lambda result: result.rewrites, names
     )
@@ -177,14 +179,14 @@ def transform(
             if not names:
                 raise
             # What stands in the way may be what the passes take away.
-            _run(work, names, settings, name, journal)
+            work = _run(work, names, settings, name, journal)
             convert_opset(work, opset, name)
     spare = work.clone() if has_shared_weights(graphs_of(work)) else None
-    _run(work, names, settings, name, journal, on_pass)
+    work = _run(work, names, settings, name, journal, on_pass)
     if spare is not None and budget.has_refused:
         unlimited = _with_all_copies(spare, names, settings, workspace, budget, name)
         if unlimited is not None:
-            work, journal = spare, unlimited
+            work, journal = unlimited
     if names and names[-1] == "infer_shapes":
         keep_inferred_types(work)
     return OptimizeResult(journal.rewrites, journal.declined, work, as_ir, notes=() if note is None else (note,))
@@ -197,10 +199,15 @@ def _run(
     name: str,
     journal: Journal,
     on_pass: Callable[[str], None] = lambda name: None,
-) -> None:
+) -> ir.Model:
+    """Run the passes; return the model, which a pass of the caller may have made anew."""
     for each in names:
         on_pass(each)
-        run_pass(PASSES[each](journal, settings), each, work, name)
+        if isinstance(each, OwnPass):
+            work = run_own_pass(each, work, journal, name)
+        else:
+            run_pass(PASSES[each](journal, settings), each, work, name)
+    return work
 
 
 def _with_all_copies(
@@ -210,7 +217,7 @@ def _with_all_copies(
     workspace: str | os.PathLike[str] | None,
     budget: SizeBudget,
     name: str,
-) -> Journal | None:
+) -> tuple[ir.Model, Journal] | None:
     """Transform the model with every copy of a shared weight made; None where its weights outgrow the budget then.
 
     A copy that all readers of a weight come to share, one after another, takes its place in the end.
@@ -220,15 +227,15 @@ def _with_all_copies(
     spool_of(spare, workspace)
     unlimited.unlimited = True
     try:
-        _run(spare, names, replace(settings, transformation=Transformation(unlimited)), name, journal)
+        spare = _run(spare, names, replace(settings, transformation=Transformation(unlimited)), name, journal)
     except OnnxNormError:
         return None
-    return journal if weight_bytes(spare) <= budget.original + budget.allowed else None
+    return (spare, journal) if weight_bytes(spare) <= budget.original + budget.allowed else None
 
 
 def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> None:
     for each in passes:
-        if each not in PASSES:
+        if each not in PASSES and not isinstance(each, OwnPass):
             raise OnnxNormError(f"there is no pass {each!r}{closest(each, PASSES)}; there are: {', '.join(PASSES)}")
     target_named(target)
     if not 0 <= max_growth < math.inf:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from onnxnorm.optimizer.guard import is_debugging, leaving_out_failed_passes
+from onnxnorm.passes import PASSES
 
 if TYPE_CHECKING:
     from onnxnorm.journal import Rewrite
@@ -43,7 +44,8 @@ def without_disproved_passes(
     report = None if prove is None else prove(done)
     if prove is None or report is None or report.passed or is_debugging():
         return done, report, notes
-    rewrote = {rewrite.pass_name for rewrite in rewrites_of(done)}
+    # Passes of the caller do not write down all that they do.
+    rewrote = {rewrite.pass_name for rewrite in rewrites_of(done)} | {each for each in names if each not in PASSES}
     tried: set[frozenset[str]] = set()
     for name in reversed([name for name in dict.fromkeys(names) if name in rewrote]):
         left_out = next((group for group in _TOGETHER if name in group), frozenset({name}))

@@ -1,4 +1,18 @@
-"""Passes over a model, one a file; the pipelines are plain tuples of their names, in the order they run."""
+"""Public: the passes over a model, one a file; the pipelines are plain tuples of their names, in the order they run.
+
+Each class is an `onnx_ir.passes.InPlacePass` that can be made without arguments, alone or in a pipeline of one's own:
+
+    import onnx_ir as ir
+    from onnxnorm import passes
+
+    journal = passes.Journal()
+    pipeline = ir.passes.Sequential(passes.InferShapes(), passes.FoldAffines(journal), passes.CleanUp())
+    pipeline(model)
+    print(journal.rewrites, journal.declined)
+
+Nothing is verified then; `onnxnorm.optimize(model, passes=[...])` takes names of passes and passes of anybody, works on
+a copy, and verifies the result.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +40,31 @@ from onnxnorm.passes.merge_branches import MergeBranches
 from onnxnorm.passes.recognize import Recognize
 from onnxnorm.passes.share_constants import ShareConstants
 from onnxnorm.passes.simplify import Simplify
-from onnxnorm.passes.targets import TARGETS
 
-__all__ = ["DEFAULT", "FOLDING", "PASSES", "Decline", "Journal", "PassSettings", "Rewrite"]
+__all__ = [
+    "DEFAULT",
+    "FOLDING",
+    "PASSES",
+    "AbsorbPads",
+    "Accelerate",
+    "Account",
+    "CleanUp",
+    "Decline",
+    "FlattenProducts",
+    "FoldAffines",
+    "FoldConstants",
+    "FuseGemm",
+    "InferShapes",
+    "InlineFunctions",
+    "Journal",
+    "Lower",
+    "MergeBranches",
+    "PassSettings",
+    "Recognize",
+    "Rewrite",
+    "ShareConstants",
+    "Simplify",
+]
 
 
 @dataclass(frozen=True)
@@ -86,11 +122,9 @@ PASSES: Mapping[str, PassMaker] = {
     "absorb_pads": lambda journal, settings: AbsorbPads(journal, transformation=settings.transformation),
     "fuse_gemm": lambda journal, settings: FuseGemm(journal, transformation=settings.transformation),
     "accelerate": lambda journal, settings: Accelerate(
-        journal, target=TARGETS[settings.target], transformation=settings.transformation
+        journal, target=settings.target, transformation=settings.transformation
     ),
-    "lower": lambda journal, settings: Lower(
-        journal, target=TARGETS[settings.target], transformation=settings.transformation
-    ),
+    "lower": lambda journal, settings: Lower(journal, target=settings.target, transformation=settings.transformation),
     "share_constants": lambda journal, settings: ShareConstants(transformation=settings.transformation),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(journal),

@@ -21,7 +21,7 @@ from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
-from onnxnorm.passes.targets import Target
+from onnxnorm.passes.targets import TARGETS, Target
 from onnxnorm.write_out import lrn
 
 __all__ = ["Accelerate"]
@@ -35,9 +35,21 @@ _OP_TYPE = "InterChannelLRN"
 class Accelerate(JournaledPass):
     """Gives LRN to the native kernel for target onnxruntime; writes it out for others that do not run it well."""
 
-    def __init__(self, journal: Journal, *, target: Target, transformation: Transformation | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        *,
+        target: str | Target = "portable",
+        transformation: Transformation | None = None,
+    ) -> None:
+        """
+        Args:
+            journal: is told what changed, and what is left and why.
+            target: what the model is to run on, by its name or its entry in the table of targets.
+            transformation: what earlier passes hand on.
+        """
         super().__init__(journal, transformation=transformation)
-        self._target = target
+        self._target = TARGETS[target] if isinstance(target, str) else target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if all(self._target.runs_lrn(_bias(node)) for node in _lrn_nodes(model)):

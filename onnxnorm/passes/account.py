@@ -21,9 +21,9 @@ _SIMPLIFIED = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNor
 class Account(ir.passes.InPlacePass):
     """Writes a reason for each normalization of which no other pass has said why it stays."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
         super().__init__()
-        self._journal = journal
+        self._journal = Journal() if journal is None else journal
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         bodies = [function.graph for function in model.functions.values() if function.domain != "onnxnorm"]

@@ -48,7 +48,7 @@ class FoldAffines(JournaledPass):
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Journal | None = None,
         *,
         nearby: bool = False,
         after: Collection[str] = (),

@@ -27,9 +27,9 @@ _WITH_KERNELS = ("com.microsoft", "ai.onnx")
 class InlineFunctions(ir.passes.InPlacePass):
     """Inlines, by onnx-ir's pass, the functions for which it pays."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
         super().__init__()
-        self._journal = journal
+        self._journal = Journal() if journal is None else journal
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         normalizing = _normalizing(model) & that_fit(model).keys()

@@ -14,14 +14,14 @@ __all__ = ["JournaledPass"]
 class JournaledPass(ir.passes.InPlacePass):
     """A pass with a journal, within one transformation."""
 
-    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, *, transformation: Transformation | None = None) -> None:
         """
         Args:
-            journal: is told what was changed, and what was left and why.
+            journal: is told what was changed, and what was left and why; one of its own where None.
             transformation: what earlier passes over the model hand on; None where the pass stands alone.
         """
         super().__init__()
-        self._journal = journal
+        self._journal = Journal() if journal is None else journal
         self._transformation = transformation
 
     def _facts(self, model: ir.Model) -> Facts:

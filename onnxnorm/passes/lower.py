@@ -18,7 +18,7 @@ from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
-from onnxnorm.passes.targets import Target
+from onnxnorm.passes.targets import TARGETS, Target
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 
 __all__ = ["Lower"]
@@ -29,9 +29,21 @@ _NAME = "lower"
 class Lower(JournaledPass):
     """Writes the normalizations of a model as `target` runs them best."""
 
-    def __init__(self, journal: Journal, *, target: Target, transformation: Transformation | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        *,
+        target: str | Target = "portable",
+        transformation: Transformation | None = None,
+    ) -> None:
+        """
+        Args:
+            journal: is told what changed, and what is left and why.
+            target: what the model is to run on, by its name or its entry in the table of targets.
+            transformation: what earlier passes hand on.
+        """
         super().__init__(journal, transformation=transformation)
-        self._target = target
+        self._target = TARGETS[target] if isinstance(target, str) else target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = self._facts(model)

@@ -42,8 +42,8 @@ class MergeBranches(JournaledPass):
 
     def __init__(
         self,
-        journal: Journal,
-        step: str,
+        journal: Journal | None = None,
+        step: str = "merge_branches",
         *families: Family,
         target: str = "portable",
         transformation: Transformation | None = None,
@@ -52,13 +52,13 @@ class MergeBranches(JournaledPass):
         Args:
             journal: is told what merged.
             step: the name of this pass in the pipeline.
-            families: what to merge, one after another.
+            families: what to merge, one after another; all there are where none is given.
             target: the runtime whose idioms stay whole.
             transformation: what earlier passes hand on.
         """
         super().__init__(journal, transformation=transformation)
         self._step = step
-        self._families = families
+        self._families = families or tuple(_CORES)
         self._target = target
         self._apart: frozenset[ir.Node] = frozenset()
 

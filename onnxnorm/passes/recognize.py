@@ -47,7 +47,7 @@ _LARGEST_HALF = 65504.0
 class Recognize(JournaledPass):
     """Raises every spelled-out normalization of the model's graphs and subgraphs."""
 
-    def __init__(self, journal: Journal, *, transformation: Transformation | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, *, transformation: Transformation | None = None) -> None:
         super().__init__(journal, transformation=transformation)
         self._told: set[ir.Node] = set()
 

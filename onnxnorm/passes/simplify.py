@@ -67,7 +67,7 @@ class Simplify(JournaledPass):
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Journal | None = None,
         *,
         target: str = "portable",
         duplicates: bool = False,

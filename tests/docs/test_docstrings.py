@@ -17,7 +17,7 @@ PACKAGE = Path(onnxnorm.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 # A docstring that begins so leaves out what it is about.
 FRAGMENTS = frozenset(["As", "By", "From", "How", "In", "Its", "Of", "That", "Their", "Those", "To", "What", "With"])
-PUBLIC_MODULES = ("layers", "lrn", "reference")
+PUBLIC_MODULES = ("layers", "lrn", "reference", "testing")
 NEEDS_TORCH = {"layers"}
 
 

@@ -1,6 +1,7 @@
 """The table of rules: for each operator the one entry that says what it can do with affines on its wires.
 
-The solver knows no operator by name. An operator without an entry lets nothing pass.
+The solver knows no operator by name. An operator without an entry lets nothing pass. Other packages register rules for
+operators of their own domains.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from onnxnorm.affine.rules.normalizations import lp_norm
 from onnxnorm.affine.rules.recurrent import recurrent
 from onnxnorm.affine.rules.resample import grid_sample
 from onnxnorm.affine.rules.select import arg_extremum, sign
+from onnxnorm.errors import OnnxNormError
 
-__all__ = ["refusal_of", "rule_for"]
+__all__ = ["refusal_of", "register", "rule_for", "unregister"]
 
 _TABLE: Mapping[str, Rule] = {
     "Abs": powers.abs_,
@@ -121,9 +123,41 @@ _TABLE: Mapping[str, Rule] = {
 }
 
 
+_REGISTERED: dict[tuple[str, str], Rule] = {}
+_OWN_DOMAINS = frozenset({"", "ai.onnx", "onnxnorm"})
+
+
+def register(domain: str, op_type: str, rule: Rule) -> None:
+    """Enter the rule of an operator of another domain; it holds for every model of this process from now on.
+
+    Args:
+        domain: the operator's domain, such as "com.acme".
+        op_type: the operator.
+        rule: says what the operator can do with an affine; takes the place of one that was registered before.
+
+    Raises:
+        OnnxNormError: the domain is ONNX's own or this project's, whose operators have their rules here.
+    """
+    if domain in _OWN_DOMAINS:
+        raise OnnxNormError(
+            f"the rule of {op_type!r} cannot be registered for the domain {domain!r}: its operators have their rules "
+            "in onnxnorm; register operators of a domain of your own"
+        )
+    if not callable(rule):
+        raise OnnxNormError(f"a rule is a function that takes a Site and returns an Answer, not {rule!r}")
+    _REGISTERED[domain, op_type] = rule
+
+
+def unregister(domain: str, op_type: str) -> None:
+    """Take the rule of an operator out again; without effect where there is none."""
+    _REGISTERED.pop((domain, op_type), None)
+
+
 def rule_for(node: ir.Node) -> Rule | None:
-    """Return the entry for the node's operator; None for operators of other domains and for those without one."""
-    return _TABLE.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    """Return the entry for the node's operator; None where it has none, also among those that were registered."""
+    if node.domain in ("", "ai.onnx"):
+        return _TABLE.get(node.op_type)
+    return _REGISTERED.get((node.domain, node.op_type))
 
 
 def refusal_of(node: ir.Node) -> Declined:
