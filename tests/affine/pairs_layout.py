@@ -10,7 +10,7 @@ from tests.affine.pairs import MIXED, POSITIVE, SHIFT, folds, linear, stays
 
 
 @folds("Transpose")
-def _(b: Builder) -> str:
+def transpose_folds(b: Builder) -> str:
     x = b.node("Transpose", b.affine(b.input((2, 4)), MIXED, SHIFT))
     y = b.node("MatMul", b.constant(b.normal(3, 4)), x)
     return b.node(
@@ -19,228 +19,228 @@ def _(b: Builder) -> str:
 
 
 @stays("Transpose")
-def _(b: Builder) -> str:
+def transpose_stays(b: Builder) -> str:
     return b.node("Sigmoid", b.node("Transpose", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)))
 
 
 @folds("Reshape")
-def _(b: Builder) -> str:
+def reshape_folds(b: Builder) -> str:
     x = b.node("Reshape", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(0, -1))
     return linear(b, x, 20, 2)
 
 
 @stays("Reshape that tears channels")
-def _(b: Builder) -> str:
+def reshape_that_tears_channels_stays(b: Builder) -> str:
     x = b.node("Reshape", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2, 2, 10))
     return linear(b, x, 2, 3)
 
 
 @folds("Flatten")
-def _(b: Builder) -> str:
+def flatten_folds(b: Builder) -> str:
     return linear(b, b.node("Flatten", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)), 20, 2)
 
 
 @stays("Flatten of channels into rows")
-def _(b: Builder) -> str:
+def flatten_of_channels_into_rows_stays(b: Builder) -> str:
     return linear(b, b.node("Flatten", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), axis=2), 5, 2)
 
 
 @folds("Squeeze")
-def _(b: Builder) -> str:
+def squeeze_folds(b: Builder) -> str:
     x = b.affine(b.node("GlobalMaxPool", b.input((2, 4, 5))), MIXED, SHIFT)
     return linear(b, b.node("Squeeze", x, b.ints(2)), 4, 2)
 
 
 @stays("Squeeze")
-def _(b: Builder) -> str:
+def squeeze_stays(b: Builder) -> str:
     return b.node("Sigmoid", b.node("Squeeze", b.affine(b.input((2, 4, 1)), MIXED, SHIFT), b.ints(-1)))
 
 
 @folds("Unsqueeze")
-def _(b: Builder) -> str:
+def unsqueeze_folds(b: Builder) -> str:
     return linear(b, b.node("Unsqueeze", b.affine(b.input((2, 4)), MIXED, SHIFT), b.ints(2, 3)), 4, 4)
 
 
 @stays("Unsqueeze that makes the channels space")
-def _(b: Builder) -> str:
+def unsqueeze_that_makes_the_channels_space_stays(b: Builder) -> str:
     return linear(b, b.node("Unsqueeze", b.affine(b.input((2, 4)), MIXED, SHIFT), b.ints(1)), 1, 3)
 
 
 @folds("Expand")
-def _(b: Builder) -> str:
+def expand_folds(b: Builder) -> str:
     return linear(b, b.node("Expand", b.affine(b.input((2, 4, 1)), MIXED, SHIFT), b.ints(2, 4, 5)), 4, 3)
 
 
 @stays("Expand of what varies in space")
-def _(b: Builder) -> str:
+def expand_of_what_varies_in_space_stays(b: Builder) -> str:
     x = b.node("Mul", b.input((2, 1, 4)), b.constant(np.array(MIXED)))
     return linear(b, b.node("Expand", x, b.ints(2, 3, 4)), 3, 3)
 
 
 @folds("Concat")
-def _(b: Builder) -> str:
+def concat_folds(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return linear(b, b.node("Concat", b.node("Relu", b.input((2, 2, 5), name="z")), x, axis=1), 6, 3)
 
 
 @stays("Concat along space")
-def _(b: Builder) -> str:
+def concat_along_space_stays(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return linear(b, b.node("Concat", b.node("Relu", b.input((2, 4, 2), name="z")), x, axis=2), 4, 3)
 
 
 @folds("Split")
-def _(b: Builder) -> list[str]:
+def split_folds(b: Builder) -> list[str]:
     parts = b.nodes_out("Split", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(1, 3), outputs=2, axis=1)
     return [linear(b, part, count, 3) for part, count in zip(parts, (1, 3), strict=True)]
 
 
 @stays("Split")
-def _(b: Builder) -> list[str]:
+def split_stays(b: Builder) -> list[str]:
     first, second = b.nodes_out("Split", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(1, 3), outputs=2, axis=1)
     return [linear(b, first, 1, 3), b.node("Sigmoid", second)]
 
 
 @folds("Slice")
-def _(b: Builder) -> str:
+def slice_folds(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return linear(b, b.node("Slice", x, b.ints(-1), b.ints(-4), b.ints(1), b.ints(-2)), 2, 3)
 
 
 @stays("Slice")
-def _(b: Builder) -> list[str]:
+def slice_stays(b: Builder) -> list[str]:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return [linear(b, b.node("Slice", x, b.ints(1), b.ints(3), b.ints(1)), 2, 3), b.node("Sigmoid", x)]
 
 
 @folds("Gather of channels")
-def _(b: Builder) -> str:
+def gather_of_channels_folds(b: Builder) -> str:
     x = b.node("Gather", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(3, 1, 1), axis=1)
     return linear(b, x, 3, 3)
 
 
 @stays("Gather of channels that are not known")
-def _(b: Builder) -> str:
+def gather_of_channels_that_are_not_known_stays(b: Builder) -> str:
     places = b.input((3,), name="places", element=TensorProto.INT64)
     return linear(b, b.node("Gather", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places, axis=1), 3, 3)
 
 
 @folds("Gather from a table")
-def _(b: Builder) -> str:
+def gather_from_a_table_folds(b: Builder) -> str:
     places = b.input((2, 3), name="places", element=TensorProto.INT64)
     x = b.node("Gather", b.constant(b.normal(2, 4)), places)
     return b.node("Sigmoid", b.node("Mul", x, b.constant(np.array(MIXED))))
 
 
 @stays("Gather from a table, an affine along the places")
-def _(b: Builder) -> str:
+def gather_from_a_table_an_affine_along_the_places_stays(b: Builder) -> str:
     places = b.input((2, 4), name="places", element=TensorProto.INT64)
     x = b.node("Gather", b.constant(b.normal(2, 5)), places)
     return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
 
 
 @folds("Pad")
-def _(b: Builder) -> str:
+def pad_folds(b: Builder) -> str:
     x = b.node("Pad", b.affine(b.input((2, 4, 5)), MIXED), b.ints(0, 0, 1, 0, 0, 1))
     return linear(b, x, 4, 3)
 
 
 @folds("Pad")
-def _(b: Builder) -> str:
+def pad_takes_one_shift_for_all_channels(b: Builder) -> str:
     """One scale and shift for all channels: the padding becomes what they make of it."""
     x = b.node("Pad", b.affine(b.input((2, 4, 5)), (1.5,) * 4, (0.25,) * 4), b.ints(0, 0, 1, 0, 0, 1))
     return linear(b, x, 4, 3)
 
 
 @stays("Pad")
-def _(b: Builder) -> str:
+def pad_stays(b: Builder) -> str:
     x = b.node("Pad", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(0, 0, 1, 0, 0, 1))
     return linear(b, x, 4, 3)
 
 
 @folds("Resize")
-def _(b: Builder) -> str:
+def resize_folds(b: Builder) -> str:
     x = b.node("Resize", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), "", "", b.ints(2, 4, 7), mode="linear")
     return linear(b, x, 4, 3)
 
 
 @stays("Resize of channels")
-def _(b: Builder) -> str:
+def resize_of_channels_stays(b: Builder) -> str:
     x = b.node("Resize", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), "", "", b.ints(2, 6, 5), mode="linear")
     return linear(b, x, 6, 3)
 
 
 @folds("Upsample", opset=9)
-def _(b: Builder) -> str:
+def upsample_folds(b: Builder) -> str:
     scales = b.constant(np.array([1, 1, 2.0]), dtype=np.float32)
     return linear(b, b.node("Upsample", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), scales), 4, 3)
 
 
 @stays("Upsample", opset=9)
-def _(b: Builder) -> str:
+def upsample_stays(b: Builder) -> str:
     scales = b.constant(np.array([1, 1, 2.0]), dtype=np.float32)
     return b.node("Sigmoid", b.node("Upsample", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), scales))
 
 
 @folds("DepthToSpace")
-def _(b: Builder) -> str:
+def depth_to_space_folds(b: Builder) -> str:
     x = b.node("DepthToSpace", b.conv(b.input((1, 3, 2, 2)), 3, 16, (1, 1)), blocksize=2)
     return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
 
 
 @stays("DepthToSpace of channels that differ")
-def _(b: Builder) -> str:
+def depth_to_space_of_channels_that_differ_stays(b: Builder) -> str:
     return linear(b, b.node("DepthToSpace", b.affine(b.input((1, 4, 2, 2)), MIXED, SHIFT), blocksize=2), 1, 4)
 
 
 @folds("SpaceToDepth")
-def _(b: Builder) -> str:
+def space_to_depth_folds(b: Builder) -> str:
     return linear(b, b.node("SpaceToDepth", b.affine(b.input((1, 4, 2, 4)), MIXED, SHIFT), blocksize=2), 16, 4)
 
 
 @stays("SpaceToDepth into channels that differ")
-def _(b: Builder) -> str:
+def space_to_depth_into_channels_that_differ_stays(b: Builder) -> str:
     x = b.node("SpaceToDepth", b.conv(b.input((1, 3, 2, 4)), 3, 1, (1, 1)), blocksize=2)
     return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
 
 
 @folds("Tile")
-def _(b: Builder) -> str:
+def tile_folds(b: Builder) -> str:
     return linear(b, b.node("Tile", b.affine(b.input((2, 4, 1)), MIXED, SHIFT), b.ints(1, 2, 5)), 8, 3)
 
 
 @stays("Tile into channels that differ")
-def _(b: Builder) -> str:
+def tile_into_channels_that_differ_stays(b: Builder) -> str:
     x = b.node("Tile", b.conv(b.input((2, 4, 5)), 4, 2), b.ints(1, 2, 1))
     return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
 
 
 @folds("GatherElements along space")
-def _(b: Builder) -> str:
+def gather_elements_along_space_folds(b: Builder) -> str:
     places = b.input((2, 4, 2), name="places", element=TensorProto.INT64)
     return linear(b, b.node("GatherElements", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places, axis=2), 4, 3)
 
 
 @stays("GatherElements along the channels")
-def _(b: Builder) -> str:
+def gather_elements_along_the_channels_stays(b: Builder) -> str:
     places = b.input((2, 4, 5), name="places", element=TensorProto.INT64)
     return linear(b, b.node("GatherElements", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places, axis=1), 4, 3)
 
 
 @folds("GatherND of rows")
-def _(b: Builder) -> str:
+def gather_nd_of_rows_folds(b: Builder) -> str:
     places = b.input((3, 1), name="places", element=TensorProto.INT64)
     return linear(b, b.node("GatherND", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places), 4, 3)
 
 
 @stays("GatherND of channels")
-def _(b: Builder) -> str:
+def gather_nd_of_channels_stays(b: Builder) -> str:
     places = b.input((3, 2), name="places", element=TensorProto.INT64)
     return linear(b, b.node("GatherND", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), places), 5, 2)
 
 
 @folds("ScatterND of rows")
-def _(b: Builder) -> str:
+def scatter_nd_of_rows_folds(b: Builder) -> str:
     x = b.input((2, 4, 5))
     rows = b.conv(b.input((1, 4, 5), name="z"), 4, 4)
     places = b.constant(np.array([[1]], np.int64))
@@ -248,27 +248,27 @@ def _(b: Builder) -> str:
 
 
 @stays("ScatterND of rows")
-def _(b: Builder) -> str:
+def scatter_nd_of_rows_stays(b: Builder) -> str:
     places = b.constant(np.array([[1]], np.int64))
     x = b.node("ScatterND", b.conv(b.input((2, 4, 5)), 4, 4), places, b.input((1, 4, 5), name="z"))
     return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
 
 
 @folds("GridSample")
-def _(b: Builder) -> str:
+def grid_sample_folds(b: Builder) -> str:
     grid = b.node("Tanh", b.input((1, 3, 3, 2), name="grid"))
     x = b.node("GridSample", b.affine(b.input((1, 4, 5, 4)), MIXED), grid, mode="bilinear")
     return linear(b, x, 4, 4)
 
 
 @stays("GridSample that pads with zeros")
-def _(b: Builder) -> str:
+def grid_sample_that_pads_with_zeros_stays(b: Builder) -> str:
     x = b.affine(b.input((1, 4, 5, 4)), MIXED, SHIFT)
     return linear(b, b.node("GridSample", x, b.input((1, 3, 3, 2), name="grid"), mode="bilinear"), 4, 4)
 
 
 @folds("ReverseSequence of the batch")
-def _(b: Builder) -> str:
+def reverse_sequence_of_the_batch_folds(b: Builder) -> str:
     x = b.affine(b.input((5, 4)), MIXED, SHIFT)
     x = b.node("Unsqueeze", x, b.ints(1))
     x = b.node("ReverseSequence", x, b.ints(3), batch_axis=1, time_axis=0)
@@ -276,181 +276,181 @@ def _(b: Builder) -> str:
 
 
 @stays("ReverseSequence of the channels")
-def _(b: Builder) -> str:
+def reverse_sequence_of_the_channels_stays(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     lengths = b.input((2,), name="lengths", element=TensorProto.INT64)
     return linear(b, b.node("ReverseSequence", x, lengths, batch_axis=0, time_axis=1), 4, 3)
 
 
 @folds("Trilu")
-def _(b: Builder) -> str:
+def trilu_folds(b: Builder) -> str:
     x = b.node("Trilu", b.affine(b.input((2, 4, 5, 5)), MIXED))
     return linear(b, x, 4, 4)
 
 
 @stays("Trilu")
-def _(b: Builder) -> str:
+def trilu_stays(b: Builder) -> str:
     return linear(b, b.node("Trilu", b.affine(b.input((2, 4, 5, 5)), MIXED, SHIFT)), 4, 4)
 
 
 @folds("MaxPool")
-def _(b: Builder) -> str:
+def max_pool_folds(b: Builder) -> str:
     return linear(b, b.node("MaxPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), kernel_shape=[2]), 4, 3)
 
 
 @stays("MaxPool")
-def _(b: Builder) -> str:
+def max_pool_stays(b: Builder) -> str:
     return linear(b, b.node("MaxPool", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), kernel_shape=[2]), 4, 3)
 
 
 @folds("AveragePool")
-def _(b: Builder) -> str:
+def average_pool_folds(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return linear(b, b.node("AveragePool", x, kernel_shape=[3], pads=[1, 1]), 4, 3)
 
 
 @stays("AveragePool that counts padding")
-def _(b: Builder) -> str:
+def average_pool_that_counts_padding_stays(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return linear(b, b.node("AveragePool", x, kernel_shape=[3], pads=[1, 1], count_include_pad=1), 4, 3)
 
 
 @folds("GlobalAveragePool")
-def _(b: Builder) -> str:
+def global_average_pool_folds(b: Builder) -> str:
     return linear(b, b.node("GlobalAveragePool", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)), 4, 3)
 
 
 @stays("GlobalAveragePool of what varies in space")
-def _(b: Builder) -> str:
+def global_average_pool_of_what_varies_in_space_stays(b: Builder) -> str:
     x = b.node("Mul", b.input((2, 4, 5)), b.constant(b.normal(5)))
     return linear(b, b.node("GlobalAveragePool", x), 4, 3)
 
 
 @folds("GlobalMaxPool")
-def _(b: Builder) -> str:
+def global_max_pool_folds(b: Builder) -> str:
     return linear(b, b.node("GlobalMaxPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT)), 4, 3)
 
 
 @stays("GlobalMaxPool")
-def _(b: Builder) -> str:
+def global_max_pool_stays(b: Builder) -> str:
     return linear(b, b.node("GlobalMaxPool", b.affine(b.input((2, 4, 5)), MIXED, SHIFT)), 4, 3)
 
 
 @folds("LpPool")
-def _(b: Builder) -> str:
+def lp_pool_folds(b: Builder) -> str:
     return linear(b, b.node("LpPool", b.affine(b.input((2, 4, 5)), MIXED), kernel_shape=[2], p=2), 4, 3)
 
 
 @stays("LpPool")
-def _(b: Builder) -> str:
+def lp_pool_stays(b: Builder) -> str:
     return linear(b, b.node("LpPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), kernel_shape=[2], p=2), 4, 3)
 
 
 @folds("GlobalLpPool")
-def _(b: Builder) -> str:
+def global_lp_pool_folds(b: Builder) -> str:
     return linear(b, b.node("GlobalLpPool", b.affine(b.input((2, 4, 5)), MIXED), p=1), 4, 3)
 
 
 @stays("GlobalLpPool")
-def _(b: Builder) -> str:
+def global_lp_pool_stays(b: Builder) -> str:
     return linear(b, b.node("GlobalLpPool", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), p=1), 4, 3)
 
 
 @folds("ReduceMean")
-def _(b: Builder) -> str:
+def reduce_mean_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceMean", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2), keepdims=0), 4, 2)
 
 
 @stays("ReduceMean of the channels")
-def _(b: Builder) -> str:
+def reduce_mean_of_the_channels_stays(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     return linear(b, b.node("ReduceMean", x, b.ints(1), keepdims=0), 5, 2)
 
 
 @folds("ReduceSum")
-def _(b: Builder) -> str:
+def reduce_sum_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceSum", b.affine(b.input((2, 4, 5)), MIXED), b.ints(-1)), 4, 3)
 
 
 @stays("ReduceSum of the channels")
-def _(b: Builder) -> str:
+def reduce_sum_of_the_channels_stays(b: Builder) -> str:
     return linear(b, b.node("ReduceSum", b.affine(b.input((2, 4, 5)), MIXED), b.ints(1), keepdims=0), 5, 2)
 
 
 @folds("ReduceMax")
-def _(b: Builder) -> str:
+def reduce_max_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), b.ints(2)), 4, 3)
 
 
 @folds("ReduceMax of a negative scale")
-def _(b: Builder) -> str:
+def reduce_max_of_a_negative_scale_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceMax", b.node("Neg", b.input((2, 4, 5))), b.ints(2)), 4, 3)
 
 
 @stays("ReduceMax")
-def _(b: Builder) -> str:
+def reduce_max_stays(b: Builder) -> str:
     return linear(b, b.node("ReduceMax", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
 
 
 @folds("ReduceMin")
-def _(b: Builder) -> str:
+def reduce_min_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceMin", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), b.ints(2)), 4, 3)
 
 
 @stays("ReduceMin")
-def _(b: Builder) -> str:
+def reduce_min_stays(b: Builder) -> str:
     return linear(b, b.node("ReduceMin", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
 
 
 @folds("ReduceL1")
-def _(b: Builder) -> str:
+def reduce_l1_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceL1", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
 
 
 @stays("ReduceL1")
-def _(b: Builder) -> str:
+def reduce_l1_stays(b: Builder) -> str:
     return linear(b, b.node("ReduceL1", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
 
 
 @folds("ReduceL2")
-def _(b: Builder) -> str:
+def reduce_l2_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceL2", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
 
 
 @stays("ReduceL2 of the channels")
-def _(b: Builder) -> str:
+def reduce_l2_of_the_channels_stays(b: Builder) -> str:
     return linear(b, b.node("ReduceL2", b.affine(b.input((2, 4, 5)), MIXED), b.ints(1), keepdims=0), 5, 2)
 
 
 @folds("ReduceSumSquare")
-def _(b: Builder) -> str:
+def reduce_sum_square_folds(b: Builder) -> str:
     return linear(b, b.node("ReduceSumSquare", b.affine(b.input((2, 4, 5)), MIXED), b.ints(2)), 4, 3)
 
 
 @stays("ReduceSumSquare")
-def _(b: Builder) -> str:
+def reduce_sum_square_stays(b: Builder) -> str:
     return linear(b, b.node("ReduceSumSquare", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), b.ints(2)), 4, 3)
 
 
 @folds("ArgMax along space")
-def _(b: Builder) -> str:
+def arg_max_along_space_folds(b: Builder) -> str:
     x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=2)
     return b.node("Cast", x, to=TensorProto.DOUBLE)
 
 
 @stays("ArgMax of the channels")
-def _(b: Builder) -> str:
+def arg_max_of_the_channels_stays(b: Builder) -> str:
     x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=1)
     return b.node("Cast", x, to=TensorProto.DOUBLE)
 
 
 @folds("ArgMin along space")
-def _(b: Builder) -> str:
+def arg_min_along_space_folds(b: Builder) -> str:
     x = b.node("ArgMin", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=2)
     return b.node("Cast", x, to=TensorProto.DOUBLE)
 
 
 @stays("ArgMin of scales of both signs")
-def _(b: Builder) -> str:
+def arg_min_of_scales_of_both_signs_stays(b: Builder) -> str:
     x = b.node("ArgMin", b.affine(b.input((2, 4, 5)), MIXED, SHIFT), axis=2)
     return b.node("Cast", x, to=TensorProto.DOUBLE)

@@ -15,7 +15,7 @@ def choice(b: Builder, then: Builder, otherwise: Builder) -> str:
 
 
 @folds("If that captures the value")
-def _(b: Builder) -> str:
+def if_that_captures_the_value_folds(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     bodies = []
     for prefix in ("t_", "e_"):
@@ -27,7 +27,7 @@ def _(b: Builder) -> str:
 
 
 @stays("If that captures the value for a bend")
-def _(b: Builder) -> str:
+def if_that_captures_the_value_for_a_bend_stays(b: Builder) -> str:
     x = b.affine(b.input((2, 4, 5)), MIXED, SHIFT)
     bodies = []
     for prefix, op_type in (("t_", "Conv"), ("e_", "Sigmoid")):
@@ -39,7 +39,7 @@ def _(b: Builder) -> str:
 
 
 @folds("If whose branches are normalized behind it")
-def _(b: Builder) -> str:
+def if_whose_branches_are_normalized_behind_it_folds(b: Builder) -> str:
     x = b.input((2, 4, 5))
     bodies = []
     for prefix in ("t_", "e_"):
@@ -50,7 +50,7 @@ def _(b: Builder) -> str:
 
 
 @folds("If with norms inside")
-def _(b: Builder) -> str:
+def if_with_norms_inside_folds(b: Builder) -> str:
     x = b.input((2, 4, 5))
     bodies = []
     for prefix in ("t_", "e_"):
@@ -80,12 +80,12 @@ def _loop(b: Builder, x: str, carried_affine: bool, scanned_affine: bool) -> lis
 
 
 @folds("Loop with norms inside")
-def _(b: Builder) -> list[str]:
+def loop_with_norms_inside_folds(b: Builder) -> list[str]:
     return _loop(b, b.conv(b.input((2, 4, 5)), 4, 4), True, True)
 
 
 @stays("Loop whose carried value would change")
-def _(b: Builder) -> list[str]:
+def loop_whose_carried_value_would_change_stays(b: Builder) -> list[str]:
     return _loop(b, b.affine(b.input((2, 4, 5)), MIXED, SHIFT), False, False)
 
 
@@ -101,12 +101,12 @@ def _scan(b: Builder, x: str, op_type: str) -> str:
 
 
 @folds("Scan with norms inside", left=1)
-def _(b: Builder) -> str:
+def scan_with_norms_inside_folds(b: Builder) -> str:
     return b.node("Sigmoid", _scan(b, b.input((3, 2, 4)), "Tanh"))
 
 
 @stays("Scan of an affine")
-def _(b: Builder) -> str:
+def scan_of_an_affine_stays(b: Builder) -> str:
     x = b.node("Mul", b.input((3, 2, 4)), b.constant(np.array(POSITIVE).reshape(1, 1, 4)))
     return b.node("Sigmoid", _stateless_scan(b, x))
 
@@ -118,7 +118,7 @@ def _stateless_scan(b: Builder, x: str) -> str:
 
 
 @folds("Scan of an affine")
-def _(b: Builder) -> str:
+def scan_of_an_affine_folds(b: Builder) -> str:
     x = b.node("Mul", b.input((3, 2, 4)), b.constant(np.array(POSITIVE).reshape(1, 1, 4)))
     body = Builder(seed=5, prefix="s_")
     element = body.input((2, 4), name="s_element")
