@@ -24,6 +24,8 @@ class Effect(enum.Enum):
     """The node went together with a parallel branch or a stretch that became one node."""
     RAISED = "raised"
     """The node is the one that now stands for several that spelled it."""
+    PARTLY = "partly"
+    """The node is gone or cheaper, and other nodes compute a part of what it did."""
     REFORMED = "reformed"
     """The node is still there, in other operators or another form."""
 
@@ -36,6 +38,7 @@ class Journal:
         self._declined: dict[ir.Node, Decline] = {}
         self._inside: dict[ir.Node, dict[ir.Node, str]] = {}
         self._marks: dict[str, int] = {}
+        self._copies: dict[str, list[str]] = {}
 
     def rewrite(
         self,
@@ -52,6 +55,15 @@ class Journal:
         self._declined.pop(node, None)
         for taker in into:
             self._inside.setdefault(taker, {})[node] = op_type
+
+    def copied(self, origin: str, copy: str) -> None:
+        """Write down that a node of a function, named `origin`, stands in the place of a call as `copy`."""
+        self._copies.setdefault(origin, []).append(copy)
+
+    @property
+    def copies(self) -> dict[str, tuple[str, ...]]:
+        """The names of the nodes that stand in the place of calls, by those of the function's."""
+        return {origin: tuple(names) for origin, names in self._copies.items()}
 
     def mark(self, name: str) -> None:
         """Remember this moment by a name."""

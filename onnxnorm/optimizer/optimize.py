@@ -21,11 +21,13 @@ from onnxnorm.io.new_weights import spool_of
 from onnxnorm.model.source import CarriesModel, ModelLike
 from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
+from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
 from onnxnorm.optimizer.proved import without_disproved_passes
+from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
 from onnxnorm.process.gc_pause import collector_paused
@@ -119,17 +121,22 @@ def optimize(
             check_room(loaded[0], source.name)
 
     def run(names: Sequence[str]) -> OptimizeResult:
-        return transform(
+        result, records = account(
             loaded.pop() if loaded else source.graph(),
-            passes=names,
-            target=target,
-            freeze_inputs=freeze_inputs,
-            workspace=workspace,
-            opset=opset,
-            max_growth=max_growth,
-            name=source.name,
-            as_ir=_gives_ir(model),
+            lambda work: transform(
+                work,
+                passes=names,
+                target=target,
+                freeze_inputs=freeze_inputs,
+                workspace=workspace,
+                opset=opset,
+                max_growth=max_growth,
+                name=source.name,
+                as_ir=_gives_ir(model),
+            ),
+            told_shapes=True,
         )
+        return replace(result, normalizations=records)
 
     def prove(result: OptimizeResult) -> VerifyReport:
         return _proof_of(source, result)
@@ -189,7 +196,14 @@ def transform(
             work, journal = unlimited
     if names and names[-1] == "infer_shapes":
         keep_inferred_types(work)
-    return OptimizeResult(journal.rewrites, journal.declined, work, as_ir, notes=() if note is None else (note,))
+    return OptimizeResult(
+        journal.rewrites,
+        journal.declined,
+        work,
+        as_ir,
+        notes=() if note is None else (note,),
+        copies=journal.copies,
+    )
 
 
 def _run(
@@ -245,7 +259,7 @@ def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> Non
 def _plainly(source: ModelSource) -> OptimizeResult | None:
     """Take the fast path, for a plain network; None for any other model."""
     done = None if source.message is None else folded(source.message)
-    return None if done is None else OptimizeResult(done[1], (), done[0], False)
+    return None if done is None else OptimizeResult(done[1], (), done[0], False, normalizations=absorbed(done[1]))
 
 
 def _gives_ir(model: ModelLike) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -17,6 +17,7 @@ from onnxnorm.display import data_frame, html_table, plain
 from onnxnorm.io import load_and_save
 from onnxnorm.io.replace import write_message
 from onnxnorm.journal import Decline, Rewrite
+from onnxnorm.optimizer.records import Account, NormRecord
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -36,6 +37,8 @@ class OptimizeResult(Generic[_Form]):
         rewrites: what was done, in order.
         declined: every normalization that is left, with its reason.
         notes: what was decided for the caller, a sentence each.
+        normalizations: what became of each normalization, as `onnxnorm.inspect` tells it.
+        copies: the names of nodes that stand in the place of calls, by their names in the function.
     """
 
     rewrites: tuple[Rewrite, ...]
@@ -43,6 +46,13 @@ class OptimizeResult(Generic[_Form]):
     _result: onnx.ModelProto | ir.Model
     _as_ir: bool
     notes: tuple[str, ...] = ()
+    normalizations: tuple[NormRecord, ...] = ()
+    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def account(self) -> Account:
+        """How many normalizations there were, how many there are, and how many had each fate."""
+        return Account.of(self.normalizations)
 
     @cached_property
     def model(self) -> _Form:
@@ -104,6 +114,8 @@ class OptimizeResult(Generic[_Form]):
             "nodes": self._node_count(),
             "rewrites": plain(self.rewrites),
             "declined": plain(self.declined),
+            "normalizations": plain(self.normalizations),
+            "account": plain(self.account),
             "notes": list(self.notes),
         }
 

@@ -31,7 +31,7 @@ from onnxnorm.affine import (
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
-from onnxnorm.journal import Journal
+from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.journaled import JournaledPass
@@ -168,7 +168,7 @@ class FoldAffines(JournaledPass):
     def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> Refusal | None:
         """Apply the region. Return why that cannot be, or None."""
         op_type = node.op_type
-        detail = _told(node, region)
+        detail, left = _told(node, region)
         own = node.inputs[found.data]
         refused = apply(region, facts)
         if refused is not None:
@@ -177,7 +177,8 @@ class FoldAffines(JournaledPass):
         if own is not None:
             remember_sizes(region, own, found.spread, facts)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
-        self._journal.rewrite(_NAME, node, op_type, detail, into=takers if op_type == "BatchNormalization" else ())
+        into = takers if op_type == "BatchNormalization" else ()
+        self._journal.rewrite(_NAME, node, op_type, detail, effect=Effect.PARTLY if left else Effect.GONE, into=into)
         return None
 
     def _decline(self, node: ir.Node, why: Refusal, facts: Facts) -> None:
@@ -206,8 +207,8 @@ def _around(region: Region) -> set[ir.Node]:
     return nodes
 
 
-def _told(node: ir.Node, region: Region) -> str:
-    """Tell in words where the affine went, and through which nodes."""
+def _told(node: ir.Node, region: Region) -> tuple[str, bool]:
+    """Tell in words where the affine went and through which nodes, and whether something of it is left."""
     own = region.edits.get(node)
     takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
     through = {producer for value in region.gauges if (producer := value.producer()) is not None}
@@ -231,4 +232,4 @@ def _told(node: ir.Node, region: Region) -> str:
         text += f", since {region.reason}" if region.reason else ""
     if path:
         text += f" through {', '.join(path[:4])}" + (f" and {len(path) - 4} more" if len(path) > 4 else "")
-    return text
+    return text, bool(left)

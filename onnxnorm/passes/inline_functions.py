@@ -14,6 +14,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.graph.inline import inline, that_fit
+from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.recognize.candidates import candidates
@@ -21,6 +22,7 @@ from onnxnorm.recognize.candidates import candidates
 __all__ = ["InlineFunctions"]
 
 _NAME = "inline_functions"
+_ORIGIN = "onnxnorm.name_in_the_function"
 _WITH_KERNELS = ("com.microsoft", "ai.onnx")
 
 
@@ -39,7 +41,15 @@ class InlineFunctions(ir.passes.InPlacePass):
             for node in graph:
                 if node.op_identifier() in normalizing:
                     self._journal.rewrite(_NAME, node, node.op_type, "put in place of its call, to fold what it holds")
+        bodies = [model.functions[identifier].graph for identifier in normalizing]
+        norms = [node for body in bodies for node in body.all_nodes() if kind_of(node) is not None]
+        for node in norms:
+            node.meta[_ORIGIN] = node.name or ""
         inline(model, lambda function: function.identifier() in normalizing)
+        for graph in graphs_within(model.graph):
+            for node in graph:
+                if (origin := node.meta.pop(_ORIGIN, None)) is not None:
+                    self._journal.copied(origin, node.name or "")
         return ir.passes.PassResult(model, modified=True)
 
 
