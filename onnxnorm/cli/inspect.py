@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnxnorm.optimizer.inspect import NormRecord
+    from onnxnorm.optimizer.records import Account, NormRecord
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
@@ -23,6 +23,7 @@ files are only read.""",
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("model", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
+    parser.add_argument("--all", action="store_true", help="a line for each, also for those of one reason")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
@@ -37,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     (path,) = arguments.model
     records, merges = _examined(path)
     if arguments.json:
-        print_json({"model": path, "normalizations": records, "merges": merges})
+        print_json({"model": path, "normalizations": records, "account": _account(records), "merges": merges})
         return 0
     if records:
-        _print_normalizations(records)
+        _print_normalizations(records, list_all=arguments.all)
     else:
         print(f"{path}: no normalization found")
     for merge in merges:
@@ -76,7 +77,8 @@ def _run_many(arguments: argparse.Namespace) -> int:
             documents.append({"model": path, "error": str(error)})
             rows.append((path, "error", str(error)))
             continue
-        documents.append({"model": path, "normalizations": records, "merges": merges})
+        account = _account(records)
+        documents.append({"model": path, "normalizations": records, "account": account, "merges": merges})
         kinds, fates = (
             Counter(record.kind for record in records),
             Counter(record.fate.value for record in records),
@@ -93,13 +95,24 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def _print_normalizations(records: Sequence[NormRecord]) -> None:
+def _account(records: Sequence[NormRecord]) -> Account:
+    from onnxnorm.optimizer.records import Account
+
+    return Account.of(records)
+
+
+def _print_normalizations(records: Sequence[NormRecord], *, list_all: bool) -> None:
+    from onnxnorm.cli.normalizations import Group, grouped, remedy_lines
     from onnxnorm.cli.tables import Table, format_shape, print_table
 
-    rows = [
-        (record.where, record.kind, format_shape(record.shape), record.fate.value, record.reason) for record in records
-    ]
+    groups = [Group(record.reason, (record,)) for record in records] if list_all else grouped(records)
+    rows = []
+    for group in groups:
+        first, more = group.first, len(group.records) - 1
+        name = f"{first.where} and {more} more" if more else first.where
+        rows.append((name, first.kind, format_shape(first.shape), first.fate.value, group.reason))
     print_table(Table.of("node kind shape fate reason", rows))
-    fates = Counter(record.fate.value for record in records)
-    noun = "normalization" if len(records) == 1 else "normalizations"
-    print(f"{len(records)} {noun}: " + ", ".join(f"{count} {fate}" for fate, count in fates.items()))
+    if len(groups) < len(records):
+        print("--all lists them one by one")
+    print(_account(records))
+    print("\n".join(remedy_lines(records)), end="\n" if remedy_lines(records) else "")

@@ -132,6 +132,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document instead of tables; for many models one a line"
     )
+    parser.add_argument(
+        "--all", action="store_true", help="list every normalization that is left, also those of one reason"
+    )
     # How the process of one of many models says what it did.
     parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(samples=(None, None))
@@ -163,9 +166,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.summary or arguments.json:
         from onnxnorm.cli.tables import print_json
 
-        print_json(changes.summary() if arguments.summary else changes)
+        print_json(changes.summary() if arguments.summary else changes.document())
     else:
-        print_changes(changes, proof)
+        print_changes(changes, proof, list_all=arguments.all)
     return 0
 
 
@@ -178,6 +181,7 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     from onnxnorm.cli.tables import count_operators, status
     from onnxnorm.io.replace import write_message
     from onnxnorm.optimizer.fast_path import folded
+    from onnxnorm.optimizer.records import absorbed
 
     with status(f"optimizing {arguments.input}"):
         original = source.message
@@ -194,7 +198,8 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     data = message.SerializeToString()
     write_message(data, arguments.output)
     after = count_operators(message.graph.node)
-    return _changes(arguments, (before, after), (size_before, len(data)), rewrites, (), (), proof), proof
+    records = absorbed(rewrites)
+    return _changes(arguments, (before, after), (size_before, len(data)), rewrites, records, (), proof), proof
 
 
 def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:

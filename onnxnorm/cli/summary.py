@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxnorm.journal import Rewrite
-    from onnxnorm.optimizer.inspect import NormRecord
+    from onnxnorm.optimizer.records import Account, NormRecord
     from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["Changes", "print_changes"]
@@ -29,6 +29,17 @@ class Changes:
     notes: tuple[str, ...]
     verification: Mapping[str, Any] | None
 
+    @property
+    def account(self) -> Account:
+        """How many normalizations there were, how many there are, and how many had each fate."""
+        from onnxnorm.optimizer.records import Account
+
+        return Account.of(self.normalizations)
+
+    def document(self) -> dict[str, object]:
+        """Return all there is to tell, for JSON."""
+        return {**vars(self), "account": self.account}
+
     def summary(self) -> dict[str, int]:
         """Return the changes as numbers."""
         return {
@@ -40,10 +51,19 @@ class Changes:
         }
 
 
-def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
-    """Print the changes as tables, and the proof where there is one."""
+def print_changes(changes: Changes, proof: VerifyReport | None, *, list_all: bool = False) -> None:
+    """Print the headline, the changes as tables, and the proof where there is one.
+
+    Args:
+        changes: what there is to tell.
+        proof: the verification of the result; None where it was left out.
+        list_all: list all normalizations that are left, not one line for those of one reason.
+    """
+    from onnxnorm.cli.normalizations import headline
     from onnxnorm.cli.tables import Table, format_size, operator_table, print_table
 
+    nodes = (changes.operators_before, changes.operators_after)
+    print(headline(changes.normalizations, nodes, None if proof is None else proof.passed), end="\n\n")
     print_table(operator_table(changes.operators_before, changes.operators_after))
     if changes.rewrites:
         kinds: dict[tuple[str, str], list[Rewrite]] = {}
@@ -55,24 +75,39 @@ def print_changes(changes: Changes, proof: VerifyReport | None) -> None:
     else:
         print("\nNothing to rewrite was found.")
     if changes.normalizations:
-        _print_left(changes.normalizations)
+        _print_left(changes.normalizations, list_all=list_all)
     sizes = f"{format_size(changes.size_before)} -> {format_size(changes.size_after)}"
     if changes.size_after > changes.size_before:
         sizes += f" (+{100 * (changes.size_after / max(changes.size_before, 1) - 1):.1f} %)"
-    nodes = f"{sum(changes.operators_before.values())} -> {sum(changes.operators_after.values())} nodes"
+    counts = f"{sum(changes.operators_before.values())} -> {sum(changes.operators_after.values())} nodes"
     notes = [*changes.notes, *(() if proof is None else proof.unreached)]
     if notes:
         print("\n" + "\n".join(f"note: {note}" for note in notes))
     print("\nnot verified" if proof is None else f"\nverification {proof}")
-    print(f"{changes.output}: {nodes}, {sizes}")
+    print(f"{changes.output}: {counts}, {sizes}")
 
 
-def _print_left(records: tuple[NormRecord, ...]) -> None:
+def _print_left(records: tuple[NormRecord, ...], *, list_all: bool) -> None:
+    from onnxnorm.cli.normalizations import Group, group_line, grouped, remedy_lines
     from onnxnorm.cli.tables import Table, format_shape, print_table
-    from onnxnorm.optimizer.inspect import Fate
+    from onnxnorm.optimizer.records import Account, Fate
 
-    left = [record for record in records if record.fate is Fate.LEFT]
-    if left:
-        print("\nNormalizations left:")
-        rows = [(record.where, record.kind, format_shape(record.shape), record.reason) for record in left]
+    print(f"\n{Account.of(records)}")
+    left = [record for record in records if record.fate in (Fate.LEFT, Fate.PARTLY, Fate.NEW)]
+    if not left:
+        return
+    groups = [Group(record.reason, (record,)) for record in left] if list_all else grouped(left)
+    print("\nNormalizations left:")
+    several = [group_line(group) for group in groups if len(group.records) > 1]
+    if several:
+        print("\n".join(several) + "; --all lists them")
+    rows = [
+        (group.first.where, group.first.kind, format_shape(group.first.shape), group.reason)
+        for group in groups
+        if len(group.records) == 1
+    ]
+    if rows:
         print_table(Table.of("node kind shape reason", rows))
+    if remedies := remedy_lines(left):
+        print("\nWhat helps (docs/reasons/ has a page for each code):")
+        print("\n".join(remedies))

@@ -49,9 +49,16 @@ class Journal:
         *,
         effect: Effect = Effect.GONE,
         into: Iterable[ir.Node] = (),
+        code: Code | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
-        """Write down that the pass changed `node`, which was of type `op_type` before, and which nodes took it up."""
-        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail, effect))
+        """Write down that the pass changed `node`, which was of type `op_type` before, and which nodes took it up.
+
+        Where a part of it is left, `code` and `evidence` say why.
+        """
+        remedy = None if evidence is None else evidence.remedy
+        blocker = "" if evidence is None else evidence.blocker
+        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail, effect, code, blocker, remedy))
         self._declined.pop(node, None)
         for taker in into:
             self._inside.setdefault(taker, {})[node] = op_type
@@ -153,6 +160,7 @@ class Rewrite:
         node, op_type: the node that was changed, and of which type it was, or is where it was raised.
         detail: how it was changed, in words for people.
         effect: what became of the node.
+        code, blocker, remedy: where a part of it is left, why, the node in the way, and what would help.
     """
 
     pass_name: str
@@ -160,6 +168,9 @@ class Rewrite:
     op_type: str
     detail: str
     effect: Effect = Effect.GONE
+    code: Code | None = None
+    blocker: str = ""
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True)

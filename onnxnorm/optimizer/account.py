@@ -107,6 +107,9 @@ class _Books:
         record = _record(entry, name, fate, reason, is_there=new is not None)
         if new is not None and fate is not Fate.LEFT:
             record = replace(record, kind=new.kind, op_type=new.op_type, domain=new.domain, shape=new.shape)
+        if fate is Fate.PARTLY and rewrites:
+            last = rewrites[-1]
+            record = replace(record, code=last.code, blocker=last.blocker, remedy=last.remedy)
         if fate is Fate.LEFT:
             record = _with_evidence(record, decline)
             # Part of one that has another name as a whole, such as the InstanceNormalization inside a GroupNorm.

@@ -178,7 +178,17 @@ class FoldAffines(JournaledPass):
             remember_sizes(region, own, found.spread, facts)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
         into = takers if op_type == "BatchNormalization" else ()
-        self._journal.rewrite(_NAME, node, op_type, detail, effect=Effect.PARTLY if left else Effect.GONE, into=into)
+        why = region.why if left else None
+        self._journal.rewrite(
+            _NAME,
+            node,
+            op_type,
+            detail,
+            effect=Effect.PARTLY if left else Effect.GONE,
+            into=into,
+            code=None if why is None else why.code,
+            evidence=None if why is None else evidence_of(node, why, facts),
+        )
         return None
 
     def _decline(self, node: ir.Node, why: Refusal, facts: Facts) -> None:

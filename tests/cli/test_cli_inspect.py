@@ -16,8 +16,8 @@ def test_inspect_prints_a_line_for_each_normalization(capsys: Captured, model_pa
     assert cli.main(["inspect", str(model_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["node", "bn", "lrn", "2"]
-    assert "absorbed" in lines[1] and "left" in lines[2]
-    assert lines[3] == "2 normalizations: 1 absorbed, 1 left"
+    assert "absorbed" in lines[1] and "written out" in lines[2]
+    assert lines[3] == "2 normalizations, 1 after: 1 absorbed, 1 written out"
 
 
 def test_inspect_as_json_is_only_json(capsys: Captured, model_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_inspect_of_a_folder_is_a_line_for_each_model(capsys: Captured, model_pa
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["model", "normalizations", "fate"]
     assert lines[1][1:] == ["none"]
-    assert " ".join(lines[2][1:]) == "1 BatchNormalization, 1 LRN (inter-channel) 1 absorbed, 1 left"
+    assert " ".join(lines[2][1:]) == "1 BatchNormalization, 1 LRN (inter-channel) 1 absorbed, 1 written out"
 
 
 def test_inspect_of_several_models_goes_on_after_one_that_is_none(

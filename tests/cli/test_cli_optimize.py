@@ -33,6 +33,8 @@ def test_optimize_prints_the_operators_before_and_after_and_what_is_left(
     assert cli.main([command, str(model_path), str(output), *options]) == 0
     captured = capsys.readouterr()
     rows = [line.split() for line in captured.out.splitlines()]
+    assert captured.out.splitlines()[0] == "BatchNorm 1 -> 0, LRN 1 -> 1, 1 node fewer, verified"
+    assert "2 normalizations, 1 after: 1 absorbed, 1 left" in captured.out.splitlines()
     assert ["operator", "before", "after", "change"] in rows
     assert ["BatchNormalization", "1", "0", "-1"] in rows
     assert ["Conv", "1", "1"] in rows

@@ -73,7 +73,7 @@ def test_batch_normalization_of_an_input_that_is_an_output_is_left_with_a_reason
     assert record.reason
 
 
-def test_lrn_is_left_as_one_node() -> None:
+def test_lrn_is_written_out_for_a_portable_result() -> None:
     model = _parsed(
         """<ir_version: 8, opset_import: ["": 17]>
         g (float[1, 4, 3, 3] x) => (float[1, 4, 3, 3] y) { [norm] y = LRN <size = 3> (x) }"""
@@ -83,7 +83,7 @@ def test_lrn_is_left_as_one_node() -> None:
         "LRN (inter-channel)",
         "norm",
         (1, 4, 3, 3),
-        Fate.LEFT,
+        Fate.WRITTEN_OUT,
     )
     assert record.reason
 
@@ -162,10 +162,10 @@ def test_nodes_without_names_and_with_the_same_name_are_told_apart() -> None:
     )
     records = inspect(model)
     assert [(record.op_type, record.fate) for record in records] == [
-        ("LRN", Fate.LEFT),
+        ("LRN", Fate.WRITTEN_OUT),
         ("BatchNormalization", Fate.ABSORBED),
-        ("LRN", Fate.LEFT),
-        ("LRN", Fate.LEFT),
+        ("LRN", Fate.WRITTEN_OUT),
+        ("LRN", Fate.WRITTEN_OUT),
     ]
     names = [record.node for record in records]
     assert all(names)

@@ -1,0 +1,114 @@
+"""Tells what became of the normalizations of a model in few lines: a headline, and identical reasons as one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxnorm.optimizer.records import NormRecord
+
+__all__ = ["Group", "group_line", "grouped", "headline", "remedy_lines", "short_kind"]
+
+_QUOTED = re.compile(r" '[^']*'")
+_SHORT = {
+    "BatchNormalization": "BatchNorm",
+    "GroupNormalization": "GroupNorm",
+    "InstanceNormalization": "InstanceNorm",
+    "LayerNormalization": "LayerNorm",
+    "LpNormalization": "LpNorm",
+    "MeanVarianceNormalization": "MeanVarianceNorm",
+    "RMSNormalization": "RMSNorm",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The records that have one fate for one reason, but for the names in it."""
+
+    reason: str
+    records: tuple[NormRecord, ...]
+
+    @property
+    def first(self) -> NormRecord:
+        """The first of the records."""
+        return self.records[0]
+
+
+def grouped(records: Iterable[NormRecord]) -> list[Group]:
+    """Put the records together that differ in names alone, in the order of the first of each."""
+    groups: dict[tuple[object, ...], list[NormRecord]] = {}
+    for record in records:
+        key = (record.kind, record.fate, record.code, _QUOTED.sub("", record.reason))
+        groups.setdefault(key, []).append(record)
+    return [Group(found[0].reason if len(found) == 1 else str(key[-1]), tuple(found)) for key, found in groups.items()]
+
+
+def group_line(group: Group) -> str:
+    """Return the line that stands for the records of a group of several."""
+    return f"{group.reason}: {len(group.records)} nodes, first {group.first.where!r}"
+
+
+def remedy_lines(records: Sequence[NormRecord]) -> list[str]:
+    """Return a line for each remedy of the records, with the code of the reason that it helps against."""
+    lines = {
+        f"{record.code}: {record.remedy.text}{_tried(record.remedy.tried)}": None
+        for record in records
+        if record.code is not None and record.remedy is not None
+    }
+    return list(lines)
+
+
+def _tried(tried: bool | None) -> str:
+    return "" if tried is None else " (tried: it goes)" if tried else " (tried: it stays all the same)"
+
+
+def short_kind(kind: str) -> str:
+    """Return the name of a kind of normalization without what distinguishes its variants, such as "BatchNorm"."""
+    plain = kind.partition(" (")[0]
+    return _SHORT.get(plain, plain)
+
+
+def headline(
+    records: Sequence[NormRecord],
+    nodes: tuple[Mapping[str, int], Mapping[str, int]],
+    verified: bool | None,
+    *,
+    speed: float | None = None,
+) -> str:
+    """Return what was done in one line, such as "BatchNorm 121 -> 59, 62 nodes fewer, verified, 1.04x".
+
+    Args:
+        records: what became of each normalization.
+        nodes: the numbers of nodes by operator, before and after.
+        verified: whether the result was verified; None where it was not tried.
+        speed: how many times as fast the result is, where that was measured.
+    """
+    parts = _kinds(records) or ["no normalization"]
+    fewer = sum(nodes[0].values()) - sum(nodes[1].values())
+    noun = "node" if abs(fewer) == 1 else "nodes"
+    parts.append(f"{abs(fewer)} {noun} {'fewer' if fewer > 0 else 'more'}" if fewer else "as many nodes")
+    parts.append("not verified" if verified is None else "verified" if verified else "failed verification")
+    if speed is not None:
+        parts.append(f"{speed:.2f}x")
+    return ", ".join(parts)
+
+
+def _kinds(records: Sequence[NormRecord]) -> list[str]:
+    from onnxnorm.optimizer.records import Account, Fate
+
+    kinds: dict[str, list[NormRecord]] = {}
+    for record in records:
+        kinds.setdefault(short_kind(record.kind), []).append(record)
+    parts = []
+    for kind, own in kinds.items():
+        account = Account.of(own)
+        told = [
+            f"{account.fates[fate]} {fate.value}"
+            for fate in (Fate.RECOGNIZED, Fate.ACCELERATED, Fate.WRITTEN_OUT)
+            if fate in account.fates
+        ]
+        parts.append(f"{kind} {account.before} -> {account.after}" + (f" ({', '.join(told)})" if told else ""))
+    return parts
