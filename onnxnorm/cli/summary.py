@@ -31,7 +31,7 @@ class Changes:
 
     @property
     def account(self) -> Account:
-        """How many normalizations there were, how many there are, and how many had each fate."""
+        """The sum of the normalizations: how many there were, how many there are, and how many had each fate."""
         from onnxnorm.optimizer.records import Account
 
         return Account.of(self.normalizations)

@@ -51,7 +51,7 @@ class OptimizeResult(Generic[_Form]):
 
     @property
     def account(self) -> Account:
-        """How many normalizations there were, how many there are, and how many had each fate."""
+        """The sum of the normalizations: how many there were, how many there are, and how many had each fate."""
         return Account.of(self.normalizations)
 
     @cached_property
