@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -91,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="name:1,3,224,224",
         help="verify with this shape of a random input (without the name where the model has one input)",
     )
+    parser.add_argument(
+        "--bisect",
+        metavar="DIR",
+        help="where a result does not compute the same, write the smallest pair of models that differ, with the inputs",
+    )
     listed = parser.add_mutually_exclusive_group()
     listed.add_argument(
         "--freeze-inputs",
@@ -150,6 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
     if is_batch(arguments.input):
         if arguments.command == "fold":
             raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
+        if arguments.bisect is not None:
+            raise UsageError(f"--bisect {arguments.bisect}: takes one model at a time")
         from onnxnorm.cli.batch import run_batch
 
         return run_batch(arguments, _options(arguments))
@@ -208,7 +215,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
     from onnxnorm.model.walk import weight_bytes
     from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.optimize import transform
-    from onnxnorm.optimizer.proved import without_disproved_passes
+    from onnxnorm.optimizer.proved import without_disproved
     from onnxnorm.passes import FOLDING
     from onnxnorm.verification.memory_needed import check_room
 
@@ -224,7 +231,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
     # The original goes out of memory where it is transformed.
     del original
 
-    def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+    def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
         model = loaded.pop() if loaded else source.graph()
         with steps(f"optimizing {arguments.input}", len(names)) as advance:
             return account(
@@ -239,11 +246,12 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
                     workspace=Path(arguments.output).parent,
                     name=arguments.input,
                     on_pass=advance,
+                    kept=kept,
                 ),
             )
 
     prove = (lambda done: _proof_of(source, done[0].ir_model, arguments)) if arguments.verify else None
-    (result, records), proof, notes = without_disproved_passes(run, prove, lambda done: done[0].rewrites, passes)
+    (result, records), proof, notes = without_disproved(run, prove, lambda done: done[0].rewrites, passes, source.graph)
     if proof is not None:
         _refuse_unless_passed(proof, arguments)
     model = result.ir_model
@@ -336,7 +344,12 @@ def _proof_of(source: ModelSource, result: ModelLike, arguments: argparse.Namesp
     inputs, shapes = arguments.samples
     with _unproved(), status("verifying the result against the original"):
         # The original first: it says what is in the way where the models are too large.
-        return verify_source(source, result, inputs, shapes=shapes, is_checked=True)
+        report = verify_source(source, result, inputs, shapes=shapes, bisect=arguments.bisect, is_checked=True)
+    if not report.passed and arguments.bisect is not None:
+        print(f"onnxnorm: note: {report.notes[-1]}" if report.notes else "", file=sys.stderr)
+        # What is tried after the first failure is another result.
+        arguments.bisect = None
+    return report
 
 
 def _refuse_unless_passed(report: VerifyReport, arguments: argparse.Namespace) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.tensor_files import positive, shape_option
 
 if TYPE_CHECKING:
+    from onnxnorm.verification.layers import LayerError
     from onnxnorm.verification.verify import VerifyReport
+
+_SHOWN = 20
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
@@ -45,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fail where no input reaches a part of the first model: a branch of If, a Loop, a side of Where",
     )
+    parser.add_argument(
+        "--bisect", metavar="DIR", help="where they differ, write the smallest pair of models that do, with the inputs"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
@@ -64,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             samples=arguments.samples,
             shapes=shapes,
             strict=arguments.strict,
+            bisect=arguments.bisect,
         )
     if arguments.json:
         print_json(report.to_dict())
@@ -94,4 +102,26 @@ def _print(report: VerifyReport) -> None:
         print(f"sample {number}: {inputs or 'no inputs'}")
     for note in (*report.notes, *report.unreached):
         print(f"note: {note}")
+    if report.place is not None:
+        print("\nfrom the first value that is off to the output:")
+        _print_errors(report.place.growth[:_SHOWN])
     print(report)
+
+
+def _print_errors(errors: Iterable[LayerError]) -> None:
+    from onnxnorm.cli.tables import Table, print_table
+
+    rows = [
+        (
+            error.value,
+            error.node,
+            error.op_type,
+            f"{error.size:.3g}",
+            f"{error.error_original:.3g}",
+            f"{error.error_result:.3g}",
+            f"{error.relative_error:.2g}",
+            f"{error.snr:.1f}",
+        )
+        for error in errors
+    ]
+    print_table(Table.of("value node operator >size >error_of_a >error_of_b >relative >SNR_in_dB", rows))

@@ -75,6 +75,8 @@ class Code(str, enum.Enum):
     """The node is onnxruntime's own spelling of RMSNormalization."""
     KEPT = "kept"
     """The caller asked to leave this normalization alone."""
+    FAILED_VERIFICATION = "failed-verification"
+    """Rewriting the node made a result that failed its proof, so that the node was left as it was."""
     NOT_ASKED = "not-asked"
     """No pass that deals with such a node was run."""
 
@@ -176,6 +178,7 @@ ADVICE: Mapping[Code, str] = {
     Code.ONE_NODE: "nothing: it is one node, as it should be; a BatchNormalization trained in its place would fold",
     Code.SIMPLIFIED_LAYER_NORM: "export it as RMSNormalization, which ONNX has from opset 23 on",
     Code.KEPT: "leave the option out that keeps it",
+    Code.FAILED_VERIFICATION: "report it together with the model",
     Code.NOT_ASKED: "run the default passes",
 }
 """Advice against a reason in general, where nothing more definite is known, as a sentence."""

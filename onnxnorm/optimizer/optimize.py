@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict, overload
 
@@ -24,9 +24,10 @@ from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.guard import run_pass
+from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
-from onnxnorm.optimizer.proved import without_disproved_passes
+from onnxnorm.optimizer.proved import without_disproved
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
@@ -101,7 +102,7 @@ def optimize(
     Returns:
         An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
         writes it, `.rewrites` says what was done, `.declined` has a reason for every normalization that is left, and
-        `.notes` what was decided for the caller.
+        `.notes` what was decided for the caller; `.report` is the report of the verification.
 
     Raises:
         OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
@@ -111,8 +112,10 @@ def optimize(
     _check_choices(names, target, max_growth)
     source = ModelSource(model)
     plain = None if passes is not None or opset is not None else _plainly(source)
-    if plain is not None and (not verify or _proof_of(source, plain).passed):
-        return plain
+    if plain is not None:
+        report = _proof_of(source, plain) if verify else None
+        if report is None or report.passed:
+            return replace(plain, report=report)
     loaded: list[ir.Model] = [source.graph()]
     if verify:
         from onnxnorm.verification.memory_needed import check_room
@@ -120,7 +123,7 @@ def optimize(
         with _unproved():
             check_room(loaded[0], source.name)
 
-    def run(names: Sequence[str]) -> OptimizeResult:
+    def run(names: Sequence[str], kept: Collection[str]) -> OptimizeResult:
         result, records = account(
             loaded.pop() if loaded else source.graph(),
             lambda work: transform(
@@ -133,6 +136,7 @@ def optimize(
                 max_growth=max_growth,
                 name=source.name,
                 as_ir=_gives_ir(model),
+                kept=kept,
             ),
             told_shapes=True,
         )
@@ -141,14 +145,14 @@ def optimize(
     def prove(result: OptimizeResult) -> VerifyReport:
         return _proof_of(source, result)
 
-    result, report, notes = without_disproved_passes(
-        run, prove if verify else None, lambda result: result.rewrites, names
+    result, report, notes = without_disproved(
+        run, prove if verify else None, lambda result: result.rewrites, names, source.graph
     )
     if report is not None and not report.passed:
         raise OnnxNormError(
             f"{source.name}: the result failed verification: {report}; please report it together with the model"
         )
-    return replace(result, notes=result.notes + notes)
+    return replace(result, notes=result.notes + notes, report=report)
 
 
 @collector_paused
@@ -164,10 +168,12 @@ def transform(
     name: str = "the model",
     as_ir: bool = False,
     on_pass: Callable[[str], None] = lambda name: None,
+    kept: Collection[str] = (),
 ) -> OptimizeResult:
     """Optimize the model itself, as `optimize` does with a copy.
 
     `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
+    The nodes of the main graph that make the values `kept` stay as they are.
     """
     names = tuple(DEFAULT if passes is None else passes)
     _check_choices(names, target, max_growth)
@@ -188,12 +194,14 @@ def transform(
             # What stands in the way may be what the passes take away.
             work = _run(work, names, settings, name, journal)
             convert_opset(work, opset, name)
+    disguise = Kept(work, kept)
     spare = work.clone() if has_shared_weights(graphs_of(work)) else None
     work = _run(work, names, settings, name, journal, on_pass)
     if spare is not None and budget.has_refused:
         unlimited = _with_all_copies(spare, names, settings, workspace, budget, name)
         if unlimited is not None:
             work, journal = unlimited
+    disguise.reveal(work, journal)
     if names and names[-1] == "infer_shapes":
         keep_inferred_types(work)
     return OptimizeResult(

@@ -22,6 +22,8 @@ from onnxnorm.optimizer.records import Account, NormRecord
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
+    from onnxnorm.verification.report import VerifyReport
+
 __all__ = ["OptimizeResult"]
 
 _Form = TypeVar("_Form", bound="onnx.ModelProto | ir.Model", default="onnx.ModelProto | ir.Model", covariant=True)
@@ -39,6 +41,7 @@ class OptimizeResult(Generic[_Form]):
         notes: what was decided for the caller, a sentence each.
         normalizations: what became of each normalization, as `onnxnorm.inspect` tells it.
         copies: the names of nodes that stand in the place of calls, by their names in the function.
+        report: the report of the verification; None where there was none.
     """
 
     rewrites: tuple[Rewrite, ...]
@@ -48,6 +51,7 @@ class OptimizeResult(Generic[_Form]):
     notes: tuple[str, ...] = ()
     normalizations: tuple[NormRecord, ...] = ()
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    report: VerifyReport | None = None
 
     @property
     def account(self) -> Account:
@@ -117,6 +121,7 @@ class OptimizeResult(Generic[_Form]):
             "normalizations": plain(self.normalizations),
             "account": plain(self.account),
             "notes": list(self.notes),
+            "report": None if self.report is None else self.report.to_dict(),
         }
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from onnxnorm.verification.accuracy import (
 )
 from onnxnorm.verification.runs import ROUNDED, Runs, expose, run_all
 
-__all__ = ["FLOAT64", "RUNTIME", "ExactCase", "RealCase", "cases_of", "is_tie"]
+__all__ = ["FLOAT64", "RUNTIME", "ExactCase", "RealCase", "case_of", "cases_of", "is_tie"]
 
 FLOAT64 = "a float64 run of the original"
 RUNTIME = "an onnxruntime run of the original"
@@ -162,7 +162,7 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     result = runs.result[level][sample][name]
     first = originals[0]
     if not isinstance(first, list):
-        case = _case(name, name, None if isinstance(exact, list) else exact, originals, shaken, result, runs.roundoff)
+        case = case_of(name, name, None if isinstance(exact, list) else exact, originals, shaken, result, runs.roundoff)
         if isinstance(case, RealCase) and level == base and "on" in runs.original:
             case = replace(case, other=runs.original["on"][sample][name])
         yield case
@@ -177,12 +177,13 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     everything = [values for values in everything if len(values) == len(first)]
     for i, item in enumerate(result):
         own, one, two, *others = (values[i] for values in everything)
-        yield _case(f"{name}[{i}]", name, own, [one, two], others, item, runs.roundoff)
+        yield case_of(f"{name}[{i}]", name, own, [one, two], others, item, runs.roundoff)
 
 
-def _case(
+def case_of(
     key: str, output: str, exact: Any, originals: list[Any], shaken: list[Any], result: Any, roundoff: float
 ) -> RealCase | ExactCase:
+    """Return the case of one array, sequence element or other value; `originals` are the base and the paired run."""
     base, paired = originals
     if is_real(base):
         alike = tuple(value for value in shaken if value.shape == base.shape)

@@ -18,7 +18,7 @@ from onnxnorm.model.protobuf import graphs_of_node
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.verification.runs import ROUNDED, Outputs, exposing, run_all
 
-__all__ = ["FLOAT64_RUN", "Inside", "Sketch", "names_inside", "portions"]
+__all__ = ["FLOAT64_RUN", "Inside", "Sketch", "names_inside", "portions", "rms"]
 
 FLOAT64_RUN = "float64"
 """The way to run a model in the float64 evaluator, beside the levels of onnxruntime's optimizations and `ROUNDED`."""
@@ -51,8 +51,7 @@ class Sketch:
     @cached_property
     def size(self) -> float:
         """The root mean square of the elements seen, as far as they are finite."""
-        finite = self.seen[np.isfinite(self.seen)]
-        return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+        return rms(self.seen)
 
     def distance(self, other: Sketch) -> float:
         """Return how far the other is from this one, in proportion to the size of this one."""
@@ -61,7 +60,7 @@ class Sketch:
         finite = np.isfinite(self.seen) & np.isfinite(other.seen)
         if not finite.any():
             return 0.0 if np.array_equal(self.seen, other.seen, equal_nan=True) else np.inf
-        apart = float(np.sqrt(np.mean((self.seen[finite] - other.seen[finite]) ** 2)))
+        apart = rms(self.seen[finite] - other.seen[finite])
         return apart / self.size if self.size else (0.0 if apart == 0 else np.inf)
 
 
@@ -129,6 +128,13 @@ class Inside:
             half = len(names) // 2
             return {**self._shown(names[:half]), **self._shown(names[half:])}
         return {name: outputs[name] for name in names if name in outputs}
+
+
+def rms(values: npt.NDArray[np.float64]) -> float:
+    """Return the root mean square of the finite values, of any size; 0 where there are none."""
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max(initial=0.0))
+    return largest * float(np.sqrt(np.mean((finite / largest) ** 2))) if largest else 0.0
 
 
 def names_inside(model: onnx.ModelProto) -> list[str]:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from onnxnorm.errors import OnnxNormError, naming
@@ -18,13 +17,13 @@ from onnxnorm.evaluate.operators import is_real
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import Draw, Feeds, GivenInputs, Ways, given_samples, input_specs, random_samples
-from onnxnorm.verification.inside import FLOAT64_RUN, Inside, portions
+from onnxnorm.verification.inside import FLOAT64_RUN, Inside, portions, rms
 from onnxnorm.verification.message import message_of
 from onnxnorm.verification.pairs import Pair, pairs_of, region_before
 from onnxnorm.verification.random_draws import with_same_draws
 from onnxnorm.verification.runs import run_all
 
-__all__ = ["LayerError", "errors_by_layer", "measured_pairs"]
+__all__ = ["LayerError", "errors_by_layer", "layer_error", "measured_pairs"]
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,6 @@ def measured_pairs(
         before = ours.sketches()
     after = theirs.sketches(before)
     pairs = pairs_of(before, after)
-    right: Any
-    mine: Any
-    other: Any
     meant = _without_moved(result, pairs)
     chosen = {pair.original: pair for pair in reversed(pairs.values()) if pair.result in meant}
     makers = {name: node for node in original.graph.node for name in node.output}
@@ -129,24 +125,27 @@ def measured_pairs(
         seen = wanted if exact is ours else ours.values(names)
         got = theirs.values([chosen[name].result for name in names])
         for name in names:
-            right, mine, other = wanted.get(name), seen.get(name), got.get(chosen[name].result)
-            if not (is_real(right) and is_real(other) and np.shape(other) == np.shape(right)):
-                continue
-            size, error = _rms(np.asarray(right, np.float64)), _rms_error(other, right)
-            own = _rms_error(mine, right) if is_real(mine) and np.shape(mine) == np.shape(right) else 0.0
-            node = makers[name]
-            found.append(
-                LayerError(
-                    value=name,
-                    result_value=chosen[name].result,
-                    node=node.name or node.output[0],
-                    op_type=node.op_type,
-                    size=size,
-                    error_original=own,
-                    error_result=error,
-                )
-            )
+            pair = chosen[name]
+            error = layer_error(pair, makers[name], wanted.get(name), seen.get(name), got.get(pair.result))
+            if error is not None:
+                found.append(error)
     return found
+
+
+def layer_error(pair: Pair, maker: onnx.NodeProto, exact: Any, original: Any, result: Any) -> LayerError | None:
+    """Measure one pair of values; None where they are no real numbers of one shape."""
+    if not (is_real(exact) and is_real(result) and np.shape(result) == np.shape(exact)):
+        return None
+    is_like = is_real(original) and np.shape(original) == np.shape(exact)
+    return LayerError(
+        value=pair.original,
+        result_value=pair.result,
+        node=maker.name or maker.output[0],
+        op_type=maker.op_type,
+        size=rms(np.asarray(exact, np.float64)),
+        error_original=_rms_error(original, exact) if is_like else 0.0,
+        error_result=_rms_error(result, exact),
+    )
 
 
 def _without_moved(result: onnx.ModelProto, pairs: Mapping[str, Pair]) -> set[str]:
@@ -163,9 +162,4 @@ def _rms_error(value: Any, exact: Any) -> float:
         finite = np.isfinite(wide) & np.isfinite(right)
         differs = np.where(finite, wide - right, 0.0)
         unlike = ~finite & ~((wide == right) | (np.isnan(wide) & np.isnan(right)))
-    return math.inf if unlike.any() else _rms(differs)
-
-
-def _rms(values: npt.NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+    return math.inf if unlike.any() else rms(differs)

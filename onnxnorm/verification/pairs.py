@@ -19,6 +19,8 @@ __all__ = ["Pair", "pairs_of", "reads", "region_before"]
 
 _NEAR = 0.05
 """Proportion of its size by which a value may differ from another and is still taken for it, with errors."""
+_EQUAL = 1e-6
+"""Proportion up to which no value of another name is looked for."""
 _NEARER = 8.0
 """Factor by which a value of another name must be nearer than the one of the same name to be taken instead."""
 _TRIED = 64
@@ -48,7 +50,7 @@ def pairs_of(original: Mapping[str, Sketch], result: Mapping[str, Sketch]) -> di
     pairs = {}
     for name, sketch in result.items():
         same = original[name].distance(sketch) if name in original else np.inf
-        if same <= _NEAR:
+        if same <= _EQUAL:
             pairs[name] = Pair(name, name, True)
             continue
         if sketch.shape in sizes and sketch.size > 0:
@@ -59,7 +61,7 @@ def pairs_of(original: Mapping[str, Sketch], result: Mapping[str, Sketch]) -> di
                 pairs[name] = Pair(nearest, name, True)
                 continue
         if name in original:
-            pairs[name] = Pair(name, name, False)
+            pairs[name] = Pair(name, name, same <= _NEAR)
     return pairs
 
 

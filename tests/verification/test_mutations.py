@@ -11,6 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from onnxnorm.optimizer.optimize import optimize
+from onnxnorm.verification.pairs import reads
 from onnxnorm.verification.verify import verify
 
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -130,4 +131,19 @@ def test_a_broken_result_fails(name: str, kind: str, mutate: Callable[[onnx.Mode
     mutate(broken)
     onnx.checker.check_model(broken)
     assert broken != original
-    assert not verify(original, broken)
+    report = verify(original, broken)
+    assert not report
+    assert report.place is not None
+    assert report.place.node in _changed(original, broken)
+    assert f"made by node {report.place.node!r}" in str(report)
+
+
+def _changed(original: onnx.ModelProto, broken: onnx.ModelProto) -> set[str]:
+    """The nodes that are not as they were, or read a weight that is not."""
+    before = {tensor.name: tensor for tensor in original.graph.initializer}
+    weights = {tensor.name for tensor in broken.graph.initializer if tensor != before[tensor.name]}
+    return {
+        new.name or new.output[0]
+        for old, new in zip(original.graph.node, broken.graph.node, strict=True)
+        if old != new or weights & reads(new)
+    }
