@@ -7,6 +7,7 @@ from typing import Any
 
 from onnxnorm.cli.exit_codes import UsageError, check_output
 from onnxnorm.cli.factory import Target, load_target
+from onnxnorm.cli.image_input import add_image_arguments, image_arguments
 from onnxnorm.cli.tensor_files import ShapeOption, shape_option
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "trace (default: %(default)s)",
     )
     parser.add_argument("--fold", action="store_true", help="fold the BatchNormalizations at once")
+    add_image_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
@@ -74,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             opset=arguments.opset,
             fold=arguments.fold,
             exporter=arguments.exporter,
+            **image_arguments(arguments),
         )
     written = load(arguments.output)
     counts = count_operators(written.graph.all_nodes())

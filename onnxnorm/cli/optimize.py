@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
+from onnxnorm.cli.image_input import add_image_arguments, image_options, preprocessing_of
 from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.summary import Changes, print_changes
 from onnxnorm.cli.tensor_files import growth, positive, shape_option, size
@@ -140,6 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="list every normalization that is left, also those of one reason"
     )
+    add_image_arguments(parser)
     # How the process of one of many models says what it did.
     parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(samples=(None, None))
@@ -169,6 +171,10 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm.io.model_source import ModelSource
 
     source = ModelSource(arguments.input)
+    if (preprocessing := preprocessing_of(arguments)) is not None:
+        from onnxnorm.optimizer.preparation import with_preprocessing
+
+        source = with_preprocessing(source, preprocessing)
     changes, proof = _plainly(arguments, source) or _by_passes(arguments, source)
     if arguments.summary or arguments.json:
         from onnxnorm.cli.tables import print_json
@@ -298,6 +304,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         options += ["--inputs", arguments.inputs]
     for shape in arguments.shape:
         options += ["--shape", str(shape)]
+    options += image_options(arguments)
     flags = {
         "--no-verify": not arguments.verify,
         "--freeze-inputs": arguments.freeze_inputs is True,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
+    from onnxnorm.prepare.preprocessing import Preprocessing
+
 __all__ = ["export"]
 
 EXPORTERS = ("dynamo", "torchscript")
@@ -32,6 +34,10 @@ def export(
     fold: bool = False,
     verify: bool = True,
     exporter: Literal["dynamo", "torchscript"] = "dynamo",
+    normalize_input: Mapping[str, Any] | None = None,
+    input_layout: str | None = None,
+    input_dtype: str | None = None,
+    swap_rb: bool = False,
 ) -> onnx.ModelProto:
     """Export a PyTorch module in evaluation mode, each of its normalizations as one node.
 
@@ -60,6 +66,8 @@ def export(
         exporter: which of PyTorch's exporters reads the module: "dynamo", or "torchscript", the older one, which runs
             the module once and writes down what it does on `args`. It takes modules that dynamo cannot trace, and
             old opsets; branches of Python that depend on a tensor are fixed as they were taken.
+        normalize_input, input_layout, input_dtype, swap_rb: the model takes images before they are normalized and
+            laid out, as `onnxnorm.optimize` has it; with `fold` that goes into the operators that follow.
 
     Raises:
         OnnxNormError: the module is in training mode (the message names the parts), is no module that can be exported,
@@ -78,7 +86,9 @@ def export(
     from onnxnorm.exporter import graph, preconditions
     from onnxnorm.exporter.arguments import Arguments
     from onnxnorm.exporter.messages import quiet
+    from onnxnorm.prepare.preprocessing import Preprocessing
 
+    preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
     if exporter not in EXPORTERS:
         raise OnnxNormError(f"exporter must be one of {', '.join(EXPORTERS)}, not {exporter!r}")
     checked = preconditions.check_module(module)
@@ -104,6 +114,8 @@ def export(
         verify_export(checked, arguments, proto, misfits)
     elif misfits:
         warnings.warn(f"{name}: onnxruntime does not run the exported model: {misfits}", OnnxNormWarning, stacklevel=2)
+    if preprocessing is not None:
+        proto, to_fold = _preprocessed(proto, preprocessing), to_fold and _preprocessed(to_fold, preprocessing)
     if to_fold is not None:
         proto = _folded(to_fold)
     if path is not None:
@@ -166,6 +178,14 @@ def _with_bodies(model: ir.Model) -> onnx.ModelProto:
     proto = load_and_save.to_proto(model)
     attach.attach_bodies(proto)
     return proto
+
+
+def _preprocessed(proto: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
+    from onnxnorm.prepare.preprocessing import prepend
+
+    model = load_and_save.load(proto)
+    prepend(model, preprocessing)
+    return load_and_save.to_proto(model)
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:

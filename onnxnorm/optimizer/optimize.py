@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import onnx
 import onnx_ir as ir
@@ -27,10 +27,12 @@ from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
+from onnxnorm.optimizer.preparation import with_preprocessing
 from onnxnorm.optimizer.proved import without_disproved
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
+from onnxnorm.prepare.preprocessing import Preprocessing
 from onnxnorm.process.gc_pause import collector_paused
 from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
 
@@ -54,6 +56,10 @@ class OptimizeOptions(TypedDict, total=False):
     workspace: str | os.PathLike[str] | None
     opset: int | None
     max_growth: float
+    normalize_input: Mapping[str, Any] | None
+    input_layout: str | None
+    input_dtype: str | None
+    swap_rb: bool
 
 
 # A type checker without stubs of protobuf takes a message for anything, so that it comes first.
@@ -80,6 +86,10 @@ def optimize(
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
+    normalize_input: Mapping[str, Any] | None = None,
+    input_layout: str | None = None,
+    input_dtype: str | None = None,
+    swap_rb: bool = False,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -98,6 +108,12 @@ def optimize(
             LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
         max_growth: by which part the weights may grow in bytes, where folding into a weight that several nodes read
             stores it a second time.
+        normalize_input: the result takes images before they are normalized, and does that itself:
+            (x * scale - mean) / std, with `{"mean": ..., "std": ..., "scale": 1 / 255}`, numbers or one for each
+            channel, and `"input"` where a model has several images. It is folded into the operators that follow.
+        input_layout: the order of the axes of the image that the result takes, such as "NHWC".
+        input_dtype: the type of the image that the result takes, such as "uint8".
+        swap_rb: whether the result takes images with their channels in reverse order (BGR for a model of RGB).
 
     Returns:
         An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
@@ -110,7 +126,8 @@ def optimize(
     """
     names = names_of(passes)
     _check_choices(names, target, max_growth)
-    source = ModelSource(model)
+    preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
+    source = with_preprocessing(ModelSource(model), preprocessing)
     plain = None if passes is not None or opset is not None else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain) if verify else None

@@ -1,0 +1,1 @@
+"""Prepares a model for what comes after folding: another input, quantization to integers, half precision."""
