@@ -21,118 +21,36 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
-from onnxnorm.affine.digits import Digits
-from onnxnorm.affine.exactness import beyond_range, fits, hides_digits, loses_digits, size_of
+from onnxnorm.affine.exactness import fits
 from onnxnorm.affine.interface import Cause, Constant, Declined, Demands, Settled
 from onnxnorm.affine.obstacles import Memory, Obstacle
-from onnxnorm.affine.placements import MAX_QUESTIONS, is_perfect, tries
-from onnxnorm.affine.region import Growth, Refusal, Region, owner_of_output, takers_of, unknown_extents
+from onnxnorm.affine.placements import is_perfect, tries
+from onnxnorm.affine.refusals import called, forgotten, joined, refusal
+from onnxnorm.affine.region import Growth, Refusal, Region, unknown_extents
 from onnxnorm.affine.rule_cache import Questions
-from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, elements_of, is_affine
+from onnxnorm.affine.rules.affine_nodes import AffineNode, is_affine
+from onnxnorm.affine.search import MAX_BRANCHES, Search, Stuck
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code
 
 __all__ = ["Stuck", "next_door", "solve"]
 
-_MAX_BRANCHES = 64
-
 # A copy of a shared weight must be worth its bytes: for every unit that is saved at run time, so many elements.
 _MAX_COPIED = 16
-
-
-@dataclass(frozen=True)
-class Stuck:
-    """The answer that no region could be completed, and why.
-
-    Attributes:
-        why: what was in the way.
-        depth: how many values the affine had come to.
-        touched: the nodes that were asked. As long as they stay as they are, the answer will be the same.
-        by_numbers: whether the numbers in it were in the way somewhere, or the budget ended.
-    """
-
-    why: Refusal
-    depth: int
-    touched: frozenset[ir.Node] = frozenset()
-    by_numbers: bool = False
-
-    @property
-    def reason(self) -> str:
-        """The sentence that says why."""
-        return self.why.reason
-
 
 _NOTHING = Refusal("there is nothing to do", Code.OPERATOR)
 _TOO_MANY = Refusal("more nodes would have to change together than are tried", Code.SEARCH_LIMIT)
 _MASK = Refusal("is a step of a mask", Code.MASK)
 _VAST = Refusal("has a scale or a shift as large as those of masks, and does not follow its own weights", Code.MASK)
 _AS_MUCH = Refusal("moving it would cost as much as it saves", Code.COSTS_AS_MUCH)
-_DIFFER = "has readers that ask for different scales or shifts of it, of which one alone can be absorbed"
 _NO_NODE = Refusal("no node would go with it", Code.COSTS_AS_MUCH)
-
-
-@dataclass(eq=False)
-class _Search:
-    """A search: the affine that is to go, and what is left of the budget for it."""
-
-    node: ir.Node
-    found: AffineNode
-    facts: Facts
-    memory: Memory
-    rules: Questions
-    questions: int = MAX_QUESTIONS
-    branches: int = _MAX_BRANCHES
-    touched: set[ir.Node] = field(default_factory=set)
-    by_numbers: bool = False
-
-    @cached_property
-    def digits(self) -> Digits:
-        return Digits(self.facts)
-
-    @cached_property
-    def rounded(self) -> bool:
-        """Whether the input of the affine is rounded, so that a shift behind it may be anywhere (see digits.py).
-
-        The statistics of a batch normalization are those of measured values, unless it counts.
-        """
-        value = self.node.inputs[self.found.data]
-        assert value is not None
-        return not self.digits.whole(value) if self.found.measured else self.digits.rounded(value)
-
-    @property
-    def masks(self) -> bool:
-        """Whether the affine is a step of a mask, in which exact numbers stay exact (see digits.py)."""
-        value = self.node.inputs[self.found.data]
-        return value is not None and (self.digits.masks(value) or self.digits.masks(self.node.outputs[0]))
-
-    def alone_in(self, value: ir.Value) -> bool:
-        """Whether the value is the result of the affine in another layout, and its input no mask."""
-        source = self.node.inputs[self.found.data]
-        assert source is not None
-        return self.node.outputs[0] in self.digits.upstream(value) and not self.digits.whole(source)
-
-    @property
-    def is_lone(self) -> bool:
-        """Whether the affine belongs to no normalization: then it is moved only where a node goes with it."""
-        return self.node.op_type != "BatchNormalization"
-
-    @property
-    def spent(self) -> bool:
-        return self.questions <= 0 or self.branches <= 0
-
-    @property
-    def worth(self) -> int:
-        """The cost of the node itself, which is the most that may be paid to get past an obstacle."""
-        return node_cost(self.node.op_type, elements_of(self.node, self.found.data, self.facts))
 
 
 def solve(
@@ -149,7 +67,7 @@ def solve(
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = _Search(node, found, facts, memory or Memory(), Questions(facts, units))
+    search = Search(node, found, facts, memory or Memory(), Questions(facts, units))
     if search.is_lone and search.masks:
         return Stuck(_MASK, 0)
     if (region := _next_door(search, value)) is not None:
@@ -186,11 +104,11 @@ def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | Non
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = _Search(node, found, facts, Memory(), Questions(facts, units))
+    search = Search(node, found, facts, Memory(), Questions(facts, units))
     return None if search.is_lone and search.masks else _next_door(search, value)
 
 
-def _next_door(search: _Search, value: ir.Value) -> Region | None:
+def _next_door(search: Search, value: ir.Value) -> Region | None:
     """Take the fast path: a region of `node` and the producer of `value` alone, found without a search.
 
     If the producer feeds only this node and its rule absorbs the whole affine, return that region; otherwise None. It
@@ -217,7 +135,7 @@ def _next_door(search: _Search, value: ir.Value) -> Region | None:
     return region if perfect else None
 
 
-def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
+def _grow(search: Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
     backward = search.node.outputs[0] not in seeds
     start = Growth(search.facts, backward, unknown_extents(search.node.outputs[0], search.facts))
     start.todo[search.node] = None
@@ -227,7 +145,7 @@ def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
     # The smallest region first: most affines find their place nearby.
     number = itertools.count()
     queue = [(0, next(number), start)]
-    search.branches = _MAX_BRANCHES
+    search.branches = MAX_BRANCHES
     farthest = Stuck(_NOTHING, -1)
     best: Region | None = None
     while queue and not search.spent:
@@ -248,7 +166,7 @@ def _grow(search: _Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
     return best or farthest
 
 
-def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
+def _settle(growth: Growth, search: Search) -> Region | Stuck | list[Growth]:
     """Ask nodes until all agree, one cannot go along, or one leaves a choice."""
     while growth.todo:
         node = next(iter(growth.todo))
@@ -264,15 +182,15 @@ def _settle(growth: Growth, search: _Search) -> Region | Stuck | list[Growth]:
             return Stuck(_TOO_MANY, len(growth.gauges))
         answer = search.rules.ask(node, gauges)
         if isinstance(answer, Declined):
-            why = Refusal(f"{_called(node)} {answer.reason}", answer.code, next(iter(gauges), None), node)
+            why = Refusal(f"{called(node)} {answer.reason}", answer.code, next(iter(gauges), None), node)
             if len(gauges) == 1:
                 _remember(growth, next(iter(gauges)), answer.cause, why, search)
             return _set_aside(growth, node, gauges, why, search)
         ways = (answer,) if isinstance(answer, Settled) else answer.ways
         refusals = [
-            _forgotten(growth, node, way, search)
-            or _joined(growth, node, way, search)
-            or _refusal(growth, node, way.demands, search)
+            forgotten(growth, node, way, search)
+            or joined(growth, node, way, search)
+            or refusal(growth, node, way.demands, search)
             for way in ways
         ]
         live = [way for way, refused in zip(ways, refusals, strict=True) if refused is None]
@@ -326,7 +244,7 @@ def _copied(region: Region) -> int:
     return sum(math.prod(dim for dim in value.shape if isinstance(dim, int)) for value in shared if value.shape)
 
 
-def _remember(growth: Growth, value: ir.Value, cause: Cause, why: Refusal, search: _Search) -> None:
+def _remember(growth: Growth, value: ir.Value, cause: Cause, why: Refusal, search: Search) -> None:
     if cause is not Cause.UNKNOWN:
         # At the least: the cheapest node that could restore the old value here.
         toll = node_cost("Mul" if growth.gauges[value].scales else "Add", search.facts.elements(value))
@@ -335,7 +253,7 @@ def _remember(growth: Growth, value: ir.Value, cause: Cause, why: Refusal, searc
 
 
 def _set_aside(
-    growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], why: Refusal, search: _Search
+    growth: Growth, node: ir.Node, gauges: dict[ir.Value, Gauge], why: Refusal, search: Search
 ) -> Stuck | list[Growth]:
     """Answer for a node that cannot go along with all of its gauges.
 
@@ -355,16 +273,16 @@ def _set_aside(
     return branches or stuck
 
 
-def _follow(growth: Growth, node: ir.Node, only: ir.Value | None, way: Settled, search: _Search) -> Refusal | None:
+def _follow(growth: Growth, node: ir.Node, only: ir.Value | None, way: Settled, search: Search) -> Refusal | None:
     """Take the way: the node's edit, and gauges on the values it demands them of, by force of the value `only`."""
     growth.edit(node, way.edit)
     return _take(growth, only, way.demands, search)
 
 
-def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: _Search) -> Refusal | None:
+def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: Search) -> Refusal | None:
     """Gauge the demanded values, or say why that cannot be."""
     for value, gauge in demands:
-        refused = _refusal(growth, None, ((value, gauge),), search)
+        refused = refusal(growth, None, ((value, gauge),), search)
         if refused is None and value not in growth.gauges:
             refused = growth.add(value, gauge, by)
             if (border := growth.border(value)) is not None:
@@ -372,110 +290,3 @@ def _take(growth: Growth, by: ir.Value | None, demands: Demands, search: _Search
         if refused is not None:
             return growth.obstacle or refused
     return None
-
-
-def _refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: _Search) -> Refusal | None:
-    """Why one of the demands of `node` cannot be met, as far as can be told from the value alone."""
-    for value, gauge in demands:
-        present = growth.gauges.get(value)
-        if present is not None:
-            if node in growth.aside.get(value, ()) or not present.same_as(gauge):
-                return Refusal(f"{value.name!r} {_DIFFER}", Code.READERS_DIFFER, value, node)
-        elif growth.facts.is_constant(value) and not isinstance(owner_of_output(value, growth.facts), ir.Node):
-            return Refusal(f"{value.name!r} is a constant", Code.COMPUTED_PARAMETER, value, node)
-        elif not fits(gauge, growth.facts.shape(value)):
-            return Refusal(
-                f"{value.name!r} has another shape than the affine that it would carry", Code.OTHER_AXIS, value
-            )
-        elif (refused := _inexact(value, gauge, growth, search)) is not None:
-            search.by_numbers = True
-            return refused
-        elif (obstacle := search.memory.obstacle(value, gauge)) is not None:
-            # What is restored there must cost less than all that is saved.
-            saved = search.worth - sum(edit.cost for node, edit in growth.edits.items() if node is not search.node)
-            if obstacle.toll + growth.inserted >= saved:
-                maker = obstacle.value.producer()
-                search.touched.update((*obstacle.value.consumers(), *(() if maker is None else (maker,))))
-                return obstacle.why
-    for (value, gauge), (other, another) in itertools.combinations(demands, 2):
-        if value is other and not gauge.same_as(another):
-            return Refusal(f"{value.name!r} {_DIFFER}", Code.READERS_DIFFER, value, node)
-    return None
-
-
-def _forgotten(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> Refusal | None:
-    """Why the shift of the affine may not vanish here, where the node gives the same with it and without it.
-
-    It does for real numbers. What else is in the value would lose digits beside the shift, though, unless the input of
-    the affine is rounded. Where there is nothing else in it, the sizes of the two have been compared.
-    """
-    if growth.backward or way.edit is not None or way.demands or way.blind or node is search.node:
-        return None
-    if any(output in growth.gauges for output in node.outputs):
-        return None
-    shifted = [value for value, gauge in growth.gauges_of(node).items() if gauge.shifts]
-    if not shifted or search.rounded or all(search.alone_in(value) for value in shifted):
-        return None
-    search.by_numbers = True
-    reason = f"{_called(node)} would forget the shift of a value that may be exact, and lose accuracy"
-    return Refusal(reason, Code.LOSES_ACCURACY, shifted[0], node)
-
-
-def _joined(growth: Growth, node: ir.Node, way: Settled, search: _Search) -> Refusal | None:
-    """Why an affine may not become scale and shift at once: (x + t) s is near zero where x is -t, s x + s t less so."""
-    if way.edit is None or way.edit.removed or not is_affine(node):
-        return None
-    found = affine_of(node, growth.facts)
-    if not isinstance(found, AffineNode):
-        return None
-    value, output = node.inputs[found.data], node.outputs[0]
-    gauges = growth.gauges_of(node)
-    new = None if value is None else conjugated(found.affine, gauges.get(value), gauges.get(output))
-    if value is None or new is None or not (new.scales and new.shifts) or search.digits.rounded(value):
-        return None
-    size = search.digits.size(output)
-    if found.measured:
-        size = np.maximum(size, np.abs(found.affine.shift))
-    refused = hides_digits(output, Gauge.old(new), size)
-    search.by_numbers = search.by_numbers or refused is not None
-    return None if refused is None else Refusal(refused, Code.LOSES_ACCURACY, output, node)
-
-
-def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: _Search) -> Refusal | None:
-    """Why rounding would hurt although the algebra holds."""
-    if search.digits.masks(value):
-        return Refusal(f"{value.name!r} is a step of a mask", Code.MASK, value)
-    own = value is search.node.inputs[search.found.data]
-    if gauge.shifts and len(takers_of(value, search.facts)) > 1:
-        size = size_of(value, search.facts, search.found.spread if own else None)
-        if not growth.backward:
-            # What follows the affine has its shift in it.
-            size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
-        if (refused := loses_digits(value, gauge, size)) is not None:
-            code = Code.ZERO_SCALE if gauge.to_old is None else Code.LOSES_ACCURACY
-            return Refusal(refused, code, value)
-    if gauge.shifts and gauge.scales and not own and growth.backward and not search.digits.rounded(value):
-        # A new node may have to compute it, as scale and shift at once (see _joined).
-        new = gauge.to_new
-        size = np.ones(()) if new is None else search.digits.size_after(value, new.scale)
-        if (refused := hides_digits(value, Gauge(None, new or gauge.any), size)) is not None:
-            return Refusal(refused, Code.LOSES_ACCURACY, value)
-    exact = gauge.shifts and not growth.backward and (search.digits.mixes_constants(value) or not search.rounded)
-    if exact and _went_through_product(value, growth, search):
-        # The sum of products has rounding errors by the sizes of its terms, and those have been compared.
-        exact = False
-    if exact and (refused := hides_digits(value, gauge, search.digits.size(value))) is not None:
-        return Refusal(refused, Code.LOSES_ACCURACY, value)
-    refused = None if own or value is search.node.outputs[0] else beyond_range(value, gauge)
-    return None if refused is None else Refusal(refused, Code.OUT_OF_RANGE, value)
-
-
-def _went_through_product(value: ir.Value, growth: Growth, search: _Search) -> bool:
-    """Whether the shift of the value is what a linear operator makes of a shift before it."""
-    node = search.digits.product_before(value)
-    gauges = (growth.gauges.get(each) for each in node.inputs if each is not None) if node is not None else ()
-    return any(gauge is not None and gauge.shifts for gauge in gauges)
-
-
-def _called(node: ir.Node) -> str:
-    return f"{node.op_type} {node.name!r}"
