@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.tensor_files import ShapeOption, listed, read_npy, read_npz, shapes_by_name, split_name
 from onnxnorm.runtime.inputs import Feeds, InputSpec, input_specs, random_samples
+
+if TYPE_CHECKING:
+    import onnxruntime  # type: ignore[import-untyped]
 
 __all__ = ["candidate_feeds", "samples_for"]
 
@@ -47,7 +51,11 @@ def candidate_feeds(arguments: argparse.Namespace, specs: Sequence[InputSpec]) -
 
 
 def samples_for(
-    model: str, arrays: Sequence[str], archive: str | None, options: Sequence[ShapeOption]
+    model: str,
+    arrays: Sequence[str],
+    archive: str | None,
+    options: Sequence[ShapeOption],
+    session_options: onnxruntime.SessionOptions | None = None,
 ) -> tuple[list[Feeds] | None, dict[str, tuple[int, ...]] | None]:
     """Return the inputs and the shapes for `onnxnorm.verify`.
 
@@ -58,6 +66,7 @@ def samples_for(
         arrays: `name:file.npy` as given.
         archive: the path of a .npz file, or None.
         options: the shapes given.
+        session_options: the options of onnxruntime's sessions.
 
     Raises:
         OnnxNormError: an array or a shape is for no input, is given twice, or does not fit.
@@ -80,7 +89,7 @@ def samples_for(
             raise UsageError(f"input {next(iter(shapes))!r} has both an array and a --shape")
         return [given], None
     known = {spec.name: spec.check(given[spec.name]) for spec in specs if spec.name in given}
-    return [_completed(model, specs, known, shapes, index) for index in range(_COMPLETED)], None
+    return [_completed(model, specs, known, shapes, index, session_options) for index in range(_COMPLETED)], None
 
 
 def _completed(
@@ -89,6 +98,7 @@ def _completed(
     given: Feeds,
     shapes: Mapping[str, tuple[int, ...]],
     index: int,
+    session_options: onnxruntime.SessionOptions | None,
 ) -> Feeds:
     """Return the arrays given and random ones for the other inputs, with which the model runs if there are such."""
     from onnxnorm.runtime.session import session
@@ -99,7 +109,7 @@ def _completed(
     known = {spec.name: given[spec.name].shape for spec in specs if spec.name in given and spec.dtype.kind not in _TEXT}
     invented = [spec for spec in specs if spec.name in known or spec.name not in given]
     draws = [draw.feeds for draw in random_samples(invented, {**shapes, **known}, seed=0, index=index)]
-    opened = session(model)
+    opened = session(model, sess_options=session_options)
     for feeds in draws:
         with contextlib.suppress(Exception):
             opened.run(None, {**feeds, **given})

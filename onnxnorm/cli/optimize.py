@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
 from onnxnorm.cli.image_input import add_image_arguments, image_options, preprocessing_of
+from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.summary import Changes, print_changes
 from onnxnorm.cli.tensor_files import growth, positive, shape_option, size
@@ -97,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where a result does not compute the same, write the smallest pair of models that differ, with the inputs",
     )
+    add_library_option(parser)
     listed = parser.add_mutually_exclusive_group()
     listed.add_argument(
         "--freeze-inputs",
@@ -164,10 +166,13 @@ def run(arguments: argparse.Namespace) -> int:
         return run_batch(arguments, _options(arguments))
     (arguments.input,) = arguments.input
     check_output(arguments.output)
+    arguments.session_options = options_of(arguments) if arguments.verify else None
     if arguments.verify and (arguments.arrays or arguments.inputs or arguments.shape):
         from onnxnorm.cli.feeds import samples_for
 
-        arguments.samples = samples_for(arguments.input, arguments.arrays, arguments.inputs, arguments.shape)
+        arguments.samples = samples_for(
+            arguments.input, arguments.arrays, arguments.inputs, arguments.shape, arguments.session_options
+        )
     from onnxnorm.io.model_source import ModelSource
 
     source = ModelSource(arguments.input)
@@ -305,6 +310,8 @@ def _options(arguments: argparse.Namespace) -> list[str]:
     for shape in arguments.shape:
         options += ["--shape", str(shape)]
     options += image_options(arguments)
+    for library in arguments.custom_ops_library:
+        options += ["--custom-ops-library", library]
     flags = {
         "--no-verify": not arguments.verify,
         "--freeze-inputs": arguments.freeze_inputs is True,
@@ -351,7 +358,15 @@ def _proof_of(source: ModelSource, result: ModelLike, arguments: argparse.Namesp
     inputs, shapes = arguments.samples
     with _unproved(), status("verifying the result against the original"):
         # The original first: it says what is in the way where the models are too large.
-        report = verify_source(source, result, inputs, shapes=shapes, bisect=arguments.bisect, is_checked=True)
+        report = verify_source(
+            source,
+            result,
+            inputs,
+            shapes=shapes,
+            bisect=arguments.bisect,
+            session_options=arguments.session_options,
+            is_checked=True,
+        )
     if not report.passed and arguments.bisect is not None:
         print(f"onnxnorm: note: {report.notes[-1]}" if report.notes else "", file=sys.stderr)
         # What is tried after the first failure is another result.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
+from onnxnorm.cli.libraries import add_library_option
 from onnxnorm.cli.tensor_files import positive, shape_option, write_npz
 from onnxnorm.errors import OnnxNormError, naming
 
@@ -93,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads within an operator (default: onnxruntime's)"
     )
+    add_library_option(parser)
     parser.add_argument("--portable", action="store_true", help="run the portable bodies, not the native library")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
@@ -147,9 +149,11 @@ def _custom_operators(model: ir.Model, library: Path | None) -> _CustomOperators
 def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession:
     import onnxruntime
 
+    from onnxnorm.runtime.foreign_ops import options_with
     from onnxnorm.runtime.session import session
 
     options = onnxruntime.SessionOptions()
+    options_with(arguments.custom_ops_library, options)
     options.log_severity_level = 4  # what goes wrong is raised and told in one line of our own
     if arguments.threads is not None:
         options.intra_op_num_threads = arguments.threads

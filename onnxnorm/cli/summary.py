@@ -80,7 +80,7 @@ def print_changes(changes: Changes, proof: VerifyReport | None, *, list_all: boo
     if changes.size_after > changes.size_before:
         sizes += f" (+{100 * (changes.size_after / max(changes.size_before, 1) - 1):.1f} %)"
     counts = f"{sum(changes.operators_before.values())} -> {sum(changes.operators_after.values())} nodes"
-    notes = [*changes.notes, *(() if proof is None else proof.unreached)]
+    notes = [*changes.notes, *(() if proof is None else (*proof.notes, *proof.unreached))]
     if notes:
         print("\n" + "\n".join(f"note: {note}" for note in notes))
     print("\nnot verified" if proof is None else f"\nverification {proof}")

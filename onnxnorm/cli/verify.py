@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.tensor_files import positive, shape_option
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bisect", metavar="DIR", help="where they differ, write the smallest pair of models that do, with the inputs"
     )
+    add_library_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
@@ -61,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm.cli.tables import print_json, status
     from onnxnorm.verification.verify import verify
 
-    inputs, shapes = samples_for(arguments.original, arguments.input, arguments.inputs, arguments.shape)
+    options = options_of(arguments)
+    inputs, shapes = samples_for(arguments.original, arguments.input, arguments.inputs, arguments.shape, options)
     with status("running both models"):
         report = verify(
             arguments.original,
@@ -72,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             shapes=shapes,
             strict=arguments.strict,
             bisect=arguments.bisect,
+            session_options=options,
         )
     if arguments.json:
         print_json(report.to_dict())

@@ -37,6 +37,7 @@ from onnxnorm.process.gc_pause import collector_paused
 from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
 
 if TYPE_CHECKING:
+    import onnxruntime  # type: ignore[import-untyped]
     from typing_extensions import Unpack
 
     from onnxnorm.verification.verify import VerifyReport
@@ -60,6 +61,7 @@ class OptimizeOptions(TypedDict, total=False):
     input_layout: str | None
     input_dtype: str | None
     swap_rb: bool
+    session_options: onnxruntime.SessionOptions | None
 
 
 # A type checker without stubs of protobuf takes a message for anything, so that it comes first.
@@ -90,6 +92,7 @@ def optimize(
     input_layout: str | None = None,
     input_dtype: str | None = None,
     swap_rb: bool = False,
+    session_options: onnxruntime.SessionOptions | None = None,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -114,6 +117,7 @@ def optimize(
         input_layout: the order of the axes of the image that the result takes, such as "NHWC".
         input_dtype: the type of the image that the result takes, such as "uint8".
         swap_rb: whether the result takes images with their channels in reverse order (BGR for a model of RGB).
+        session_options: the options of the sessions that verify, such as with libraries of custom operators registered.
 
     Returns:
         An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
@@ -130,7 +134,7 @@ def optimize(
     source = with_preprocessing(ModelSource(model), preprocessing)
     plain = None if passes is not None or opset is not None else _plainly(source)
     if plain is not None:
-        report = _proof_of(source, plain) if verify else None
+        report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
             return replace(plain, report=report)
     loaded: list[ir.Model] = [source.graph()]
@@ -160,7 +164,7 @@ def optimize(
         return replace(result, normalizations=records)
 
     def prove(result: OptimizeResult) -> VerifyReport:
-        return _proof_of(source, result)
+        return _proof_of(source, result, session_options)
 
     result, report, notes = without_disproved(
         run, prove if verify else None, lambda result: result.rewrites, names, source.graph
@@ -299,6 +303,7 @@ class FoldOptions(TypedDict, total=False):
 
     verify: bool
     freeze_inputs: bool | None
+    session_options: onnxruntime.SessionOptions | None
 
 
 @overload
@@ -311,13 +316,19 @@ def fold(
 def fold(model: ir.Model | CarriesModel[ir.Model], **options: Unpack[FoldOptions]) -> OptimizeResult[ir.Model]: ...
 
 
-def fold(model: ModelLike, *, verify: bool = True, freeze_inputs: bool | None = None) -> OptimizeResult:
+def fold(
+    model: ModelLike,
+    *,
+    verify: bool = True,
+    freeze_inputs: bool | None = None,
+    session_options: onnxruntime.SessionOptions | None = None,
+) -> OptimizeResult:
     """Run the folding passes alone: affines move and are absorbed, nothing else changes.
 
     Args:
         model: as for `optimize`; never changed.
         verify: prove the result against the original with `onnxnorm.verify`; False leaves it unproved.
-        freeze_inputs: as for `optimize`.
+        freeze_inputs, session_options: as for `optimize`.
 
     Returns:
         The result as `optimize` returns it.
@@ -325,7 +336,7 @@ def fold(model: ModelLike, *, verify: bool = True, freeze_inputs: bool | None = 
     Raises:
         OnnxNormError: the model cannot be read, or the result failed verification, or cannot be verified.
     """
-    return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs)
+    return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs, session_options=session_options)
 
 
 @contextlib.contextmanager
@@ -337,8 +348,8 @@ def _unproved() -> Iterator[None]:
         raise OnnxNormError(f"{error}; verify=False gives the result unproved") from error
 
 
-def _proof_of(source: ModelSource, result: OptimizeResult) -> VerifyReport:
+def _proof_of(source: ModelSource, result: OptimizeResult, options: onnxruntime.SessionOptions | None) -> VerifyReport:
     from onnxnorm.verification.verify import verify_source
 
     with _unproved(), naming(source.name):
-        return verify_source(source, result.model, is_checked=True)
+        return verify_source(source, result.model, session_options=options, is_checked=True)

@@ -90,21 +90,33 @@ LEVELS = {
 """The levels of onnxruntime's own optimizations."""
 
 
-def open_session(model: onnx.ModelProto, level: str) -> Any:
+_NO_INTEGER_KERNELS = "session.disable_quant_qdq"
+
+
+def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.SessionOptions | None = None) -> Any:
     """Open a session with onnxruntime's own optimizations "off" or "on".
+
+    Args:
+        model: the model.
+        level: of the optimizations.
+        options: the caller's, such as with libraries of custom operators; they are given back as they were.
 
     Raises:
         OnnxNormError: onnxruntime refuses the model.
     """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 4
+    if options is None:
+        options = onnxruntime.SessionOptions()
+    before = options.graph_optimization_level, options.log_severity_level
+    options.graph_optimization_level, options.log_severity_level = LEVELS[level], 4
     # Kernels for integers that stand in for quantized patterns round once more: they are not what the model says.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.add_session_config_entry(_NO_INTEGER_KERNELS, "1")
     try:
         return session(model, sess_options=options, providers=["CPUExecutionProvider"])
     except OnnxNormError as error:
         raise OnnxNormError(explain(error)) from error
+    finally:
+        options.graph_optimization_level, options.log_severity_level = before
+        options.add_session_config_entry(_NO_INTEGER_KERNELS, "0")
 
 
 def explain(error: Exception) -> str:

@@ -221,7 +221,7 @@ def is_tie(runs: Runs, case: ExactCase, sample: int, level: str) -> bool:
     feeds = runs.samples[sample]
     try:
         exact = Float64Evaluator(model).run(feeds, [scores])[scores]
-        seen = run_all(expose(model, scores), level, [feeds])[0][scores]
+        seen = run_all(expose(model, scores), level, [feeds], runs.options)[0][scores]
     except OnnxNormError:
         return False
     if not is_real(seen) or seen.shape != exact.shape:

@@ -71,13 +71,15 @@ class Inside:
         model: the model, whose main graph is looked into.
         feeds: the sample.
         level: of onnxruntime's optimizations, `ROUNDED`, or `FLOAT64_RUN`. What is shown cannot be fused away.
+        options: the caller's options for sessions, or None.
     """
 
-    def __init__(self, model: onnx.ModelProto, feeds: Feeds, level: str) -> None:
+    def __init__(self, model: onnx.ModelProto, feeds: Feeds, level: str, options: Any = None) -> None:
         self.model = model
         self.names = names_inside(model)
         self._feeds = feeds
         self._level = level
+        self._options = options
 
     def values(self, names: Iterable[str]) -> Outputs:
         """Return values by name, without those that cannot be shown.
@@ -120,7 +122,7 @@ class Inside:
         if not names:
             return {}
         try:
-            outputs = run_all(exposing(self.model, names), self._level, [self._feeds])[0]
+            outputs = run_all(exposing(self.model, names), self._level, [self._feeds], self._options)[0]
         except OnnxNormError:
             if len(names) == 1:
                 # A value of a type that cannot be shown; or the model does not run at all, which its outputs tell.

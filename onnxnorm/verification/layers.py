@@ -65,6 +65,7 @@ def errors_by_layer(
     *,
     seed: int = 0,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    session_options: Any = None,
 ) -> tuple[LayerError, ...]:
     """Measure the error at each value that both models compute, in the order of the original.
 
@@ -75,6 +76,7 @@ def errors_by_layer(
         original, result: paths, `ModelProto`s or `onnx_ir.Model`s.
         inputs: as for `verify`; of several samples the first counts.
         seed, shapes: of random inputs, where none are given.
+        session_options: the options of onnxruntime's sessions.
 
     Raises:
         OnnxNormError: a model cannot be read or run, or the inputs do not fit.
@@ -87,16 +89,16 @@ def errors_by_layer(
             ways = Ways(partial(list, [Draw(given_samples(inputs, specs, [])[0])]))
         else:
             ways = Ways(partial(random_samples, specs, dict(shapes or {}), seed=seed, index=0))
-        same = with_same_draws(one, two, [ways], seed=seed)
-        feeds = _first_that_runs(same.original, same.candidates[0])
-        return tuple(measured_pairs(same.original, same.result, feeds))
+        same = with_same_draws(one, two, [ways], seed=seed, options=session_options)
+        feeds = _first_that_runs(same.original, same.candidates[0], session_options)
+        return tuple(measured_pairs(same.original, same.result, feeds, options=session_options))
 
 
-def _first_that_runs(model: onnx.ModelProto, ways: Ways) -> Feeds:
+def _first_that_runs(model: onnx.ModelProto, ways: Ways, options: Any) -> Feeds:
     error: OnnxNormError | None = None
     for draw in ways.draws():
         try:
-            run_all(model, "off", [draw.feeds])
+            run_all(model, "off", [draw.feeds], options)
             return draw.feeds
         except OnnxNormError as each:
             error = error or each
@@ -104,11 +106,11 @@ def _first_that_runs(model: onnx.ModelProto, ways: Ways) -> Feeds:
 
 
 def measured_pairs(
-    original: onnx.ModelProto, result: onnx.ModelProto, feeds: Feeds, level: str = "off"
+    original: onnx.ModelProto, result: onnx.ModelProto, feeds: Feeds, level: str = "off", options: Any = None
 ) -> list[LayerError]:
     """Measure each pair of values of the two models for one sample."""
     exact = Inside(original, feeds, FLOAT64_RUN)
-    ours, theirs = Inside(original, feeds, level), Inside(result, feeds, level)
+    ours, theirs = Inside(original, feeds, level, options), Inside(result, feeds, level, options)
     try:
         before = exact.sketches()
     except NoFloat64Error:

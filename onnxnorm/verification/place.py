@@ -95,13 +95,13 @@ class _Search:
     def __init__(self, runs: Runs, feeds: Mapping[str, Any], level: str, seed: int) -> None:
         self._runs = runs
         self._original, self._result = runs.model, runs.other
-        self._theirs = Inside(runs.other, dict(feeds), level)
-        self._ours = [Inside(runs.model, dict(feeds), level)]
+        self._theirs = Inside(runs.other, dict(feeds), level, runs.options)
+        self._ours = [Inside(runs.model, dict(feeds), level, runs.options)]
         weights = shaken_weights(runs.model)
         for number in range(_SHAKES if weights else 0):
             copy = shake(runs.model, weights, np.random.default_rng([seed, number, 1]))
             if copy is not None:
-                self._ours.append(Inside(copy, dict(feeds), level))
+                self._ours.append(Inside(copy, dict(feeds), level, runs.options))
         self._exact = self._ours[0] if runs.exact is None else Inside(runs.model, dict(feeds), FLOAT64_RUN)
         before = self._exact.sketches()
         self._pairs = pairs_of(before, self._theirs.sketches(before))

@@ -46,7 +46,12 @@ class SameDraws:
 
 
 def with_same_draws(
-    original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], *, seed: int
+    original: onnx.ModelProto,
+    result: onnx.ModelProto,
+    candidates: Sequence[Ways],
+    *,
+    seed: int,
+    options: Any = None,
 ) -> SameDraws:
     """Give both models their draws as inputs.
 
@@ -58,14 +63,14 @@ def with_same_draws(
     theirs = _random_nodes(original)
     if not theirs:
         return SameDraws(original, result, list(candidates))
-    types = _Probe(original, theirs).types()
+    types = _Probe(original, theirs, options).types()
     if types is None:
         return SameDraws(original, result, list(candidates))
     keys = dict.fromkeys(theirs)
     matched = _matched(theirs, _random_nodes(result))
     one = _replaced(original, {key: key for key in keys}, types)
     two = _replaced(result, matched, types)
-    probe = _Probe(original, theirs)
+    probe = _Probe(original, theirs, options)
     return SameDraws(one, two, [Ways(partial(_completed, ways, probe, seed), ways.optional) for ways in candidates])
 
 
@@ -112,8 +117,9 @@ def _settings(node: onnx.NodeProto) -> dict[str, bytes]:
 class _Probe:
     """A probe of what the random nodes of the original draw, or draw from: the shapes and types of the new inputs."""
 
-    def __init__(self, model: onnx.ModelProto, nodes: dict[str, onnx.NodeProto]) -> None:
+    def __init__(self, model: onnx.ModelProto, nodes: dict[str, onnx.NodeProto], options: Any) -> None:
         self._nodes = nodes
+        self._options = options
         self._seen = {f"{key} (seen)": key for key in nodes}
         shown = onnx.ModelProto()
         shown.CopyFrom(model)
@@ -130,7 +136,7 @@ class _Probe:
             error: OnnxNormError | None = None
             for level in LEVELS:
                 try:
-                    self._opened = open_session(self._model, level)
+                    self._opened = open_session(self._model, level, self._options)
                     return self._opened
                 except OnnxNormError as each:
                     error = each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -54,7 +54,7 @@ class Runs:
     `model` is the original and `other` the result, with their random draws as inputs.
 
     `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `unreached` are
-    the parts of the original that no sample reaches.
+    the parts of the original that no sample reaches; `options` are the caller's for sessions.
     """
 
     model: onnx.ModelProto
@@ -71,6 +71,7 @@ class Runs:
     repeatable: bool = True
     roundoff: float = 0.0
     unreached: list[str] = field(default_factory=list)
+    options: Any = None
 
 
 def collect(
@@ -79,19 +80,27 @@ def collect(
     candidates: Sequence[Ways],
     *,
     seed: int,
+    options: Any = None,
 ) -> Runs:
     """Run all models, one session at a time. `candidates` gives for each sample the feeds to try in turn.
+
+    Args:
+        original, result: the models.
+        candidates: the ways to draw each sample.
+        seed: of random draws.
+        options: the caller's options for sessions, or None.
 
     Raises:
         OnnxNormError: onnxruntime cannot run the original at all.
     """
     suspects = [node for graph in graphs_in(original) for node in graph.node if node.op_type in _UNGUARDED]
     if not suspects or not FORKS:
-        return _collect(original, result, candidates, seed)
+        return _collect(original, result, candidates, seed, options)
 
     def answer() -> bytes:
         try:
-            return pickle.dumps(_collect(original, result, candidates, seed))
+            # Options cannot be pickled.
+            return pickle.dumps(replace(_collect(original, result, candidates, seed, options), options=None))
         except (OnnxNormError, MemoryError) as error:
             return pickle.dumps(error)
 
@@ -106,19 +115,22 @@ def collect(
     if isinstance(found, (OnnxNormError, MemoryError)):
         raise found
     runs: Runs = found
+    runs.options = options
     return runs
 
 
-def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], seed: int) -> Runs:
+def _collect(
+    original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], seed: int, options: Any
+) -> Runs:
     from onnxnorm.verification.random_draws import with_same_draws
 
-    same = with_same_draws(original, result, candidates, seed=seed)
+    same = with_same_draws(original, result, candidates, seed=seed, options=options)
     original, result, candidates = same.original, same.result, same.candidates
-    runs = Runs(model=original, other=result, roundoff=_coarsest_roundoff(original))
+    runs = Runs(model=original, other=result, roundoff=_coarsest_roundoff(original), options=options)
     for level in LEVELS:
         try:
             if runs.samples:
-                runs.original[level] = run_all(original, level, runs.samples)
+                runs.original[level] = run_all(original, level, runs.samples, options)
             else:
                 _first_runs(original, level, candidates, runs)
         except OnnxNormError as error:
@@ -128,7 +140,7 @@ def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Seq
         raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
     for level in runs.original:
         try:
-            runs.result[level] = run_all(result, level, runs.samples)
+            runs.result[level] = run_all(result, level, runs.samples, options)
         except OnnxNormError as error:
             runs.failures["result", level] = str(error)
     weights = shaken_weights(original)
@@ -137,14 +149,14 @@ def _collect(original: onnx.ModelProto, result: onnx.ModelProto, candidates: Seq
         if copy is not None:
             # A copy that does not run says nothing of noise.
             with contextlib.suppress(OnnxNormError):
-                runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples))
+                runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples, options))
     watch = Watch()
     try:
         evaluator = Float64Evaluator(original, watch)
         runs.exact = [evaluator.run(feeds) for feeds in runs.samples]
     except NoFloat64Error as error:
         runs.no_exact = str(error)
-        watch = _watched(original, next(iter(runs.original)), runs.samples)
+        watch = _watched(original, next(iter(runs.original)), runs.samples, options)
     runs.unreached = watch.unreached
     if runs.exact is not None and has_halves(original):
         _add_rounded(original, result, weights, runs, seed)
@@ -171,7 +183,7 @@ def _add_rounded(
     runs.original[ROUNDED], runs.result[ROUNDED] = before, after
 
 
-def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> Watch:
+def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds], options: Any) -> Watch:
     """Watch what the samples reach, by the inputs of the main graph's nodes, where there is no float64 run to watch."""
     watch = Watch()
     given = {value.name for value in (*original.graph.input, *original.graph.initializer)}
@@ -184,7 +196,7 @@ def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds]) ->
         for name in wanted:
             shown = expose(shown, name)
         with contextlib.suppress(OnnxNormError, MemoryError):
-            for feeds, outputs in zip(samples, run_all(shown, level, samples), strict=True):
+            for feeds, outputs in zip(samples, run_all(shown, level, samples, options), strict=True):
                 values = {**feeds, **outputs}
                 if all(name in values for name in node.input[:1]):
                     watch.see(node, [values.get(name) for name in node.input], real=is_real(outputs[node.output[0]]))
@@ -198,7 +210,7 @@ def _coarsest_roundoff(model: onnx.ModelProto) -> float:
 
 
 def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways], runs: Runs) -> None:
-    opened = open_session(original, level)
+    opened = open_session(original, level, runs.options)
     chosen: list[tuple[Feeds, Outputs]] = []
     for ways in candidates:
         refused = ""
@@ -227,13 +239,13 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
     runs.original[level] = [outputs for _, outputs in chosen]
 
 
-def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds]) -> list[Outputs]:
+def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds], options: Any = None) -> list[Outputs]:
     """Return the outputs by name for every sample.
 
     Raises:
         OnnxNormError: onnxruntime refuses the model or one of the samples.
     """
-    opened = open_session(model, level)
+    opened = open_session(model, level, options)
     return [_run(opened, feeds) for feeds in samples]
 
 

@@ -31,7 +31,9 @@ def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None
     return None
 
 
-def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+def as_onnxruntime_sees(
+    original: onnx.ModelProto, result: onnx.ModelProto, options: Any = None
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Return both without their nodes, and with the types and shapes of inputs and outputs that onnxruntime finds.
 
     What a model says of its outputs may be out of date, which onnxruntime forgives.
@@ -44,7 +46,7 @@ def as_onnxruntime_sees(original: onnx.ModelProto, result: onnx.ModelProto) -> t
         errors = {}
         for level in LEVELS:
             try:
-                faces.append(_face(model, open_session(model, level)))
+                faces.append(_face(model, open_session(model, level, options)))
                 break
             except OnnxNormError as error:
                 errors[str(error)] = level

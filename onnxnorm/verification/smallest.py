@@ -67,7 +67,10 @@ def _around(runs: Runs, place: Place, feeds: Feeds) -> ModelPair | None:
     outside = _read_outside(piece.original) | _read_outside(piece.result) - piece.borders.keys()
     outside = outside - constants | set(piece.borders.values())
     level = "off" if "off" in runs.original else "on"
-    known: dict[str, Any] = {**feeds, **Inside(runs.model, feeds, level).values([*sorted(outside), place.value])}
+    known: dict[str, Any] = {
+        **feeds,
+        **Inside(runs.model, feeds, level, runs.options).values([*sorted(outside), place.value]),
+    }
     if place.value not in known or not all(name in known for name in outside):
         return None
     made = {name for node in (*piece.original, *piece.result) for name in node.output}

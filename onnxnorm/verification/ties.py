@@ -102,7 +102,7 @@ class Ties:
             operands = [name for name in node.input if name in made] if which == "original" else []
             for name in (node.output[0], *operands):
                 shown = expose(shown, name)
-        seen = run_all(shown, level, self._runs.samples)
+        seen = run_all(shown, level, self._runs.samples, self._runs.options)
         exact = []
         for feeds, values in zip(self._runs.samples, seen, strict=True):
             hook = _Following({node.output[0] for node in self._nodes}, values, self._noise, which == "original")

@@ -8,15 +8,25 @@ what that means.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import ModelLike
-from onnxnorm.runtime.inputs import Draw, GivenInputs, Ways, given_samples, input_specs, random_samples
+from onnxnorm.runtime.inputs import (
+    Draw,
+    Feeds,
+    GivenInputs,
+    InputSpec,
+    Ways,
+    given_samples,
+    input_specs,
+    random_samples,
+)
 from onnxnorm.verification.compared_inputs import deciding_samples
 from onnxnorm.verification.judge import judge, worst_output
 from onnxnorm.verification.message import message_of
@@ -25,6 +35,10 @@ from onnxnorm.verification.report import OutputError, VerifyReport
 from onnxnorm.verification.runs import Runs, collect
 from onnxnorm.verification.signature import as_onnxruntime_sees, difference
 from onnxnorm.verification.smallest import pairs_that_differ, write_pair
+from onnxnorm.verification.unknown_ops import cut_around_unknown
+
+if TYPE_CHECKING:
+    import onnxruntime  # type: ignore[import-untyped]
 
 __all__ = ["OutputError", "VerifyReport", "verify", "verify_source"]
 
@@ -39,6 +53,7 @@ def verify(
     shapes: Mapping[str, Sequence[int]] | None = None,
     strict: bool = False,
     bisect: str | os.PathLike[str] | None = None,
+    session_options: onnxruntime.SessionOptions | None = None,
 ) -> VerifyReport:
     """Check that `b` computes what `a` computes, as accurately as `a` does.
 
@@ -52,13 +67,24 @@ def verify(
         shapes: for random inputs, the shape of some or all of them by name.
         strict: fail where the inputs leave a part of the original unreached: see `VerifyReport.unreached`.
         bisect: a folder for the smallest pair of models that still differ, with their inputs, where `b` fails.
+        session_options: the options of onnxruntime's sessions, such as with libraries of custom operators registered;
+            the level of optimizations in them is ours. Operators that onnxruntime does not know are left out of the
+            comparison otherwise, with what they give made up, and a note.
 
     Raises:
         OnnxNormError: a model or an input file cannot be read, the inputs do not fit the original, or onnxruntime
             cannot run the original.
     """
     return verify_source(
-        ModelSource(a), b, inputs, seed=seed, samples=samples, shapes=shapes, strict=strict, bisect=bisect
+        ModelSource(a),
+        b,
+        inputs,
+        seed=seed,
+        samples=samples,
+        shapes=shapes,
+        strict=strict,
+        bisect=bisect,
+        session_options=session_options,
     )
 
 
@@ -72,20 +98,23 @@ def verify_source(
     shapes: Mapping[str, Sequence[int]] | None = None,
     strict: bool = False,
     bisect: str | os.PathLike[str] | None = None,
+    session_options: onnxruntime.SessionOptions | None = None,
     is_checked: bool = False,
 ) -> VerifyReport:
     """Do as `verify` does, for an original that other stages read too.
 
     Args:
         source: the original.
-        b, inputs, seed, samples, shapes, strict, bisect: see `verify`.
+        b, inputs, seed, samples, shapes, strict, bisect, session_options: see `verify`.
         is_checked: the original has been read as a graph already, so that it is known to be well-formed.
     """
     original, result = message_of(source, is_checked), message_of(ModelSource(b))
     with naming(source.name):
         different = difference(original, result)
+        cut = cut_around_unknown(original, result, session_options)
+        original, result = cut.original, cut.result
         if different is not None:
-            different = difference(*as_onnxruntime_sees(original, result))
+            different = difference(*as_onnxruntime_sees(original, result, session_options))
         if different is not None:
             return VerifyReport(False, different, "none: the models were not run")
         specs = input_specs(original)
@@ -95,7 +124,8 @@ def verify_source(
                 raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
             constants = {tensor.name for tensor in original.graph.initializer}
             overridable = [value.name for value in original.graph.input if value.name in constants]
-            candidates = [Ways(partial(list, [Draw(feeds)])) for feeds in given_samples(inputs, specs, overridable)]
+            given = given_samples(inputs, [spec for spec in specs if spec.name not in cut.made_up], overridable)
+            candidates = [Ways(partial(_completed, specs, feeds, seed)) for feeds in given]
         else:
             if samples is None:
                 samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
@@ -106,7 +136,8 @@ def verify_source(
             ]
             candidates += deciding_samples(original, specs, dict(shapes or {}), seed=seed)
         try:
-            runs = collect(original, result, candidates, seed=seed)
+            runs = collect(original, result, candidates, seed=seed, options=session_options)
+            runs.notes[:0] = cut.notes
             report = judge(runs, seed=seed)
         except OtherDrawsError as error:
             return VerifyReport(False, str(error), "none: the models were not run")
@@ -120,6 +151,17 @@ def verify_source(
         return report
 
 
+def _completed(specs: Sequence[InputSpec], feeds: Feeds, seed: int) -> Iterator[Draw]:
+    """Yield what was given, with inputs made up that stand for what unknown operators give."""
+    if all(spec.name in feeds for spec in specs):
+        yield Draw(feeds)
+        return
+    made_of = [spec for spec in specs if spec.name not in feeds or spec.dtype.kind not in "OUS"]
+    shapes = {spec.name: feeds[spec.name].shape for spec in made_of if spec.name in feeds}
+    for draw in random_samples(made_of, shapes, seed=seed, index=0):
+        yield Draw({**draw.feeds, **feeds}, draw.is_guess)
+
+
 def _with_smallest_pair(report: VerifyReport, runs: Runs, folder: Path, seed: int) -> VerifyReport:
     """Write the smallest pair of models that still differ, and say so in the notes."""
     worst = worst_output(report, runs)
@@ -127,7 +169,7 @@ def _with_smallest_pair(report: VerifyReport, runs: Runs, folder: Path, seed: in
         return report
     for pair in pairs_that_differ(runs, report.place, *worst):
         try:
-            differs = not verify(pair.original, pair.result, pair.feeds, seed=seed)
+            differs = not verify(pair.original, pair.result, pair.feeds, seed=seed, session_options=runs.options)
         except OnnxNormError:
             continue
         if differs:
