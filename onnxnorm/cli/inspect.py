@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.cli.fail_if import Condition
+from onnxnorm.cli.optimize import add_choices
+from onnxnorm.validate.choices import closest, target_named
 
 if TYPE_CHECKING:
     from onnxnorm.optimizer.records import Account, NormRecord
@@ -23,7 +29,23 @@ files are only read.""",
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("model", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
+    parser.add_argument("--target", type=target_named, default="portable", help="what the result would have to run on")
+    parser.add_argument("--opset", type=int, help="as if it were converted to this opset first")
+    parser.add_argument(
+        "--freeze-inputs", action="store_true", default=None, help="as if initializers that are inputs were constants"
+    )
+    add_choices(parser)
+    parser.add_argument("--node", metavar="NAME", help="all that is known of this one, with its remedy tried")
     parser.add_argument("--all", action="store_true", help="a line for each, also for those of one reason")
+    parser.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        type=Condition.read,
+        metavar="'left>0'",
+        help="exit with 1 where that holds; counts are before, after, nodes_before, nodes_after, the fates (absorbed, "
+        "written_out and so on) and the codes of reasons; may be given several times",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
@@ -33,34 +55,75 @@ def run(arguments: argparse.Namespace) -> int:
 
     if is_batch(arguments.model):
         return _run_many(arguments)
+    from onnxnorm.cli.normalizations import detail_lines
     from onnxnorm.cli.tables import print_json
 
     (path,) = arguments.model
-    records, merges = _examined(path)
+    records, merges = _examined(path, arguments)
+    if arguments.node is not None:
+        records = _of_node(records, arguments.node, path)
+    records = _tried(path, records, arguments)
     if arguments.json:
         print_json({"model": path, "normalizations": records, "account": _account(records), "merges": merges})
-        return 0
-    if records:
-        _print_normalizations(records, list_all=arguments.all)
+    elif arguments.node is not None:
+        print("\n\n".join("\n".join(detail_lines(record)) for record in records))
     else:
-        print(f"{path}: no normalization found")
-    for merge in merges:
-        print(merge)
-    return 0
+        if records:
+            _print_normalizations(records, list_all=arguments.all)
+        else:
+            print(f"{path}: no normalization found")
+        for merge in merges:
+            print(merge)
+    return _checked(path, records, arguments.fail_if)
 
 
-def _examined(path: str) -> tuple[tuple[NormRecord, ...], list[str]]:
+def _checked(path: str, records: Sequence[NormRecord], conditions: Sequence[Condition]) -> int:
+    """Tell on stderr which condition holds; return the exit code."""
+    failed = [told for condition in conditions if (told := condition.holds(records)) is not None]
+    for told in failed:
+        print(f"onnxnorm: {path}: {told}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "target": arguments.target,
+        "opset": arguments.opset,
+        "freeze_inputs": arguments.freeze_inputs,
+        "fix_shapes": dict(arguments.fix_shape),
+        "keep": arguments.keep,
+    }
+
+
+def _examined(path: str, arguments: argparse.Namespace) -> tuple[tuple[NormRecord, ...], list[str]]:
     from onnxnorm.cli.tables import status
     from onnxnorm.optimizer.inspect import examine
 
     with status(f"optimizing a copy of {path}"):
-        result, records = examine(path)
+        result, records = examine(path, **_options(arguments))
     return records, list(dict.fromkeys(r.detail for r in result.rewrites if r.pass_name.startswith("merge_")))
+
+
+def _tried(path: str, records: tuple[NormRecord, ...], arguments: argparse.Namespace) -> tuple[NormRecord, ...]:
+    from onnxnorm.cli.tables import status
+    from onnxnorm.optimizer.remedies import with_tried_remedies
+
+    if not any(record.remedy is not None and (record.remedy.options or record.remedy.output) for record in records):
+        return records
+    with status(f"trying what helps on copies of {path}"):
+        return with_tried_remedies(path, records, _options(arguments))
+
+
+def _of_node(records: Sequence[NormRecord], name: str, path: str) -> tuple[NormRecord, ...]:
+    found = tuple(record for record in records if name in (record.node, record.where))
+    if not found:
+        known = [record.where for record in records]
+        raise UsageError(f"{path}: no normalization is called {name!r}{closest(name, known)} (--all lists them)")
+    return found
 
 
 def _run_many(arguments: argparse.Namespace) -> int:
     """Print one line a model; one that cannot be read costs its line, and the exit code."""
-    from onnxnorm.cli.exit_codes import UsageError
     from onnxnorm.cli.model_paths import models_of
     from onnxnorm.cli.tables import Table, print_json, print_table
     from onnxnorm.errors import OnnxNormError
@@ -70,14 +133,16 @@ def _run_many(arguments: argparse.Namespace) -> int:
         raise UsageError(f"no model (*.onnx) in {', '.join(arguments.model)}")
     documents: list[dict[str, object]] = []
     rows: list[tuple[str, str, str]] = []
+    examined: list[tuple[str, Sequence[NormRecord]]] = []
     for path in paths:
         try:
-            records, merges = _examined(path)
+            records, merges = _examined(path, arguments)
         except OnnxNormError as error:
             documents.append({"model": path, "error": str(error)})
             rows.append((path, "error", str(error)))
             continue
         account = _account(records)
+        examined.append((path, records))
         documents.append({"model": path, "normalizations": records, "account": account, "merges": merges})
         kinds, fates = (
             Counter(record.kind for record in records),
@@ -88,7 +153,9 @@ def _run_many(arguments: argparse.Namespace) -> int:
         print_json({"models": documents})
     else:
         print_table(Table.of("model normalizations fate", rows))
-    return 2 if any("error" in document for document in documents) else 0
+    if any("error" in document for document in documents):
+        return 2
+    return max((_checked(path, found, arguments.fail_if) for path, found in examined), default=0)
 
 
 def _counted(counts: Counter[str]) -> str:

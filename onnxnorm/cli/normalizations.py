@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnxnorm.optimizer.records import NormRecord
 
-__all__ = ["Group", "group_line", "grouped", "headline", "remedy_lines", "short_kind"]
+__all__ = ["Group", "detail_lines", "group_line", "grouped", "headline", "remedy_lines", "short_kind"]
 
 _QUOTED = re.compile(r" '[^']*'")
 _SHORT = {
@@ -63,6 +63,31 @@ def remedy_lines(records: Sequence[NormRecord]) -> list[str]:
 
 def _tried(tried: bool | None) -> str:
     return "" if tried is None else " (tried: it goes)" if tried else " (tried: it stays all the same)"
+
+
+def detail_lines(record: NormRecord) -> list[str]:
+    """Return all that is known of a normalization, a line for each thing."""
+    from onnxnorm.cli.tables import format_shape
+
+    blocker = f"{record.blocker_op_type} {record.blocker!r}" if record.blocker else ""
+    known: list[tuple[str, object]] = [
+        ("node", record.where),
+        ("kind", record.kind),
+        ("shape", format_shape(record.shape)),
+        ("fate", record.fate.value),
+        ("reason", record.reason),
+        ("code", "" if record.code is None else f"{record.code}, see {record.code.page}"),
+        ("in the way", blocker),
+        ("value", record.value),
+        ("its readers", ", ".join(record.readers)),
+        ("saves", "" if record.cost is None else f"the work of {record.cost.saves} elements"),
+        ("pays", "" if record.cost is None else f"the work of {record.cost.pays} elements"),
+        ("bound", record.bound),
+    ]
+    if record.remedy is not None:
+        known.append(("what helps", f"{record.remedy.text}{_tried(record.remedy.tried)}"))
+        known.append(("options", " ".join(record.remedy.options)))
+    return [f"{name + ':':12} {text}" for name, text in known if text]
 
 
 def short_kind(kind: str) -> str:

@@ -14,7 +14,7 @@ from onnxnorm.cli.image_input import add_image_arguments, image_options, preproc
 from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.summary import Changes, print_changes
-from onnxnorm.cli.tensor_files import growth, positive, shape_option, size
+from onnxnorm.cli.tensor_files import fixed_shape, growth, positive, shape_option, size
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import closest, target_named
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnxnorm.optimizer.optimize import OptimizeResult
     from onnxnorm.verification.verify import VerifyReport
 
-__all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+__all__ = ["DESCRIPTIONS", "add_arguments", "add_choices", "run"]
 
 _Done: TypeAlias = "tuple[Changes, VerifyReport | None]"
 
@@ -99,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where a result does not compute the same, write the smallest pair of models that differ, with the inputs",
     )
     add_library_option(parser)
+    add_choices(parser)
     listed = parser.add_mutually_exclusive_group()
     listed.add_argument(
         "--freeze-inputs",
@@ -154,6 +155,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that works through many models")
 
 
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the choices of what is known of the model and what is left alone, which `inspect` has too."""
+    parser.add_argument(
+        "--fix-shape",
+        action="append",
+        default=[],
+        type=fixed_shape,
+        metavar="NAME:DIMS",
+        help="the shape that this input will have, such as x:N,3,224,224, where the model leaves it open; may be given "
+        "several times",
+    )
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="NODE",
+        help="leave this normalization alone; a pattern such as 'head.*' means all that match; may be given several "
+        "times",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     if is_batch(arguments.input):
@@ -173,9 +195,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.samples = samples_for(
             arguments.input, arguments.arrays, arguments.inputs, arguments.shape, arguments.session_options
         )
-    from onnxnorm.io.model_source import ModelSource
+    from onnxnorm.optimizer.fixed_shapes import source_of
 
-    source = ModelSource(arguments.input)
+    source = source_of(arguments.input, dict(arguments.fix_shape))
     if (preprocessing := preprocessing_of(arguments)) is not None:
         from onnxnorm.optimizer.preparation import with_preprocessing
 
@@ -194,6 +216,7 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     """Take the fast path, for a plain network; None where that is closed, or more is asked for than it gives."""
     weights_apart = arguments.external_data or arguments.safetensors or arguments.share_data or arguments.shard_size
     chosen = arguments.passes is not None or arguments.skip or arguments.opset is not None
+    chosen = chosen or arguments.keep or arguments.fix_shape
     if weights_apart or chosen or arguments.json:
         return None
     from onnxnorm.cli.tables import count_operators, status
@@ -254,6 +277,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
                     opset=arguments.opset,
                     freeze_inputs=arguments.freeze_inputs,
                     max_growth=arguments.max_growth,
+                    keep=arguments.keep,
                     workspace=Path(arguments.output).parent,
                     name=arguments.input,
                     on_pass=advance,
@@ -312,6 +336,10 @@ def _options(arguments: argparse.Namespace) -> list[str]:
     options += image_options(arguments)
     for library in arguments.custom_ops_library:
         options += ["--custom-ops-library", library]
+    for name, dims in arguments.fix_shape:
+        options += ["--fix-shape", f"{name}:{','.join(map(str, dims))}"]
+    for pattern in arguments.keep:
+        options += ["--keep", pattern]
     flags = {
         "--no-verify": not arguments.verify,
         "--freeze-inputs": arguments.freeze_inputs is True,

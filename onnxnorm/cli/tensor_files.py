@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ShapeOption",
+    "fixed_shape",
     "growth",
     "listed",
     "positive",
@@ -53,6 +54,17 @@ def shape_option(text: str) -> ShapeOption:
     if min(numbers) < 0 or (colon and not name):
         raise argparse.ArgumentTypeError(f"{text!r} is no shape: write 1,3,224,224 or name:1,3,224,224")
     return ShapeOption(name or None, numbers)
+
+
+def fixed_shape(text: str) -> tuple[str, tuple[int | str, ...]]:
+    """Read `name:1,3,224,224`, in which a dimension may be a name; the name may hold colons of its own."""
+    name, _, dims = text.rpartition(":")
+    parts = tuple(part.strip() for part in dims.split(","))
+    if not name or not all(part.isidentifier() or part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no shape of an input: write name:1,3,224,224 or name:N,3,224,224"
+        )
+    return name, tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def positive(text: str) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from onnxnorm.io.load_and_save import load
-from onnxnorm.model.source import ModelLike, name_of
+from collections.abc import Mapping, Sequence
+
+from onnxnorm.model.source import ModelLike
 from onnxnorm.optimizer.account import account
+from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.optimize import transform
 from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.optimizer.result import OptimizeResult
@@ -29,7 +31,20 @@ def inspect(model: ModelLike) -> tuple[NormRecord, ...]:
     return examine(model)[1]
 
 
-def examine(model: ModelLike) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-    """Optimize a copy of the model; return the result and the records of `inspect`."""
-    name = name_of(model)
-    return account(load(model), lambda loaded: transform(loaded, name=name))
+def examine(
+    model: ModelLike,
+    *,
+    target: str = "portable",
+    opset: int | None = None,
+    freeze_inputs: bool | None = None,
+    fix_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    keep: Sequence[str] = (),
+) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+    """Optimize a copy of the model with these options of `optimize`; return the result and the records of `inspect`."""
+    source = source_of(model, fix_shapes)
+    return account(
+        source.graph(),
+        lambda loaded: transform(
+            loaded, target=target, opset=opset, freeze_inputs=freeze_inputs, keep=keep, name=source.name
+        ),
+    )

@@ -23,6 +23,7 @@ from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fast_path import folded
+from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
@@ -57,6 +58,8 @@ class OptimizeOptions(TypedDict, total=False):
     workspace: str | os.PathLike[str] | None
     opset: int | None
     max_growth: float
+    fix_shapes: Mapping[str, Sequence[int | str]] | None
+    keep: Sequence[str]
     normalize_input: Mapping[str, Any] | None
     input_layout: str | None
     input_dtype: str | None
@@ -88,6 +91,8 @@ def optimize(
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
+    fix_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    keep: Sequence[str] = (),
     normalize_input: Mapping[str, Any] | None = None,
     input_layout: str | None = None,
     input_dtype: str | None = None,
@@ -111,6 +116,9 @@ def optimize(
             LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
         max_growth: by which part the weights may grow in bytes, where folding into a weight that several nodes read
             stores it a second time.
+        fix_shapes: for inputs whose extents the model leaves open the shapes that they will have, such as
+            `{"x": ("N", 3, 224, 224)}`; the result takes no others.
+        keep: names or patterns (`"head.*"`) of normalizations to leave alone.
         normalize_input: the result takes images before they are normalized, and does that itself:
             (x * scale - mean) / std, with `{"mean": ..., "std": ..., "scale": 1 / 255}`, numbers or one for each
             channel, and `"input"` where a model has several images. It is folded into the operators that follow.
@@ -131,8 +139,9 @@ def optimize(
     names = names_of(passes)
     _check_choices(names, target, max_growth)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
-    source = with_preprocessing(ModelSource(model), preprocessing)
-    plain = None if passes is not None or opset is not None else _plainly(source)
+    source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
+    chosen = passes is not None or opset is not None or keep or fix_shapes
+    plain = None if chosen else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
@@ -155,6 +164,7 @@ def optimize(
                 workspace=workspace,
                 opset=opset,
                 max_growth=max_growth,
+                keep=keep,
                 name=source.name,
                 as_ir=_gives_ir(model),
                 kept=kept,
@@ -186,6 +196,7 @@ def transform(
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
+    keep: Sequence[str] = (),
     name: str = "the model",
     as_ir: bool = False,
     on_pass: Callable[[str], None] = lambda name: None,
@@ -213,9 +224,11 @@ def transform(
             if not names:
                 raise
             # What stands in the way may be what the passes take away.
+            disguise = Kept(work, kept, patterns=keep, name=name)
             work = _run(work, names, settings, name, journal)
+            disguise.reveal(work, journal)
             convert_opset(work, opset, name)
-    disguise = Kept(work, kept)
+    disguise = Kept(work, kept, patterns=keep, name=name)
     spare = work.clone() if has_shared_weights(graphs_of(work)) else None
     work = _run(work, names, settings, name, journal, on_pass)
     if spare is not None and budget.has_refused:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
+import pytest
 
 import onnxnorm
 from onnxnorm import cli
+from testing.builder import Builder
 from tests.cli.samples import Captured
 
 
@@ -80,3 +83,61 @@ def test_inspect_of_several_models_goes_on_after_one_that_is_none(
 def test_inspect_of_a_folder_without_models(capsys: Captured, tmp_path: Path) -> None:
     assert cli.main(["inspect", str(tmp_path)]) == 2
     assert "no model (*.onnx)" in capsys.readouterr().err
+
+
+def _several(path: Path) -> Path:
+    b = Builder(dtype=np.float32)
+    x = b.input(("N", 3, "H", "W"))
+    for name in ("a", "b", "c"):
+        x = b.node("Sigmoid", b.batch_norm(x, 3, name=name))
+    onnx.save(b.model(x), path)
+    return path
+
+
+def test_identical_reasons_are_one_line(capsys: Captured, tmp_path: Path) -> None:
+    path = str(_several(tmp_path / "m.onnx"))
+    assert cli.main(["inspect", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "Sigmoid" in line]) <= 2
+    assert "--all lists them one by one" in lines
+    assert cli.main(["inspect", path, "--all"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:4]] == ["a", "b", "c"]
+
+
+def test_one_node_is_told_in_full(capsys: Captured, tmp_path: Path) -> None:
+    path = str(_several(tmp_path / "m.onnx"))
+    assert cli.main(["inspect", path, "--node", "b"]) == 0
+    told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert told["node"].strip() == "b" and told["fate"].strip() == "left"
+    assert "docs/reasons/" in told["code"] and "Sigmoid" in told["in the way"] and told["what helps"].strip()
+    assert cli.main(["inspect", path, "--node", "bb"]) == 2
+    assert "no normalization is called 'bb'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [("left>0", 1), ("left > 3", 0), ("absorbed>=1", 0), ("after==3", 1), ("written_out!=0", 0), ("operator>0", 1)],
+)
+def test_a_condition_fails_a_pipeline(capsys: Captured, tmp_path: Path, condition: str, code: int) -> None:
+    path = str(_several(tmp_path / "m.onnx"))
+    assert cli.main(["inspect", path, "--fail-if", condition]) == code
+    assert bool(capsys.readouterr().err) == bool(code)
+    assert cli.main(["inspect", path, path, "--fail-if", condition]) == code
+
+
+@pytest.mark.parametrize(("condition", "told"), [("left", "no condition"), ("lefd>0", "did you mean 'left'")])
+def test_a_condition_that_is_none_is_refused(capsys: Captured, tmp_path: Path, condition: str, told: str) -> None:
+    assert cli.main(["inspect", str(tmp_path), "--fail-if", condition]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_inspect_takes_the_choices_of_optimize(capsys: Captured, model_path: Path) -> None:
+    def fates(*options: str) -> dict[str, str]:
+        assert cli.main(["inspect", str(model_path), "--json", *options]) == 0
+        records = json.loads(capsys.readouterr().out)["normalizations"]
+        return {record["node"]: record["fate"] for record in records}
+
+    assert fates() == {"bn": "absorbed", "lrn": "written out"}
+    assert fates("--target", "onnxruntime") == {"bn": "absorbed", "lrn": "accelerated"}
+    assert fates("--keep", "bn") == {"bn": "left", "lrn": "written out"}
+    assert fates("--opset", "18", "--freeze-inputs") == {"bn": "absorbed", "lrn": "written out"}
