@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import Any
 
+from onnxnorm.cli.example_options import InputOption, OpenShape, input_option, open_shape
 from onnxnorm.cli.exit_codes import UsageError, check_output
 from onnxnorm.cli.factory import Target, load_target
 from onnxnorm.cli.image_input import add_image_arguments, image_arguments
-from onnxnorm.cli.tensor_files import ShapeOption, shape_option
+from onnxnorm.errors import say_once
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
 
 DESCRIPTIONS = {
     "export": """export a PyTorch model with every normalization as one node
 
-module:factory names a torch module, a class or function that makes one when it is called without arguments, or
-an object with build() and example_inputs(). The current folder is searched first. The model is put into
-evaluation mode.""",
+module:factory, or path/to/script.py:factory, names a torch module, a class or function that makes one when it is
+called without arguments, or an object with build() and example_inputs(). The current folder is searched first. The
+model is put into evaluation mode. A .pt2 file, as torch.export.save writes it, is exported as it is.""",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
-    parser.add_argument("target", metavar="module:factory")
+    parser.add_argument(
+        "target", metavar="module:factory", help="the model: module:factory, path/to/script.py:factory or program.pt2"
+    )
     parser.add_argument("output", metavar="out.onnx")
     parser.add_argument(
         "--shape",
         action="append",
         default=[],
-        type=shape_option,
+        type=open_shape,
         metavar="1,3,224,224",
-        help="the shape of an input, once for each in order; they are float32, random and seeded. "
-        "Without it the target's example_inputs() are used",
+        help="the shape of an input, once for each in order; they are float32, random and seeded. A dimension with a "
+        "name stays open: batch=1,3,224,224. Without it the target's example_inputs() are used",
     )
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=input_option,
+        metavar="name:type:1,128",
+        help="an input by the name of its parameter, with its type (float32, float16, bfloat16, float64, int64, int32, "
+        "int8, uint8 or bool; float32 where left out) and its shape, as for --shape",
+    )
+    parser.add_argument("--weights", metavar="FILE", help="load these weights first: a .pt, .pth or .safetensors file")
+    parser.add_argument("--input-names", metavar="A,B", help="names for the inputs of the ONNX model, in order")
+    parser.add_argument("--output-names", metavar="A,B", help="names for the outputs of the ONNX model, in order")
     parser.add_argument(
         "--dynamic",
         action="append",
@@ -60,8 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     check_output(arguments.output)
     target = load_target(arguments.target)
-    inputs = _example_inputs(target, arguments)
-    module = target.module.eval()
+    example = _example(target, arguments)
+    module = target.module
+    if not target.is_program:
+        _prepare(module, arguments)
+    elif arguments.weights is not None:
+        raise UsageError("a program has its weights already: leave --weights out")
 
     from onnxnorm.cli.tables import Table, count_operators, format_size, model_size, print_json, print_table, status
     from onnxnorm.exporter.export import export
@@ -70,13 +90,15 @@ def run(arguments: argparse.Namespace) -> int:
     with status(f"exporting {arguments.target}"):
         model = export(
             module,
-            inputs,
+            example.args,
             arguments.output,
-            dynamic_shapes=_dynamic_shapes(target, inputs, arguments.dynamic),
+            dynamic_shapes=_dynamic_shapes(target, example, arguments.dynamic),
             opset=arguments.opset,
             fold=arguments.fold,
             exporter=arguments.exporter,
             **image_arguments(arguments),
+            input_names=_names(arguments.input_names),
+            output_names=_names(arguments.output_names),
         )
     written = load(arguments.output)
     counts = count_operators(written.graph.all_nodes())
@@ -90,30 +112,77 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _example_inputs(target: Target, arguments: argparse.Namespace) -> tuple[Any, ...]:
+def _prepare(module: Any, arguments: argparse.Namespace) -> None:
+    """Give the module its weights and put it into evaluation mode."""
+    from onnxnorm.cli.module_weights import load_weights, looks_untrained
+
+    if arguments.weights is not None:
+        load_weights(module, arguments.weights)
+    elif looks_untrained(module):
+        say_once(
+            f"{arguments.target}: its BatchNorms have seen no batch (mean 0, variance 1), so its weights are "
+            "untrained; --weights FILE gives it trained ones"
+        )
+    module.eval()
+
+
+@dataclass(frozen=True)
+class _Example:
+    """The example inputs, and the names that the command line gives to their open axes; none where it opens none."""
+
+    args: Any
+    open_axes: Any = None
+
+
+def _example(target: Target, arguments: argparse.Namespace) -> _Example:
     import torch
 
-    shapes: list[ShapeOption] = arguments.shape
-    if not shapes:
-        if target.example_inputs is None:
-            raise UsageError(f"{arguments.target} brings no example inputs: give --shape 1,3,224,224 for each input")
-        return target.example_inputs
-    named = next((option.name for option in shapes if option.name is not None), None)
-    if named is not None:
-        raise UsageError(f"export takes the inputs in their order: write --shape without the name {named!r}")
+    shapes: list[OpenShape] = arguments.shape
+    inputs: list[InputOption] = arguments.input
+    if shapes and inputs:
+        raise UsageError("give --input for every input, or --shape for every input, not both")
     generator = torch.Generator().manual_seed(arguments.seed)
-    return tuple(torch.randn(option.dims, generator=generator) for option in shapes)
+    if inputs:
+        twice = [option.name for option in inputs if [other.name for other in inputs].count(option.name) > 1]
+        if twice:
+            raise UsageError(f"--input: {twice[0]!r} is given twice")
+        axes = {option.name: option.shape.open_axes for option in inputs}
+        return _Example(
+            {option.name: option.tensor(generator) for option in inputs}, axes if any(axes.values()) else None
+        )
+    if shapes:
+        opened = tuple(option.open_axes or None for option in shapes)
+        tensors = tuple(torch.randn(option.dims, generator=generator) for option in shapes)
+        return _Example(tensors, opened if any(opened) else None)
+    if target.example_inputs is None and not target.is_program:
+        raise UsageError(
+            f"{arguments.target} brings no example inputs: give --shape 1,3,224,224 for each input, or --input "
+            "name:int64:1,128 where it is not of float32"
+        )
+    return _Example(target.example_inputs)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 _SPATIAL_NAMES = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "width")}
 
 
-def _dynamic_shapes(target: Target, inputs: tuple[Any, ...], axes: list[str]) -> Any:
+def _dynamic_shapes(target: Target, example: _Example, axes: list[str]) -> Any:
+    if example.open_axes is not None:
+        if axes:
+            raise UsageError("--dynamic and names of dimensions both say which axes stay open: give one of them")
+        return example.open_axes
     if not axes:
         return target.dynamic_shapes
     if "none" in axes:
         return None
-    return tuple(_open_axes(value, index, axes) for index, value in enumerate(inputs))
+    if isinstance(example.args, dict):
+        return {name: _open_axes(value, index, axes) for index, (name, value) in enumerate(example.args.items())}
+    if example.args is None:
+        raise UsageError("a program has its open axes already: leave --dynamic out")
+    return tuple(_open_axes(value, index, axes) for index, value in enumerate(example.args))
 
 
 def _open_axes(value: Any, index: int, axes: list[str]) -> dict[int, str] | None:

@@ -1,17 +1,21 @@
-"""Finds the torch module that `package.module:attribute` means."""
+"""Finds the torch module that `package.module:attribute` or `path/to/script.py:attribute` means."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.validate.choices import closest
 
 __all__ = ["Target", "load_target"]
 
@@ -21,7 +25,7 @@ class Target:
     """The target of an export.
 
     Attributes:
-        module: the torch module, not yet in evaluation mode.
+        module: the torch module, not yet in evaluation mode, or a traced program.
         example_inputs: its example inputs, where the target brings some.
         dynamic_shapes: its dynamic shapes, where the target brings some.
     """
@@ -30,32 +34,84 @@ class Target:
     example_inputs: tuple[Any, ...] | None
     dynamic_shapes: Any
 
+    @property
+    def is_program(self) -> bool:
+        """Whether it is a traced program, which brings its own inputs."""
+        return self.module is not None and not hasattr(self.module, "eval")
+
 
 def load_target(spec: str) -> Target:
     """Import and build what `spec` names.
 
-    `package.module:name` may name, through dots and keys of mappings, a torch module, a class or function that gives
-    one when it is called without arguments, or an object with the methods `build()` and `example_inputs()` (and,
-    where it likes, `dynamic_shapes`). A name that the module lacks is looked up in its mapping `MODELS`.
+    `package.module:name`, or `path/to/script.py:name`, may name, through dots and keys of mappings, a torch module, a
+    class or function that gives one when it is called without arguments, or an object with the methods `build()` and
+    `example_inputs()` (and, where it likes, `dynamic_shapes`). A name that the module lacks is looked up in its
+    mapping `MODELS`. A path that ends in `.pt2` is a program that `torch.export.save` wrote.
 
     Raises:
-        UsageError: nothing of that name, or no torch module; an error inside the imported code, with its place.
+        UsageError: nothing of that name, or no torch module; an error inside the imported code, with its place;
+            PyTorch is not installed.
     """
-    module_name, colon, path = spec.partition(":")
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError('export needs PyTorch: pip install "onnxnorm[torch]"') from error
+    if spec.endswith(".pt2"):
+        from onnxnorm.exporter.programs import load_program
+
+        return Target(load_program(spec), None, None)
+    module_name, colon, path = spec.rpartition(":")
+    if spec.endswith(".py"):
+        raise UsageError(f"{spec!r} names no model: write {spec}:factory, the class or function that makes it")
     if not colon or not module_name or not path:
-        raise UsageError(f"{spec!r} names no model: write package.module:factory")
+        what = foreign_format(Path(spec))
+        if what is not None and "PyTorch" in what:
+            raise UsageError(
+                f"{spec}: a PyTorch checkpoint has weights and no network: write path/to/script.py:factory --weights "
+                f"{spec}"
+            )
+        raise UsageError(f"{spec!r} names no model: write package.module:factory or path/to/script.py:factory")
+    holder = _script(spec, Path(module_name)) if module_name.endswith(".py") else _package(spec, module_name)
+    return _build(spec, _look_up(spec, holder, path))
+
+
+def _package(spec: str, module_name: str) -> Any:
     if "" not in sys.path:
         # The folder one stands in, as `python -m` has it: a console script starts with its own folder instead.
         sys.path.insert(0, "")
     try:
-        holder: Any = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise UsageError(f"{spec}: no module {error.name!r} here or among the installed packages") from error
+            file = Path(module_name.replace(".", os.sep) + ".py")
+            script = f"; for a script write {file}:..." if file.is_file() else ""
+            raise UsageError(
+                f"{spec}: no module {error.name!r} here or among the installed packages{script}"
+            ) from error
         raise _in_user_code(spec, error) from error
     except Exception as error:
         raise _in_user_code(spec, error) from error
-    return _build(spec, _look_up(spec, holder, path))
+
+
+def _script(spec: str, path: Path) -> Any:
+    """Run a file as a module of its own; what lies beside it can be imported, as where it is run as a script."""
+    if not path.is_file():
+        raise UsageError(f"{spec}: there is no file {str(path)!r}")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = path.stem if path.stem not in sys.modules else f"script_{path.stem}"
+    try:
+        found = importlib.util.spec_from_file_location(name, path)
+        assert found is not None and found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        # Classes of the script are found by the name of their module, such as by pickle.
+        sys.modules[name] = module
+        found.loader.exec_module(module)
+        return module
+    except Exception as error:
+        sys.modules.pop(name, None)
+        raise _in_user_code(spec, error) from error
 
 
 def _look_up(spec: str, holder: Any, path: str) -> Any:
@@ -67,16 +123,13 @@ def _look_up(spec: str, holder: Any, path: str) -> Any:
             models = getattr(holder, "MODELS", None)
             below = models.get(step, below) if isinstance(models, Mapping) else below
         if below is missing:
-            raise UsageError(f"{spec}: {_shown(found)} has no {step!r}{_choices(found)}")
+            raise UsageError(f"{spec}: {_shown(found)} has no {step!r}{closest(step, dir(found))}{_choices(found)}")
         found = below
     return found
 
 
 def _build(spec: str, found: Any) -> Target:
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise UsageError('export needs PyTorch: pip install "onnxnorm[torch]"') from error
+    import torch
 
     examples: tuple[Any, ...] | None = None
     dynamic_shapes: Any = None
@@ -102,7 +155,10 @@ def _call(spec: str, factory: Callable[[], Any]) -> Any:
     try:
         return factory()
     except Exception as error:
-        raise _in_user_code(spec, error) from error
+        told = _in_user_code(spec, error)
+        if isinstance(error, TypeError) and "required" in str(error) and "argument" in str(error):
+            raise UsageError(f"{told}; it is called without arguments: name a function that makes the model") from error
+        raise told from error
 
 
 def _in_user_code(spec: str, error: Exception) -> UsageError:

@@ -13,15 +13,14 @@ import torch
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.exporter import dynamo_translations
 from onnxnorm.exporter.arguments import Arguments
+from onnxnorm.exporter.diagnosis import why_it_cannot_be_traced
 from onnxnorm.exporter.intercept import OneNodeMode
-from onnxnorm.exporter.messages import reason_of
+from onnxnorm.exporter.messages import OTHER_EXPORTER, reason_of
 
 __all__ = ["batch_statistics_users", "trace", "translate", "uses_rms_norm"]
 
 
 aten = torch.ops.aten
-
-_OTHER_EXPORTER = ' (exporter="torchscript" may take it)'
 
 
 def _with_hints(spec: Any) -> Any:
@@ -57,9 +56,7 @@ def trace(module: torch.nn.Module, arguments: Arguments) -> torch.export.Exporte
     except OnnxNormError:
         raise
     except Exception as error:
-        raise OnnxNormError(
-            f"torch.export cannot trace {type(module).__name__}: {reason_of(error)}{_OTHER_EXPORTER}"
-        ) from error
+        raise OnnxNormError(why_it_cannot_be_traced(module, arguments, error)) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fused_attention)
 
@@ -85,7 +82,7 @@ def translate(program: torch.export.ExportedProgram, opset: int, arguments: Argu
                 dynamo=True,
             )
     except Exception as error:
-        raise OnnxNormError(f"{name} has no ONNX form: {reason_of(error)}{_OTHER_EXPORTER}") from error
+        raise OnnxNormError(f"{name} has no ONNX form: {reason_of(error)} ({OTHER_EXPORTER} may take it)") from error
     assert exported is not None
     model = exported.model
     inputs, names = list(model.graph.inputs), arguments.axis_names()

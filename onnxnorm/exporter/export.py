@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
+import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError, OnnxNormWarning
+from onnxnorm.exporter.interface_names import rename
 from onnxnorm.io import load_and_save
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import torch
 
     from onnxnorm.prepare.preprocessing import Preprocessing
@@ -25,8 +26,8 @@ OLDEST_OPSET = 13
 
 
 def export(
-    module: torch.nn.Module,
-    args: torch.Tensor | Sequence[Any] | Mapping[str, Any],
+    module: torch.nn.Module | torch.export.ExportedProgram | torch.onnx.ONNXProgram | str | os.PathLike[str],
+    args: torch.Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     path: str | os.PathLike[str] | None = None,
     *,
     dynamic_shapes: Mapping[str, Any] | Sequence[Any] | None = None,
@@ -38,6 +39,8 @@ def export(
     input_layout: str | None = None,
     input_dtype: str | None = None,
     swap_rb: bool = False,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
 ) -> onnx.ModelProto:
     """Export a PyTorch module in evaluation mode, each of its normalizations as one node.
 
@@ -50,8 +53,10 @@ def export(
     definitions do not allow, or for which onnxruntime has no kernel (bfloat16), computes in float32 between casts.
 
     Args:
-        module: the module, every part of it in evaluation mode.
-        args: example inputs: a tensor, a sequence of positional arguments, or a dictionary of named ones.
+        module: the module, every part of it in evaluation mode; or what PyTorch has made of one: an
+            `ExportedProgram`, the path of a `.pt2` file, or an `ONNXProgram`, whose opset and axes stay as they are.
+        args: example inputs: a tensor, a sequence of positional arguments, or a dictionary of named ones. A program
+            brings its own.
         path: where to write the model too; written whole or not at all.
         dynamic_shapes: the axes that stay open, as `torch.export.export` takes them, for each input a dictionary from
             axis to `torch.export.Dim` or to a name: `{"x": {0: "batch"}}` or `[{0: "batch"}]`.
@@ -68,6 +73,8 @@ def export(
             old opsets; branches of Python that depend on a tensor are fixed as they were taken.
         normalize_input, input_layout, input_dtype, swap_rb: the model takes images before they are normalized and
             laid out, as `onnxnorm.optimize` has it; with `fold` that goes into the operators that follow.
+        input_names, output_names: names for the inputs and outputs of the model, in order; by default the inputs have
+            those of the parameters of `forward`.
 
     Raises:
         OnnxNormError: the module is in training mode (the message names the parts), is no module that can be exported,
@@ -80,10 +87,10 @@ def export(
             the open axes or in the type of an output, or that cannot be compared with it.
     """
     try:
-        import torch  # noqa: F401
+        import torch
     except ImportError as error:
         raise OnnxNormError('onnxnorm.export needs PyTorch: pip install "onnxnorm[torch]"') from error
-    from onnxnorm.exporter import graph, preconditions
+    from onnxnorm.exporter import graph, preconditions, programs
     from onnxnorm.exporter.arguments import Arguments
     from onnxnorm.exporter.messages import quiet
     from onnxnorm.prepare.preprocessing import Preprocessing
@@ -91,7 +98,23 @@ def export(
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
     if exporter not in EXPORTERS:
         raise OnnxNormError(f"exporter must be one of {', '.join(EXPORTERS)}, not {exporter!r}")
+    if isinstance(getattr(module, "model", None), ir.Model) and not isinstance(module, torch.nn.Module):
+        proto = _of_onnx_program(module, opset, verify, (input_names, output_names))
+        proto = proto if preprocessing is None else _preprocessed(proto, preprocessing)
+        proto = _folded(proto) if fold else proto
+        if path is not None:
+            load_and_save.save(proto, path)
+        return proto
+    if programs.is_program(module):
+        program = programs.load_program(module)  # type: ignore[arg-type]
+        module = programs.module_of(program)
+        if args is None:
+            positional, named = program.example_inputs or ((), {})
+            args = dict(named) if named and not positional else tuple(positional)
+            dynamic_shapes = programs.open_axes_of(program) if dynamic_shapes is None else dynamic_shapes
     checked = preconditions.check_module(module)
+    if args is None:
+        raise OnnxNormError("args is missing: the example inputs of the module, a tensor or a tuple of them")
     name = type(checked).__name__
     _check_opset(opset, exporter)
     arguments = Arguments(checked, *preconditions.normalized_args(args), dynamic_shapes)
@@ -105,6 +128,7 @@ def export(
             stacklevel=2,
         )
     model = exported.model
+    rename(model, input_names, output_names)
     _convert(model, exported.opset, name)
     to_fold = _before_fold(model) if fold else None
     proto, misfits = _finished(model)
@@ -121,6 +145,21 @@ def export(
     if path is not None:
         load_and_save.save(proto, path)
     return proto
+
+
+def _of_onnx_program(
+    program: Any,
+    opset: int | None,
+    verify: bool,
+    names: tuple[Sequence[str] | None, Sequence[str] | None],
+) -> onnx.ModelProto:
+    """Make single nodes of the normalizations that PyTorch's exporter wrote out, in a copy of what it made."""
+    from onnxnorm.optimizer.optimize import optimize
+
+    steps = ["inline_functions", "infer_shapes", "recognize", "clean"]
+    result = optimize(program, passes=steps, opset=opset, verify=verify).model
+    rename(result, *names)
+    return load_and_save.to_proto(result)
 
 
 def _check_opset(opset: object, exporter: str) -> None:
@@ -148,7 +187,9 @@ def _convert(model: ir.Model, opset: int, name: str) -> None:
         try:
             convert_opset(model, opset, name)
         except OnnxNormError as error:
-            raise OnnxNormError(f'{error}; exporter="torchscript" writes old opsets itself') from error
+            from onnxnorm.exporter.messages import OTHER_EXPORTER
+
+            raise OnnxNormError(f"{error}; {OTHER_EXPORTER} writes old opsets itself") from error
 
 
 def _finished(model: ir.Model) -> tuple[onnx.ModelProto, str]:
@@ -189,12 +230,10 @@ def _preprocessed(proto: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
-    import onnx_ir as ir
-
     from onnxnorm.exporter.operand_types import settle_types
     from onnxnorm.optimizer.optimize import fold
 
-    folded = fold(proto).model
+    folded = fold(proto, verify=False).model
     assert isinstance(folded, onnx.ModelProto)
     model = ir.from_proto(folded)
     settle_types(model)

@@ -9,7 +9,10 @@ import re
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["SCOPES", "quiet", "reason_of"]
+__all__ = ["OTHER_EXPORTER", "SCOPES", "quiet", "reason_of"]
+
+OTHER_EXPORTER = '--exporter torchscript (exporter="torchscript")'
+"""The other of PyTorch's exporters, as the command line and Python ask for it."""
 
 
 SCOPES = "pkg.torch.onnx.name_scopes"

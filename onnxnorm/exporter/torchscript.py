@@ -25,6 +25,7 @@ from torch.utils import _pytree
 
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.exporter.arguments import Arguments
+from onnxnorm.exporter.diagnosis import why_it_does_not_run
 from onnxnorm.exporter.intercept import OneNodeMode
 from onnxnorm.exporter.messages import SCOPES, reason_of
 from onnxnorm.lrn import LRNParameters
@@ -82,7 +83,9 @@ def script(module: torch.nn.Module, arguments: Arguments, opset: int, trace: Scr
     except OnnxNormError:
         raise
     except Exception as error:
-        raise OnnxNormError(f"{name} has no ONNX form for the TorchScript exporter: {reason_of(error)}") from error
+        told = why_it_does_not_run(module, arguments)
+        told = told or f"{name} has no ONNX form for the TorchScript exporter: {reason_of(error)}"
+        raise OnnxNormError(told) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fused_attention)
     proto = onnx.load_model_from_string(file.getvalue())
