@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
+from onnxnorm.cli.half_precision import add_half_arguments, half_of, half_options
 from onnxnorm.cli.image_input import add_image_arguments, image_options, preprocessing_of
 from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.model_paths import is_batch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from onnxnorm.model.source import ModelLike
     from onnxnorm.optimizer.inspect import NormRecord
     from onnxnorm.optimizer.optimize import OptimizeResult
+    from onnxnorm.optimizer.preparation import Half
     from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "add_choices", "run"]
@@ -145,6 +147,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="list every normalization that is left, also those of one reason"
     )
     add_image_arguments(parser)
+    add_half_arguments(parser)
     # How the process of one of many models says what it did.
     parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(samples=(None, None))
@@ -202,7 +205,9 @@ def run(arguments: argparse.Namespace) -> int:
         from onnxnorm.optimizer.preparation import with_preprocessing
 
         source = with_preprocessing(source, preprocessing)
-    changes, proof = _plainly(arguments, source) or _by_passes(arguments, source)
+    half = half_of(arguments)
+    plain = None if half is not None else _plainly(arguments, source)
+    changes, proof = plain or _by_passes(arguments, source, half)
     if arguments.summary or arguments.json:
         from onnxnorm.cli.tables import print_json
 
@@ -243,7 +248,7 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     return _changes(arguments, (before, after), (size_before, len(data)), rewrites, records, (), proof), proof
 
 
-def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
+def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | None) -> _Done:
     from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
     from onnxnorm.io.load_and_save import save
     from onnxnorm.model.walk import weight_bytes
@@ -289,6 +294,11 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource) -> _Done:
     (result, records), proof, notes = without_disproved(run, prove, lambda done: done[0].rewrites, passes, source.graph)
     if proof is not None:
         _refuse_unless_passed(proof, arguments)
+    if half is not None:
+        from onnxnorm.optimizer.preparation import in_half
+
+        samples = arguments.samples[0]
+        result = in_half(result, half, arguments.input, inputs=samples, judge=arguments.verify)
     model = result.ir_model
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
@@ -333,7 +343,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         options += ["--inputs", arguments.inputs]
     for shape in arguments.shape:
         options += ["--shape", str(shape)]
-    options += image_options(arguments)
+    options += image_options(arguments) + half_options(arguments)
     for library in arguments.custom_ops_library:
         options += ["--custom-ops-library", library]
     for name, dims in arguments.fix_shape:

@@ -28,7 +28,7 @@ from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
-from onnxnorm.optimizer.preparation import with_preprocessing
+from onnxnorm.optimizer.preparation import Half, in_half, with_preprocessing
 from onnxnorm.optimizer.proved import without_disproved
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
@@ -65,6 +65,8 @@ class OptimizeOptions(TypedDict, total=False):
     input_dtype: str | None
     swap_rb: bool
     session_options: onnxruntime.SessionOptions | None
+    dtype: str | None
+    keep_io_types: bool
 
 
 # A type checker without stubs of protobuf takes a message for anything, so that it comes first.
@@ -98,6 +100,8 @@ def optimize(
     input_dtype: str | None = None,
     swap_rb: bool = False,
     session_options: onnxruntime.SessionOptions | None = None,
+    dtype: str | None = None,
+    keep_io_types: bool = False,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -118,7 +122,8 @@ def optimize(
             stores it a second time.
         fix_shapes: for inputs whose extents the model leaves open the shapes that they will have, such as
             `{"x": ("N", 3, 224, 224)}`; the result takes no others.
-        keep: names or patterns (`"head.*"`) of normalizations to leave alone.
+        keep: names or patterns (`"head.*"`) of normalizations to leave alone; with `dtype` they stay in float32, and
+            so does any node that is named.
         normalize_input: the result takes images before they are normalized, and does that itself:
             (x * scale - mean) / std, with `{"mean": ..., "std": ..., "scale": 1 / 255}`, numbers or one for each
             channel, and `"input"` where a model has several images. It is folded into the operators that follow.
@@ -126,6 +131,9 @@ def optimize(
         input_dtype: the type of the image that the result takes, such as "uint8".
         swap_rb: whether the result takes images with their channels in reverse order (BGR for a model of RGB).
         session_options: the options of the sessions that verify, such as with libraries of custom operators registered.
+        dtype: "float16" or "bfloat16": what may computes in that type in the result. It is folded and proved first;
+            `notes` lists what stays in float32, and what rounding costs.
+        keep_io_types: leave the inputs and outputs in their types, where `dtype` is given.
 
     Returns:
         An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
@@ -139,13 +147,14 @@ def optimize(
     names = names_of(passes)
     _check_choices(names, target, max_growth)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
+    half = Half.of(dtype, keep_io_types, keep)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
     chosen = passes is not None or opset is not None or keep or fix_shapes
     plain = None if chosen else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
-            return replace(plain, report=report)
+            return in_half(replace(plain, report=report), half, source.name, judge=verify)
     loaded: list[ir.Model] = [source.graph()]
     if verify:
         from onnxnorm.verification.memory_needed import check_room
@@ -183,7 +192,7 @@ def optimize(
         raise OnnxNormError(
             f"{source.name}: the result failed verification: {report}; please report it together with the model"
         )
-    return replace(result, notes=result.notes + notes, report=report)
+    return in_half(replace(result, notes=result.notes + notes, report=report), half, source.name, judge=verify)
 
 
 @collector_paused

@@ -1,12 +1,35 @@
-"""Opens a model with its preprocessing in front of it, so that all that follows is done, and proved, of the two."""
+"""Prepares a model before and after the passes: preprocessing in front of it, and half precision for the result.
+
+With its preprocessing in front of it all that follows is done, and proved, of the two. Half precision comes last: what
+is proved is the result in its own types, and what rounding to the new ones costs is measured and told.
+"""
 
 from __future__ import annotations
 
-from onnxnorm.errors import naming
-from onnxnorm.io.model_source import ModelSource
-from onnxnorm.prepare.preprocessing import Preprocessing, prepend
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-__all__ = ["with_preprocessing"]
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.io.load_and_save import load, to_proto
+from onnxnorm.io.model_source import ModelSource
+from onnxnorm.optimizer.result import OptimizeResult
+from onnxnorm.prepare.preprocessing import Preprocessing, prepend
+from onnxnorm.validate.choices import closest
+
+if TYPE_CHECKING:
+    from onnxnorm.prepare.half import Stayed
+    from onnxnorm.prepare.observe import Samples
+    from onnxnorm.runtime.inputs import GivenInputs
+
+__all__ = ["DTYPES", "Half", "in_half", "with_preprocessing"]
+
+DTYPES = ("float16", "bfloat16")
+_BFLOAT16_OPSET = 22
 
 
 def with_preprocessing(source: ModelSource, preprocessing: Preprocessing | None) -> ModelSource:
@@ -23,3 +46,108 @@ def with_preprocessing(source: ModelSource, preprocessing: Preprocessing | None)
     made = ModelSource(model)
     made.name = source.name
     return made
+
+
+@dataclass(frozen=True)
+class Half:
+    """The options of half precision, as `optimize` takes them."""
+
+    dtype: ir.DataType
+    keep_io_types: bool = False
+    keep: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, dtype: str | None, keep_io_types: bool = False, keep: Sequence[str] = ()) -> Half | None:
+        """Make the options; None where no type is asked for.
+
+        Raises:
+            OnnxNormError: there is no such type, or options are given without one.
+        """
+        if dtype is None:
+            if keep_io_types:
+                raise OnnxNormError("keep_io_types says what dtype leaves alone: give a dtype")
+            return None
+        if dtype not in DTYPES:
+            raise OnnxNormError(f"dtype must be {' or '.join(DTYPES)}, not {dtype!r}{closest(str(dtype), DTYPES)}")
+        return cls(ir.DataType[dtype.upper()], keep_io_types, tuple(keep))
+
+
+def in_half(
+    result: OptimizeResult, half: Half | None, name: str, *, inputs: GivenInputs | None = None, judge: bool = True
+) -> OptimizeResult:
+    """Return the result in half precision, with notes of what stays in float32 and of what rounding costs.
+
+    Args:
+        result: of the passes, in float32.
+        half: the options; None gives the result back as it is.
+        name: what errors call the model.
+        inputs: samples by which it is judged which values would overflow; by default a few random ones.
+        judge: measure the error, in arithmetic that rounds the result of each operator.
+
+    Raises:
+        OnnxNormError: an output that was finite is not so any more.
+    """
+    if half is None:
+        return result
+    from onnxnorm.prepare.half import to_half
+    from onnxnorm.prepare.observe import observe, samples_of
+
+    with naming(name):
+        message = to_proto(result.held)
+        if half.dtype is ir.DataType.BFLOAT16 and _opset(message) < 13:
+            raise OnnxNormError(f"opset {_opset(message)} has no bfloat16: give opset=22 (--opset 22)")
+        samples = samples_of(message, inputs)
+        names = [value for node in message.graph.node for value in node.output if value]
+        observed = observe(message, samples, names)
+        model = load(result.held)
+        stayed = to_half(model, half.dtype, keep_io_types=half.keep_io_types, keep=half.keep, observed=observed)
+        notes = [*_told(stayed, half, message)]
+        if judge:
+            notes.append(_judged(message, to_proto(model), samples, half))
+    return replace(result, _result=model, notes=(*result.notes, *notes))
+
+
+def _told(stayed: Sequence[Stayed], half: Half, message: onnx.ModelProto) -> Iterator[str]:
+    by_reason: dict[str, list[str]] = {}
+    for each in stayed:
+        by_reason.setdefault(each.reason, []).append(f"{each.op_type} {each.node!r}")
+    for reason, nodes in by_reason.items():
+        more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
+        yield f"in float32 stays {', '.join(nodes[:4])}{more}: {reason}"
+    opset = next((entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if (
+        half.dtype is ir.DataType.BFLOAT16
+        and opset < _BFLOAT16_OPSET
+        and any("definition" in each for each in by_reason)
+    ):
+        yield f"from opset {_BFLOAT16_OPSET} on more operators take bfloat16: opset={_BFLOAT16_OPSET}, --opset"
+
+
+def _opset(message: onnx.ModelProto) -> int:
+    return next((entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
+def _judged(before: onnx.ModelProto, after: onnx.ModelProto, samples: Samples, half: Half) -> str:
+    """Measure the error of the result, in arithmetic that rounds the result of each operator to its type."""
+    from onnxnorm.evaluate.evaluator import Float64Evaluator, NoFloat64Error
+    from onnxnorm.evaluate.rounded import RoundedEvaluator
+
+    name, worst = half.dtype.name.lower(), 0.0
+    try:
+        exact, rounded = Float64Evaluator(before), RoundedEvaluator(after)
+        for feeds in samples:
+            wanted, got = exact.run(feeds), rounded.evaluate(feeds)
+            for output, array in wanted.items():
+                if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.size:
+                    continue
+                finite = np.isfinite(array)
+                if not np.isfinite(got[output][finite]).all():
+                    raise OnnxNormError(
+                        f"in {name} the output {output!r} overflows; keep nodes in float32 (keep=, --keep)"
+                    )
+                size = float(np.sqrt(np.mean(array[finite] ** 2))) if finite.any() else 0.0
+                error = float(np.sqrt(np.mean((got[output][finite] - array[finite]) ** 2))) if finite.any() else 0.0
+                worst = max(worst, error / size if size else error)
+    except NoFloat64Error as error:
+        return f"the error of {name} was not measured: {error}"
+    return f"{name} costs a relative error of {worst:.2g}, where each operator rounds its result"

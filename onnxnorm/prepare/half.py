@@ -1,0 +1,185 @@
+"""Converts a model to float16 or bfloat16.
+
+Before: float32. After: every node that may computes in the type, weights are rounded once, and a Cast stands where a
+value crosses to a node that stays in float32 (`half_rules.py` says which, and why), one for each value and direction.
+Normalizations that have an attribute for the type of their statistics keep those in float32 inside of the one node, as
+BatchNormalization keeps its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.convert.same_form import schema_of
+from onnxnorm.graph.edit import add_constant, drop_if_unused
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.shapes import infer_shapes
+from onnxnorm.prepare.half_rules import Choice, choose, data_variable
+from onnxnorm.prepare.observe import Observed
+
+__all__ = ["Stayed", "to_half"]
+
+_FLOAT = ir.DataType.FLOAT
+
+
+@dataclass(frozen=True)
+class Stayed:
+    """A node that stays in float32, and why."""
+
+    node: str
+    op_type: str
+    reason: str
+
+
+def to_half(
+    model: ir.Model,
+    dtype: ir.DataType,
+    *,
+    keep_io_types: bool = False,
+    keep: Collection[str] = (),
+    observed: Mapping[str, Observed] | None = None,
+) -> tuple[Stayed, ...]:
+    """Convert the model itself; return the nodes that stay in float32.
+
+    Args:
+        model: whose float32 becomes `dtype`.
+        dtype: FLOAT16 or BFLOAT16.
+        keep_io_types: leave the types of inputs and outputs as they are.
+        keep: names or patterns of nodes that stay in float32.
+        observed: how large the values become, by their names.
+    """
+    infer_shapes(model)
+    facts, graph = Facts(model), model.graph
+    choice = choose(graph, facts, dtype, keep, observed or {})
+    _Conversion(graph, facts, dtype, choice).run(keep_io_types)
+    return tuple(Stayed(node.name or "", node.op_type, reason) for node, reason in choice.reasons.items())
+
+
+class _Conversion:
+    def __init__(self, graph: ir.Graph, facts: Facts, dtype: ir.DataType, choice: Choice) -> None:
+        self._graph, self._facts, self._dtype, self._choice = graph, facts, dtype, choice
+        self._narrow: set[ir.Value] = set()
+        """The values that are of the type of two bytes from now on."""
+        self._constants: dict[ir.Value, ir.Value] = {}
+        self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+
+    def run(self, keep_io_types: bool) -> None:
+        nodes = list(self._graph)
+        inputs = [value for value in self._graph.inputs if value.dtype is _FLOAT and not value.is_initializer()]
+        if not keep_io_types:
+            self._narrow.update(inputs)
+        for node in nodes:
+            if node in self._choice.half:
+                self._narrow.update(_results(node, self._facts))
+                if node.op_type == "Cast":
+                    node.attributes["to"] = ir.AttrInt64("to", int(self._dtype))
+        captured = self._captured()
+        for node in nodes:
+            self._feed(node)
+        for value in captured & self._narrow:
+            self._give_back(value)
+        for value in self._narrow:
+            value.type = ir.TensorType(self._dtype)
+        self._finish(_FLOAT if keep_io_types else self._dtype)
+
+    def _feed(self, node: ir.Node) -> None:
+        """Give the node its operands in the types that it takes."""
+        places = _operands(node, self._facts) if node in self._choice.half else frozenset[int]()
+        for place, value in enumerate(node.inputs):
+            if value is None or value.dtype is not _FLOAT:
+                continue
+            narrow = place in places
+            if self._is_constant(value):
+                if narrow:
+                    node.replace_input_with(place, self._rounded(value))
+                    drop_if_unused(value, self._facts)
+            elif narrow is not (value in self._narrow):
+                node.replace_input_with(place, self._cast(value, self._dtype if narrow else _FLOAT))
+
+    def _is_constant(self, value: ir.Value) -> bool:
+        maker = value.producer()
+        return (value.is_initializer() and not value.is_graph_input()) or (
+            maker is not None and maker.op_type == "Constant"
+        )
+
+    def _rounded(self, value: ir.Value) -> ir.Value:
+        if value not in self._constants:
+            array = self._facts.constant(value)
+            assert array is not None
+            name = self._facts.fresh_name(f"{value.name}_{self._dtype.name.lower()}")
+            with np.errstate(over="ignore"):
+                narrow = np.asarray(array, np.float64).astype(self._dtype.numpy())
+            self._constants[value] = add_constant(self._graph, name, narrow, self._dtype, self._facts)
+        return self._constants[value]
+
+    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        key = (value, dtype)
+        if key not in self._casts:
+            name = self._facts.fresh_name(f"{value.name}_{dtype.name.lower()}")
+            node = ir.node("Cast", [value], attributes={"to": int(dtype)}, name=self._facts.fresh_name(f"{name}_cast"))
+            made, maker = node.outputs[0], value.producer()
+            made.name, made.shape, made.type = name, value.shape, ir.TensorType(dtype)
+            if maker is not None:
+                self._graph.insert_after(maker, node)
+            elif len(self._graph):
+                self._graph.insert_before(self._graph[0], node)
+            else:
+                self._graph.append(node)
+            self._casts[key] = made
+        return self._casts[key]
+
+    def _captured(self) -> set[ir.Value]:
+        """Return the values that nodes of subgraphs read, or give back as they are."""
+        values = [*self._graph.inputs, *(value for node in self._graph for value in node.outputs)]
+        return {value for value in values if any(use.node.graph is not self._graph for use in value.uses())}
+
+    def _give_back(self, value: ir.Value) -> None:
+        """Let the nodes of subgraphs read the value in float32."""
+        inner = [use for use in value.uses() if use.node.graph is not self._graph]
+        wide = self._cast(value, _FLOAT)
+        for use in inner:
+            use.node.replace_input_with(use.idx, wide)
+
+    def _finish(self, wanted: ir.DataType) -> None:
+        """Give the outputs of the graph their types; each keeps its name."""
+        for place, value in enumerate(self._graph.outputs):
+            have = self._dtype if value in self._narrow else value.dtype
+            if have not in (_FLOAT, self._dtype) or have is wanted:
+                continue
+            if value.dtype is self._dtype and value not in self._narrow:
+                # It was of this type before.
+                continue
+            cast, name = self._cast(value, wanted), value.name
+            if value.is_graph_input() or value.is_initializer() or name is None:
+                self._graph.outputs[place] = cast
+                continue
+            self._graph.outputs[place] = cast
+            value.name, cast.name = self._facts.fresh_name(f"{name}_uncast"), name
+
+
+def _results(node: ir.Node, facts: Facts) -> list[ir.Value]:
+    """Return the results of a node that are of the type of its data."""
+    if node.op_type == "Cast":
+        return list(node.outputs)
+    schema = schema_of(node.op_type, facts.opset(node))
+    assert schema is not None
+    variable, last = data_variable(node, schema), len(schema.outputs) - 1
+    return [
+        value
+        for place, value in enumerate(node.outputs)
+        if value.dtype is _FLOAT and schema.outputs[min(place, last)].type_str == variable
+    ]
+
+
+def _operands(node: ir.Node, facts: Facts) -> frozenset[int]:
+    """Return the places of the operands of a node that are of the type of its data."""
+    if node.op_type == "Cast":
+        return frozenset()
+    schema = schema_of(node.op_type, facts.opset(node))
+    assert schema is not None
+    variable, last = data_variable(node, schema), len(schema.inputs) - 1
+    return frozenset(place for place in range(len(node.inputs)) if schema.inputs[min(place, last)].type_str == variable)

@@ -1,0 +1,184 @@
+"""Decides which nodes compute in a type of two bytes, and why the others stay in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxnorm.convert.same_form import schema_of
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.model.dtypes import type_string
+from onnxnorm.model.walk import subgraphs_of
+from onnxnorm.prepare.observe import Observed
+
+__all__ = ["Choice", "choose", "limit_of"]
+
+_FLOAT = ir.DataType.FLOAT
+_INTEGERS = frozenset(
+    ["ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul",
+     "QuantizeLinear"]
+)  # fmt: skip
+# They sum squares and have no attribute for the type to do it in.
+_STATISTICS = frozenset({"InstanceNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization"})
+_SQUARED_SUMS = frozenset({"ReduceL2", "ReduceSumSquare"})
+_SUMS = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool"})
+_AFTER_STATISTICS = frozenset({"Add", "Clip", "Div", "Max", "Pow", "Reciprocal", "Sqrt", "Sub"})
+_LAYOUT = frozenset(
+    ["Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+     "Transpose", "Unsqueeze"]
+)  # fmt: skip
+# Values of samples say little of those to come: half of the range stays free.
+_ROOM = 2.0
+_LARGEST = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895314e38}
+
+
+def limit_of(dtype: ir.DataType) -> float:
+    """Return the largest finite number of the type."""
+    return _LARGEST[dtype]
+
+
+@dataclass(eq=False)
+class Choice:
+    """The choice for each node of a graph.
+
+    Attributes:
+        half: the nodes that compute in the type of two bytes.
+        reasons: why a node that works on float32 stays there; none for nodes that merely stand between such.
+    """
+
+    half: set[ir.Node] = field(default_factory=set)
+    reasons: dict[ir.Node, str] = field(default_factory=dict)
+
+
+def choose(
+    graph: ir.Graph, facts: Facts, dtype: ir.DataType, keep: Collection[str], observed: Mapping[str, Observed]
+) -> Choice:
+    """Choose for each node that has float32 among its operands or results."""
+    choice, statistics = Choice(), set(_statistics(graph, facts))
+    for node in graph:
+        reason = _reason(node, facts, dtype, keep, observed)
+        if reason is None and node in statistics:
+            reason = f"the statistics of a normalization, which is written out, would lose digits in {_name(dtype)}"
+        if reason is not None:
+            if reason:
+                choice.reasons[node] = reason
+        elif _works_on_floats(node):
+            choice.half.add(node)
+    for _ in range(2):
+        between = [node for node in choice.half if node.op_type in _LAYOUT and _stands_between(node, choice, facts)]
+        choice.half.difference_update(between)
+    return choice
+
+
+def _name(dtype: ir.DataType) -> str:
+    return dtype.name.lower()
+
+
+def _works_on_floats(node: ir.Node) -> bool:
+    return any(value is not None and value.dtype is _FLOAT for value in (*node.inputs, *node.outputs))
+
+
+def _reason(
+    node: ir.Node, facts: Facts, dtype: ir.DataType, keep: Collection[str], observed: Mapping[str, Observed]
+) -> str | None:
+    """Return why the node stays in float32; empty where nobody asks, None where it need not."""
+    if not _works_on_floats(node) or node.op_type == "Constant":
+        return ""
+    if any(fnmatchcase(node.name or "", pattern) for pattern in keep):
+        return "that was asked for"
+    if any(subgraphs_of(node)):
+        return "it has a graph of its own, whose nodes stay as they are"
+    if not is_standard(node):
+        return f"what it takes is not known: it is no operator of ONNX but of {node.domain}"
+    if node.op_type in _INTEGERS:
+        return "it works on integers, whose scales stay as they are"
+    stash = node.op_type == "GroupNormalization" and facts.opset(node) < 21
+    if node.op_type in _STATISTICS or stash:
+        return f"its statistics would be summed in {_name(dtype)}, since it has no stash_type"
+    if node.op_type in ("Cast", "CastLike"):
+        source = node.inputs[0]
+        if node.op_type == "Cast" and source is not None and source.dtype is ir.DataType.BOOL:
+            return None
+        return ""
+    if not any(value is not None and value.dtype is _FLOAT for value in node.inputs):
+        return ""
+    schema = schema_of(node.op_type, facts.opset(node))
+    if schema is None:
+        return f"there is no definition of it at opset {facts.opset(node)}"
+    allowed = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
+    if type_string(dtype) not in allowed.get(data_variable(node, schema) or "", ()):
+        return f"its definition at opset {facts.opset(node)} takes no {_name(dtype)}"
+    return _too_large(node, facts, dtype, observed)
+
+
+def data_variable(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
+    """Return the variable that the definition has for the type of the node's first float32 operand."""
+    for place, value in enumerate(node.inputs):
+        if value is not None and value.dtype is _FLOAT and schema.inputs:
+            return schema.inputs[min(place, len(schema.inputs) - 1)].type_str
+    return None
+
+
+def _too_large(node: ir.Node, facts: Facts, dtype: ir.DataType, observed: Mapping[str, Observed]) -> str | None:
+    limit = limit_of(dtype)
+    for value in node.inputs:
+        if value is None or value.dtype is not _FLOAT or not facts.is_constant(value):
+            continue
+        array = facts.constant(value)
+        finite = None if array is None else np.abs(array[np.isfinite(array)]).max(initial=0.0)
+        if finite is not None and finite > limit:
+            return f"its constant {value.name!r} has {finite:.3g} in it, more than {_name(dtype)} holds"
+    for value in (*node.inputs, *node.outputs):
+        seen = None if value is None or value.dtype is not _FLOAT else observed.get(value.name or "")
+        if seen is not None and value is not None and seen.largest * _ROOM > limit and not facts.is_constant(value):
+            return f"{value.name!r} comes to {seen.largest:.3g}, and {_name(dtype)} ends at {limit:.3g}"
+    return None
+
+
+def _statistics(graph: ir.Graph, facts: Facts) -> Iterator[ir.Node]:
+    """Yield the nodes that sum squares, and those that go on with the sums as far as constants alone come in."""
+    for node in graph:
+        if not is_standard(node) or not node.inputs or node.inputs[0] is None:
+            continue
+        maker = node.inputs[0].producer()
+        if node.op_type in _SQUARED_SUMS:
+            yield node
+        elif node.op_type in _SUMS and maker is not None and _squares(maker, facts):
+            yield maker
+            yield node
+        else:
+            continue
+        current = node
+        while len(users := current.outputs[0].consumers()) == 1:
+            (user,) = users
+            dynamic = [value for value in user.inputs if value is not None and not facts.is_constant(value)]
+            if user.op_type not in _AFTER_STATISTICS or not is_standard(user) or len(dynamic) != 1:
+                break
+            yield user
+            current = user
+
+
+def _squares(node: ir.Node, facts: Facts) -> bool:
+    if node.op_type == "Mul":
+        return node.inputs[0] is node.inputs[1]
+    exponent = facts.constant(node.inputs[1]) if node.op_type == "Pow" else None
+    return exponent is not None and bool(np.all(exponent == 2))
+
+
+def _stands_between(node: ir.Node, choice: Choice, facts: Facts) -> bool:
+    """Whether float32 goes into the node from nodes that stay there alone, and out of it to such alone."""
+    makers = [
+        value.producer()
+        for value in node.inputs
+        if value is not None and value.dtype is _FLOAT and not facts.is_constant(value)
+    ]
+    users = [user for value in node.outputs for user in value.consumers()]
+    is_output = any(value.is_graph_output() for value in node.outputs)
+    known = all(maker is not None and maker not in choice.half for maker in makers)
+    return bool(makers) and known and bool(users) and not is_output and not any(user in choice.half for user in users)

@@ -1,0 +1,220 @@
+"""Tests of half precision: what stays in float32, how many casts there are, and what rounding each operator costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper
+
+import onnxnorm
+from fuzz.networks import feeds_of, in_precision
+from onnxnorm import OnnxNormError, cli
+from onnxnorm.evaluate.evaluator import evaluate_float64
+from onnxnorm.evaluate.rounded import RoundedEvaluator
+from onnxnorm.io.load_and_save import load, to_proto
+from onnxnorm.prepare.half import to_half
+from testing.builder import Builder, random_feeds, session
+from testing.networks import random_network
+
+_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+
+
+def _types(model: onnx.ModelProto) -> list[int]:
+    return [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
+
+
+def _half(model: onnx.ModelProto, dtype: str = "float16", **options: Any) -> onnxnorm.OptimizeResult:
+    """The result in half precision, valid, and within a few roundings of the original."""
+    given = model.SerializeToString(deterministic=True)
+    result = onnxnorm.optimize(model, dtype=dtype, **options)
+    assert model.SerializeToString(deterministic=True) == given
+    onnx.checker.check_model(result.model, full_check=True)
+    feeds = random_feeds(model)
+    wanted, got = evaluate_float64(model, feeds), RoundedEvaluator(result.model).evaluate(feeds)
+    for name, array in wanted.items():
+        assert np.abs(got[name] - array).max() <= 16 * _ROUNDOFF[dtype] * np.abs(array).max(), name
+    if dtype == "float16":
+        session(result.model)
+    return result
+
+
+def _stays(result: onnxnorm.OptimizeResult, op_type: str, reason: str) -> bool:
+    return any(note.startswith(f"in float32 stays {op_type} ") and reason in note for note in result.notes)
+
+
+def _count(result: onnxnorm.OptimizeResult, op_type: str) -> int:
+    return Counter(node.op_type for node in result.model.graph.node)[op_type]
+
+
+def _convolutions(b: Builder) -> str:
+    x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3), pads=[1] * 4)
+    return b.node("Relu", b.batch_norm(x, 4))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("keep_io_types", [False, True])
+def test_a_network_is_converted_whole(dtype: str, keep_io_types: bool) -> None:
+    b = Builder(dtype=np.float32, opset=22, ir_version=10)
+    result = _half(b.model(_convolutions(b)), dtype, keep_io_types=keep_io_types)
+    own = TensorProto.FLOAT if keep_io_types else TensorProto.DataType.Value(dtype.upper())
+    assert _types(result.model) == [own] * 2
+    assert _count(result, "Cast") == 2 * keep_io_types and _count(result, "BatchNormalization") == 0
+    assert {tensor.data_type for tensor in result.model.graph.initializer} == {
+        TensorProto.DataType.Value(dtype.upper())
+    }
+    assert not any(note.startswith("in float32") for note in result.notes)
+    assert any("costs a relative error of" in note for note in result.notes)
+
+
+def _instance_norm(b: Builder) -> str:
+    x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))
+    x = b.node("InstanceNormalization", x, b.constant(b.vector(4)), b.constant(b.normal(4)))
+    return b.conv(x, 4, 2, (3, 3))
+
+
+def _written_out_norm(b: Builder) -> str:
+    x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))
+    mean = b.node("ReduceMean", b.node("Mul", x, x), b.ints(1, 2), keepdims=1)
+    size = b.node("Sqrt", b.node("Add", mean, b.constant(np.array(1e-3))))
+    return b.conv(b.node("Div", x, size), 4, 2, (3, 3))
+
+
+def _large_constant(b: Builder) -> str:
+    x = b.node("Sigmoid", b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3)))
+    return b.node("Sigmoid", b.node("Sub", b.node("Mul", x, b.constant(np.array(3e5))), b.constant(np.array(1e5))))
+
+
+def _large_value(b: Builder) -> str:
+    x = b.node("Exp", b.node("Mul", b.node("Sigmoid", b.input((1, 3, 8, 8))), b.constant(np.array(12.0))))
+    return b.node("Log", x)
+
+
+def _quantized(b: Builder) -> str:
+    numbers = [b.constant(np.array(0.02)), b.constant(np.array(128, np.uint8))]
+    x = b.node("DequantizeLinear", b.node("QuantizeLinear", b.input((1, 3, 8, 8)), *numbers), *numbers)
+    return b.conv(x, 3, 4, (3, 3))
+
+
+def _other_domain(b: Builder) -> str:
+    return b.node("Gelu", b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3)), domain="com.microsoft")
+
+
+@pytest.mark.parametrize(
+    ("build", "op_type", "reason", "casts"),
+    [
+        (_instance_norm, "InstanceNormalization", "no stash_type", 2),
+        (_written_out_norm, "Mul", "statistics of a normalization, which is written out", 2),
+        (_large_value, "Exp", "and float16 ends at 6.55e+04", 2),
+        (_quantized, "QuantizeLinear", "works on integers", 2),
+    ],
+)
+def test_what_stays_is_told(build: Callable[[Builder], str], op_type: str, reason: str, casts: int) -> None:
+    b = Builder(dtype=np.float32)
+    result = _half(b.model(build(b)), passes=["infer_shapes"])
+    assert _stays(result, op_type, reason), result.notes
+    assert _count(result, "Cast") == casts
+
+
+def test_a_constant_beyond_the_range_stays() -> None:
+    b = Builder(dtype=np.float32)
+    result = onnxnorm.optimize(b.model(_large_constant(b)), dtype="float16", passes=["infer_shapes"])
+    assert _stays(result, "Mul", "more than float16 holds")
+    assert np.isfinite(
+        RoundedEvaluator(result.model).evaluate(random_feeds(b.model()))[result.model.graph.output[0].name]
+    ).all()
+
+
+def test_a_subgraph_reads_what_it_read() -> None:
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))
+    branches = {}
+    for word, op_type in (("then_branch", "Relu"), ("else_branch", "Neg")):
+        inner = Builder(dtype=np.float32, prefix=word)
+        inner.output(inner.node(op_type, x), shape=(1, 4, 6, 6))
+        branches[word] = inner.graph(word)
+    condition = b.node("Less", b.node("ReduceMean", x, keepdims=0), b.constant(np.array(0.0)))
+    result = _half(b.model(b.conv(b.node("If", condition, **branches), 4, 2, (3, 3))), passes=["infer_shapes"])
+    assert _stays(result, "If", "a graph of its own") and _count(result, "Cast") == 2
+
+
+@pytest.mark.parametrize("name", ["Sigmoid_1"])
+def test_nodes_are_kept_by_name(name: str) -> None:
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))
+    result = _half(b.model(b.conv(b.node("Sigmoid", x, out="s"), 4, 2, (3, 3))), keep=[name])
+    assert _stays(result, "Sigmoid", "asked for") and _count(result, "Cast") == 2
+
+
+def test_outputs_keep_their_names_and_inputs_may_be_outputs() -> None:
+    b = Builder(dtype=np.float32)
+    x = b.input((1, 3, 4, 4))
+    y = b.node("Sigmoid", x, out="y")
+    z = b.node("InstanceNormalization", y, b.constant(np.ones(3)), b.constant(np.zeros(3)), out="z")
+    result = _half(b.model(y, z), passes=["infer_shapes"])
+    assert [value.name for value in result.model.graph.output] == ["y", "z"]
+    assert _types(result.model) == [TensorProto.FLOAT16] * 3
+
+
+def test_bfloat16_below_opset_22_says_which_opset_helps() -> None:
+    b = Builder(dtype=np.float32, opset=18)
+    result = _half(b.model(_convolutions(b)), "bfloat16")
+    assert _stays(result, "Conv", "its definition at opset 18 takes no bfloat16")
+    assert any("from opset 22 on more operators take bfloat16" in note for note in result.notes)
+    old = Builder(dtype=np.float32, opset=11)
+    with pytest.raises(OnnxNormError, match="opset 11 has no bfloat16"):
+        onnxnorm.optimize(old.model(_convolutions(old)), dtype="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "half"}, "dtype must be float16 or bfloat16"),
+        ({"keep_io_types": True}, "give a dtype"),
+        ({"dtype": "float16", "keep": ["Sigmod"]}, "Sigmod"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    b = Builder(dtype=np.float32)
+    with pytest.raises(OnnxNormError, match=message):
+        onnxnorm.optimize(b.model(b.node("Sigmoid", b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3)))), **options)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("keep_io_types", [False, True])
+def test_random_networks_stay_valid(seed: int, keep_io_types: bool) -> None:
+    model = in_precision(random_network(seed, 20), "float32")
+    work = load(model)
+    to_half(work, ir.DataType.FLOAT16, keep_io_types=keep_io_types)
+    result = to_proto(work)
+    onnx.checker.check_model(result, full_check=True)
+    feeds = {k: a.astype(np.float32) if a.dtype.kind == "f" else a for k, a in feeds_of(model, seed).items()}
+    narrow = {value.name for value in result.graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    session(result).run(None, {name: a.astype(np.float16) if name in narrow else a for name, a in feeds.items()})
+    names = [value.name for value in model.graph.output]
+    assert [value.name for value in result.graph.output] == names and bool(narrow) is not keep_io_types
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    b = Builder(dtype=np.float32)
+    onnx.save(b.model(b.node("Sigmoid", _convolutions(b), name="last")), tmp_path / "in.onnx")
+    options = ["--dtype", "float16", "--keep-io-types", "--keep", "last"]
+    assert cli.main(["optimize", str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx"), *options]) == 0
+    nodes = [node.op_type for node in onnx.load(tmp_path / "out.onnx").graph.node]
+    assert nodes == ["Cast", "Conv", "Relu", "Cast", "Sigmoid"]
+
+
+def test_resize_keeps_its_scales() -> None:
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))
+    scales = b.constant(np.array([1.0, 1.0, 2.0, 2.0]), dtype=np.float32)
+    result = _half(b.model(b.node("Resize", x, "", scales, mode="nearest")))
+    assert _count(result, "Cast") == 0
+    assert {t.data_type for t in result.model.graph.initializer} == {TensorProto.FLOAT, TensorProto.FLOAT16}
+    assert helper.tensor_dtype_to_np_dtype(_types(result.model)[1]) == np.float16
