@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.tensor_files import positive, shape_option
 
@@ -53,6 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bisect", metavar="DIR", help="where they differ, write the smallest pair of models that do, with the inputs"
     )
+    lossy = parser.add_argument_group(
+        "for results that lose accuracy on purpose", "these decide alone where any is given, and prove nothing"
+    )
+    lossy.add_argument("--atol", type=float, metavar="X", help="each element may be off by X, plus what --rtol allows")
+    lossy.add_argument("--rtol", type=float, metavar="X", help="each element may be off by X times its exact value")
+    lossy.add_argument("--cosine", type=float, metavar="X", help="the least cosine similarity of each output")
+    lossy.add_argument("--snr", type=float, metavar="DB", help="the least signal-to-noise ratio of each output")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="an output of the second model that has another name there; may be given several times",
+    )
+    parser.add_argument("--layers", action="store_true", help="print the errors of both models value by value")
     add_library_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
@@ -61,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from onnxnorm.cli.feeds import samples_for
     from onnxnorm.cli.tables import print_json, status
+    from onnxnorm.verification.layers import errors_by_layer
     from onnxnorm.verification.verify import verify
 
     options = options_of(arguments)
@@ -76,12 +93,37 @@ def run(arguments: argparse.Namespace) -> int:
             strict=arguments.strict,
             bisect=arguments.bisect,
             session_options=options,
+            atol=arguments.atol,
+            rtol=arguments.rtol,
+            cosine=arguments.cosine,
+            snr=arguments.snr,
+            renamed=dict(map(_renamed, arguments.map)),
         )
+        errors = None
+        if arguments.layers:
+            errors = errors_by_layer(
+                arguments.original,
+                arguments.candidate,
+                inputs,
+                seed=arguments.seed,
+                shapes=shapes,
+                session_options=options,
+            )
     if arguments.json:
-        print_json(report.to_dict())
+        print_json(report.to_dict() if errors is None else {**report.to_dict(), "layers": errors})
     else:
+        if errors is not None:
+            _print_errors(errors)
+            print()
         _print(report)
     return 0 if report.passed else 1
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    old, separator, new = text.partition("=")
+    if not (separator and old and new):
+        raise UsageError(f"--map takes OLD=NEW, the names of an output in the two models, not {text!r}")
+    return old, new
 
 
 def _print(report: VerifyReport) -> None:

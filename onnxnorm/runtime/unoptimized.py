@@ -99,7 +99,8 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     Args:
         model: the model.
         level: of the optimizations.
-        options: the caller's, such as with libraries of custom operators; they are given back as they were.
+        options: the caller's, such as with libraries of custom operators; they are given back as they were, save for
+            `session.disable_quant_qdq`, which is set where it is not.
 
     Raises:
         OnnxNormError: onnxruntime refuses the model.
@@ -109,14 +110,22 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     before = options.graph_optimization_level, options.log_severity_level
     options.graph_optimization_level, options.log_severity_level = LEVELS[level], 4
     # Kernels for integers that stand in for quantized patterns round once more: they are not what the model says.
-    options.add_session_config_entry(_NO_INTEGER_KERNELS, "1")
+    if not _has_entry(options, _NO_INTEGER_KERNELS):
+        options.add_session_config_entry(_NO_INTEGER_KERNELS, "1")
     try:
         return session(model, sess_options=options, providers=["CPUExecutionProvider"])
     except OnnxNormError as error:
         raise OnnxNormError(explain(error)) from error
     finally:
         options.graph_optimization_level, options.log_severity_level = before
-        options.add_session_config_entry(_NO_INTEGER_KERNELS, "0")
+
+
+def _has_entry(options: onnxruntime.SessionOptions, key: str) -> bool:
+    try:
+        return bool(options.get_session_config_entry(key))
+    except Exception:
+        # What is raised for an entry that is not there differs from version to version.
+        return False
 
 
 def explain(error: Exception) -> str:

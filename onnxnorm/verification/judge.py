@@ -14,12 +14,16 @@ from onnxnorm.verification.place import find_place
 from onnxnorm.verification.report import OutputError, VerifyReport
 from onnxnorm.verification.runs import ROUNDED, Runs
 from onnxnorm.verification.ties import Ties
+from onnxnorm.verification.tolerance import Tolerance, outputs_within
 
 __all__ = ["judge", "worst_output"]
 
 
-def judge(runs: Runs, *, seed: int) -> VerifyReport:
-    """Judge the runs; where the result fails, find the place."""
+def judge(runs: Runs, *, seed: int, tolerance: Tolerance | None = None) -> VerifyReport:
+    """Judge the runs; where the result fails, find the place.
+
+    With a tolerance the outputs are compared by that alone.
+    """
     shapes = tuple({name: value.shape for name, value in feeds.items()} for feeds in runs.samples)
     notes = list(runs.notes)
     oracle = FLOAT64 if runs.exact is not None else f"{RUNTIME} ({runs.no_exact})"
@@ -34,13 +38,17 @@ def judge(runs: Runs, *, seed: int) -> VerifyReport:
             reason = f"the result does not run where the original does (optimizations {level}{alone}): {error}"
             return VerifyReport(False, reason, oracle, (), shapes, tuple(notes))
     names = [output.name for output in runs.model.graph.output]
-    ties = Ties(runs, runs.other)
-    outputs = [record for name in names for record in _judge_output(runs, ties, name, shapes)]
+    if tolerance:
+        outputs = outputs_within(runs, tolerance, shapes)
+    else:
+        ties = Ties(runs, runs.other)
+        outputs = [record for name in names for record in _judge_output(runs, ties, name, shapes)]
     failed = [output for output in outputs if not output.passed]
     verdict, place = None, None
     if failed:
         worst = max(failed, key=lambda o: o.excess)
-        place = find_place(runs, _name_of(worst, names), worst.sample, worst.optimizations, seed=seed)
+        if not tolerance:
+            place = find_place(runs, _name_of(worst, names), worst.sample, worst.optimizations, seed=seed)
         others = f"; {len(failed) - 1} more outputs failed" if len(failed) > 1 else ""
         how = f"optimizations {worst.optimizations}"
         how = "every operator's result rounded to its type" if worst.optimizations == ROUNDED else how

@@ -16,12 +16,13 @@ from onnxnorm.evaluate.evaluator import NoFloat64Error
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import ModelLike
-from onnxnorm.runtime.inputs import Draw, Feeds, GivenInputs, Ways, given_samples, input_specs, random_samples
+from onnxnorm.runtime.inputs import Feeds, GivenInputs, Ways, given_samples, input_specs, random_samples
 from onnxnorm.verification.inside import FLOAT64_RUN, Inside, portions, rms
 from onnxnorm.verification.message import message_of
 from onnxnorm.verification.pairs import Pair, pairs_of, region_before
 from onnxnorm.verification.random_draws import with_same_draws
 from onnxnorm.verification.runs import run_all
+from onnxnorm.verification.unknown_ops import completed, cut_around_unknown
 
 __all__ = ["LayerError", "errors_by_layer", "layer_error", "measured_pairs"]
 
@@ -84,9 +85,12 @@ def errors_by_layer(
     source = ModelSource(original)
     one, two = message_of(source), message_of(ModelSource(result))
     with naming(source.name):
+        cut = cut_around_unknown(one, two, session_options)
+        one, two = cut.original, cut.result
         specs = input_specs(one)
         if inputs is not None:
-            ways = Ways(partial(list, [Draw(given_samples(inputs, specs, [])[0])]))
+            feeds = given_samples(inputs, [spec for spec in specs if spec.name not in cut.made_up], [])[0]
+            ways = Ways(partial(completed, specs, feeds, seed))
         else:
             ways = Ways(partial(random_samples, specs, dict(shapes or {}), seed=seed, index=0))
         same = with_same_draws(one, two, [ways], seed=seed, options=session_options)

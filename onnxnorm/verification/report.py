@@ -32,6 +32,8 @@ class OutputError:
             element of every run would pass a plain comparison with the yardstick.
         yardstick: what the errors are measured against.
         reason: why it did not pass, or None.
+        cosine, snr: the cosine similarity with the exact output and the signal-to-noise ratio in decibels, where the
+            comparison is by tolerances.
     """
 
     name: str
@@ -47,6 +49,8 @@ class OutputError:
     least_relative_tolerance: float
     yardstick: str
     reason: str | None = None
+    cosine: float | None = None
+    snr: float | None = None
 
 
 @dataclass(frozen=True, repr=False)

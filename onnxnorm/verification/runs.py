@@ -44,6 +44,7 @@ _ROUNDOFFS = {
     onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)): unit_roundoff(np.dtype(dtype))
     for dtype in (np.float32, np.float16, ml_dtypes.bfloat16)
 }
+_TAKEN = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
@@ -265,13 +266,20 @@ def exposing(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
 
 def _run(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
     names = [output.name for output in opened.get_outputs()]
-    known = {value.name for value in (*opened.get_inputs(), *opened.get_overridable_initializers())}
+    known = {value.name: value.type for value in (*opened.get_inputs(), *opened.get_overridable_initializers())}
     try:
-        return dict(zip(names, opened.run(names, {k: v for k, v in feeds.items() if k in known}), strict=True))
+        given = {name: _as_taken(value, known[name]) for name, value in feeds.items() if name in known}
+        return dict(zip(names, opened.run(names, given), strict=True))
     except Exception as error:
         if any(told in str(error) for told in _NO_MEMORY):
             raise MemoryError("not enough memory") from error
         raise OnnxNormError(explain(error)) from error
+
+
+def _as_taken(value: Any, kind: str) -> Any:
+    """Return an input in the real type that the model takes: a lossy result may take another than the original."""
+    wanted = _TAKEN.get(kind)
+    return value.astype(wanted) if wanted is not None and is_real(value) and value.dtype != wanted else value
 
 
 def _alike(first: Any, second: Any) -> bool:

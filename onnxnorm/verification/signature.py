@@ -11,11 +11,16 @@ from onnxnorm.runtime.unoptimized import LEVELS, open_session
 
 __all__ = ["as_onnxruntime_sees", "difference"]
 
+_REAL = frozenset(
+    {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+)
 
-def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None:
+
+def difference(original: onnx.ModelProto, result: onnx.ModelProto, *, any_real: bool = False) -> str | None:
     """Give the reason why a caller of the original cannot call the result in its place, or None.
 
-    Inputs that are initializers as well may come or go: no caller needs to give them.
+    Inputs that are initializers as well may come or go: no caller needs to give them. With `any_real` one type of real
+    numbers is as good as another.
     """
     for what, before, after in (
         ("inputs", _inputs(original), _inputs(result)),
@@ -25,7 +30,7 @@ def difference(original: onnx.ModelProto, result: onnx.ModelProto) -> str | None
         if names != other:
             return f"the {what} are {other}, the original's {names}"
         for old, new in zip(before, after, strict=True):
-            problem = _type_difference(old.type, new.type, fixed_allowed=what == "outputs")
+            problem = _type_difference(old.type, new.type, fixed_allowed=what == "outputs", any_real=any_real)
             if problem is not None:
                 return f"{what[:-1]} {old.name!r} {problem}"
     return None
@@ -80,7 +85,7 @@ def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [value for value in model.graph.input if value.name not in constants]
 
 
-def _type_difference(old: onnx.TypeProto, new: onnx.TypeProto, *, fixed_allowed: bool) -> str | None:
+def _type_difference(old: onnx.TypeProto, new: onnx.TypeProto, *, fixed_allowed: bool, any_real: bool) -> str | None:
     if not old.WhichOneof("value") or not new.WhichOneof("value"):
         return None
     if old.WhichOneof("value") != new.WhichOneof("value"):
@@ -88,7 +93,8 @@ def _type_difference(old: onnx.TypeProto, new: onnx.TypeProto, *, fixed_allowed:
     if not old.HasField("tensor_type"):
         return None
     before, after = old.tensor_type, new.tensor_type
-    if before.elem_type and after.elem_type and before.elem_type != after.elem_type:
+    alike = before.elem_type == after.elem_type or (any_real and {before.elem_type, after.elem_type} <= _REAL)
+    if before.elem_type and after.elem_type and not alike:
         name = onnx.TensorProto.DataType.Name
         return f"has the type {name(after.elem_type)}, the original's {name(before.elem_type)}"
     if not before.HasField("shape") or not after.HasField("shape"):

@@ -19,7 +19,7 @@ from onnxnorm.verification.pairs import reads, region_before
 from onnxnorm.verification.place import Place
 from onnxnorm.verification.runs import Runs
 
-__all__ = ["ModelPair", "pairs_that_differ", "write_pair"]
+__all__ = ["ModelPair", "pairs_that_differ", "rename", "write_pair"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _cut(
     for node in nodes:
         new = graph.node.add()
         new.CopyFrom(node)
-        _rename(new, names)
+        rename(new, names)
     graph.input.extend(_typed(name, value) for name, value in inputs.items())
     graph.output.extend(_typed(name, value) for name, value in outputs.items())
     read = set().union(*map(reads, graph.node))
@@ -122,7 +122,9 @@ def _cut(
     return copy
 
 
-def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    """Rename the values that a node reads and makes, in its subgraphs too."""
+
     def renamed(values: Iterable[str]) -> list[str]:
         return [names.get(name, name) for name in values]
 
@@ -130,7 +132,7 @@ def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
     _replace(node.output, renamed(node.output))
     for graph in graphs_of_node(node):
         for inner in graph.node:
-            _rename(inner, names)
+            rename(inner, names)
         for output in graph.output:
             output.name = names.get(output.name, output.name)
 

@@ -8,7 +8,7 @@ same name.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,11 @@ import onnx
 from onnx import helper
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.runtime.inputs import Draw, Feeds, InputSpec, random_samples
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
 from onnxnorm.verification.pairs import reads, region_before
 
-__all__ = ["CutModels", "cut_around_unknown"]
+__all__ = ["CutModels", "completed", "cut_around_unknown"]
 
 _WITHOUT_SCHEMAS = ("com.microsoft", "com.ms", "onnxnorm")
 _STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
@@ -87,6 +88,17 @@ def cut_around_unknown(original: onnx.ModelProto, result: onnx.ModelProto, optio
 
 
 _ADVICE = "--custom-ops-library FILE (session_options=) runs it"
+
+
+def completed(specs: Sequence[InputSpec], feeds: Feeds, seed: int) -> Iterator[Draw]:
+    """Yield what was given, with inputs made up that stand for what unknown operators give."""
+    if all(spec.name in feeds for spec in specs):
+        yield Draw(feeds)
+        return
+    made_of = [spec for spec in specs if spec.name not in feeds or spec.dtype.kind not in "OUS"]
+    shapes = {spec.name: feeds[spec.name].shape for spec in made_of if spec.name in feeds}
+    for draw in random_samples(made_of, shapes, seed=seed, index=0):
+        yield Draw({**draw.feeds, **feeds}, draw.is_guess)
 
 
 def _these(names: Sequence[str]) -> str:

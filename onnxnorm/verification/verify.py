@@ -8,7 +8,7 @@ what that means.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,7 @@ from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import (
-    Draw,
-    Feeds,
     GivenInputs,
-    InputSpec,
     Ways,
     given_samples,
     input_specs,
@@ -35,7 +32,8 @@ from onnxnorm.verification.report import OutputError, VerifyReport
 from onnxnorm.verification.runs import Runs, collect
 from onnxnorm.verification.signature import as_onnxruntime_sees, difference
 from onnxnorm.verification.smallest import pairs_that_differ, write_pair
-from onnxnorm.verification.unknown_ops import cut_around_unknown
+from onnxnorm.verification.tolerance import Tolerance, with_outputs_named
+from onnxnorm.verification.unknown_ops import completed, cut_around_unknown
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
@@ -54,8 +52,16 @@ def verify(
     strict: bool = False,
     bisect: str | os.PathLike[str] | None = None,
     session_options: onnxruntime.SessionOptions | None = None,
+    atol: float | None = None,
+    rtol: float | None = None,
+    cosine: float | None = None,
+    snr: float | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> VerifyReport:
     """Check that `b` computes what `a` computes, as accurately as `a` does.
+
+    For a `b` that loses accuracy on purpose, such as a quantized model, there are tolerances: where any is given, they
+    alone decide, and it is no proof.
 
     Args:
         a: the original: a path, a `ModelProto`, an `onnx_ir.Model`, or what carries one.
@@ -68,8 +74,12 @@ def verify(
         strict: fail where the inputs leave a part of the original unreached: see `VerifyReport.unreached`.
         bisect: a folder for the smallest pair of models that still differ, with their inputs, where `b` fails.
         session_options: the options of onnxruntime's sessions, such as with libraries of custom operators registered;
-            the level of optimizations in them is ours. Operators that onnxruntime does not know are left out of the
-            comparison otherwise, with what they give made up, and a note.
+            the level of optimizations in them is ours, and `session.disable_quant_qdq` is set. Operators that
+            onnxruntime does not know are left out of the comparison otherwise, with what they give made up, and a note.
+        atol, rtol: let each element be off by atol + rtol * |exact value|.
+        cosine: the least cosine similarity of each output with the exact one.
+        snr: the least signal-to-noise ratio of each output in decibels.
+        renamed: the names of outputs in `b`, by their names in `a`, where they differ.
 
     Raises:
         OnnxNormError: a model or an input file cannot be read, the inputs do not fit the original, or onnxruntime
@@ -85,6 +95,8 @@ def verify(
         strict=strict,
         bisect=bisect,
         session_options=session_options,
+        tolerance=Tolerance(atol, rtol, cosine, snr),
+        renamed=renamed,
     )
 
 
@@ -100,21 +112,27 @@ def verify_source(
     bisect: str | os.PathLike[str] | None = None,
     session_options: onnxruntime.SessionOptions | None = None,
     is_checked: bool = False,
+    tolerance: Tolerance | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> VerifyReport:
     """Do as `verify` does, for an original that other stages read too.
 
     Args:
         source: the original.
-        b, inputs, seed, samples, shapes, strict, bisect, session_options: see `verify`.
+        b, inputs, seed, samples, shapes, strict, bisect, session_options, renamed: see `verify`.
         is_checked: the original has been read as a graph already, so that it is known to be well-formed.
+        tolerance: what `verify` takes for lossy changes.
     """
     original, result = message_of(source, is_checked), message_of(ModelSource(b))
     with naming(source.name):
-        different = difference(original, result)
+        if renamed:
+            result = with_outputs_named(original, result, renamed)
+        different = difference(original, result, any_real=bool(tolerance))
         cut = cut_around_unknown(original, result, session_options)
         original, result = cut.original, cut.result
         if different is not None:
-            different = difference(*as_onnxruntime_sees(original, result, session_options))
+            seen = as_onnxruntime_sees(original, result, session_options)
+            different = difference(*seen, any_real=bool(tolerance))
         if different is not None:
             return VerifyReport(False, different, "none: the models were not run")
         specs = input_specs(original)
@@ -125,7 +143,7 @@ def verify_source(
             constants = {tensor.name for tensor in original.graph.initializer}
             overridable = [value.name for value in original.graph.input if value.name in constants]
             given = given_samples(inputs, [spec for spec in specs if spec.name not in cut.made_up], overridable)
-            candidates = [Ways(partial(_completed, specs, feeds, seed)) for feeds in given]
+            candidates = [Ways(partial(completed, specs, feeds, seed)) for feeds in given]
         else:
             if samples is None:
                 samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
@@ -138,28 +156,17 @@ def verify_source(
         try:
             runs = collect(original, result, candidates, seed=seed, options=session_options)
             runs.notes[:0] = cut.notes
-            report = judge(runs, seed=seed)
+            report = judge(runs, seed=seed, tolerance=tolerance)
         except OtherDrawsError as error:
             return VerifyReport(False, str(error), "none: the models were not run")
         except MemoryError:
             raise OnnxNormError("verifying it takes more memory than there is; give smaller shapes or inputs") from None
-        if bisect is not None and not report.passed:
+        if bisect is not None and not report.passed and not tolerance:
             report = _with_smallest_pair(report, runs, Path(bisect), seed)
         if strict and report.passed and report.unreached:
             more = f"; {len(report.unreached) - 1} more parts are not reached" if len(report.unreached) > 1 else ""
             return replace(report, passed=False, reason=f"{report.unreached[0]}{more}; give inputs that do")
         return report
-
-
-def _completed(specs: Sequence[InputSpec], feeds: Feeds, seed: int) -> Iterator[Draw]:
-    """Yield what was given, with inputs made up that stand for what unknown operators give."""
-    if all(spec.name in feeds for spec in specs):
-        yield Draw(feeds)
-        return
-    made_of = [spec for spec in specs if spec.name not in feeds or spec.dtype.kind not in "OUS"]
-    shapes = {spec.name: feeds[spec.name].shape for spec in made_of if spec.name in feeds}
-    for draw in random_samples(made_of, shapes, seed=seed, index=0):
-        yield Draw({**draw.feeds, **feeds}, draw.is_guess)
 
 
 def _with_smallest_pair(report: VerifyReport, runs: Runs, folder: Path, seed: int) -> VerifyReport:
