@@ -30,6 +30,7 @@ _COMMANDS = {
     "optimize": "optimize",
     "fold": "optimize",
     "inspect": "inspect",
+    "report": "report",
     "verify": "verify",
     "run": "run",
     "doctor": "doctor",

@@ -58,9 +58,13 @@ class Journal:
         """
         remedy = None if evidence is None else evidence.remedy
         blocker = "" if evidence is None else evidence.blocker
-        self._rewrites.append(Rewrite(pass_name, node.name or "", op_type, detail, effect, code, blocker, remedy))
+        takers = tuple(into)
+        names = tuple(taker.name or "" for taker in takers)
+        self._rewrites.append(
+            Rewrite(pass_name, node.name or "", op_type, detail, effect, code, blocker, remedy, names)
+        )
         self._declined.pop(node, None)
-        for taker in into:
+        for taker in takers:
             self._inside.setdefault(taker, {})[node] = op_type
 
     def copied(self, origin: str, copy: str) -> None:
@@ -161,6 +165,7 @@ class Rewrite:
         detail: how it was changed, in words for people.
         effect: what became of the node.
         code, blocker, remedy: where a part of it is left, why, the node in the way, and what would help.
+        into: the names of the nodes that took it up, as far as they are known.
     """
 
     pass_name: str
@@ -171,6 +176,7 @@ class Rewrite:
     code: Code | None = None
     blocker: str = ""
     remedy: Remedy | None = None
+    into: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

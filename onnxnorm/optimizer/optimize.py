@@ -27,6 +27,7 @@ from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
+from onnxnorm.optimizer.original import Original
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
 from onnxnorm.optimizer.preparation import Half, in_half, with_preprocessing
 from onnxnorm.optimizer.proved import without_disproved
@@ -148,13 +149,15 @@ def optimize(
     _check_choices(names, target, max_growth)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
     half = Half.of(dtype, keep_io_types, keep)
+    original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
     chosen = passes is not None or opset is not None or keep or fix_shapes
     plain = None if chosen else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
-            return in_half(replace(plain, report=report), half, source.name, judge=verify)
+            result = replace(plain, report=report, _source=original)
+            return in_half(result, half, source.name, judge=verify)
     loaded: list[ir.Model] = [source.graph()]
     if verify:
         from onnxnorm.verification.memory_needed import check_room
@@ -192,7 +195,8 @@ def optimize(
         raise OnnxNormError(
             f"{source.name}: the result failed verification: {report}; please report it together with the model"
         )
-    return in_half(replace(result, notes=result.notes + notes, report=report), half, source.name, judge=verify)
+    result = replace(result, notes=result.notes + notes, report=report, _source=original)
+    return in_half(result, half, source.name, judge=verify)
 
 
 @collector_paused

@@ -14,14 +14,18 @@ import onnx_ir as ir
 from typing_extensions import TypeVar
 
 from onnxnorm.display import data_frame, html_table, plain
+from onnxnorm.errors import OnnxNormError
 from onnxnorm.io import load_and_save
 from onnxnorm.io.replace import write_message
 from onnxnorm.journal import Decline, Rewrite
+from onnxnorm.optimizer.original import Original
 from onnxnorm.optimizer.records import Account, NormRecord
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
+    from onnxnorm.model.source import ModelLike
+    from onnxnorm.report.page import ReportPage
     from onnxnorm.verification.report import VerifyReport
 
 __all__ = ["OptimizeResult"]
@@ -52,6 +56,7 @@ class OptimizeResult(Generic[_Form]):
     normalizations: tuple[NormRecord, ...] = ()
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     report: VerifyReport | None = None
+    _source: Original | None = None
 
     @property
     def account(self) -> Account:
@@ -111,6 +116,29 @@ class OptimizeResult(Generic[_Form]):
             share_data=share_data,
             safetensors=safetensors,
         )
+
+    def report_page(
+        self, path: str | os.PathLike[str] | None = None, *, original: ModelLike | None = None
+    ) -> ReportPage:
+        """Make a page of what was done: one HTML file, which a notebook shows in place.
+
+        Args:
+            path: the file to write; none where None.
+            original: the model as it was before; by default the one that was given to `optimize`.
+
+        Raises:
+            OnnxNormError: the original has changed since, or cannot be read, or the page cannot be written.
+        """
+        from onnxnorm.report.page import report_page
+
+        if original is None:
+            if self._source is None:
+                raise OnnxNormError("this result does not know what it was made of: give the original")
+            original = self._source.unchanged()
+        page = report_page(original, self, verification=self.report)
+        if path is not None:
+            page.save(path)
+        return page
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account, without the model, in types that JSON has."""

@@ -114,7 +114,7 @@ class Folding:
             for place, index in network.readers[new]:
                 nodes[place].input[index] = old
             detail = f"absorbed into {convolution.op_type} {convolution.name!r}"
-            rewrites.append(Rewrite("fold_affines", norm.name, norm.op_type, detail))
+            rewrites.append(Rewrite("fold_affines", norm.name, norm.op_type, detail, into=(convolution.name,)))
         gone = {pair.norm for pair in self.pairs}
         kept = [node for place, node in enumerate(nodes) if place not in gone]
         result = type(message)()

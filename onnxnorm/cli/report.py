@@ -1,0 +1,124 @@
+"""Runs `onnxnorm report`: a page, an overlay for Model Explorer, or plain text about what becomes of a model."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import TYPE_CHECKING
+
+from onnxnorm.cli.exit_codes import check_output
+from onnxnorm.cli.tensor_files import positive, shape_option
+from onnxnorm.errors import OnnxNormError
+from onnxnorm.validate.choices import target_named
+
+if TYPE_CHECKING:
+    from onnxnorm.model.source import ModelLike
+    from onnxnorm.report import ReportPage
+    from onnxnorm.verification.layers import LayerError
+    from onnxnorm.verification.verify import VerifyReport
+
+__all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+
+DESCRIPTIONS = {
+    "report": """a page that shows what becomes of a model, as one HTML file
+
+Of one model the page shows what optimizing makes of it, which is tried on a copy; of two it shows how they differ.
+The graphs stand side by side; a click on a normalization shows where it went and the numbers, or what is in its way.
+The file needs no network. The same facts are printed as text. The exit code is 1 where the models do not compute the
+same; the page is written all the same.""",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    parser.add_argument("original", metavar="a.onnx")
+    parser.add_argument("other", metavar="b.onnx", nargs="?", help="the model to compare it with")
+    parser.add_argument(
+        "-o", "--output", default="report.html", metavar="page.html", help="the page (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--node-data", metavar="fates.json", help="write the fate of each node for Model Explorer, as custom node data"
+    )
+    parser.add_argument(
+        "--target", type=target_named, default="portable", help="what the result is for, as for optimize"
+    )
+    parser.add_argument(
+        "--no-verify", action="store_false", dest="verify", help="compare nothing: no verdict, no errors by layer"
+    )
+    parser.add_argument("--repeat", type=positive, metavar="N", help="measure the latency of both models, N runs each")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="name:x.npy", help="verify with this array for the input"
+    )
+    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=shape_option,
+        metavar="name:1,3,224,224",
+        help="verify with this shape of a random input (without the name where the model has one input)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    for path in (arguments.output, arguments.node_data):
+        if path is not None:
+            check_output(path)
+    page, passed = _compared(arguments) if arguments.other is not None else _optimized(arguments)
+    page.save(arguments.output)
+    if arguments.node_data is not None:
+        page.save_node_data(arguments.node_data)
+    print(page.summary, end="")
+    print(f"\n{arguments.output}: {len(page.html.encode()) / 1e6:.2f} MB")
+    return 0 if passed else 1
+
+
+def _optimized(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
+    from onnxnorm.cli.tables import status
+    from onnxnorm.io.load_and_save import load
+    from onnxnorm.optimizer.inspect import account
+    from onnxnorm.optimizer.optimize import transform
+    from onnxnorm.report import report_page
+
+    with status(f"optimizing a copy of {arguments.original}"):
+        result, records = account(
+            load(arguments.original),
+            lambda model: transform(model, target=arguments.target, name=arguments.original),
+        )
+    proof, layers, latency = _measured(arguments, result.ir_model)
+    page = report_page(arguments.original, result, records=records, verification=proof, layers=layers, latency=latency)
+    return page, proof is None or proof.passed
+
+
+def _compared(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
+    from onnxnorm.report import compared_page
+
+    proof, layers, latency = _measured(arguments, arguments.other)
+    page = compared_page(arguments.original, arguments.other, verification=proof, layers=layers, latency=latency)
+    return page, proof is None or proof.passed
+
+
+def _measured(
+    arguments: argparse.Namespace, other: ModelLike
+) -> tuple[VerifyReport | None, tuple[LayerError, ...], tuple[float, float] | None]:
+    """Verify the two, measure their errors by layer and their latency, as far as that is asked for and can be done."""
+    from onnxnorm.cli.feeds import samples_for
+    from onnxnorm.cli.tables import status
+    from onnxnorm.report.latency import latencies
+    from onnxnorm.verification.layers import errors_by_layer
+    from onnxnorm.verification.verify import verify
+
+    inputs, shapes = samples_for(arguments.original, arguments.input, arguments.inputs, arguments.shape)
+    proof: VerifyReport | None = None
+    layers: tuple[LayerError, ...] = ()
+    if arguments.verify:
+        with status("comparing both models"):
+            proof = verify(arguments.original, other, inputs, shapes=shapes)
+            # A model of which the values inside cannot be taken has a verdict all the same.
+            with contextlib.suppress(OnnxNormError):
+                layers = errors_by_layer(arguments.original, other, inputs, shapes=shapes)
+    if arguments.repeat is None:
+        return proof, layers, None
+    with status("measuring latency"):
+        return proof, layers, latencies(arguments.original, other, arguments.repeat, shapes=shapes)

@@ -1,0 +1,92 @@
+// What a click shows: where a normalization went, its algebra in numbers, or what is in its way.
+const normsOf = new Map();
+DATA.norms.forEach((norm, place) => {
+  if (norm.node !== null) normsOf.set(norm.node, [...(normsOf.get(norm.node) || []), place]);
+});
+
+function select(node, move) {
+  if (move && openTo(node)) redraw();
+  chosen.node = node;
+  const norms = normsOf.get(node) || [];
+  chosen.path = norms.length ? DATA.norms[norms[0]].path : [];
+  if (!chosen.path.length && norms.length && DATA.norms[norms[0]].blocker !== null) chosen.path = [node, DATA.norms[norms[0]].blocker];
+  if (chosen.path.map(openTo).includes(true)) redraw();
+  mark();
+  if (move) centre(node);
+  const pane = byId("detail");
+  pane.replaceChildren(...describe(node, norms));
+  pane.scrollTop = 0;
+}
+
+function selectNorm(place) {
+  const norm = DATA.norms[place];
+  if (norm.node !== null) select(norm.node, true);
+  byId("detail").replaceChildren(...(norm.node === null ? [] : describe(norm.node, [])), ...describeNorm(norm));
+}
+
+function describe(node, norms) {
+  const entry = DATA.nodes[node];
+  const before = operatorOf(node, 1), after = operatorOf(node, 2);
+  const parts = [element("h3", {}, before && after && before !== after ? `${before} → ${after}` : before || after)];
+  parts.push(element("p", {}, element("code", {}, entry[NAME])));
+  const shapes = [entry[SHAPE_BEFORE], entry[SHAPE_AFTER]].map((each) => (each < 0 ? null : DATA.texts[each]));
+  if (shapes[0] || shapes[1]) parts.push(element("p", {}, `result: ${shapes[0] || shapes[1]}`));
+  if (before === null) parts.push(element("p", {}, "new in the result"));
+  else if (after === null) parts.push(element("p", {}, "gone from the result"));
+  else if (entry[CHANGED]) parts.push(element("p", {}, "its constants changed"));
+  for (const place of norms) parts.push(...describeNorm(DATA.norms[place]));
+  const took = DATA.norms.filter((norm) => norm.takers.includes(node));
+  if (took.length) {
+    parts.push(element("p", {}, `took up ${took.length} normalization${took.length > 1 ? "s" : ""}:`));
+    parts.push(links(took.slice(0, 20).map((norm) => norm.node)));
+  }
+  const weights = DATA.ranges.find((each) => each.node === node);
+  if (weights) parts.push(element("p", {}, `range of its largest channel over the smallest: ${formatted(weights.spread[0]) || "new"} → ${formatted(weights.spread[1])}`));
+  return parts;
+}
+
+function links(nodes) {
+  const list = element("ul", {});
+  for (const node of nodes) {
+    if (node === null || node === undefined) continue;
+    const button = element("button", { type: "button" }, `${titleOf(node)} ${cut(DATA.nodes[node][NAME], 40)}`);
+    button.addEventListener("click", () => select(node, true));
+    list.append(element("li", {}, button));
+  }
+  return list;
+}
+
+function describeNorm(norm) {
+  const parts = [element("p", {}, badge(norm.fate), ` ${norm.kind}`)];
+  if (norm.formula) parts.push(element("p", {}, element("code", {}, norm.formula)));
+  parts.push(element("p", {}, norm.reason));
+  if (norm.takers.length) parts.push(element("p", {}, "Where it went:"), links(norm.takers));
+  if (norm.code) parts.push(element("p", {}, "Code: ", element("code", {}, norm.code)));
+  if (norm.blocker !== null) parts.push(element("p", {}, "In the way:"), links([norm.blocker]));
+  if (norm.readers.length) parts.push(element("p", {}, `That value is read by: ${norm.readers.join(", ")}`));
+  if (norm.cost) parts.push(element("p", {}, `By cost, in elements: it would save ${counted(norm.cost[0])} and take ${counted(norm.cost[1])}.`));
+  if (norm.remedy) parts.push(element("p", {}, element("b", {}, "What helps: "), norm.remedy));
+  if (norm.bound) parts.push(element("p", {}, norm.bound));
+  if (norm.algebra) parts.push(...describeAlgebra(norm.algebra));
+  return parts;
+}
+
+function describeAlgebra(algebra) {
+  const columns = algebra.columns;
+  const names = Object.keys(columns);
+  const count = columns.scale.length;
+  const lines = [
+    element("p", {}, element("code", {}, `scale = gamma / sqrt(variance + ${formatted(algebra.epsilon)})`)),
+    element("p", {}, element("code", {}, "shift = beta − mean · scale")),
+  ];
+  if (algebra.taker) {
+    const [name, op, upstream] = algebra.taker;
+    const law = upstream ? "W'[c] = scale[c] · W[c], b'[c] = scale[c] · b[c] + shift[c]" : "W'[:, c] = W[:, c] · scale[c], b' = b + Σ W[:, c] · shift[c]";
+    lines.push(element("p", {}, element("code", {}, law), ` in ${op} `, element("code", {}, name)));
+    if (names.some((each) => each.startsWith("weight"))) lines.push(element("p", {}, "The first weight of each channel is shown; other affines may have gone into it too."));
+  }
+  const rows = names.map((name) => [name, ...columns[name]]);
+  const headings = ["channel", ...Array.from({ length: count }, (_, place) => `>${place}`)];
+  const holder = element("div", { class: "wide" }, table(count < algebra.channels ? `${count} of ${algebra.channels} channels` : "", headings, rows));
+  return [...lines, holder];
+}

@@ -1,0 +1,83 @@
+"""Weights of linear operators by channel: where they stand among the inputs, and which axis counts the channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxnorm.graph.facts import Facts
+
+__all__ = ["Weights", "weights_of"]
+
+_LARGEST = 1 << 24
+# Places of the weight and the bias, and of the axes of outputs and inputs, for operators that have them fixed.
+_FIXED = {"Conv": (1, 2, 0, 1), "ConvTranspose": (1, 2, 1, 0)}
+_SCALED = frozenset(
+    ["BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"]
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight of one operator, outputs first.
+
+    Attributes:
+        by_channel: of shape (outputs, everything else), in float64.
+        by_input: of shape (inputs, everything else); None where the operator mixes no channels.
+        bias: one a channel, None where it has none.
+    """
+
+    by_channel: npt.NDArray[np.float64]
+    by_input: npt.NDArray[np.float64] | None
+    bias: npt.NDArray[np.float64] | None
+
+
+def weights_of(node: ir.Node, facts: Facts) -> Weights | None:
+    """Return the constant weight of a node by channel; None where it has none, or one too large to look through."""
+    places = _places(node, facts)
+    if places is None:
+        return None
+    weight, bias, outputs, inputs = places
+    array = _constant(node, weight, facts)
+    if array is None or array.ndim <= max(outputs, inputs or 0):
+        return None
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
+        return None
+    by_input = None if inputs is None else _rows(array, inputs)
+    own = _constant(node, bias, facts)
+    rows = _rows(array, outputs)
+    return Weights(rows, by_input, own.reshape(-1) if own is not None and own.size == len(rows) else None)
+
+
+def _places(node: ir.Node, facts: Facts) -> tuple[int, int, int, int | None] | None:
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    if node.op_type in _FIXED:
+        return _FIXED[node.op_type]
+    if node.op_type == "Gemm":
+        return (1, 2, 0, 1) if node.attributes.get_int("transB", 0) else (1, 2, 1, 0)
+    if node.op_type == "MatMul" and len(node.inputs) == 2 and node.inputs[1] is not None:
+        rank = facts.rank(node.inputs[1])
+        return (1, 9, 1, 0) if rank == 2 else None
+    return (1, 2, 0, None) if node.op_type in _SCALED else None
+
+
+def _constant(node: ir.Node, place: int, facts: Facts) -> npt.NDArray[np.float64] | None:
+    value = node.inputs[place] if place < len(node.inputs) else None
+    if value is None:
+        return None
+    tensor = value.const_value
+    if tensor is not None and tensor.size > _LARGEST:
+        return None
+    array = facts.constant(value)
+    if array is None or (array.dtype.kind != "f" and array.dtype.name != "bfloat16") or array.size > _LARGEST:
+        return None
+    return array.astype(np.float64)
+
+
+def _rows(array: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    moved = np.moveaxis(array, axis, 0)
+    return moved.reshape(len(moved), -1)
