@@ -18,6 +18,7 @@ from onnxnorm.cli.summary import Changes, print_changes
 from onnxnorm.cli.tensor_files import fixed_shape, growth, positive, shape_option, size
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import closest, target_named
+from onnxnorm.validate.runtimes import runtime_named
 
 if TYPE_CHECKING:
     from onnxnorm.io.model_source import ModelSource
@@ -60,13 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="in.onnx", nargs="+", help="a model; a folder, a pattern or several for many")
     parser.add_argument("output", metavar="out.onnx", help="the result; for many models the folder for the results")
     if is_fold:
-        parser.set_defaults(passes=None, skip=[], target="portable", opset=None)
+        parser.set_defaults(passes=None, skip=[], target="portable", opset=None, runtime=None)
     else:
         parser.add_argument("--target", type=target_named, default="portable", help=_TARGET_HELP)
         parser.add_argument(
             "--opset",
             type=int,
             help="convert to this opset first: LayerNormalization needs 17, GroupNormalization 21, RMSNormalization 23",
+        )
+        parser.add_argument(
+            "--runtime",
+            type=runtime_named,
+            metavar="NAME==VERSION",
+            help="what has to read the result, such as onnxruntime==1.16: opset and IR version are those that it "
+            "reads, and --target is its own where it is not given",
         )
         parser.add_argument("--passes", metavar="A,B", help="run these passes alone, in this order")
         parser.add_argument("--skip", action="append", default=[], metavar="A", help="leave this pass out")
@@ -221,7 +229,7 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     """Take the fast path, for a plain network; None where that is closed, or more is asked for than it gives."""
     weights_apart = arguments.external_data or arguments.safetensors or arguments.share_data or arguments.shard_size
     chosen = arguments.passes is not None or arguments.skip or arguments.opset is not None
-    chosen = chosen or arguments.keep or arguments.fix_shape
+    chosen = chosen or arguments.keep or arguments.fix_shape or arguments.runtime is not None
     if weights_apart or chosen or arguments.json:
         return None
     from onnxnorm.cli.tables import count_operators, status
@@ -252,6 +260,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
     from onnxnorm.io.load_and_save import save
     from onnxnorm.model.walk import weight_bytes
+    from onnxnorm.optimizer.for_runtime import target_for
     from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.optimize import transform
     from onnxnorm.optimizer.proved import without_disproved
@@ -278,8 +287,9 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
                 lambda model: transform(
                     model,
                     passes=names,
-                    target=arguments.target,
+                    target=target_for(arguments.runtime, arguments.target),
                     opset=arguments.opset,
+                    runtime=arguments.runtime,
                     freeze_inputs=arguments.freeze_inputs,
                     max_growth=arguments.max_growth,
                     keep=arguments.keep,
@@ -331,6 +341,10 @@ def _changes(
 def _options(arguments: argparse.Namespace) -> list[str]:
     """Return the options again, for the process of each model."""
     options = ["--target", arguments.target, "--max-growth", str(arguments.max_growth)]
+    if arguments.opset is not None:
+        options += ["--opset", str(arguments.opset)]
+    if arguments.runtime is not None:
+        options += ["--runtime", f"{arguments.runtime.name}=={arguments.runtime.version}".removesuffix("==")]
     if arguments.passes is not None:
         options += ["--passes", arguments.passes]
     for name in arguments.skip:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxnorm.model.walk import graphs_of
 
-__all__ = ["ir_version_for"]
+__all__ = ["ir_version_for", "lower_ir_version"]
 
 _D = ir.DataType
 # The IR version that brought a type of elements.
@@ -27,6 +27,16 @@ def ir_version_for(model: ir.Model) -> int:
     """Return the least IR version that lets in the model as it is."""
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.graph.opset_imports.items()]
     return max(onnx.helper.find_min_ir_version_for(opsets, True), *_needed(model))
+
+
+def lower_ir_version(model: ir.Model) -> None:
+    """Give the model the least IR version that its contents need, so that older runtimes read it.
+
+    Below 4 every initializer is an input that nobody may override, which would be another model.
+    """
+    opset = model.graph.opset_imports.get("", 1)
+    if (model.ir_version or 0) > _LOOSE_INITIALIZERS and opset <= onnx.defs.onnx_opset_version():
+        model.ir_version = min(model.ir_version or 0, max(_LOOSE_INITIALIZERS, ir_version_for(model)))
 
 
 def _needed(model: ir.Model) -> Iterator[int]:

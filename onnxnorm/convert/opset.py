@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
-from onnxnorm.convert.ir_version import ir_version_for
+from onnxnorm.convert.ir_version import ir_version_for, lower_ir_version
 from onnxnorm.convert.libraries import run_converter
 from onnxnorm.convert.nodes import convert_nodes
 from onnxnorm.convert.same_form import fits
@@ -20,8 +20,6 @@ from onnxnorm.model.walk import graphs_of
 
 __all__ = ["convert_opset"]
 
-# The IR version that came with an opset, or the next one after it; a newer opset in an older file fails the checker.
-_IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 _BROADCASTS_SINCE = 7
 
 
@@ -46,10 +44,9 @@ def convert_opset(model: ir.Model, opset: int, name: str) -> None:
         _convert_old(model, present, opset, name)
     else:
         convert_nodes(model, opset, name)
-    if present is not None and opset < present:
-        model.ir_version = min(model.ir_version or 0, max(_IR_VERSIONS.get(opset, 10), ir_version_for(model)))
-    else:
-        model.ir_version = max(model.ir_version or 0, _IR_VERSIONS.get(opset, 10))
+    # A newer opset in an older file fails the checker.
+    model.ir_version = max(model.ir_version or 0, ir_version_for(model))
+    lower_ir_version(model)
 
 
 def _convert_old(model: ir.Model, present: int, opset: int, name: str) -> None:

@@ -214,8 +214,10 @@ def _before_fold(model: ir.Model) -> onnx.ModelProto:
 
 
 def _with_bodies(model: ir.Model) -> onnx.ModelProto:
+    from onnxnorm.convert.ir_version import lower_ir_version
     from onnxnorm.ops import attach
 
+    lower_ir_version(model)
     proto = load_and_save.to_proto(model)
     attach.attach_bodies(proto)
     return proto

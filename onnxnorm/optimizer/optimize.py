@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 import onnx
 import onnx_ir as ir
 
+from onnxnorm.convert.ir_version import lower_ir_version
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
@@ -24,6 +25,7 @@ from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.fixed_shapes import source_of
+from onnxnorm.optimizer.for_runtime import check_readable, opset_for, target_for
 from onnxnorm.optimizer.guard import run_pass
 from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
@@ -37,6 +39,7 @@ from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSett
 from onnxnorm.prepare.preprocessing import Preprocessing
 from onnxnorm.process.gc_pause import collector_paused
 from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
+from onnxnorm.validate.runtimes import Runtime, runtime_named
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
@@ -93,6 +96,7 @@ def optimize(
     freeze_inputs: bool | None = None,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
+    runtime: str | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
     fix_shapes: Mapping[str, Sequence[int | str]] | None = None,
     keep: Sequence[str] = (),
@@ -119,6 +123,8 @@ def optimize(
         workspace: a folder for new weights that are too many for memory; by default that for temporary files.
         opset: convert the model to this opset first, so that normalizations become the nodes that it has:
             LayerNormalization from 17 on, GroupNormalization 21, RMSNormalization 23; newer ones are written out.
+        runtime: what has to read the result, by name and version (`"onnxruntime==1.16"`): opset and IR version are
+            those that it reads, and the target is its own where none but the default is given.
         max_growth: by which part the weights may grow in bytes, where folding into a weight that several nodes read
             stores it a second time.
         fix_shapes: for inputs whose extents the model leaves open the shapes that they will have, such as
@@ -142,16 +148,18 @@ def optimize(
         `.notes` what was decided for the caller; `.report` is the report of the verification.
 
     Raises:
-        OnnxNormError: the model cannot be read or converted, a pass or target is unknown, or the result failed
-            verification, or cannot be verified.
+        OnnxNormError: the model cannot be read or converted, a pass, target or runtime is unknown, the runtime cannot
+            read what the model holds, or the result failed verification, or cannot be verified.
     """
     names = names_of(passes)
     _check_choices(names, target, max_growth)
+    wanted = None if runtime is None else runtime_named(runtime)
+    target = target_for(wanted, target)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
     half = Half.of(dtype, keep_io_types, keep)
     original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
-    chosen = passes is not None or opset is not None or keep or fix_shapes
+    chosen = passes is not None or opset is not None or wanted is not None or keep or fix_shapes
     plain = None if chosen else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
@@ -175,6 +183,7 @@ def optimize(
                 freeze_inputs=freeze_inputs,
                 workspace=workspace,
                 opset=opset,
+                runtime=wanted,
                 max_growth=max_growth,
                 keep=keep,
                 name=source.name,
@@ -208,6 +217,7 @@ def transform(
     freeze_inputs: bool | None = None,
     workspace: str | os.PathLike[str] | None = None,
     opset: int | None = None,
+    runtime: Runtime | None = None,
     max_growth: float = DEFAULT_MAX_GROWTH,
     keep: Sequence[str] = (),
     name: str = "the model",
@@ -226,6 +236,7 @@ def transform(
     settings = PassSettings(target_named(target), Transformation(budget))
     spool_of(work, workspace)
     note = freeze_listed_weights(work, freeze_inputs)
+    opset = opset_for(runtime, opset, work)
     if opset is not None:
         attempt = work.clone()
         attempt.meta.update(work.meta)
@@ -249,6 +260,8 @@ def transform(
         if unlimited is not None:
             work, journal = unlimited
     disguise.reveal(work, journal)
+    lower_ir_version(work)
+    check_readable(work, runtime, name)
     if names and names[-1] == "infer_shapes":
         keep_inferred_types(work)
     return OptimizeResult(

@@ -95,7 +95,7 @@ class Accelerate(JournaledPass):
             self._journal.rewrite(
                 _NAME, node, "LRN", "written out in standard operators that run faster", effect=Effect.REFORMED
             )
-            lrn.write_out(node, facts, opset)
+            lrn.write_out(node, facts, opset, counts_padding=self._target.counts_padding)
             modified = True
         return modified
 

@@ -1,7 +1,8 @@
 """Lowers normalization nodes that the target has no good kernel for to what it runs best.
 
 Before: one node for each normalization. After: where the target lacks the operator, or runs it slower than what it is
-made of, that; the bodies of this project's operators in their place where the target knows no model-local functions.
+made of, that. Where the target knows no model-local functions, this project's operators become standard ones, the
+functions that are left are put in place of their calls, and the file becomes plain (`onnxnorm.write_out.plain`).
 Conditions: the rank is known; statistics of half types are taken in float32.
 """
 
@@ -10,20 +11,26 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.inline import inline
+from onnxnorm.graph.inline import inline, that_fit
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code
-from onnxnorm.model.walk import graphs_within
-from onnxnorm.ops.schema import DEFAULTS, DOMAIN
+from onnxnorm.model.walk import graphs_of, graphs_within
+from onnxnorm.ops.attach import attach_bodies_in
+from onnxnorm.ops.bodies import OLDEST_OPSET
+from onnxnorm.ops.schema import DEFAULTS, DOMAIN, OP_TYPES
 from onnxnorm.passes.journaled import JournaledPass
 from onnxnorm.passes.targets import TARGETS, Target
+from onnxnorm.write_out import custom_lrn
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
+from onnxnorm.write_out.plain import make_plain
 
 __all__ = ["Lower"]
 
 _NAME = "lower"
+# Runtimes have kernels for functions of these domains; those of our own are resolved node by node.
+_KEPT_DOMAINS = (DOMAIN, "com.microsoft", "ai.onnx")
 
 
 class Lower(JournaledPass):
@@ -46,17 +53,45 @@ class Lower(JournaledPass):
         self._target = TARGETS[target] if isinstance(target, str) else target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        modified = not self._target.knows_functions and _inline_all(model)
         facts = self._facts(model)
-        modified = False
         for graph in graphs_within(model.graph):
             for node in list(graph):
                 modified |= self._as_standard(node, facts)
                 modified |= self._lower(node, graph, facts)
-        if not self._target.knows_functions and any(function.domain == DOMAIN for function in model.functions.values()):
-            inline(model, lambda function: function.domain == DOMAIN)
-            model.graph.opset_imports.pop(DOMAIN, None)
-            modified = True
+                if not self._target.knows_functions:
+                    modified |= self._write_out_custom(node, graph, facts)
+        if not self._target.knows_functions:
+            modified |= self._without_functions(model)
+            modified |= make_plain(model, self._facts(model))
         return ir.passes.PassResult(model, modified)
+
+    def _write_out_custom(self, node: ir.Node, graph: ir.Graph, facts: Facts) -> bool:
+        """Write an operator of this project in standard ones; tell whether it was done."""
+        if node.domain != DOMAIN or node.op_type not in OP_TYPES:
+            return False
+        op_type = node.op_type
+        if custom_lrn.write_out(node, facts, facts.opset_of(graph), counts_padding=self._target.counts_padding):
+            # Its body takes its place, which asks for what is not known at run time.
+            return False
+        self._journal.rewrite(
+            _NAME, node, op_type, f"written out: {self._target.name} is plain", effect=Effect.REFORMED
+        )
+        return True
+
+    def _without_functions(self, model: ir.Model) -> bool:
+        """Put the bodies of this project's operators in the place of those that are left, and forget bodies unused."""
+        used = {node.op_identifier() for graph in graphs_of(model) for node in graph if node.domain == DOMAIN}
+        ours = [identifier for identifier, function in model.functions.items() if function.domain == DOMAIN]
+        for identifier in ours:
+            if identifier not in used:
+                del model.functions[identifier]
+        if used:
+            if model.graph.opset_imports.get("", 0) >= OLDEST_OPSET:
+                attach_bodies_in(model)
+            inline(model, lambda function: function.domain == DOMAIN)
+        _forget_domains(model, {DOMAIN})
+        return bool(ours or used)
 
     def _as_standard(self, node: ir.Node, facts: Facts) -> bool:
         """Turn an InterChannelLRN that ONNX's own LRN can say into that, for a target that runs LRN.
@@ -96,3 +131,18 @@ class Lower(JournaledPass):
             _NAME, node, op_type, f"written out: {self._target.name} {reason}", effect=Effect.REFORMED
         )
         return True
+
+
+def _inline_all(model: ir.Model) -> bool:
+    """Put the functions that have no kernel anywhere in place of their calls; tell whether there was one."""
+    chosen = [each for each, function in that_fit(model).items() if not function.domain.startswith(_KEPT_DOMAINS)]
+    if chosen:
+        inline(model, lambda function: function.identifier() in chosen)
+        _forget_domains(model, {domain for domain, *_ in chosen})
+    return bool(chosen)
+
+
+def _forget_domains(model: ir.Model, domains: set[str]) -> None:
+    """Import those of the domains no more of which there is no node."""
+    for domain in domains - {node.domain for graph in graphs_of(model) for node in graph} - {""}:
+        model.graph.opset_imports.pop(domain, None)

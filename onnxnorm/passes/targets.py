@@ -21,16 +21,20 @@ class Target:
         name: as `optimize(target=...)` takes it.
         source: where the table comes from.
         lowered: operators of ONNX's own domain that are written out, with the reason to continue "the target ...".
-        knows_functions: whether it runs a model that carries functions, as bodies of custom operators.
+        knows_functions: whether it runs a model that carries functions, as bodies of custom operators. Where not, the
+            file is plain: no functions, and what is known when it is written (types, pads, constants) is resolved.
         prefers_standard_lrn: whether `LRN` is better for it than this project's operator.
+        counts_padding: whether its AveragePool counts padding where it is asked to; OpenCV 4, for which portable files
+            have to be right too, does not.
         cuts_bias_of_lrn: whether it computes `LRN` with the whole part of its bias alone.
     """
 
     name: str
     source: str
     lowered: Mapping[str, str] = field(default_factory=dict)
-    knows_functions: bool = True
+    knows_functions: bool = False
     prefers_standard_lrn: bool = False
+    counts_padding: bool = True
     cuts_bias_of_lrn: bool = False
 
     def runs_lrn(self, bias: float) -> bool:
@@ -39,17 +43,21 @@ class Target:
 
 
 _ALL = (
-    Target("portable", "any runtime at the model's opset"),
+    Target(
+        "portable",
+        "python -m bench matrix: any runtime that reads the standard operators of the model's opset",
+        counts_padding=False,
+    ),
     Target(
         "onnxruntime",
         "bench/targets.py, onnxruntime 1.32 on a CPU with AVX2",
         {"GroupNormalization": "takes nearly twice as long for GroupNormalization as for what it is made of"},
+        knows_functions=True,
     ),
     Target(
         "openvino",
         "bench/targets.py, OpenVINO 2026.4 on a CPU with AVX2",
         {"LpNormalization": "takes nearly twice as long for LpNormalization as for what it is made of"},
-        knows_functions=False,
         prefers_standard_lrn=True,
         cuts_bias_of_lrn=True,
     ),
@@ -57,7 +65,6 @@ _ALL = (
         "tensorrt",
         # Lists all normalizations of ONNX, LayerNormalization with its first output alone; no model-local functions.
         "onnx-tensorrt, docs/operators.md for TensorRT 10.15 (opsets 9 to 24)",
-        knows_functions=False,
         prefers_standard_lrn=True,
     ),
     Target(
@@ -70,7 +77,6 @@ _ALL = (
             "MeanVarianceNormalization": "has no kernel for MeanVarianceNormalization on the GPU",
             "RMSNormalization": "has no kernel for RMSNormalization",
         },
-        knows_functions=False,
     ),
 )
 

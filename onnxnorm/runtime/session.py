@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +17,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime  # type: ignore[import-untyped]
 
-from onnxnorm.errors import OnnxNormError, say_once
+from onnxnorm.errors import OnnxNormError, OnnxNormWarning, say_once
 from onnxnorm.files.foreign_formats import foreign_format
 from onnxnorm.graph.onnx_shape_inference import ends_runtimes
 from onnxnorm.io import load_and_save
@@ -32,12 +34,16 @@ Model: TypeAlias = "Plain | CarriesModel[onnx.ModelProto] | CarriesModel[ir.Mode
 
 # onnxruntime refuses a library that is registered twice on the same options, and cannot be asked whether it is.
 _registered: weakref.WeakSet[onnxruntime.SessionOptions] = weakref.WeakSet()
+# Providers that run on the CPU, or elsewhere altogether.
+_OF_THE_CPU = frozenset(
+    {"CPUExecutionProvider", "DnnlExecutionProvider", "XnnpackExecutionProvider", "AzureExecutionProvider"}
+)
 
 
 def session(
     model: Model,
     *,
-    portable: bool = False,
+    portable: bool | None = None,
     sess_options: onnxruntime.SessionOptions | None = None,
     threads: int | None = None,
     providers: list[Any] | None = None,
@@ -49,7 +55,9 @@ def session(
         model: a path, the bytes of a model, a `ModelProto`, an `onnx_ir.Model`, or a result of `optimize`. Missing
             bodies of the custom operators are supplied. Weights in files of their own are found when the model is
             given by its path.
-        portable: run the operators' portable bodies even where the library is installed.
+        portable: run the operators' portable bodies even where the library is installed. By default that is so where
+            `providers` name another processor that this onnxruntime has: the kernels are for the CPU, and each would
+            have copies around it; False asks for the kernels there too.
         sess_options: onnxruntime's options; the library is registered on them, nothing else in them is changed. They
             may serve any number of sessions, though not both settings of `portable`.
         threads: how many threads an operator may use, in place of `sess_options`.
@@ -58,6 +66,10 @@ def session(
 
     Raises:
         OnnxNormError: the model is unreadable, a node is wrong, or onnxruntime refuses it; names the file and node.
+
+    Warns:
+        OnnxNormWarning: `sess_options` ask for the optimized model to be written, in ONNX or in onnxruntime's own
+            format, while the kernels are registered: that file lacks the bodies, and runs only where they are too.
     """
     if sess_options is not None and threads is not None:
         raise OnnxNormError("give either sess_options or threads; in sess_options it is intra_op_num_threads")
@@ -81,11 +93,21 @@ def session(
     elif not isinstance(plain, bytes):
         source = os.fspath(plain)
 
+    if portable is None:
+        portable = _is_for_another_processor(providers) and sess_options not in _registered
     if portable and sess_options in _registered:
         raise OnnxNormError("these sess_options have the native library registered: use others with portable=True")
     library = None if portable else find_library()
     if library is not None:
         _register(library, sess_options)
+        if custom and sess_options.optimized_model_filepath:
+            warnings.warn(
+                f"{sess_options.optimized_model_filepath}: onnxruntime writes it without the bodies of the custom "
+                "operators, since their kernels are registered: it runs only where they are registered too; "
+                "session(..., portable=True) writes a file that runs everywhere",
+                OnnxNormWarning,
+                stacklevel=2,
+            )
     elif custom and not portable:
         say_once(
             "onnxnorm is installed without its native library: the LRN operators run on their portable bodies, correct "
@@ -98,6 +120,11 @@ def session(
         )
     except Exception as error:
         raise OnnxNormError(f"{name}: {_reason(error)}") from error
+
+
+def _is_for_another_processor(providers: Sequence[Any] | None) -> bool:
+    names = {provider if isinstance(provider, str) else provider[0] for provider in providers or ()}
+    return bool((names - _OF_THE_CPU) & set(onnxruntime.get_available_providers()))
 
 
 def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:

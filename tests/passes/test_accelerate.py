@@ -61,7 +61,8 @@ def test_written_out_for_every_opset(opset: int) -> None:
     shape = (1, 6, 3, 4)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     model = written_out(lrn_model(shape, opset=opset, size=3))
-    assert operators(model).count("AveragePool") == 1
+    # From opset 19 on onnxruntime's pools over channels are slow.
+    assert operators(model).count("AveragePool") == (opset < 19)
     np.testing.assert_allclose(run(model, x), reference.inter_channel_lrn(x, 3), rtol=12 * 2.0**-23)
 
 

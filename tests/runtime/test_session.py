@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -214,3 +215,63 @@ def test_a_wrong_node_in_a_file_names_file_and_node(tmp_path: Path) -> None:
     with pytest.raises(OnnxNormError, match="node 'lrn'") as refusal:
         session(path)
     assert str(refusal.value).startswith(str(path))
+
+
+@needs_library
+@pytest.mark.parametrize("saved_format", ["ONNX", "ORT"])
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_file_that_loses_the_bodies_is_warned_of(tmp_path: Path, portable: bool, saved_format: str) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / f"written.{saved_format.lower()}")
+    options.add_session_config_entry("session.save_model_format", saved_format)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        session(lrn_model(), sess_options=options, portable=portable)
+    told = [str(warning.message) for warning in caught if warning.category is OnnxNormWarning]
+    assert ["without the bodies" in text for text in told] == ([] if portable else [True])
+    runs_alone = True
+    try:
+        check(
+            onnxruntime.InferenceSession(
+                str(tmp_path / f"written.{saved_format.lower()}"), providers=["CPUExecutionProvider"]
+            )
+        )
+    except Exception:
+        runs_alone = False
+    assert runs_alone == portable
+
+
+def test_a_model_without_custom_operators_is_written_without_a_warning(tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "written.onnx")
+    relu = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[2] X) => (float[2] Y) { Y = Relu (X) }"""
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session(relu, sess_options=options)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("providers", "portable", "registered"),
+    [
+        (None, None, True),
+        (["CPUExecutionProvider"], None, True),
+        (["GpuExecutionProvider", "CPUExecutionProvider"], None, False),
+        ([("GpuExecutionProvider", {"device_id": 0}), "CPUExecutionProvider"], None, False),
+        (["GpuExecutionProvider", "CPUExecutionProvider"], False, True),
+        (["MissingExecutionProvider", "CPUExecutionProvider"], None, True),
+    ],
+)
+def test_on_another_processor_the_bodies_run_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, providers: list[Any] | None, portable: bool | None, registered: bool
+) -> None:
+    done = []
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["GpuExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(session_module, "_register", lambda library, options: done.append(library))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *arguments, **options: "a session")
+    session(lrn_model(), providers=providers, portable=portable)
+    assert bool(done) == registered

@@ -26,6 +26,7 @@ from onnxnorm.numerics.batch_norm import affine_of_batch_norm
 from onnxnorm.numerics.rounding import smallest_normal
 from onnxnorm.numerics.scaled_weights import scaled
 from onnxnorm.optimizer.fast_path.cleanable import require_apart
+from onnxnorm.optimizer.fast_path.ir_version import ir_version_of
 from onnxnorm.optimizer.fast_path.message_parts import FLOAT, NotPlainError, require
 from onnxnorm.optimizer.fast_path.network import Network
 from onnxnorm.process.gc_pause import collector_paused
@@ -119,6 +120,7 @@ class Folding:
         kept = [node for place, node in enumerate(nodes) if place not in gone]
         result = type(message)()
         _copy_all_but(("graph",), message, result)
+        result.ir_version = ir_version_of(network)
         _fill(result.graph, graph, kept, uses, weights)
         for name, channels in new_biases:
             result.graph.initializer.add(name=name, data_type=FLOAT, dims=[channels], raw_data=weights.pop(name))

@@ -1,0 +1,164 @@
+"""Writes what is known of a model when its file is written as plainly as the oldest runtimes read it.
+
+Before: CastLike, `auto_pad`, nodes that hold a constant, two nodes of one name. After: Cast, `pads`, initializers, and
+names that are unique. Nothing of it changes a result.
+Conditions: a CastLike whose type is known; `auto_pad` of convolutions and pools where the stride is 1 or the extents
+are known; constants of the main graph become initializers, those of subgraphs hold a tensor from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxnorm.graph.edit import settle_casts
+from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.model.names import fresh_name
+from onnxnorm.model.walk import graphs_of, graphs_within
+
+__all__ = ["make_plain"]
+
+# The operators whose `auto_pad` is resolved, with the place of the weight that says how large their window is.
+_PADDED = {"AveragePool": None, "Conv": 1, "ConvInteger": 1, "LpPool": None, "MaxPool": None, "QLinearConv": 3}
+_LOOSE_INITIALIZERS = 4
+"""The IR version from which an initializer need not be an input."""
+
+
+def make_plain(model: ir.Model, facts: Facts) -> bool:
+    """Write everything as plainly as it can be; tell whether anything changed."""
+    modified = False
+    for graph in graphs_within(model.graph):
+        modified |= settle_casts(graph)
+        for node in list(graph):
+            if not is_standard(node):
+                continue
+            if node.op_type in _PADDED:
+                modified |= _say_pads(node, facts)
+            elif node.op_type == "Constant" and (tensor := _tensor_of(node)) is not None:
+                if graph is not model.graph or (model.ir_version or 0) < _LOOSE_INITIALIZERS:
+                    modified |= _hold(node, tensor)
+                else:
+                    modified |= _lift(node, graph, tensor) or _hold(node, tensor)
+    return _name_apart(model) or modified
+
+
+def _hold(node: ir.Node, tensor: ir.TensorProtocol) -> bool:
+    """Write numbers as a tensor."""
+    if "value" in node.attributes:
+        return False
+    node.attributes.clear()
+    node.attributes["value"] = ir.AttrTensor("value", tensor)
+    return True
+
+
+def _lift(node: ir.Node, graph: ir.Graph, tensor: ir.TensorProtocol) -> bool:
+    """Make an initializer of a constant; one that the graph gives as its output stays a node."""
+    (value,) = node.outputs
+    if value.is_graph_output() or not value.name or value.name in graph.initializers:
+        return False
+    tensor.name = value.name
+    held = ir.Value(
+        name=value.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    value.replace_all_uses_with(held)
+    graph.remove(node, safe=True)
+    graph.register_initializer(held)
+    return True
+
+
+def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
+    if len(node.attributes) != 1:
+        return None
+    ((name, attribute),) = node.attributes.items()
+    if attribute.is_ref():
+        return None
+    if name == "value":
+        tensor = attribute.as_tensor()
+        return None if tensor.dtype is ir.DataType.STRING else tensor
+    if name in ("value_float", "value_floats"):
+        return ir.tensor(np.array(attribute.value, np.float32))
+    if name in ("value_int", "value_ints"):
+        return ir.tensor(np.array(attribute.value, np.int64))
+    return None
+
+
+def _say_pads(node: ir.Node, facts: Facts) -> bool:
+    """Write the pads that `auto_pad` stands for."""
+    auto = node.attributes.get("auto_pad")
+    if auto is None or auto.is_ref() or "pads" in node.attributes:
+        return False
+    mode = auto.as_string()
+    if mode == "NOTSET":
+        del node.attributes["auto_pad"]
+        return True
+    kernel = _kernel_of(node, facts)
+    # A pool that rounds its extents up may have a window more than the pads say.
+    if kernel is None or _whole(node, "ceil_mode") or not mode.startswith(("SAME_", "VALID")):
+        return False
+    if mode == "VALID":
+        del node.attributes["auto_pad"]
+        return True
+    totals = _same_pads(node, kernel, facts)
+    if totals is None:
+        return False
+    before = [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in totals]
+    pads = [*before, *(total - back for total, back in zip(totals, before, strict=True))]
+    del node.attributes["auto_pad"]
+    node.attributes["pads"] = ir.AttrInt64s("pads", pads)
+    return True
+
+
+def _whole(node: ir.Node, name: str) -> int:
+    attribute = node.attributes.get(name)
+    return 0 if attribute is None or attribute.is_ref() else attribute.as_int()
+
+
+def _kernel_of(node: ir.Node, facts: Facts) -> Sequence[int] | None:
+    attribute = node.attributes.get("kernel_shape")
+    if attribute is not None:
+        return None if attribute.is_ref() else list(attribute.as_ints())
+    place = _PADDED[node.op_type]
+    weight = None if place is None or len(node.inputs) <= place else node.inputs[place]
+    shape = None if weight is None else facts.shape(weight)
+    if shape is None or not all(isinstance(dim, int) for dim in shape[2:]):
+        return None
+    return [dim for dim in shape[2:] if isinstance(dim, int)]
+
+
+def _same_pads(node: ir.Node, kernel: Sequence[int], facts: Facts) -> list[int] | None:
+    """Return how many places SAME adds along each axis; None where that depends on an extent that is not known."""
+    strides = node.attributes.get_ints("strides", [1] * len(kernel))
+    dilations = node.attributes.get_ints("dilations", [1] * len(kernel))
+    x = node.inputs[0]
+    shape = None if x is None else facts.shape(x)
+    extents: Sequence[object] = [None] * len(kernel) if shape is None else shape[2:]
+    if not len(kernel) == len(strides) == len(dilations) == len(extents):
+        return None
+    totals = []
+    for size, stride, dilation, extent in zip(kernel, strides, dilations, extents, strict=True):
+        reach = dilation * (size - 1) + 1
+        if stride == 1:
+            totals.append(reach - 1)
+        elif isinstance(extent, int) and extent > 0:
+            totals.append(max((-(-extent // stride) - 1) * stride + reach - extent, 0))
+        else:
+            return None
+    return totals
+
+
+def _name_apart(model: ir.Model) -> bool:
+    """Give each node a name that no other has; the first of several keeps it."""
+    graphs = list(graphs_of(model))
+    taken = {node.name for graph in graphs for node in graph if node.name}
+    seen: set[str] = set()
+    modified = False
+    for graph in graphs:
+        for node in graph:
+            if not node.name or node.name in seen:
+                node.name = fresh_name(node.name or node.op_type, taken)
+                modified = True
+            seen.add(node.name)
+    return modified
