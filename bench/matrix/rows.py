@@ -61,7 +61,7 @@ def _forms(
         reason = ""
         try:
             if form != "exported":
-                result = onnxnorm.optimize(exported, target=form).model
+                result = onnxnorm.optimize(exported, target=form, verify=False).model
                 assert isinstance(result, onnx.ModelProto)
                 model = result
         except OnnxNormError as error:
