@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import json
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from onnxnorm.cli.exit_codes import JobError, UsageError
 from onnxnorm.cli.lazy_imports import import_later
+from onnxnorm.cli.terminal import WrappedStream, width_of, wrapped
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import closest
 
@@ -100,16 +102,39 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Format every warning as one line: where in the code it was raised is no news to a user."""
-    print(f"onnxnorm: warning: {_one_line(message)}", file=sys.stderr)
+    _say(f"onnxnorm: warning: {_one_line(message)}")
 
 
 def _one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _fail(error: Exception, code: int) -> int:
-    print(f"onnxnorm: error: {_one_line(error)}", file=sys.stderr)
+def _say(text: str) -> None:
+    width = width_of(sys.stderr)
+    print(text if width is None else wrapped(text, width), file=sys.stderr)
+
+
+def _fail(error: Exception, code: int, words: Sequence[str]) -> int:
+    _say(f"onnxnorm: error: {_one_line(error)}")
+    if "--json" in words:
+        # Whoever reads the document finds why there is none of the usual kind.
+        print(json.dumps({"error": _one_line(error), "exit_code": code}))
     return code
+
+
+@contextlib.contextmanager
+def _fitting_the_terminal(words: Sequence[str]) -> Iterator[None]:
+    """Break lines between words where they go to a terminal; documents for machines are left as they are."""
+    width = None if "--json" in words else width_of(sys.stdout)
+    if width is None:
+        yield
+        return
+    stream = WrappedStream(sys.stdout, width)
+    with contextlib.redirect_stdout(stream):
+        try:
+            yield
+        finally:
+            stream.flush()
 
 
 def entry() -> NoReturn:
@@ -130,10 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of the process where None.
     """
+    words = sys.argv[1:] if argv is None else argv
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _fitting_the_terminal(words):
             warnings.showwarning = _show_warning
-            words = sys.argv[1:] if argv is None else argv
             # Most of the time that a small model takes is that of imports.
             names = words[:1] if words and words[0] in _COMMANDS else _COMMANDS
             arguments = _make_parser(names).parse_args(words)
@@ -141,9 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except JobError as error:
-        return _fail(error, 1)
+        return _fail(error, 1, words)
     except OnnxNormError as error:
-        return _fail(error, 2)
+        return _fail(error, 2, words)
     except BrokenPipeError:
         # What is still buffered would raise once more when the interpreter closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,10 +177,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("onnxnorm: interrupted", file=sys.stderr)
         return 130
     except MemoryError:
-        return _fail(MemoryError("out of memory"), 1)
+        return _fail(MemoryError("out of memory"), 1, words)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _DEPENDENCIES:
             raise
-        return _fail(UsageError(f"{error}; `onnxnorm doctor` tells what is missing and how to get it"), 1)
+        return _fail(UsageError(f"{error}; `onnxnorm doctor` tells what is missing and how to get it"), 1, words)
     except OSError as error:
-        return _fail(error, 1)
+        return _fail(error, 1, words)

@@ -40,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """The outcome for a model. `status` is done, unchanged (was done before) or failed; `code` as of the command."""
+    """The outcome for a model. `status` is done, done before or failed; `code` as of the command."""
 
     input: str
     output: str
@@ -65,7 +65,10 @@ def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
             for path in (job.output, job.record):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{arguments.output}: cannot be written to ({error.strerror or error})") from error
+        raise UsageError(
+            f"{arguments.output}: no folder for the results can be made there ({error.strerror or error}); name one in "
+            "a folder that you may write to"
+        ) from error
     from onnxnorm.cli.tables import steps
 
     finished = []
@@ -145,7 +148,7 @@ def optimize_one(job: Job) -> Done:
     start = time.monotonic()
     before = _contents(Path(job.input))
     if before is not None and _is_done(job, before):
-        return Done(job.input, job.output, "unchanged", 0, time.monotonic() - start, "done before")
+        return Done(job.input, job.output, "done before", 0, time.monotonic() - start, "")
     command = [sys.executable, "-m", "onnxnorm", "optimize", job.input, job.output, "--summary", *job.options]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -232,5 +235,5 @@ def _print(finished: Iterable[Done]) -> None:
         for each in done
     ]
     print_table(Table.of("model status nodes size >seconds message", rows))
-    counts = {status: sum(each.status == status for each in done) for status in ("done", "unchanged", "failed")}
+    counts = {status: sum(each.status == status for each in done) for status in ("done", "done before", "failed")}
     print(f"\n{len(done)} models: " + ", ".join(f"{count} {status}" for status, count in counts.items()))

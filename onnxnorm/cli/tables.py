@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from onnxnorm.cli.terminal import paragraphs, width_of
+
 if TYPE_CHECKING:
     import onnx_ir as ir
     from rich.progress import Progress
@@ -96,6 +98,11 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
     if not stream.isatty():
         print(table.plain(), file=stream)
         return
+    width = width_of(stream)
+    lines = None if width is None else paragraphs(table.headings, table.rows, width)
+    if lines is not None:
+        print("\n".join(lines), file=stream)
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -103,8 +110,8 @@ def print_table(table: Table, file: TextIO | None = None) -> None:
 
     rich_table = RichTable(box=box.SIMPLE_HEAD)
     align = table.align or (Align.LEFT,) * len(table.headings)
-    for heading, side in zip(table.headings, align, strict=True):
-        rich_table.add_column(heading, justify=side.value, overflow="fold")
+    for number, (heading, side) in enumerate(zip(table.headings, align, strict=True), start=1):
+        rich_table.add_column(heading, justify=side.value, overflow="fold", no_wrap=number < len(align))
     for row in table.rows:
         # Node names hold square brackets, which rich would read as markup in a plain string.
         rich_table.add_row(*(Text(cell) for cell in row))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 __all__ = ["foreign_format"]
 
+_EXPORT = "weights without a network: write it with `onnxnorm export path/to/script.py:factory OUT --weights FILE`"
 _BY_BEGINNING = (
-    (b"PK\x03\x04", "a PyTorch checkpoint, or another archive: export the network with `onnxnorm export`"),
-    (b"\x80\x02", "a Python pickle, such as an old PyTorch checkpoint: export the network with `onnxnorm export`"),
+    (b"PK\x03\x04", f"a PyTorch checkpoint, or another archive: {_EXPORT}"),
+    (b"\x80\x02", f"a Python pickle, such as an old PyTorch checkpoint: {_EXPORT}"),
     (b"version https://git-lfs", "a pointer to a file in Git LFS: fetch the file itself with `git lfs pull`"),
     (b"<", "a web page or XML: fetch the model itself"),
     (b"{", "JSON text"),

@@ -57,7 +57,7 @@ def test_a_folder_is_worked_through_and_done_models_are_known_by_content(
     (output / "sub" / "a.onnx").write_text("spoiled")
     os.utime(folder / "a.onnx")
     again = _optimize(capsys, folder, output)
-    assert [again[name]["status"] for name in good] == ["unchanged", "done", "done"]
+    assert [again[name]["status"] for name in good] == ["done before", "done", "done"]
     assert _is_folded(output / "sub" / "a.onnx")
     other = _optimize(capsys, folder / "a*.onnx", output, "--skip", "fold_affines")
     assert other[good[0]]["status"] == "done", "other options give other results"
@@ -68,14 +68,14 @@ def test_patterns_and_the_same_folder(capsys: Captured, folder: Path) -> None:
     assert sorted(found) == [str(folder / "a.onnx"), str(folder / "b.onnx")]
     assert _is_folded(folder / "a.onnx")
     again = _optimize(capsys, folder, folder)
-    assert [record["status"] for record in again.values()].count("unchanged") == 2
+    assert [record["status"] for record in again.values()].count("done before") == 2
 
 
 def test_the_table_tells_what_became_of_each(capsys: Captured, folder: Path, tmp_path: Path) -> None:
     assert cli.main(["optimize", str(folder), str(tmp_path / "out"), "--no-verify"]) == 0
     out = capsys.readouterr().out
     assert "MB" in out or "kB" in out or " B" in out
-    assert out.splitlines()[-1] == "3 models: 3 done, 0 unchanged, 0 failed"
+    assert out.splitlines()[-1] == "3 models: 3 done, 0 done before, 0 failed"
 
 
 def test_wrong_places_are_refused(capsys: Captured, folder: Path, tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_a_cluster_loses_a_worker_and_nothing_else(capsys: Captured, tmp_path: P
         killer.join()
         again = _optimize(capsys, folder, output, "--scheduler", cluster.scheduler_address)
     assert len(found) == 5
-    assert {record["status"] for record in found.values()} <= {"done", "unchanged"}
+    assert {record["status"] for record in found.values()} <= {"done", "done before"}
     for number in range(5):
         assert _is_folded(output / f"m{number}.onnx")
-    assert {record["status"] for record in again.values()} == {"unchanged"}
+    assert {record["status"] for record in again.values()} == {"done before"}
     assert sorted(path.name for path in output.iterdir()) == [".onnxnorm", *(f"m{number}.onnx" for number in range(5))]
