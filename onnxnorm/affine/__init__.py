@@ -41,7 +41,9 @@ stuck: the answer of a search that completed no region: the reason, which a pers
 """
 
 from onnxnorm.affine.apply import apply
+from onnxnorm.affine.bounds import bound_of
 from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.diagnose import Diagnosis, diagnose
 from onnxnorm.affine.evidence import evidence_of
 from onnxnorm.affine.exactness import remember_sizes
 from onnxnorm.affine.interface import Declined
@@ -56,6 +58,7 @@ __all__ = [
     "AffineNode",
     "ChannelAffine",
     "Declined",
+    "Diagnosis",
     "Gauge",
     "Memory",
     "Refusal",
@@ -65,6 +68,8 @@ __all__ = [
     "Units",
     "affine_of",
     "apply",
+    "bound_of",
+    "diagnose",
     "evidence_of",
     "is_affine",
     "next_door",

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.region import Refusal
 from onnxnorm.graph.facts import Facts
-from onnxnorm.journal.reasons import ADVICE, Code, Evidence, Remedy
+from onnxnorm.journal.reasons import ADVICE, Code, Cost, Evidence, Remedy
 from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["evidence_of", "remedy_for"]
@@ -18,7 +18,7 @@ _SPATIAL = 224
 _READERS = 8
 
 
-def evidence_of(node: ir.Node, why: Refusal, facts: Facts) -> Evidence:
+def evidence_of(node: ir.Node, why: Refusal, facts: Facts, cost: Cost | None = None, bound: str = "") -> Evidence:
     """Return the evidence for the refusal, for which `node` is left."""
     blocker = why.node
     return Evidence(
@@ -27,6 +27,8 @@ def evidence_of(node: ir.Node, why: Refusal, facts: Facts) -> Evidence:
         value="" if why.value is None else why.value.name or "",
         readers=() if why.value is None else tuple(_readers(why.value, node)),
         remedy=remedy_for(why.code, why.value, facts),
+        cost=cost,
+        bound=bound,
     )
 
 

@@ -237,13 +237,13 @@ class Growth:
 
     def set_aside(self, value: ir.Value, party: Party) -> Refusal | None:
         """Let the party keep the old value. Return why that cannot be, or None."""
-        before = self._insertion(value)
+        before = self.insertion(value)
         self.aside[value] = self.aside.get(value, frozenset()) | {party}
-        after = self._insertion(value)
+        after = self.insertion(value)
         for refused in (after, before):
             if isinstance(refused, Refusal):
                 return refused
-        dearer = self._cost_of(after) - self._cost_of(before)
+        dearer = self.cost_of(after) - self.cost_of(before)
         self.cost += dearer
         self.inserted += dearer
         if isinstance(party, ir.Node):
@@ -251,7 +251,7 @@ class Growth:
         return None
 
     def complete(self) -> Region:
-        insertions = [self._insertion(value) for value in self.aside]
+        insertions = [self.insertion(value) for value in self.aside]
         return Region(
             self.gauges,
             self.edits,
@@ -259,7 +259,7 @@ class Growth:
             -self.cost,
         )
 
-    def _insertion(self, value: ir.Value) -> Insertion | Refusal | None:
+    def insertion(self, value: ir.Value) -> Insertion | Refusal | None:
         """Give the new node for the parties that are set aside.
 
         None if there are none, the reason if there can be no such node.
@@ -291,7 +291,8 @@ class Growth:
             return Refusal(f"{value.name!r} has a size that is not known beforehand", Code.UNKNOWN_SHAPE, value)
         return Insertion(value, affine, _expressed_by(affine, value, self.facts), readers)
 
-    def _cost_of(self, insertion: Insertion | Refusal | None) -> int:
+    def cost_of(self, insertion: Insertion | Refusal | None) -> int:
+        """Return the cost of the new node; 0 where there is none."""
         if not isinstance(insertion, Insertion):
             return 0
         elements = self.facts.elements(insertion.value)

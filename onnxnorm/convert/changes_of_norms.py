@@ -14,7 +14,10 @@ __all__ = ["batch_norm_7", "batch_norm_9", "batch_norm_14", "dropout_7", "dropou
 def batch_norm_7(step: Step) -> bool | str:
     """BatchNormalization since opset 7: before, it was in training mode without is_test = 1."""
     if step.up and step.whole("is_test", 0) != 1:
-        return "is in training mode, as it is without is_test = 1; export the model in eval mode"
+        return (
+            "is in training mode, as it is before opset 7 without is_test = 1: it normalizes by the statistics of each "
+            "batch; export the model in eval mode"
+        )
     return True
 
 

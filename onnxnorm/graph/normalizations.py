@@ -31,14 +31,20 @@ KINDS: Mapping[tuple[str, str], str] = {
 """Names in the field by domain and operator, for everything that this project calls a normalization."""
 
 
-def kind_of(node: ir.Node) -> str | None:
-    """Return the name in the field of the normalization that a node is; None where it is none."""
+def kind_of(node: ir.Node, opset: int | None = None) -> str | None:
+    """Return the name in the field of the normalization that a node is; None where it is none.
+
+    Args:
+        node: the node.
+        opset: the version of ONNX's operators that it is of; None where that is later than 6, or does not matter.
+    """
     domain = "" if node.domain == "ai.onnx" else node.domain
     kind = KINDS.get((domain, node.op_type))
     if kind == "BatchNormalization":
         # `spatial` went with opset 9; `training_mode` came with opset 14.
         if node.attributes.get_int("spatial", 1) == 0:
             return "BatchNormalization (per-activation)"
-        if node.attributes.get_int("training_mode", 0) == 1:
+        silent = opset is not None and opset < 7 and node.attributes.get_int("is_test", 0) == 0
+        if silent or node.attributes.get_int("training_mode", 0) == 1:
             return "BatchNormalization (training mode)"
     return kind

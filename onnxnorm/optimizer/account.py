@@ -231,8 +231,9 @@ def _nodes_below(graph: ir.Graph, path: str) -> Iterator[tuple[ir.Node, str]]:
 
 
 def _normalizations(model: ir.Model) -> Iterator[_Found]:
+    opset = model.opset_imports.get("")
     for node, path in _nodes(model):
-        kind = kind_of(node)
+        kind = kind_of(node, opset)
         if kind is not None:
             yield _Found(node, kind, path, node.op_type, node.domain, node.inputs[0] if node.inputs else None)
 

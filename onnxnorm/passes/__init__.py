@@ -127,7 +127,9 @@ PASSES: Mapping[str, PassMaker] = {
     "lower": lambda journal, settings: Lower(journal, target=settings.target, transformation=settings.transformation),
     "share_constants": lambda journal, settings: ShareConstants(transformation=settings.transformation),
     "clean": lambda journal, settings: CleanUp(),
-    "account": lambda journal, settings: Account(journal),
+    "account": lambda journal, settings: Account(
+        journal, target=settings.target, transformation=settings.transformation
+    ),
 }
 
 FOLDING: tuple[str, ...] = ("inline_functions", "infer_shapes", "flatten_products", "fold_affines", "clean", "account")

@@ -8,6 +8,7 @@ reason. The algebra and its conditions are those of `onnxnorm.affine`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -22,6 +23,7 @@ from onnxnorm.affine import (
     Units,
     affine_of,
     apply,
+    diagnose,
     evidence_of,
     is_affine,
     next_door,
@@ -168,6 +170,12 @@ class FoldAffines(JournaledPass):
     def _apply(self, node: ir.Node, found: AffineNode, region: Region, facts: Facts) -> Refusal | None:
         """Apply the region. Return why that cannot be, or None."""
         op_type = node.op_type
+        cost = None
+        if op_type == "BatchNormalization" and region.why is not None:
+            # Of what is left people want to know what is truly in its way.
+            diagnosis = diagnose(node, found, facts, self._units)
+            region = replace(region, why=diagnosis.why or region.why)
+            cost = diagnosis.cost
         detail, left = _told(node, region)
         own = node.inputs[found.data]
         refused = apply(region, facts)
@@ -187,7 +195,7 @@ class FoldAffines(JournaledPass):
             effect=Effect.PARTLY if left else Effect.GONE,
             into=into,
             code=None if why is None else why.code,
-            evidence=None if why is None else evidence_of(node, why, facts),
+            evidence=None if why is None else evidence_of(node, why, facts, cost),
         )
         return None
 

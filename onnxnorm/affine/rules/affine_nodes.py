@@ -28,6 +28,7 @@ __all__ = ["VAST", "AffineNode", "affine_of", "conjugated", "elements_of", "is_a
 VAST = Declined("has a constant as large as those of masks", code=Code.MASK)
 
 _ELEMENTWISE = ARITHMETIC
+_SILENT = ", as it is before opset 7 without is_test = 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,8 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         training = any(output.name for output in node.outputs[1:])
     if training:
         return Declined(
-            "is in training mode: it normalizes by the statistics of each batch; export the model in eval mode",
+            f"is in training mode{_SILENT if opset < 7 else ''}: it normalizes by the statistics of each batch; "
+            "export the model in eval mode",
             code=Code.TRAINING_MODE,
         )
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):

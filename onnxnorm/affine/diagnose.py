@@ -1,0 +1,303 @@
+"""Finds out what is truly in the way of an affine: the obstacle without which it would have gone.
+
+A search stops at the first thing that it cannot pay for, which is seldom what a person can change. Here obstacles are
+waived: whoever refuses keeps the old value for nothing, and the refusal is noted. Of the regions that come to an end
+the one with the fewest waived obstacles says what is in the way: without them the affine goes into operators that take
+it up. Where no operator takes it up whatever is waived, it is the nearest obstacles on both sides.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.cost import node_cost
+from onnxnorm.affine.interface import Choice, Declined, Settled
+from onnxnorm.affine.obstacles import Memory
+from onnxnorm.affine.refusals import called, forgotten, joined, refusal
+from onnxnorm.affine.region import Growth, Insertion, Outside, Party, Refusal, unknown_extents
+from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.rules.affine_nodes import AffineNode
+from onnxnorm.affine.search import Search
+from onnxnorm.affine.units import Units
+from onnxnorm.graph.facts import Facts
+from onnxnorm.journal.reasons import Code, Cost
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_MOST_QUESTIONS = 400
+_MOST_WAIVED = 6
+_MOST_BRANCHES = 24
+# The operator that refuses for one of these would take the affine up itself.
+_WOULD_ABSORB = frozenset(
+    {Code.UNKNOWN_SHAPE, Code.COMPUTED_PARAMETER, Code.OVERRIDABLE_WEIGHT, Code.WEIGHTS_GROW, Code.OUT_OF_RANGE}
+)
+_BY_ROUNDING = frozenset({Code.LOSES_ACCURACY, Code.OUT_OF_RANGE, Code.ZERO_SCALE})
+# What one BatchNormalization takes for one element.
+_UNIT = node_cost("BatchNormalization", 1) - node_cost("BatchNormalization", 0)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The diagnosis of an affine that is left.
+
+    Attributes:
+        why: what is in the way; None where that cannot be told.
+        cost: what going past it would save and pay, where it could be paid for.
+        questions: how many questions the rules were asked.
+    """
+
+    why: Refusal | None
+    cost: Cost | None = None
+    questions: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Waived:
+    """A refusal that was waived: whose it was, and at which value."""
+
+    why: Refusal
+    value: ir.Value | None
+    party: Party | None
+    is_reader: bool
+
+
+def diagnose(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None = None) -> Diagnosis:
+    """Say what is in the way of the affine of `node`, which is left."""
+    value = node.inputs[found.data]
+    if value is None or found.vast or found.affine.is_identity:
+        return Diagnosis(None)
+    search = Search(node, found, facts, Memory(), Questions(facts, units), questions=_MOST_QUESTIONS)
+    if search.masks:
+        return Diagnosis(None)
+    ends, asked = [], 0
+    for seeds in _placements(value, node.outputs[0], found.affine):
+        search.questions = _MOST_QUESTIONS
+        ends += list(_ends(search, seeds))
+        asked += _MOST_QUESTIONS - search.questions
+    taken_up = [end for end in ends if _is_taken_up(end, node)]
+    if not ends:
+        return Diagnosis(None, questions=asked)
+    if taken_up:
+        growth, waived = min(taken_up, key=lambda end: (_weight(end[1]), _rank(end[1])))
+        if not waived:
+            return Diagnosis(None, questions=asked)
+        return Diagnosis(_told(growth, waived, node), _cost(growth, waived, search), asked)
+    growth, waived = min(ends, key=lambda end: _weight(end[1]))
+    return Diagnosis(_on_both_sides(ends), _cost(growth, waived, search), asked)
+
+
+def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
+    yield {x: Gauge.new(affine)}
+    yield {y: Gauge.old(affine)}
+    if affine.scales and affine.shifts and (inverse := affine.inverse()) is not None and inverse is not None:
+        rank = affine.rank
+        inner = ChannelAffine.of(1.0, affine.shift / affine.scale, rank)
+        yield {x: Gauge.new(inner), y: Gauge.old(ChannelAffine.of(affine.scale, 0.0, rank))}
+
+
+_End = tuple[Growth, tuple[_Waived, ...]]
+
+
+def _ends(search: Search, seeds: dict[ir.Value, Gauge]) -> Iterator[_End]:
+    """Yield the regions that come to an end, with the obstacles that were waived for each."""
+    backward = search.node.outputs[0] not in seeds
+    start = Growth(search.facts, backward, unknown_extents(search.node.outputs[0], search.facts))
+    start.todo[search.node] = None
+    waived = _taken(start, tuple(seeds.items()), search)
+    number = itertools.count()
+    queue = [(_weight(waived), next(number), start, waived)]
+    branches = _MOST_BRANCHES
+    while queue and search.questions > 0:
+        _, _, growth, waived = heapq.heappop(queue)
+        outcome = _settled(growth, waived, search)
+        if outcome is None:
+            continue
+        if isinstance(outcome, tuple):
+            yield outcome
+            return
+        branches -= len(outcome) - 1
+        if branches < 0:
+            return
+        for branch, own in outcome:
+            heapq.heappush(queue, (_weight(own), next(number), branch, own))
+
+
+def _settled(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> _End | list[_End] | None:
+    """Ask nodes until all agree or are waived; a list where one leaves a choice, None where it leads nowhere."""
+    while growth.todo:
+        node = next(iter(growth.todo))
+        del growth.todo[node]
+        gauges = growth.gauges_of(node)
+        if not gauges and node is not search.node:
+            growth.edit(node, None)
+            continue
+        search.questions -= 1
+        if search.questions <= 0 or _weight(waived) > _MOST_WAIVED:
+            return None
+        answer = search.rules.ask(node, gauges)
+        why: Refusal | None = None
+        live: list[Settled] = []
+        if isinstance(answer, Declined):
+            why = Refusal(f"{called(node)} {answer.reason}", answer.code, next(iter(gauges), None), node)
+        else:
+            for way in (answer,) if isinstance(answer, Settled) else answer.ways:
+                refused = (
+                    forgotten(growth, node, way, search)
+                    or joined(growth, node, way, search)
+                    or refusal(growth, node, way.demands, search)
+                )
+                why = why or refused
+                if refused is None:
+                    live.append(way)
+        if not live and isinstance(answer, (Settled, Choice)) and why is not None and why.code in _BY_ROUNDING:
+            # The way is exact; what rounding forbids is noted, and the way is followed all the same.
+            live = [answer if isinstance(answer, Settled) else answer.ways[0]]
+            waived += (_Waived(why, why.value, None, False),)
+        if not live:
+            assert why is not None
+            if node is search.node:
+                return None
+            waived += tuple(_aside(growth, value, node, why) for value in list(gauges)[:1])
+            for value in gauges:
+                growth.aside[value] = growth.aside.get(value, frozenset()) | {node}
+            growth.edit(node, None)
+            growth.todo[node] = None
+            continue
+        if len(live) > 1:
+            branches = [(growth.branch(), way) for way in live]
+            followed: list[_End] = []
+            for branch, way in branches:
+                branch.edit(node, way.edit)
+                followed.append((branch, waived + _taken(branch, way.demands, search)))
+            return followed
+        growth.edit(node, live[0].edit)
+        waived += _taken(growth, live[0].demands, search)
+    return growth, waived
+
+
+def _taken(growth: Growth, demands: tuple[tuple[ir.Value, Gauge], ...], search: Search) -> tuple[_Waived, ...]:
+    """Gauge the demanded values; return what the border of the graph would have refused."""
+    waived: list[_Waived] = []
+    for value, gauge in demands:
+        if value in growth.gauges:
+            continue
+        if growth.facts.is_constant(value):
+            if (refused := growth.add(value, gauge)) is not None:
+                waived.append(_Waived(refused, value, None, False))
+            continue
+        growth.gauges[value] = gauge
+        maker = value.producer()
+        parties: list[Party] = [*value.consumers(), *((maker,) if maker is not None else ())]
+        owner = None if value.graph is None else growth.facts.owner(value.graph)
+        if owner is not None and (value.is_graph_input() or value.is_graph_output()):
+            parties.append(owner)
+        growth.todo.update((party, None) for party in parties if isinstance(party, ir.Node))
+        if (border := growth.border(value)) is not None:
+            growth.aside[value] = growth.aside.get(value, frozenset()) | {Outside.CALLER}
+            own = value is search.node.outputs[0]
+            waived.append(_Waived(border, value, Outside.CALLER, border.code is Code.GRAPH_OUTPUT and not own))
+    return tuple(waived)
+
+
+def _aside(growth: Growth, value: ir.Value, node: ir.Node, why: Refusal) -> _Waived:
+    return _Waived(why, value, node, value.producer() is not node)
+
+
+def _is_taken_up(end: _End, node: ir.Node) -> bool:
+    """Whether the affine is gone from its node, and something takes it up, or would but for what was waived."""
+    growth, waived = end
+    own = growth.edits.get(node)
+    if own is None or not own.removed:
+        return False
+    if any(edit.what == "absorbs" for other, edit in growth.edits.items() if other is not node):
+        return True
+    return any(each.why.code in _WOULD_ABSORB for each in waived)
+
+
+def _weight(waived: tuple[_Waived, ...]) -> int:
+    """Count the obstacles; what rounding forbids at several values is one."""
+    rounding = sum(each.why.code in _BY_ROUNDING and each.party is None for each in waived)
+    return len(waived) - max(0, rounding - 1)
+
+
+def _rank(waived: tuple[_Waived, ...]) -> int:
+    """Rank obstacles: those that a person can do something about come first, an input of the graph last."""
+    codes = {each.why.code for each in waived}
+    if codes & (_WOULD_ABSORB | {Code.GRAPH_OUTPUT}):
+        return 0
+    return 2 if Code.GRAPH_INPUT in codes else 1
+
+
+def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal:
+    """Return the refusal that says most: where there are several, how many there are."""
+    siblings = [
+        each
+        for each in waived
+        if each.is_reader
+        and isinstance(each.party, ir.Node)
+        and each.value is not None
+        and (growth.backward or not _is_behind(each.value, node))
+    ]
+    first = min(waived, key=lambda each: (each.why.code not in _WOULD_ABSORB, each not in siblings))
+    why, value = first.why, first.value
+    if first in siblings and value is not None:
+        # Whoever reads the value beside the node keeps it from changing.
+        reason = f"{why.reason}, and reads {value.name!r} as it is"
+        if len(siblings) > 1:
+            reason = (
+                f"{len(siblings)} other readers of the same channels ask for other scales or shifts, of which one "
+                f"alone can be absorbed; the first is {called(first.party) if isinstance(first.party, ir.Node) else ''}"
+            )
+        return replace(why, reason=reason, code=Code.READERS_DIFFER, value=value)
+    if _weight(waived) > 1:
+        more = _weight(waived) - 1
+        return replace(why, reason=f"{why.reason} (and {more} more {'obstacle' if more == 1 else 'obstacles'})")
+    return why
+
+
+def _is_behind(value: ir.Value, node: ir.Node) -> bool:
+    """Whether the value is computed from the result of the node, as far as the nearest nodes tell."""
+    seen, waiting = set[ir.Value](), [value]
+    while waiting and len(seen) < 64:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current is node.outputs[0]:
+            return True
+        maker = current.producer()
+        waiting += [each for each in maker.inputs if each is not None] if maker is not None else []
+    return False
+
+
+def _on_both_sides(ends: list[_End]) -> Refusal:
+    """Return the nearest obstacle behind the node, which tells of the one before it too."""
+    firsts = [waived[0].why for _, waived in ends if waived]
+    behind = firsts[-1]
+    before = firsts[0]
+    for growth, waived in ends:
+        if waived and not growth.backward:
+            behind = waived[0].why
+    if before.reason == behind.reason:
+        return behind
+    return replace(behind, reason=f"{behind.reason}; before it, {before.reason}")
+
+
+def _cost(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> Cost | None:
+    """Return what the region saves, and what it would cost to give the old values to those that were waived."""
+    saves = -sum(edit.cost for edit in growth.edits.values())
+    pays = 0
+    for each in waived:
+        if each.value is None or each.party is None or each.value.shape is None:
+            return None
+        insertion = growth.insertion(each.value)
+        if not isinstance(insertion, Insertion):
+            return None
+        pays += growth.cost_of(insertion)
+    return Cost(saves // _UNIT, pays // _UNIT) if waived and pays >= saves > 0 else None
