@@ -212,7 +212,7 @@ def _settle(growth: Growth, search: Search) -> Region | Stuck | list[Growth]:
     if growth.cost >= 0:
         return Stuck(growth.obstacle or _AS_MUCH, len(growth.gauges))
     region = growth.complete()
-    if search.is_lone and not _removes_nodes(region):
+    if search.is_lone and not _removes_nodes(region, search):
         return Stuck(_NO_NODE, len(growth.gauges))
     copied = _copied(region)
     shared = Refusal(f"it would copy {copied} elements of weights that other nodes share", Code.WEIGHTS_GROW)
@@ -224,11 +224,23 @@ def _settle(growth: Growth, search: Search) -> Region | Stuck | list[Growth]:
     return region
 
 
-def _removes_nodes(region: Region) -> bool:
-    """Whether fewer nodes run than before, and none is a BatchNormalization that was none."""
+def _removes_nodes(region: Region, search: Search) -> bool:
+    """Whether fewer nodes run than before, and none is a BatchNormalization that was none.
+
+    An Add that becomes a BatchNormalization, to scale as well, is fine on a tensor as small as the one that is scaled
+    now: the product of two numbers must not become a product of tensors.
+    """
     gone = sum(edit.removed for edit in region.edits.values())
     new = [op_type for insertion in region.insertions for op_type in insertion.op_types]
-    return gone > len(new) and "BatchNormalization" not in new
+    if gone <= len(new) or "BatchNormalization" in new:
+        return False
+    most = search.facts.elements(search.node.outputs[0])
+    return all(
+        edit.op_type != "BatchNormalization"
+        or node.op_type == "BatchNormalization"
+        or search.facts.elements(node.outputs[0]) <= most
+        for node, edit in region.edits.items()
+    )
 
 
 def _copied(region: Region) -> int:

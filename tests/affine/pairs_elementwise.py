@@ -350,3 +350,17 @@ def sign_folds(b: Builder) -> str:
 @stays("Sign")
 def sign_stays(b: Builder) -> str:
     return linear(b, b.node("Sign", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT)), 4, 3)
+
+
+@folds("Mul of a tensor before a Relu and an Add", left=1)
+def mul_of_a_tensor_becomes_part_of_an_add(b: Builder) -> str:
+    x = b.node("Relu", b.node("Mul", b.input((2, 4, 5)), scalar(b, 0.3)))
+    return b.node("Sigmoid", b.node("Add", x, b.constant(np.array(SHIFT).reshape(4, 1))))
+
+
+@stays("Mul of a number before a product and an Add")
+def mul_of_a_number_stays_one(b: Builder) -> str:
+    """Dynamic quantization multiplies two scales, and their product with a tensor, before the bias."""
+    scale = b.node("Mul", b.input((), name="scale"), scalar(b, 0.3))
+    product = b.node("Mul", b.input((2, 4, 5)), scale)
+    return b.node("Sigmoid", b.node("Add", product, b.constant(np.array(SHIFT).reshape(4, 1))))
