@@ -6,10 +6,9 @@
 #include <string>
 #include <vector>
 
-namespace onnxnorm {
+#include "element.h"
 
-enum class Element { kFloat, kDouble, kFloat16, kBFloat16 };
-inline constexpr int kElements = 4;
+namespace onnxnorm {
 
 // beta in the values that need square roots alone, and all others.
 enum class Power { kQuarter, kHalf, kThreeQuarters, kOne, kGeneral };

@@ -1,5 +1,6 @@
 // The one symbol of the library.
 #include "lrn_op.h"
+#include "norm_op.h"
 
 extern "C" ONNXNORM_EXPORT onnxnorm::ort::Status* ONNXNORM_ORT_CALL
 RegisterCustomOps(onnxnorm::ort::SessionOptions* options, const onnxnorm::ort::ApiBase* base) {
@@ -12,5 +13,6 @@ RegisterCustomOps(onnxnorm::ort::SessionOptions* options, const onnxnorm::ort::A
   ort::CustomOpDomain* domain = nullptr;
   if (ort::Status* status = api->CreateCustomOpDomain(kDomain, &domain)) return status;
   if (ort::Status* status = add_ops(*api, domain)) return status;
+  if (ort::Status* status = add_norm_ops(*api, domain)) return status;
   return api->AddCustomOpDomain(options, domain);
 }

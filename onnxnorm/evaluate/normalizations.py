@@ -13,6 +13,7 @@ import numpy.typing as npt
 from onnx.reference.op_run import OpRun
 
 from onnxnorm import reference
+from onnxnorm.evaluate.custom_norms import CUSTOM_NORMS
 
 __all__ = ["NORMALIZATIONS", "Node"]
 
@@ -143,5 +144,6 @@ NORMALIZATIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("", "RMSNormalization"): rms_normalization,
     ("onnxnorm", "InterChannelLRN"): inter_channel_lrn,
     ("onnxnorm", "IntraChannelLRN"): intra_channel_lrn,
+    **CUSTOM_NORMS,
 }
 """The function for each (domain, operator)."""

@@ -1,9 +1,12 @@
-"""Attaches to models the portable bodies that define the two custom operators by standard ones.
+"""Attaches to models the portable bodies that define the custom operators by standard ones.
 
     IntraChannelLRN(X) -> Y   kernel_shape: ints, alpha = 1e-4, beta = 0.75, bias = 1.0   X: (N, C, D1..Dk), k = 1, 2, 3
     InterChannelLRN(X) -> Y   size: int,          alpha = 1e-4, beta = 0.75, bias = 1.0   X: (N, C, ...)
 
     Y = X / (bias + alpha / prod(window) * S) ** beta,    S = sum of X^2 over the window, cut at the border
+
+    GroupNorm, ChannelLayerNorm, ChannelRMSNorm, ChannelLpNorm, MeanVarianceNorm, GlobalResponseNorm and ChannelAffine
+    (X, scale, bias, residual) -> Y: see custom_ops/README.md
 
 A window of n reaches floor((n-1)/2) back and ceil((n-1)/2) ahead. The formula is that of ONNX `LRN`, for the
 intra-channel operator over a spatial window (Caffe's WITHIN_CHANNEL). A model that uses the operators carries their
@@ -21,7 +24,8 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.bodies import Precision, portable_body
-from onnxnorm.ops.schema import DEFAULTS, DOMAIN, OP_TYPES, VERSION, check_nodes, custom_nodes, input_elements
+from onnxnorm.ops.operators import DOMAIN, OPERATORS, VERSION
+from onnxnorm.ops.schema import OP_TYPES, check_nodes, custom_nodes, input_elements
 from onnxnorm.recognize.replace import IR_WITH_FUNCTIONS
 
 __all__ = ["attach_bodies", "attach_bodies_in", "attach_body", "inline_bodies", "uses_ops"]
@@ -51,7 +55,9 @@ def attach_bodies(model: ModelProto) -> None:
     for node in custom_nodes(model):
         given = {attribute.name for attribute in node.attribute}
         node.attribute.extend(
-            onnx.helper.make_attribute(name, value) for name, value in DEFAULTS.items() if name not in given
+            onnx.helper.make_attribute(name, value)
+            for name, value in OPERATORS[node.op_type].defaults.items()
+            if name not in given
         )
     others = [f for f in model.functions if not (f.domain == DOMAIN and f.name in OP_TYPES)]
     del model.functions[:]

@@ -8,7 +8,9 @@ import onnx
 from onnx import FunctionProto
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.ops.schema import DOMAIN, OP_TYPES, VERSION
+from onnxnorm.ops.norm_bodies import norm_body
+from onnxnorm.ops.operators import DOMAIN, NORMS, VERSION
+from onnxnorm.ops.schema import OP_TYPES
 
 __all__ = ["OLDEST_OPSET", "Precision", "portable_body"]
 
@@ -27,7 +29,7 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
     """Return the operator as an ONNX function of standard operators.
 
     Args:
-        op_type: `IntraChannelLRN` or `InterChannelLRN`.
+        op_type: one of `OP_TYPES`.
         opset: the version of the standard operators, at least 15; runtimes inline a body into the model's own version,
             so the two should be the same.
         precision: FLOAT is right for float, float16 and bfloat16 inputs and casts where it has to; DOUBLE computes in
@@ -43,6 +45,8 @@ def portable_body(op_type: str, *, opset: int = 18, precision: Precision = Preci
             f"the portable body of {op_type} needs opset {OLDEST_OPSET} or newer, the model has {opset}: "
             "convert it first (onnx.version_converter)"
         )
+    if op_type in NORMS:
+        return norm_body(op_type, opset=opset, is_float=precision is Precision.FLOAT)
     if op_type == "InterChannelLRN":
         window, mean = "size", _INTER_MEAN
     elif precision is Precision.FLOAT:

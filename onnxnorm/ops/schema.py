@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -13,15 +13,15 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.model.protobuf import graphs_in, without_weights
+from onnxnorm.ops.operators import ACTIVATIONS, DOMAIN, OPERATORS, VERSION, Operator
 
 __all__ = ["DEFAULTS", "DOMAIN", "OP_TYPES", "VERSION", "check_nodes", "custom_nodes", "input_elements"]
 
-DOMAIN = "onnxnorm"
-VERSION = 1
-OP_TYPES = ("IntraChannelLRN", "InterChannelLRN")
+OP_TYPES = tuple(OPERATORS)
 DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+"""The defaults of the two LRN operators."""
 
-_WINDOW = {"IntraChannelLRN": ("kernel_shape", AttributeProto.INTS), "InterChannelLRN": ("size", AttributeProto.INT)}
+_INPUTS = {1: "one input", 4: "four inputs (X, scale, bias, residual)"}
 _ELEMENTS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -45,40 +45,93 @@ def check_nodes(model: ModelProto) -> None:
 def _wrong(node: NodeProto, types: _Types) -> str | None:
     if node.op_type not in OP_TYPES:
         return f"domain {DOMAIN} has the operators {', '.join(OP_TYPES)}"
-    if len(node.input) != 1 or len(node.output) != 1:
-        return "it takes one input and makes one output"
-    window, kind = _WINDOW[node.op_type]
+    operator = OPERATORS[node.op_type]
+    if len(node.input) != operator.inputs or not all(node.input) or len(node.output) != 1:
+        return f"it takes {_INPUTS[operator.inputs]} and makes one output"
     attributes = {attribute.name: attribute for attribute in node.attribute}
-    unknown = sorted(set(attributes) - {window, *DEFAULTS})
-    if unknown:
-        return f"it has no attribute {unknown[0]!r}, but {window}, {', '.join(DEFAULTS)}"
-    if window not in attributes:
-        return f"the attribute {window} is missing"
-    for name, attribute in attributes.items():
-        if attribute.ref_attr_name:
-            continue
-        if attribute.type != (kind if name == window else AttributeProto.FLOAT):
-            return f"the attribute {name} must be {'whole numbers' if name == window else 'a float'}"
-        if name != window and not math.isfinite(attribute.f):
-            return f"the attribute {name} must be finite"
+    wrong = _wrong_attributes(attributes, operator)
+    if wrong is not None:
+        return wrong
     rank, element = types.of_value(node.input[0])
     if element is not None and element not in _ELEMENTS:
         return "the input must be of type float, double, float16 or bfloat16"
-    if attributes[window].ref_attr_name:
+    if any(attribute.ref_attr_name for attribute in attributes.values()):
         return None
-    if node.op_type == "InterChannelLRN":
-        if attributes[window].i < 1:
-            return f"size must be at least 1, it is {attributes[window].i}"
+    if operator.inputs == 1:
+        return _wrong_window(node.op_type, attributes, rank)
+    return _wrong_norm(node.op_type, attributes, rank)
+
+
+def _wrong_attributes(attributes: Mapping[str, AttributeProto], operator: Operator) -> str | None:
+    names = [*operator.required, *operator.defaults]
+    unknown = sorted(set(attributes) - set(names))
+    if unknown:
+        return f"it has no attribute {unknown[0]!r}, but {', '.join(names)}"
+    missing = [name for name in operator.required if name not in attributes]
+    if missing:
+        return f"the attribute {missing[0]} is missing"
+    for name, attribute in attributes.items():
+        if attribute.ref_attr_name:
+            continue
+        kind = operator.kind(name)
+        if attribute.type != kind:
+            return f"the attribute {name} must be {'a float' if kind == AttributeProto.FLOAT else 'whole numbers'}"
+        if kind == AttributeProto.FLOAT and not math.isfinite(attribute.f) and operator.inputs == 1:
+            return f"the attribute {name} must be finite"
+    return None
+
+
+def _wrong_window(op_type: str, attributes: Mapping[str, AttributeProto], rank: int | None) -> str | None:
+    if op_type == "InterChannelLRN":
+        if attributes["size"].i < 1:
+            return f"size must be at least 1, it is {attributes['size'].i}"
         if rank is not None and rank < 2:
             return f"the input must have a batch and a channel axis, it has rank {rank}"
         return None
-    kernel = list(attributes[window].ints)
+    kernel = list(attributes["kernel_shape"].ints)
     if not 1 <= len(kernel) <= 3:
         return f"kernel_shape must have 1, 2 or 3 entries, it is {kernel}"
     if min(kernel) < 1:
         return f"every entry of kernel_shape must be at least 1, it is {kernel}"
     if rank is not None and rank != len(kernel) + 2:
         return f"kernel_shape {kernel} needs an input of rank {len(kernel) + 2}, the input has rank {rank}"
+    return None
+
+
+def _wrong_norm(op_type: str, attributes: Mapping[str, AttributeProto], rank: int | None) -> str | None:
+    epsilon = attributes["epsilon"].f if "epsilon" in attributes else 0.0
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        return f"epsilon must be a finite number that is not negative, it is {epsilon}"
+    activation = attributes["activation"].i if "activation" in attributes else 0
+    if not 0 <= activation < len(ACTIVATIONS):
+        return f"activation must be one of 0 to {len(ACTIVATIONS) - 1}, it is {activation}"
+    if any(math.isnan(attributes[name].f) for name in ("alpha", "beta") if name in attributes):
+        return "alpha and beta must be numbers"
+    if "num_groups" in attributes and attributes["num_groups"].i < 1:
+        return f"num_groups must be at least 1, it is {attributes['num_groups'].i}"
+    if "p" in attributes and attributes["p"].i not in (1, 2):
+        return f"p must be 1 or 2, it is {attributes['p'].i}"
+    if op_type == "MeanVarianceNorm" and not attributes["axes"].ints:
+        return "axes must name at least one axis"
+    return None if rank is None else _wrong_rank(op_type, attributes, rank)
+
+
+def _wrong_rank(op_type: str, attributes: Mapping[str, AttributeProto], rank: int) -> str | None:
+    if op_type == "MeanVarianceNorm":
+        given = list(attributes["axes"].ints)
+        if any(not -rank <= axis < rank for axis in given):
+            return f"an entry of axes {given} is no axis of an input of rank {rank}"
+        axes = sorted(axis % rank for axis in given)
+        if axes != list(range(axes[0], axes[0] + len(axes))):
+            return f"axes must be a run of axes that follow each other, they are {given}"
+        return None
+    if rank < 2:
+        return f"the input must have a batch and a channel axis, it has rank {rank}"
+    axis = attributes["axis"].i if "axis" in attributes else 1
+    if not -rank <= axis < rank:
+        return f"axis {axis} is no axis of an input of rank {rank}"
+    if op_type == "GlobalResponseNorm" and axis % rank not in (1, rank - 1):
+        return f"axis must be 1 or the last, it is {axis}"
     return None
 
 

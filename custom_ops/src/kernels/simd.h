@@ -4,6 +4,7 @@
 namespace onnxnorm::ONNXNORM_TARGET {
 
 #define ONNXNORM_INLINE __attribute__((always_inline)) inline
+#define ONNXNORM_INLINED __attribute__((always_inline))  // of a lambda
 #define ONNXNORM_UNROLL _Pragma("GCC unroll 8")
 
 inline constexpr int kGroup = 4;  // rows that are computed beside each other

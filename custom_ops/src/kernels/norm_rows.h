@@ -1,0 +1,277 @@
+// Normalization of vectors that lie together: sums over a chunk in one pass, or two where its first elements misled, and
+// the result in another.
+//
+// Sums are of differences from a number near the mean, which are exact where the mean is large, so that nothing cancels;
+// sums in float are handed on to double every few hundred additions.
+#pragma once
+
+namespace onnxnorm::ONNXNORM_TARGET {
+
+// Sums and sums of squares (or of magnitudes) of x - centre over n elements.
+template <class T, class C, Statistic S>
+struct RowSums {
+  double sum = 0;
+  double squares = 0;
+
+  ONNXNORM_INLINE RowSums(const T* x, int64_t n, C centre) {
+    constexpr int64_t step = kLanes<C>;
+    constexpr int64_t kBlock = 4 * step * 32;
+    const V<C> middle = broadcast(centre);
+    int64_t i = 0;
+    while (n - i >= 4 * step) {
+      const int64_t end = i + smaller(kBlock, (n - i) / (4 * step) * (4 * step));
+      V<C> sums[4] = {}, others[4] = {};
+      for (; i < end; i += 4 * step) {
+        ONNXNORM_UNROLL for (int k = 0; k < 4; ++k) add(load<C>(x + i + k * step), middle, sums[k], others[k]);
+      }
+      hand_on((sums[0] + sums[1]) + (sums[2] + sums[3]), (others[0] + others[1]) + (others[2] + others[3]));
+    }
+    V<C> sums{}, others{};
+    for (; n - i >= step; i += step) add(load<C>(x + i), middle, sums, others);
+    if (i < n) {
+      C rest[step];
+      for (int64_t k = 0; k < step; ++k) rest[k] = centre;
+      T last[step] = {};
+      __builtin_memcpy(last, x + i, static_cast<size_t>(n - i) * sizeof(T));
+      const V<C> lanes = load<C>(last);
+      for (int64_t k = 0; k < n - i; ++k) rest[k] = lanes[k];
+      add(load<C>(rest), middle, sums, others);
+    }
+    hand_on(sums, others);
+  }
+
+ private:
+  static ONNXNORM_INLINE void add(V<C> x, V<C> middle, V<C>& sums, V<C>& others) {
+    if constexpr (S == Statistic::kLayer) {
+      const V<C> apart = x - middle;
+      sums += apart;
+      others += apart * apart;
+    } else if constexpr (S == Statistic::kL1) {
+      others += x < C{0} ? -x : x;
+    } else {
+      others += x * x;
+    }
+  }
+  ONNXNORM_INLINE void hand_on(V<C> sums, V<C> others) {
+    for (int k = 0; k < kLanes<C>; ++k) {
+      sum += static_cast<double>(sums[k]);
+      squares += static_cast<double>(others[k]);
+    }
+  }
+};
+
+template <class C, class T>
+ONNXNORM_INLINE C element(const T* x) {
+  if constexpr (sizeof(T) >= sizeof(float)) {
+    return static_cast<C>(*x);
+  } else {
+    T several[kLanes<C>] = {*x};
+    return load<C>(several)[0];
+  }
+}
+
+template <class T, class C, Statistic S>
+Moments moments_about(const T* x, int64_t n, C centre) {
+  const RowSums<T, C, S> sums(x, n, centre);
+  if constexpr (S != Statistic::kLayer) return {static_cast<double>(n), 0, sums.squares};
+  const double count = static_cast<double>(n), apart = sums.sum / count;
+  const double squares = sums.squares - sums.sum * apart;
+  return {count, static_cast<double>(centre) + apart, squares > 0 || squares != squares ? squares : 0};
+}
+
+template <class T, class C, Statistic S>
+Moments moments_of(const T* x, int64_t n) {
+  if constexpr (S != Statistic::kLayer) return moments_about<T, C, S>(x, n, C{0});
+  const int64_t first = smaller(n, 32);
+  C centre = 0;
+  for (int64_t i = 0; i < first; ++i) centre += element<C>(x + i) / static_cast<C>(first);
+  for (int tries = 0;; ++tries) {
+    const Moments found = moments_about<T, C, S>(x, n, centre);
+    const double apart = found.mean - static_cast<double>(centre);
+    if (!(apart * apart * found.count > found.squares) || tries == 2) return found;
+    centre = static_cast<C>(found.mean);
+  }
+}
+
+// Whether sums over so many elements in float have kept all digits.
+inline bool in_range(const Moments& m) {
+  return m.squares >= m.count * 0x1p-90 && m.squares <= 0x1p120 && m.mean >= -0x1p120 && m.mean <= 0x1p120;
+}
+
+template <class T, class C, Statistic S>
+Moments chunk_moments(const NormProblem& p, const T* x, int64_t n) {
+  const Moments found = moments_of<T, C, S>(x, n);
+  if constexpr (sizeof(C) == sizeof(double)) return found;
+  // What is lost of the squares of very small numbers is nothing beside epsilon.
+  const bool small_is_lost = S == Statistic::kLayer || S == Statistic::kRms
+                                 ? p.epsilon >= (p.outside ? 1e-10 : 1e-20) && found.squares >= 0 && found.squares < 1
+                                 : false;
+  if (in_range(found) || (small_is_lost && found.mean >= -0x1p120 && found.mean <= 0x1p120)) return found;
+  return moments_of<T, double, S>(x, n);
+}
+
+template <class T, class C>
+Moments chunk_moments(const NormProblem& p, const T* x, int64_t n) {
+  switch (p.statistic) {
+    case Statistic::kLayer: return chunk_moments<T, C, Statistic::kLayer>(p, x, n);
+    case Statistic::kL1: return chunk_moments<T, C, Statistic::kL1>(p, x, n);
+    case Statistic::kRms:
+    case Statistic::kL2: return chunk_moments<T, C, Statistic::kL2>(p, x, n);
+    case Statistic::kNone: break;
+  }
+  return {};
+}
+
+// Stores that wait for their line hold up all stores behind them.
+template <class T>
+ONNXNORM_INLINE void fetch_to_write(T* y) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(y) + 1024), 1);
+}
+
+// y = act((x - centre) * factor + rest), all but x the same for every element, or each with a scale and bias of its own.
+template <class C>
+struct Line {
+  C centre;
+  C factor;
+  C rest;
+  const double* scale = nullptr;
+  const double* bias = nullptr;
+};
+
+template <class T, class C, Bending B, bool kVaries>
+void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line, const Bend<C>& bend) {
+  constexpr int64_t step = kLanes<C>;
+  const V<C> centre = broadcast(line.centre), factor = broadcast(line.factor), rest = broadcast(line.rest);
+  const double *scale = line.scale, *bias = line.bias;
+  const int64_t wanted = n;
+  T own[step] = {}, added[step] = {};
+  double scales[step] = {}, biases[step] = {};
+  T* const to = y;
+  if (n < step) {  // copied, so that a vector can be read and written
+    __builtin_memcpy(own, x, static_cast<size_t>(n) * sizeof(T));
+    if (residual != nullptr) __builtin_memcpy(added, residual, static_cast<size_t>(n) * sizeof(T));
+    if constexpr (kVaries) {
+      __builtin_memcpy(scales, scale, static_cast<size_t>(n) * sizeof(double));
+      __builtin_memcpy(biases, bias, static_cast<size_t>(n) * sizeof(double));
+    }
+    x = y = own;
+    residual = residual == nullptr ? nullptr : added;
+    scale = scales;
+    bias = biases;
+    n = step;
+  }
+  const auto value_at = [&](int64_t at) ONNXNORM_INLINED {
+    V<C> value = (load<C>(x + at) - centre) * factor + rest;
+    if constexpr (kVaries) value = value * load<C>(scale + at) + load<C>(bias + at);
+    if (residual != nullptr) value += load<C>(residual + at);
+    return value;
+  };
+  // The last vector overlaps the one before it.
+  const auto column = [n](int64_t i) ONNXNORM_INLINED { return i + step <= n ? i : n - step; };
+  if constexpr (B == Bending::kAny) {
+    constexpr int64_t kStaged = 64 * step;
+    alignas(64) C staged[kStaged];
+    for (int64_t first = 0; first < n; first += kStaged) {
+      const int64_t end = smaller(n, first + kStaged);
+      for (int64_t i = first; i < end; i += step) {
+        fetch_to_write(y + i);
+        store<C>(staged + (i - first), value_at(column(i)));
+      }
+      bend_all(staged, ceil_div(end - first, step) * step, bend);
+      for (int64_t i = first; i < end; i += step) store<C>(y + column(i), load<C>(staged + (i - first)));
+    }
+  } else {
+    for (int64_t i = 0; i < n; i += step) {
+      const int64_t at = column(i);
+      fetch_to_write(y + at);
+      store<C>(y + at, bent<B, C>(value_at(at)));
+    }
+  }
+  if (y == own) __builtin_memcpy(to, own, static_cast<size_t>(wanted) * sizeof(T));
+}
+
+// A number that float holds with all its digits, and with room for products.
+inline bool fits(double value) {
+  const double size = value < 0 ? -value : value;
+  return size == 0 || (size >= 0x1p-60 && size <= 0x1p60);
+}
+
+// Elements [begin, end) of the tensor, all of one row, or of any where nothing is normalized.
+template <class T, class C>
+void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end, const Normal& normal) {
+  if constexpr (sizeof(C) == sizeof(float)) {
+    if (p.wide || !(fits(normal.factor) && normal.mean >= -0x1p60 && normal.mean <= 0x1p60))
+      return apply<T, double>(p, o, begin, end, normal);
+  }
+  const T* const x = static_cast<const T*>(o.x);
+  const T* const residual = static_cast<const T*>(o.residual);
+  T* const y = static_cast<T*>(o.y);
+  const Bend<C> bend = bend_of<C>(p);
+  const C centre = static_cast<C>(normal.mean);
+  const double less = normal.mean - static_cast<double>(centre);  // of the mean, in the digits that C lacks
+  const int64_t row = p.row_params == 0 ? 0 : begin / p.length * p.row_params;
+  const double* const scale = o.scale + row;
+  const double* const bias = o.bias + row;
+  with_activation(p.activation, [&](auto chosen) {
+    constexpr Bending B = decltype(chosen)::value;
+    for (int64_t at = begin; at < end;) {
+      const int64_t index = at / p.run % p.params;
+      int64_t stop;
+      Line<C> line{centre, C{}, C{}, nullptr, nullptr};
+      if (p.run == 1) {
+        stop = smaller(end, at - index + p.params);
+        line.factor = static_cast<C>(normal.factor);
+        line.rest = static_cast<C>(-less * normal.factor);
+        line.scale = scale + index;
+        line.bias = bias + index;
+      } else {
+        stop = smaller(end, (at / p.run + 1) * p.run);
+        const double factor = normal.factor * scale[index];
+        line.factor = static_cast<C>(factor);
+        line.rest = static_cast<C>(bias[index] - less * factor);
+      }
+      const T* const more = residual == nullptr ? nullptr : residual + at;
+      if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, stop - at, line, bend);
+      else run_line<T, C, B, false>(x + at, more, y + at, stop - at, line, bend);
+      at = stop;
+    }
+  });
+}
+
+// The moments of chunks [begin, end) of all rows.
+template <class T, class C>
+bool norm_moments(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = i / p.chunks, from = chunk_begin(p, i % p.chunks), to = chunk_begin(p, i % p.chunks + 1);
+    o.moments[i] = chunk_moments<T, C>(p, static_cast<const T*>(o.x) + row * p.length + from, to - from);
+  }
+  return true;
+}
+
+// The results of chunks [begin, end) of all rows, whose means and factors are known.
+template <class T, class C>
+bool norm_apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = i / p.chunks, at = row * p.length;
+    apply<T, C>(p, o, at + chunk_begin(p, i % p.chunks), at + chunk_begin(p, i % p.chunks + 1),
+                o.normals == nullptr ? Normal{} : o.normals[row]);
+  }
+  return true;
+}
+
+// Rows [begin, end), each as a whole.
+template <class T, class C>
+bool norm_rows(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t at = row * p.length;
+    Moments all;
+    for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
+      const int64_t from = chunk_begin(p, chunk), to = chunk_begin(p, chunk + 1);
+      all = joined(all, chunk_moments<T, C>(p, static_cast<const T*>(o.x) + at + from, to - from));
+    }
+    apply<T, C>(p, o, at, at + p.length, finished(p, all));
+  }
+  return true;
+}
+
+}  // namespace onnxnorm::ONNXNORM_TARGET

@@ -1,0 +1,3 @@
+#define ONNXNORM_TARGET baseline
+#define ONNXNORM_VECTOR_BYTES 16
+#include "../kernels/norm_target.inc"

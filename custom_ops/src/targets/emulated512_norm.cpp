@@ -1,0 +1,3 @@
+#define ONNXNORM_TARGET emulated512
+#define ONNXNORM_VECTOR_BYTES 64
+#include "../kernels/norm_target.inc"
