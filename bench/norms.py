@@ -18,8 +18,9 @@ import ctypes
 import importlib.util
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ QUICK = [Case(kind, SHAPES[0]) for kind in KINDS]
 
 class Node(NamedTuple):
     op: str
-    attributes: dict[str, Any] = {}
+    attributes: Mapping[str, Any] = MappingProxyType({})
     inputs: tuple[str, ...] = ("x",)
     domain: str = ""
 

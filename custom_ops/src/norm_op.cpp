@@ -63,8 +63,8 @@ double number_at(Element element, const void* data, std::int64_t i) {
 std::vector<double> parameters(Element element, const Tensor& from, std::int64_t count) {
   std::vector<double> result(static_cast<std::size_t>(count));
   const std::int64_t each = count / from.elements;
-  for (std::int64_t i = 0; i < count; ++i)
-    result[static_cast<std::size_t>(i)] = number_at(element, from.data, i / each);
+  double* to = result.data();
+  for (std::int64_t i = 0; i < from.elements; ++i, to += each) std::fill_n(to, each, number_at(element, from.data, i));
   return result;
 }
 

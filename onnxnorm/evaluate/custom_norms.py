@@ -23,13 +23,13 @@ def activated(x: Array, activation: int, alpha: float = 0.0, beta: float = 0.0) 
     """Apply the activation of that number (`onnxnorm.ops.operators.ACTIVATIONS`)."""
     with np.errstate(all="ignore"):
         if activation == 1:
-            return np.maximum(x, 0.0)
+            return np.asarray(np.maximum(x, 0.0))
         if activation == 2:
-            return x * _sigmoid(x)
+            return np.asarray(x * _sigmoid(x))
         if activation == 3:
-            return 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0)).astype(np.float64))
+            return np.asarray(0.5 * x * (1.0 + _erf(x / np.sqrt(2.0)).astype(np.float64)))
         if activation == 4:
-            return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
+            return np.asarray(0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))))
         if activation == 5:
             return np.where(x < 0, alpha * x, x)
         if activation == 6:
@@ -104,11 +104,11 @@ def _default(normalize: object) -> float:
 
 def _layer(x: Array, axis: int, epsilon: float, p: int) -> Array:
     centred = x - x.mean(axis=axis, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=axis, keepdims=True) + epsilon)
+    return np.asarray(centred / np.sqrt((centred**2).mean(axis=axis, keepdims=True) + epsilon))
 
 
 def _rms(x: Array, axis: int, epsilon: float, p: int) -> Array:
-    return x / np.sqrt((x**2).mean(axis=axis, keepdims=True) + epsilon)
+    return np.asarray(x / np.sqrt((x**2).mean(axis=axis, keepdims=True) + epsilon))
 
 
 def _lp(x: Array, axis: int, epsilon: float, p: int) -> Array:
@@ -120,7 +120,7 @@ def _lp(x: Array, axis: int, epsilon: float, p: int) -> Array:
 def _response(x: Array, axis: int, epsilon: float, p: int) -> Array:
     axes = tuple(i for i in range(1, x.ndim) if i != axis % x.ndim)
     length = np.sqrt((x**2).sum(axis=axes, keepdims=True))
-    return x * (length / (length.mean(axis=axis, keepdims=True) + epsilon))
+    return np.asarray(x * (length / (length.mean(axis=axis, keepdims=True) + epsilon)))
 
 
 def _itself(x: Array, axis: int, epsilon: float, p: int) -> Array:

@@ -25,6 +25,13 @@ KINDS: Mapping[tuple[str, str], str] = {
     ("com.microsoft", "EmbedLayerNormalization"): "LayerNormalization",
     ("com.microsoft", "SimplifiedLayerNormalization"): "RMSNormalization",
     ("com.microsoft", "SkipSimplifiedLayerNormalization"): "RMSNormalization",
+    ("onnxnorm", "ChannelAffine"): "channel affine",
+    ("onnxnorm", "ChannelLayerNorm"): "LayerNormalization",
+    ("onnxnorm", "ChannelLpNorm"): "LpNormalization",
+    ("onnxnorm", "ChannelRMSNorm"): "RMSNormalization",
+    ("onnxnorm", "GlobalResponseNorm"): "global response normalization",
+    ("onnxnorm", "GroupNorm"): "GroupNormalization",
+    ("onnxnorm", "MeanVarianceNorm"): "MeanVarianceNormalization",
     ("onnxnorm", "InterChannelLRN"): "LRN (inter-channel)",
     ("onnxnorm", "IntraChannelLRN"): "LRN (intra-channel)",
 }

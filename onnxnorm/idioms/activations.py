@@ -19,11 +19,12 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.idioms.idiom import Idiom, Kind
 
-__all__ = ["activations"]
+__all__ = ["GRID", "activations", "evaluate_between"]
 
 _Array: TypeAlias = npt.NDArray[np.float64]
 
-_GRID = np.concatenate([np.linspace(-7.0, 7.0, 29), [-0.3, 0.1, 0.7]])
+GRID = np.concatenate([np.linspace(-7.0, 7.0, 29), [-0.3, 0.1, 0.7]])
+"""The numbers on which functions are compared."""
 # Exporters write the constants of an activation in half precision or with few digits.
 _ALIKE = 2e-3
 _STEPS_BACK = 8
@@ -95,6 +96,14 @@ def activations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
             yield found
 
 
+def evaluate_between(y: ir.Value, x: ir.Value, facts: Facts) -> tuple[_Array, frozenset[ir.Node]] | None:
+    """Return the elements of `y` where `x` holds `GRID`, and the nodes between; None where y takes anything else."""
+    cone: set[ir.Node] = set()
+    with np.errstate(all="ignore"):
+        values = _evaluated(y, x, facts, cone, {})
+    return None if values is None or np.shape(values) != GRID.shape else (values, frozenset(cone))
+
+
 def _around(anchor: ir.Node, kinds: tuple[Kind, ...], facts: Facts) -> Idiom | None:
     ends = _on(anchor, facts)
     for x in _back(anchor, facts):
@@ -102,7 +111,7 @@ def _around(anchor: ir.Node, kinds: tuple[Kind, ...], facts: Facts) -> Idiom | N
             cone: set[ir.Node] = set()
             with np.errstate(all="ignore"):
                 values = _evaluated(y, x, facts, cone, {})
-            if values is None or anchor not in cone or np.shape(values) != _GRID.shape:
+            if values is None or anchor not in cone or np.shape(values) != GRID.shape:
                 continue
             kind = next((kind for kind in kinds if _is(kind, values)), None)
             if kind is not None and _is_closed(cone, y):
@@ -145,7 +154,7 @@ def _evaluated(
     The nodes between go to `cone`. None where y takes anything else.
     """
     if y is x:
-        return _GRID
+        return GRID
     if y in known:
         return known[y]
     known[y] = None
@@ -192,13 +201,13 @@ def _is(kind: Kind, values: _Array) -> bool:
         if not 0.5 < at_one < 1.0:
             return False
         beta = math.log(at_one / (1.0 - at_one)) / 0.7
-        return _alike(values, _GRID * _sigmoid(beta * _GRID))
-    return _alike(values, _NAMED[kind](_GRID))
+        return _alike(values, GRID * _sigmoid(beta * GRID))
+    return _alike(values, _NAMED[kind](GRID))
 
 
 def _sorted(values: _Array) -> tuple[_Array, _Array]:
-    order = np.argsort(_GRID)
-    return _GRID[order], values[order]
+    order = np.argsort(GRID)
+    return GRID[order], values[order]
 
 
 def _alike(values: _Array, wanted: _Array) -> bool:

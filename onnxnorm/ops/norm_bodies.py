@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import onnx
 from onnx import FunctionProto
 
@@ -165,7 +167,10 @@ _FORMULAS = {
             First = Constant <value_int = 1> ()
             IsFirst = Equal(Power, First)
             Size = If (IsFirst) <
-                then_branch = byMagnitude () => (Length) { Magnitudes = Abs(Value) Length = ReduceSum(Magnitudes, Axis) },
+                then_branch = byMagnitude () => (Length) {
+                    Magnitudes = Abs(Value)
+                    Length = ReduceSum(Magnitudes, Axis)
+                },
                 else_branch = bySquare () => (Root) {
                     Squares = Mul(Value, Value)
                     SquareTotal = ReduceSum(Squares, Axis)
@@ -270,11 +275,14 @@ def _activation() -> str:
     """Write the activation by number: nested conditions, whose constants runtimes fold, keeping one branch alone."""
     result, text = "Straight", "Straight = Identity(Sum)"
     for number, bend in _BENDS.items():
+        # Runtimes put branches in line, where a name may be given once.
+        for name in set(re.findall(r"(\w+) = (?!@)[A-Z]\w*[ (]", bend)):
+            bend = re.sub(rf"(?<![@\w]){name}(?! *[(<]|\w)", f"{name}{number}", bend)
         text = f"""
             Number{number} = Constant <value_int = {number}> ()
             Is{number} = Equal(Activation, Number{number})
             After{number} = If (Is{number}) <
-                then_branch = bend{number} () => (Bent) {{ {bend} }},
+                then_branch = bend{number} () => (Bent{number}) {{ {bend} }},
                 else_branch = other{number} () => ({result}) {{ {text} }}
             >"""
         result = f"After{number}"

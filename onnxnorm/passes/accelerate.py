@@ -1,8 +1,9 @@
-"""Puts inter-channel LRN in the form that is fastest where the model is to run.
+"""Puts LRN, and for onnxruntime the other normalizations, in the form that is fastest where the model is to run.
 
 Before: ONNX `LRN`, of which onnxruntime's kernel is slow and takes neither even sizes nor other ranks than 4.
 After, for onnxruntime: `onnxnorm.InterChannelLRN`, the same formula, with its portable body as a model-local function,
 so that nothing is lost where the native kernel is not installed.
+The other normalizations go to their kernels as `onnxnorm/passes/native_norms.py` says.
 After, for portable and for the web: the operators of `onnxnorm.write_out.lrn`.
 Targets that run LRN well keep it, but for a bias that they do not compute with.
 Conditions: the body needs opset 15; older models are converted, or keep their LRN.
@@ -21,6 +22,7 @@ from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
 from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.passes.native_norms import give_to_kernels, has_normalizations
 from onnxnorm.passes.targets import TARGETS, Target
 from onnxnorm.write_out import lrn
 
@@ -52,7 +54,8 @@ class Accelerate(JournaledPass):
         self._target = TARGETS[target] if isinstance(target, str) else target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        if all(self._target.runs_lrn(_bias(node)) for node in _lrn_nodes(model)):
+        natives = self._target.name == "onnxruntime" and has_normalizations(model)
+        if not natives and all(self._target.runs_lrn(_bias(node)) for node in _lrn_nodes(model)):
             return ir.passes.PassResult(model, modified=False)
         if self._target.name != "onnxruntime":
             return ir.passes.PassResult(model, self._write_out(model))
@@ -71,6 +74,8 @@ class Accelerate(JournaledPass):
                 reason = f"the model's opset is too old for the body of the native kernel{why}"
                 self._journal.decline(node, reason, Code.NEEDS_OPSET)
             return ir.passes.PassResult(model, modified)
+        if natives:
+            modified |= give_to_kernels(model, self._facts(model), self._journal, _NAME)
         for node in nodes:
             for name, default in DEFAULTS.items():
                 if name not in node.attributes:
@@ -79,8 +84,9 @@ class Accelerate(JournaledPass):
             self._journal.rewrite(
                 _NAME, node, "LRN", "runs in the native kernel where that is installed", effect=Effect.REFORMED
             )
-        attach_body(model, _OP_TYPE, nodes)
-        return ir.passes.PassResult(model, modified=True)
+        if nodes:
+            attach_body(model, _OP_TYPE, nodes)
+        return ir.passes.PassResult(model, modified=modified or bool(nodes))
 
     def _write_out(self, model: ir.Model) -> bool:
         facts, modified = self._facts(model), False

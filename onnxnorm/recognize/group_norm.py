@@ -25,7 +25,7 @@ from onnxnorm.recognize.families.answers import along, along_axis
 from onnxnorm.recognize.polynomial import Input, Unreadable
 from onnxnorm.recognize.reading import Reading
 
-__all__ = ["raise_group_norms"]
+__all__ = ["GroupNorm", "group_norm_at", "raise_group_norms"]
 
 _NAME = "recognize"
 _KIND = "GroupNormalization"
@@ -44,6 +44,37 @@ class _Core:
     epsilon: float
     scale: Array
     bias: Array
+
+
+@dataclass(frozen=True, eq=False)
+class GroupNorm:
+    """A group normalization that is written out.
+
+    Attributes:
+        x: what is normalized.
+        root: the value that is the result, weights included.
+        back: the Reshape to the shape of `x`.
+        scale: for each channel, as `bias`.
+    """
+
+    x: ir.Value
+    root: ir.Value
+    back: ir.Node
+    groups: int
+    epsilon: float
+    scale: Array
+    bias: Array
+
+
+def group_norm_at(node: ir.Node, graph: ir.Graph, facts: Facts) -> GroupNorm | None:
+    """Return the group normalization whose statistics `node` takes, as the node at the heart of it; None for none."""
+    core = _core(node, graph, facts)
+    if core is None:
+        return None
+    root, scale, bias = _weights(core, core.back.outputs[0], graph, facts)
+    per_group = core.channels // core.groups
+    own_scale, own_bias = np.repeat(core.scale, per_group), np.repeat(core.bias, per_group)
+    return GroupNorm(core.x, root, core.back, core.groups, core.epsilon, own_scale * scale, own_bias * scale + bias)
 
 
 def raise_group_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:

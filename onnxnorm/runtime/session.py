@@ -110,7 +110,7 @@ def session(
             )
     elif custom and not portable:
         say_once(
-            "onnxnorm is installed without its native library: the LRN operators run on their portable bodies, correct "
+            "onnxnorm is installed without its native library: its operators run on their portable bodies, correct "
             "but slower. Install a C++20 compiler (GCC or Clang) and then onnxnorm again; session(..., portable=True) "
             "asks for the portable bodies"
         )

@@ -7,6 +7,25 @@
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
+template <class C>
+ONNXNORM_INLINE double lane_sum(V<C> v) {
+  constexpr int n = kLanes<C>;
+  double part[n];
+  ONNXNORM_UNROLL for (int k = 0; k < n; ++k) part[k] = static_cast<double>(v[k]);
+  ONNXNORM_UNROLL for (int half = n / 2; half > 0; half /= 2) {
+    ONNXNORM_UNROLL for (int k = 0; k < half; ++k) part[k] += part[k + half];
+  }
+  return part[0];
+}
+
+// Fewer elements than a vector has lanes; the other lanes are zero.
+template <class C, class T>
+ONNXNORM_INLINE V<C> load_some(const T* x, int64_t n) {
+  T lanes[kLanes<C>] = {};
+  __builtin_memcpy(lanes, x, static_cast<size_t>(n) * sizeof(T));
+  return load<C>(lanes);
+}
+
 // Sums and sums of squares (or of magnitudes) of x - centre over n elements.
 template <class T, class C, Statistic S>
 struct RowSums {
@@ -26,16 +45,14 @@ struct RowSums {
       }
       hand_on((sums[0] + sums[1]) + (sums[2] + sums[3]), (others[0] + others[1]) + (others[2] + others[3]));
     }
+    if (i == n) return;
     V<C> sums{}, others{};
     for (; n - i >= step; i += step) add(load<C>(x + i), middle, sums, others);
     if (i < n) {
-      C rest[step];
-      for (int64_t k = 0; k < step; ++k) rest[k] = centre;
-      T last[step] = {};
-      __builtin_memcpy(last, x + i, static_cast<size_t>(n - i) * sizeof(T));
-      const V<C> lanes = load<C>(last);
+      const V<C> lanes = load_some<C>(x + i, n - i);
+      V<C> rest = middle;
       for (int64_t k = 0; k < n - i; ++k) rest[k] = lanes[k];
-      add(load<C>(rest), middle, sums, others);
+      add(rest, middle, sums, others);
     }
     hand_on(sums, others);
   }
@@ -53,10 +70,8 @@ struct RowSums {
     }
   }
   ONNXNORM_INLINE void hand_on(V<C> sums, V<C> others) {
-    for (int k = 0; k < kLanes<C>; ++k) {
-      sum += static_cast<double>(sums[k]);
-      squares += static_cast<double>(others[k]);
-    }
+    if constexpr (S == Statistic::kLayer) sum += lane_sum<C>(sums);
+    squares += lane_sum<C>(others);
   }
 };
 
@@ -82,9 +97,11 @@ Moments moments_about(const T* x, int64_t n, C centre) {
 template <class T, class C, Statistic S>
 Moments moments_of(const T* x, int64_t n) {
   if constexpr (S != Statistic::kLayer) return moments_about<T, C, S>(x, n, C{0});
-  const int64_t first = smaller(n, 32);
-  C centre = 0;
-  for (int64_t i = 0; i < first; ++i) centre += element<C>(x + i) / static_cast<C>(first);
+  constexpr int64_t step = kLanes<C>;
+  const int64_t vectors = smaller(n / step, 4);
+  V<C> sum = vectors == 0 ? load_some<C>(x, n) : load<C>(x);
+  for (int64_t i = 1; i < vectors; ++i) sum += load<C>(x + i * step);
+  C centre = static_cast<C>(lane_sum<C>(sum) / static_cast<double>(vectors == 0 ? n : vectors * step));
   for (int tries = 0;; ++tries) {
     const Moments found = moments_about<T, C, S>(x, n, centre);
     const double apart = found.mean - static_cast<double>(centre);
@@ -139,27 +156,10 @@ struct Line {
 };
 
 template <class T, class C, Bending B, bool kVaries>
-void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line, const Bend<C>& bend) {
+ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line, const Bend<C>& bend) {
   constexpr int64_t step = kLanes<C>;
   const V<C> centre = broadcast(line.centre), factor = broadcast(line.factor), rest = broadcast(line.rest);
   const double *scale = line.scale, *bias = line.bias;
-  const int64_t wanted = n;
-  T own[step] = {}, added[step] = {};
-  double scales[step] = {}, biases[step] = {};
-  T* const to = y;
-  if (n < step) {  // copied, so that a vector can be read and written
-    __builtin_memcpy(own, x, static_cast<size_t>(n) * sizeof(T));
-    if (residual != nullptr) __builtin_memcpy(added, residual, static_cast<size_t>(n) * sizeof(T));
-    if constexpr (kVaries) {
-      __builtin_memcpy(scales, scale, static_cast<size_t>(n) * sizeof(double));
-      __builtin_memcpy(biases, bias, static_cast<size_t>(n) * sizeof(double));
-    }
-    x = y = own;
-    residual = residual == nullptr ? nullptr : added;
-    scale = scales;
-    bias = biases;
-    n = step;
-  }
   const auto value_at = [&](int64_t at) ONNXNORM_INLINED {
     V<C> value = (load<C>(x + at) - centre) * factor + rest;
     if constexpr (kVaries) value = value * load<C>(scale + at) + load<C>(bias + at);
@@ -187,7 +187,26 @@ void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& lin
       store<C>(y + at, bent<B, C>(value_at(at)));
     }
   }
-  if (y == own) __builtin_memcpy(to, own, static_cast<size_t>(wanted) * sizeof(T));
+}
+
+// The same of fewer elements than a vector has: copied, so that one can be read and written.
+template <class T, class C, Bending B, bool kVaries>
+__attribute__((noinline)) void run_short_line(const T* x, const T* residual, T* y, int64_t n, Line<C> line,
+                                              const Bend<C>& bend) {
+  constexpr int64_t step = kLanes<C>;
+  T own[step] = {}, added[step] = {};
+  double scale[step] = {}, bias[step] = {};
+  __builtin_memcpy(own, x, static_cast<size_t>(n) * sizeof(T));
+  if (residual != nullptr) __builtin_memcpy(added, residual, static_cast<size_t>(n) * sizeof(T));
+  if constexpr (kVaries) {
+    __builtin_memcpy(scale, line.scale, static_cast<size_t>(n) * sizeof(double));
+    __builtin_memcpy(bias, line.bias, static_cast<size_t>(n) * sizeof(double));
+    line.scale = scale;
+    line.bias = bias;
+  }
+  T result[step];
+  run_line<T, C, B, kVaries>(own, residual == nullptr ? nullptr : added, result, step, line, bend);
+  __builtin_memcpy(y, result, static_cast<size_t>(n) * sizeof(T));
 }
 
 // A number that float holds with all its digits, and with room for products.
@@ -231,8 +250,14 @@ void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t e
         line.rest = static_cast<C>(bias[index] - less * factor);
       }
       const T* const more = residual == nullptr ? nullptr : residual + at;
-      if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, stop - at, line, bend);
-      else run_line<T, C, B, false>(x + at, more, y + at, stop - at, line, bend);
+      const int64_t n = stop - at;
+      if (n < kLanes<C>) {
+        if (p.run == 1) run_short_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
+        else run_short_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
+      } else {
+        if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
+        else run_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
+      }
       at = stop;
     }
   });

@@ -1,0 +1,263 @@
+"""Normalizations that go to this project's kernels for onnxruntime: which, what goes with them, and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxnorm import optimize, session, verify
+from onnxnorm.ops.operators import ACTIVATIONS, DOMAIN, NORMS
+
+SHAPE = (2, 8, 5, 6)
+WEIGHTS = np.linspace(0.5, 1.5, 8, dtype=np.float32)
+
+
+class Net:
+    """A graph under construction, of x to y."""
+
+    def __init__(self, opset: int = 18, shape: Sequence[int | str] = SHAPE, element: int = TensorProto.FLOAT) -> None:
+        self.opset, self.shape, self.element = opset, shape, element
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self.outputs: list[str] = []
+
+    def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        name = f"{op_type.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op_type, inputs, [name], name=name, **attributes))
+        return name
+
+    def weight(self, values: Any, dtype: Any = None) -> str:
+        array = np.asarray(values)
+        if array.dtype.kind == "f":
+            array = array.astype(dtype or helper.tensor_dtype_to_np_dtype(self.element))
+        self.weights.append(numpy_helper.from_array(array, f"w{len(self.weights)}"))
+        return self.weights[-1].name
+
+    def model(self, *results: str) -> onnx.ModelProto:
+        inputs = [helper.make_tensor_value_info(name, self.element, self.shape) for name in ("x", "z")]
+        outputs = [helper.make_tensor_value_info(name, self.element, None) for name in results]
+        graph = helper.make_graph(self.nodes, "net", inputs, outputs, self.weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
+
+
+def group_norm(net: Net, x: str = "x") -> str:
+    """As the opset has it: with weights a channel, a group, or written out."""
+    if net.opset >= 21:
+        stash = TensorProto.DOUBLE if net.element == TensorProto.DOUBLE else TensorProto.FLOAT
+        weights = (net.weight(WEIGHTS), net.weight(WEIGHTS - 1))
+        return net.node("GroupNormalization", x, *weights, num_groups=4, stash_type=stash)
+    if net.opset >= 18:
+        return net.node("GroupNormalization", x, net.weight(WEIGHTS[:4]), net.weight(WEIGHTS[:4]), num_groups=4)
+    return written_out(net, x)
+
+
+def written_out(net: Net, x: str = "x") -> str:
+    grouped = net.node("Reshape", x, net.weight(np.array([0, 4, -1])))
+    normal = net.node("InstanceNormalization", grouped, net.weight(np.ones(4)), net.weight(np.zeros(4)))
+    back = net.node("Reshape", normal, net.weight(np.array(SHAPE)))
+    column = WEIGHTS[:, None, None]
+    return net.node("Add", net.node("Mul", back, net.weight(column)), net.weight(column - 1))
+
+
+def instance_norm(net: Net, x: str = "x") -> str:
+    return net.node("InstanceNormalization", x, net.weight(WEIGHTS), net.weight(WEIGHTS - 1))
+
+
+def channel_layer_norm(net: Net, x: str = "x") -> str:
+    last = net.node("Transpose", x, perm=[0, 2, 3, 1])
+    normal = net.node("LayerNormalization", last, net.weight(WEIGHTS), net.weight(WEIGHTS - 1), axis=-1)
+    return net.node("Transpose", normal, perm=[0, 3, 1, 2])
+
+
+def channel_rms_norm(net: Net, x: str = "x") -> str:
+    last = net.node("Transpose", x, perm=[0, 2, 3, 1])
+    return net.node("Transpose", net.node("RMSNormalization", last, net.weight(WEIGHTS)), perm=[0, 3, 1, 2])
+
+
+def lp_norm(net: Net, x: str = "x") -> str:
+    return net.node("LpNormalization", x, axis=1, p=1)
+
+
+def mean_variance(net: Net, x: str = "x") -> str:
+    return net.node("MeanVarianceNormalization", x, axes=[2, 3])
+
+
+Spelling = Callable[..., str]
+SPELLINGS: list[tuple[Spelling, int, str]] = [
+    (group_norm, 21, "GroupNorm"),
+    (group_norm, 18, "GroupNorm"),
+    (written_out, 15, "GroupNorm"),
+    (written_out, 13, "GroupNorm"),
+    (lambda net: net.node("Relu", instance_norm(net)), 18, "GroupNorm"),
+    (channel_layer_norm, 17, "ChannelLayerNorm"),
+    (channel_rms_norm, 23, "ChannelRMSNorm"),
+    (lp_norm, 18, "ChannelLpNorm"),
+    (mean_variance, 18, "MeanVarianceNorm"),
+]
+
+
+def native(model: onnx.ModelProto, *, target: str = "onnxruntime") -> list[onnx.NodeProto]:
+    """The nodes of this project in the result, which computes the same, with the kernels and without them."""
+    result = optimize(model, target=target)
+    assert isinstance(result.model, onnx.ModelProto)
+    if target == "onnxruntime":  # the checker knows no GroupNormalization of opset 18
+        onnx.checker.check_model(result.model)
+    assert verify(model, result.model).passed
+    feeds = {
+        value.name: np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32) for value in model.graph.input
+    }
+    own, portable = (session(result.model, portable=flag).run(None, feeds) for flag in (False, True))
+    for a, b in zip(own, portable, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    return [node for node in result.model.graph.node if node.domain == DOMAIN]
+
+
+def attribute(node: onnx.NodeProto, name: str) -> Any:
+    return next(helper.get_attribute_value(each) for each in node.attribute if each.name == name)
+
+
+@pytest.mark.parametrize(("spelling", "opset", "op_type"), SPELLINGS)
+def test_every_spelling_is_one_node_for_onnxruntime(spelling: Spelling, opset: int, op_type: str) -> None:
+    net = Net(opset)
+    model = net.model(spelling(net), net.node("Neg", "z"))
+    assert [node.op_type for node in native(model)] == [op_type]
+    assert native(model, target="portable") == []
+
+
+def silu(net: Net, x: str) -> str:
+    return net.node("Mul", net.node("Sigmoid", x), x)
+
+
+def gelu(net: Net, x: str) -> str:
+    erf = net.node("Erf", net.node("Div", x, net.weight(np.float32(np.sqrt(2)))))
+    return net.node("Mul", net.node("Mul", x, net.node("Add", erf, net.weight(1.0))), net.weight(0.5))
+
+
+def tanh_gelu(net: Net, x: str) -> str:
+    cube = net.node("Mul", net.node("Pow", x, net.weight(3.0)), net.weight(0.044715))
+    inner = net.node("Mul", net.node("Add", x, cube), net.weight(np.sqrt(2 / np.pi)))
+    half = net.node("Mul", x, net.weight(0.5))
+    return net.node("Mul", half, net.node("Add", net.node("Tanh", inner), net.weight(1.0)))
+
+
+BENDS: dict[str, Callable[[Net, str], str]] = {
+    "Relu": lambda net, x: net.node("Relu", x),
+    "Silu": silu,
+    "Gelu": gelu,
+    "GeluTanh": tanh_gelu,
+    "LeakyRelu": lambda net, x: net.node("LeakyRelu", x, alpha=0.2),
+    "Clip": lambda net, x: net.node("Clip", x, net.weight(0.0), net.weight(6.0)),
+    "HardSwish": lambda net, x: net.node("HardSwish", x),
+}
+
+
+@pytest.mark.parametrize("name", BENDS)
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_follows_goes_with_it(name: str, residual: bool) -> None:
+    net = Net(18)
+    y = group_norm(net)
+    y = net.node("Add", "z", y) if residual else y
+    (node,) = native(net.model(BENDS[name](net, y)))
+    assert attribute(node, "activation") == ACTIVATIONS.index(name)
+    assert (node.input[3] == "z") == residual
+
+
+def nearly_gelu(net: Net, x: str) -> str:
+    erf = net.node("Erf", net.node("Div", x, net.weight(1.41)))
+    return net.node("Mul", net.node("Mul", x, net.node("Add", erf, net.weight(1.0))), net.weight(0.5))
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        nearly_gelu,
+        lambda net, x: net.node("Mul", net.node("Sigmoid", net.node("Mul", x, net.weight(1.702))), x),
+        lambda net, x: net.node("Tanh", x),
+        lambda net, x: net.node("Clip", x, "", net.weight(6.0)),
+        lambda net, x: net.node("Add", x, net.weight(np.ones((1, 8, 1, 6)))),
+    ],
+)
+def test_what_resembles_an_activation_stays(bend: Callable[[Net, str], str]) -> None:
+    net = Net(18)
+    (node,) = native(net.model(bend(net, group_norm(net)), net.node("Neg", "z")))
+    assert attribute(node, "activation") == 0
+
+
+def test_what_is_read_elsewhere_stays() -> None:
+    net = Net(18)
+    y = group_norm(net)
+    s = net.node("Sigmoid", y)
+    (node,) = native(net.model(net.node("Mul", s, y), net.node("Add", s, "z")))
+    assert attribute(node, "activation") == 0
+    net = Net(18)
+    y = group_norm(net)
+    (node,) = native(net.model(net.node("Relu", y), net.node("Add", y, "z")))
+    assert attribute(node, "activation") == 0
+
+
+def test_a_sum_that_broadcasts_stays() -> None:
+    net = Net(18)
+    wide = net.node("ReduceSum", "z", net.weight(np.array([2])), keepdims=1)
+    (node,) = native(net.model(net.node("Add", group_norm(net), wide)))
+    assert node.input[3] != wide
+
+
+def other_transpose(net: Net) -> str:
+    last = net.node("Transpose", "x", perm=[0, 3, 2, 1])
+    normal = net.node("LayerNormalization", last, net.weight(WEIGHTS), axis=-1)
+    return net.node("Transpose", normal, perm=[0, 3, 2, 1])
+
+
+def transposed_read_twice(net: Net) -> str:
+    last = net.node("Transpose", "x", perm=[0, 2, 3, 1])
+    normal = net.node("LayerNormalization", last, net.weight(WEIGHTS), axis=-1)
+    return net.node("Add", net.node("Transpose", normal, perm=[0, 3, 1, 2]), net.node("ReduceMax", normal, keepdims=0))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        other_transpose,
+        transposed_read_twice,
+        lambda net: net.node("MeanVarianceNormalization", "x", axes=[0, 2, 3]),
+        lambda net: net.node("LayerNormalization", "x", net.weight(np.ones(6)), axis=-1),
+        instance_norm,  # onnxruntime's own takes no longer for so few elements
+    ],
+)
+def test_what_no_kernel_computes_stays(build: Callable[[Net], str]) -> None:
+    net = Net(18)
+    assert native(net.model(build(net), net.node("Neg", "z"))) == []
+
+
+def test_axes_of_one_element_make_no_difference() -> None:
+    net = Net(18, shape=(1, 8, 5, 6))
+    y = net.node("MeanVarianceNormalization", "x", axes=[0, 2, 3])
+    model = net.model(y, net.node("Neg", "z"))
+    result = optimize(model, target="onnxruntime", verify=True)
+    (node,) = (node for node in result.model.graph.node if node.domain == DOMAIN)  # type: ignore[union-attr]
+    assert attribute(node, "axes") == [2, 3]
+
+
+def test_open_axes_are_no_hindrance() -> None:
+    net = Net(18, shape=("batch", 8, "height", "width"))
+    model = net.model(BENDS["Silu"](net, net.node("Add", group_norm(net), "z")))
+    (node,) = native(model)
+    assert node.input[3] == "z"
+
+
+@pytest.mark.parametrize("element", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+def test_other_types(element: int) -> None:
+    net = Net(21, element=element)
+    model = net.model(BENDS["Relu"](net, group_norm(net)), net.node("Neg", "z"))
+    result = optimize(model, target="onnxruntime", verify=True)
+    assert [n.op_type for n in result.model.graph.node if n.domain == DOMAIN] == ["GroupNorm"]  # type: ignore[union-attr]
+
+
+def test_every_operator_is_made_by_some_pass_or_listed() -> None:
+    """Operators that no spelling leads to are for people who write models; there is one list of both."""
+    assert {op for _, _, op in SPELLINGS} | {"GlobalResponseNorm", "ChannelAffine"} == set(NORMS)
