@@ -33,7 +33,7 @@ __all__ = ["give_to_kernels", "has_normalizations"]
 _TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 _FEW_ELEMENTS = 1024
-"""Of a channel, below which a call of the kernel is not won back (`python -m bench norms`: 1x64x14x14, 1x96x56x56)."""
+"""Elements of a channel below which a call of the kernel is not won back (1x64x14x14 against 1x96x56x56)."""
 _STASHING = ("GroupNormalization", "LayerNormalization", "RMSNormalization")
 
 Weight = ir.Value | npt.NDArray[np.float64] | float

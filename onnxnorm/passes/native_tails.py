@@ -27,7 +27,7 @@ _MOST_NODES = 10
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """What follows a normalization and becomes part of its node.
+    """A residual sum and an activation behind a normalization, which become part of its node.
 
     Attributes:
         last: the value that the node makes in the end.
