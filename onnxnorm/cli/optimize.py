@@ -6,10 +6,19 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
+from onnxnorm.cli.exit_codes import JobError, UsageError
+from onnxnorm.cli.further import (
+    add_further_arguments,
+    bench,
+    node_changes,
+    output_place,
+    print_further,
+    refuse_for_many,
+)
 from onnxnorm.cli.half_precision import add_half_arguments, half_of, half_options
 from onnxnorm.cli.image_input import add_image_arguments, image_options, preprocessing_of
 from onnxnorm.cli.libraries import add_library_option, options_of
@@ -156,6 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_image_arguments(parser)
     add_half_arguments(parser)
+    add_further_arguments(parser)
     # How the process of one of many models says what it did.
     parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(samples=(None, None))
@@ -194,11 +204,17 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
         if arguments.bisect is not None:
             raise UsageError(f"--bisect {arguments.bisect}: takes one model at a time")
+        refuse_for_many(arguments)
         from onnxnorm.cli.batch import run_batch
 
         return run_batch(arguments, _options(arguments))
     (arguments.input,) = arguments.input
-    check_output(arguments.output)
+    with output_place(arguments) as told:
+        return _optimize(arguments, told)
+
+
+def _optimize(arguments: argparse.Namespace, told: str) -> int:
+    """Optimize one model; `told` is what the result is called."""
     arguments.session_options = options_of(arguments) if arguments.verify else None
     if arguments.verify and (arguments.arrays or arguments.inputs or arguments.shape):
         from onnxnorm.cli.feeds import samples_for
@@ -216,12 +232,17 @@ def run(arguments: argparse.Namespace) -> int:
     half = half_of(arguments)
     plain = None if half is not None else _plainly(arguments, source)
     changes, proof = plain or _by_passes(arguments, source, half)
+    changes = replace(changes, output=told)
+    changed = node_changes(source, arguments.output, changes.rewrites) if arguments.diff else None
+    latency = bench(arguments, source) if arguments.bench else None
     if arguments.summary or arguments.json:
         from onnxnorm.cli.tables import print_json
 
-        print_json(changes.summary() if arguments.summary else changes.document())
+        further = {key: value for key, value in (("diff", changed), ("latency", latency)) if value is not None}
+        print_json(changes.summary() if arguments.summary else {**changes.document(), **further})
     else:
         print_changes(changes, proof, list_all=arguments.all)
+        print_further(changed, latency)
     return 0
 
 
