@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.cli.pictures import is_picture, read_picture
 from onnxnorm.cli.tensor_files import ShapeOption, listed, read_npy, read_npz, shapes_by_name, split_name
 from onnxnorm.runtime.inputs import Feeds, InputSpec, input_specs, random_samples
 
@@ -36,7 +38,7 @@ def candidate_feeds(arguments: argparse.Namespace, specs: Sequence[InputSpec]) -
         OnnxNormError: an array or a shape is for no input, is given twice, or does not fit.
     """
     by_name = {spec.name: spec for spec in specs}
-    arrays = _given_arrays(arguments.input, arguments.inputs, list(by_name))
+    arrays = _given_arrays(arguments.input, arguments.inputs, list(by_name), partial(_read, arguments, by_name))
     given = {name: by_name[name].check(array) for name, array in arrays.items()}
     shapes = shapes_by_name(arguments.shape, list(by_name))
     for name in given:
@@ -117,7 +119,18 @@ def _completed(
     return {**draws[0], **given}
 
 
-def _given_arrays(arrays: Sequence[str], archive: str | None, names: Sequence[str]) -> Feeds:
+def _read(arguments: argparse.Namespace, by_name: Mapping[str, InputSpec], name: str, path: str) -> np.ndarray:
+    """Read an array, or a picture where the command line says how to prepare it."""
+    preset = getattr(arguments, "preprocess", None)
+    return read_npy(path) if preset is None or not is_picture(path) else read_picture(path, by_name[name], preset)
+
+
+def _given_arrays(
+    arrays: Sequence[str],
+    archive: str | None,
+    names: Sequence[str],
+    read: Callable[[str, str], np.ndarray] = lambda name, path: read_npy(path),
+) -> Feeds:
     given = read_npz(archive) if archive is not None else {}
     for name in given:
         if name not in names:
@@ -126,5 +139,5 @@ def _given_arrays(arrays: Sequence[str], archive: str | None, names: Sequence[st
         name, path = split_name(text, names)
         if name in given:
             raise UsageError(f"input {name!r} is given twice")
-        given[name] = read_npy(path)
+        given[name] = read(name, path)
     return {name: np.asarray(array) for name, array in given.items()}

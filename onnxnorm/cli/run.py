@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
 from onnxnorm.cli.libraries import add_library_option
+from onnxnorm.cli.pictures import PRESETS, favoured, read_labels
+from onnxnorm.cli.run_folder import folder_among, run_folder
 from onnxnorm.cli.tensor_files import positive, shape_option, write_npz
 from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.validate.choices import closest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +76,23 @@ class _Outcome:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("model", metavar="model.onnx")
-    parser.add_argument("--input", action="append", default=[], metavar="name:file.npy", help="the array for an input")
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="name:file.npy",
+        help="the array for an input; with --preprocess a picture too, or a folder of them, which runs one by one",
+    )
+    parser.add_argument(
+        "--preprocess",
+        choices=tuple(PRESETS),
+        help="take pictures, scaled and cut to the size of the input, with the mean and deviation of this data set",
+    )
+    parser.add_argument("--top", type=positive, metavar="N", help="tell the N classes that an output favours")
+    parser.add_argument("--labels", metavar="FILE", help="the names of the classes, one a line")
+    parser.add_argument(
+        "--provider", metavar="NAME", help="the execution provider of onnxruntime, such as cuda (default: cpu)"
+    )
     parser.add_argument("--inputs", metavar="x.npz", help="the arrays for inputs, by their names")
     parser.add_argument(
         "--shape",
@@ -116,8 +135,12 @@ def run(arguments: argparse.Namespace) -> int:
     with status(f"running {arguments.model}"), naming(arguments.model):
         model = load(arguments.model)
         library = None if arguments.portable else find_library()
-        candidates = candidate_feeds(arguments, input_specs(ir.to_proto(model)))
+        specs = input_specs(ir.to_proto(model))
+        candidates = candidate_feeds(arguments, specs)
         session = _make_session(arguments)
+        folder = folder_among(arguments.input, [spec.name for spec in specs])
+        if folder is not None:
+            return run_folder(arguments, session, specs, *folder)
         feeds, outputs = _first_that_runs(arguments.model, session, candidates)
     latencies = [_timed(session, feeds) for _ in range(arguments.repeat)]
     if arguments.output is not None:
@@ -133,10 +156,13 @@ def run(arguments: argparse.Namespace) -> int:
         latency_min_ms=min(latencies),
         latency_max_ms=max(latencies),
     )
+    top = () if arguments.top is None else favoured(outputs, arguments.top, read_labels(arguments.labels))
     if arguments.json:
-        print_json(outcome)
+        print_json({**vars(outcome), "favoured": top} if top else outcome)
     else:
         _print(outcome)
+        for each in top:
+            print(f"{each.output}: {each}")
     return 0
 
 
@@ -158,11 +184,33 @@ def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession
     if arguments.threads is not None:
         options.intra_op_num_threads = arguments.threads
     try:
-        return session(arguments.model, portable=arguments.portable, sess_options=options)
+        return session(
+            arguments.model, portable=arguments.portable, providers=_providers(arguments.provider), sess_options=options
+        )
     except OnnxNormError:
         raise
     except Exception as error:  # onnxruntime's errors have no common base of their own
         raise JobError(f"{arguments.model}: onnxruntime could not load it: {error}") from error
+
+
+def _providers(name: str | None) -> list[str] | None:
+    """Return the execution provider of that name, with or without its ending.
+
+    Raises:
+        UsageError: this onnxruntime has none of that name.
+    """
+    if name is None:
+        return None
+    import onnxruntime
+
+    there = {each.removesuffix("ExecutionProvider"): each for each in onnxruntime.get_available_providers()}
+    found = {short.lower(): each for short, each in there.items()}.get(name.lower().removesuffix("executionprovider"))
+    if found is None:
+        raise UsageError(
+            f"--provider: this onnxruntime has no {name!r}{closest(name.lower(), map(str.lower, there))}; it has "
+            f"{', '.join(short.lower() for short in there)}"
+        )
+    return [found]
 
 
 def _first_that_runs(

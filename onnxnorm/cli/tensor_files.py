@@ -140,7 +140,8 @@ def read_npy(path: str) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         what = foreign_format(Path(path))
         if what is not None:
-            raise UsageError(f"{path}: is no .npy file but {what.partition(':')[0]}; numpy.save writes one") from error
+            advice = "run --preprocess imagenet reads pictures" if "picture" in what else "numpy.save writes one"
+            raise UsageError(f"{path}: is no .npy file but {what.partition(':')[0]}; {advice}") from error
         raise UsageError(f"{path}: cannot be read as an .npy file ({_why(error)})") from error
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path}: holds several arrays; give it with --inputs")
