@@ -56,6 +56,10 @@ class Latency:
         """Tell whether the result is slower by this factor, and slower at all beyond the noise of the machine."""
         return self.ratio > times and self.least > 1
 
+    def faster(self, times: float) -> bool:
+        """Tell whether the result is faster by this factor."""
+        return self.ratio * times < 1
+
 
 def summarize(pairs: list[tuple[float, float]]) -> Latency:
     """Reduce seconds of original and result; the bound is the order statistic at two deviations below the median."""
