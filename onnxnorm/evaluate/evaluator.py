@@ -19,9 +19,17 @@ from onnx.reference.op_run import OpRun
 
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.operators import REPLACEMENTS, lift
+from onnxnorm.model.held import array_of, is_held
 from onnxnorm.model.source import name_of
 
 __all__ = ["Float64Evaluator", "Hook", "NoFloat64Error", "evaluate_float64"]
+
+
+_LARGE = 1 << 29
+"""Bytes of weights (512 MiB) beyond which they are not all kept in float64."""
+
+
+_LATER = np.empty(0)
 
 
 class NoFloat64Error(OnnxNormError):
@@ -110,9 +118,18 @@ class _Lifted(ReferenceEvaluator):
     ) -> None:
         super().__init__(proto, opsets=opsets, functions=functions, verbose=verbose, new_ops=list(REPLACEMENTS))
 
+    def retrieve_external_data(self, x: onnx.TensorProto) -> npt.NDArray[Any]:
+        """Return the elements of a weight that is held beside the message."""
+        return array_of(x)
+
     def _init(self) -> None:
         super()._init()
-        self.rt_inits_ = {name: lift(value) for name, value in self.rt_inits_.items()}
+        held = [tensor.name for tensor in self.inits_ if is_held(tensor)]
+        # In float64 a large model takes twice the room: then each weight is lifted while a node reads it.
+        weights: dict[str, Any] = dict(self.rt_inits_)
+        later = frozenset(held if sum(weights[name].nbytes for name in held) > _LARGE else ())
+        self._later: dict[str, Any] = {name: weights[name] for name in later}
+        self.rt_inits_ = {name: _LATER if name in later else lift(value) for name, value in self.rt_inits_.items()}
         for node in self.rt_nodes_:
             _check(node)
             _lift_attributes(node)
@@ -144,10 +161,14 @@ class _Lifted(ReferenceEvaluator):
         keep = set(wanted)
         # What depends on constants alone is computed once, unless the caller replaces a constant.
         constant = frozenset() if self.rt_inits_.keys() & feed_inputs.keys() else self._constant
+        later = self._later.keys() - feed_inputs.keys()
         for position, (node, proto) in enumerate(zip(self.rt_nodes_, self.nodes_, strict=True)):
             if position in constant and position in self._computed:
                 results.update(zip(proto.output, self._computed[position], strict=False))
                 continue
+            lifted_now = [name for name in _reads(proto) if name in later] if later else []
+            for name in lifted_now:
+                results[name] = lift(self._later[name])
             keywords: dict[str, Any] = {}
             if node.has_linked_attribute and attributes:
                 keywords["linked_attributes"] = attributes
@@ -167,8 +188,9 @@ class _Lifted(ReferenceEvaluator):
             if self._hook is not None:
                 lifted = self._hook.after(proto, given, lifted, constant=position in self._constant)
             results.update((name, value) for name, value in zip(proto.output, lifted, strict=False) if name)
-            if position in constant:
+            if position in constant and not lifted_now:
                 self._computed[position] = lifted
+            results.update(dict.fromkeys(lifted_now, _LATER))
             for name in self._last_use[position]:
                 if name not in keep and not intermediate:
                     results.pop(name, None)

@@ -391,4 +391,4 @@ def _proof_of(source: ModelSource, result: OptimizeResult, options: onnxruntime.
     from onnxnorm.verification.verify import verify_source
 
     with _unproved(), naming(source.name):
-        return verify_source(source, result.model, session_options=options, is_checked=True)
+        return verify_source(source, result.held, session_options=options, is_checked=True)

@@ -13,6 +13,7 @@ import onnx.helper
 import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.model.held import held_arrays, materialized
 from onnxnorm.runtime.session import session
 
 __all__ = ["LEVELS", "PlainSession", "explain", "open_session"]
@@ -107,6 +108,13 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     """
     if options is None:
         options = onnxruntime.SessionOptions()
+        held = held_arrays(model)
+        if held:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(_in_memory(array)) for array in held.values()]
+            options.add_external_initializers(list(held), values)
+    else:
+        # Weights that were once given to options cannot be taken back.
+        model = materialized(model)
     before = options.graph_optimization_level, options.log_severity_level
     options.graph_optimization_level, options.log_severity_level = LEVELS[level], 4
     # Kernels for integers that stand in for quantized patterns round once more: they are not what the model says.
@@ -118,6 +126,11 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
         raise OnnxNormError(explain(error)) from error
     finally:
         options.graph_optimization_level, options.log_severity_level = before
+
+
+def _in_memory(array: _Array) -> _Array:
+    """Return the array as onnxruntime takes it: in order, of the machine's byte order."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _has_entry(options: onnxruntime.SessionOptions, key: str) -> bool:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 import onnx.inliner
 
+from onnxnorm.model.held import size_of
 from onnxnorm.model.protobuf import graphs_of_node
 from onnxnorm.runtime.inputs import Draw, InputSpec, Ways, random_samples
 
@@ -176,7 +177,7 @@ def deciding_samples(
             choices[spec.name] = _with_neighbours(known.compared, spec.dtype)
         if known.is_mask and spec.dtype.kind != "b":
             masks[spec.name] = _mask_values(spec.dtype)
-    most = _LARGE_ROUNDS if model.ByteSize() > _LARGE_MODEL else _ROUNDS
+    most = _LARGE_ROUNDS if size_of(model) > _LARGE_MODEL else _ROUNDS
     rounds = min(max(map(len, choices.values()), default=0), most)
     ways = [_everywhere(choices, number) for number in range(rounds)]
     if choices:

@@ -15,6 +15,7 @@ from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.evaluate.evaluator import NoFloat64Error
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.io.model_source import ModelSource
+from onnxnorm.model.held import HeldWeights
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import Feeds, GivenInputs, Ways, given_samples, input_specs, random_samples
 from onnxnorm.verification.inside import FLOAT64_RUN, Inside, portions, rms
@@ -83,7 +84,8 @@ def errors_by_layer(
         OnnxNormError: a model cannot be read or run, or the inputs do not fit.
     """
     source = ModelSource(original)
-    one, two = message_of(source), message_of(ModelSource(result))
+    held = HeldWeights()
+    one, two = message_of(source, held), message_of(ModelSource(result), held)
     with naming(source.name):
         cut = cut_around_unknown(one, two, session_options)
         one, two = cut.original, cut.result

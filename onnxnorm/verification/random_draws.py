@@ -21,10 +21,11 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.runtime.inputs import Draw, Ways
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
 
-__all__ = ["OtherDrawsError", "SameDraws", "with_same_draws"]
+__all__ = ["RANDOM", "OtherDrawsError", "SameDraws", "with_same_draws"]
 
 _FREE = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
-_RANDOM = _FREE | {"Bernoulli", "Dropout", "Multinomial"}
+RANDOM = _FREE | {"Bernoulli", "Dropout", "Multinomial"}
+"""The operators that draw random numbers, Dropout where it trains."""
 _TYPES = {
     "tensor(float)": TensorProto.FLOAT,
     "tensor(double)": TensorProto.DOUBLE,
@@ -81,7 +82,7 @@ def _random_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 def _draws(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
     if node.op_type != "Dropout":
-        return node.op_type in _RANDOM
+        return node.op_type in RANDOM
     # Before opset 12 no runtime for inference drops anything.
     if len(node.input) < 3 or not node.input[2]:
         return False
@@ -92,7 +93,7 @@ def _draws(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
 def _matched(theirs: dict[str, onnx.NodeProto], ours: dict[str, onnx.NodeProto]) -> dict[str, str]:
     """Match each random node of the result with one of the original."""
     matched = {name: name for name in ours if name in theirs and theirs[name].op_type == ours[name].op_type}
-    for op_type in _RANDOM:
+    for op_type in RANDOM:
         left = [name for name, node in ours.items() if node.op_type == op_type and name not in matched]
         free = [name for name, node in theirs.items() if node.op_type == op_type and name not in matched.values()]
         if left and len(left) != len(free):

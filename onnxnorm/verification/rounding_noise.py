@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from onnxnorm.model.held import array_of, is_held, size_of, store_of
+
 __all__ = ["shake", "shaken_weights"]
 
 _WEIGHTS: dict[str, frozenset[int]] = {
@@ -80,24 +82,30 @@ def shake(model: onnx.ModelProto, names: tuple[str, ...], rng: np.random.Generat
 
     None where there is nothing to move, or too much.
     """
-    if not names or model.ByteSize() > _LIMIT:
+    if not names or size_of(model) > _LIMIT:
         return None
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     wanted = frozenset(names)
     for name, tensor in _constants(copy.graph):
         if name in wanted:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(_moved(onnx.numpy_helper.to_array(tensor), rng), tensor.name))
+            moved = _moved(array_of(tensor), rng)
+            held = store_of(tensor).reference(tensor, moved) if is_held(tensor) else None
+            tensor.CopyFrom(onnx.numpy_helper.from_array(moved, tensor.name) if held is None else held)
     return copy
 
 
 def _moved(values: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
-    bits = np.array(values).view(_BITS[values.dtype.name])
+    bits = np.ascontiguousarray(values).view(_BITS[values.dtype.name])
     steps = rng.integers(-1, 2, bits.shape, dtype=np.int8)
     moved = (bits + steps).view(values.dtype)
     # Zero, the largest number, infinities and NaN have no neighbour of their own kind on both sides.
-    stays = (values == 0) | ~np.isfinite(values) | ~np.isfinite(moved)
-    return np.where(stays, values, moved)
+    stays = ~np.isfinite(moved)
+    stays |= values == 0
+    stays |= ~np.isfinite(values)
+    if stays.any():
+        np.copyto(moved, values, where=stays)
+    return moved
 
 
 def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:

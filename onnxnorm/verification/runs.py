@@ -17,11 +17,13 @@ from onnxnorm.evaluate.evaluator import Float64Evaluator, NoFloat64Error
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.evaluate.rounded import RoundedEvaluator, has_halves
 from onnxnorm.evaluate.watch import PARTS, Watch
+from onnxnorm.model.held import is_held, store_of
 from onnxnorm.model.protobuf import graphs_in
 from onnxnorm.process.child import FORKS, BrokenOffError, in_child
 from onnxnorm.runtime.inputs import Feeds, Ways
 from onnxnorm.runtime.unoptimized import LEVELS, explain, open_session
 from onnxnorm.verification.accuracy import unit_roundoff
+from onnxnorm.verification.random_draws import RANDOM, with_same_draws
 from onnxnorm.verification.rounding_noise import shake, shaken_weights
 
 __all__ = ["ROUNDED", "Outputs", "Runs", "collect", "expose", "exposing", "run_all"]
@@ -123,8 +125,6 @@ def collect(
 def _collect(
     original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], seed: int, options: Any
 ) -> Runs:
-    from onnxnorm.verification.random_draws import with_same_draws
-
     same = with_same_draws(original, result, candidates, seed=seed, options=options)
     original, result, candidates = same.original, same.result, same.candidates
     runs = Runs(model=original, other=result, roundoff=_coarsest_roundoff(original), options=options)
@@ -151,6 +151,7 @@ def _collect(
             # A copy that does not run says nothing of noise.
             with contextlib.suppress(OnnxNormError):
                 runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples, options))
+            _forget(copy, original)
     watch = Watch()
     try:
         evaluator = Float64Evaluator(original, watch)
@@ -234,10 +235,21 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
         else:
             if not ways.optional:
                 raise OnnxNormError(f"{refused}; give inputs that it takes")
-    again = _run(opened, chosen[0][0])
-    runs.repeatable = all(_alike(again[name], value) for name, value in chosen[0][1].items())
+    if not _is_deterministic(original):
+        again = _run(opened, chosen[0][0])
+        runs.repeatable = all(_alike(again[name], value) for name, value in chosen[0][1].items())
     runs.samples = [feeds for feeds, _ in chosen]
     runs.original[level] = [outputs for _, outputs in chosen]
+
+
+def _is_deterministic(model: onnx.ModelProto) -> bool:
+    """Whether every node is of an operator of ONNX that draws nothing."""
+    return all(
+        (node.domain in ("", "ai.onnx") and node.op_type not in RANDOM)
+        or any((node.domain, node.op_type) == (function.domain, function.name) for function in model.functions)
+        for graph in graphs_in(model)
+        for node in graph.node
+    )
 
 
 def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds], options: Any = None) -> list[Outputs]:
@@ -274,6 +286,13 @@ def _run(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
         if any(told in str(error) for told in _NO_MEMORY):
             raise MemoryError("not enough memory") from error
         raise OnnxNormError(explain(error)) from error
+
+
+def _forget(copy: onnx.ModelProto, original: onnx.ModelProto) -> None:
+    """Let go of the weights of a copy of the original."""
+    tensor = next((tensor for tensor in copy.graph.initializer if is_held(tensor)), None)
+    if tensor is not None:
+        store_of(tensor).forget(copy, original)
 
 
 def _as_taken(value: Any, kind: str) -> Any:

@@ -12,6 +12,7 @@ import onnx
 from onnx import helper
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.model.held import materialized
 from onnxnorm.model.protobuf import graphs_of_node
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.verification.inside import Inside
@@ -50,8 +51,8 @@ def write_pair(pair: ModelPair, folder: Path) -> str:
     one, two, arrays = folder / "original.onnx", folder / "result.onnx", folder / "inputs.npz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        onnx.save(pair.original, one)
-        onnx.save(pair.result, two)
+        onnx.save(materialized(pair.original), one)
+        onnx.save(materialized(pair.result), two)
         np.savez(arrays, allow_pickle=True, **pair.feeds)
     except OSError as error:
         raise OnnxNormError(f"{folder}: cannot be written to: {error.strerror or error}") from error

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.model_source import ModelSource
+from onnxnorm.model.held import HeldWeights
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import (
     GivenInputs,
@@ -123,7 +124,8 @@ def verify_source(
         is_checked: the original has been read as a graph already, so that it is known to be well-formed.
         tolerance: what `verify` takes for lossy changes.
     """
-    original, result = message_of(source, is_checked), message_of(ModelSource(b))
+    held = HeldWeights()
+    original, result = message_of(source, held, is_checked), message_of(ModelSource(b), held)
     with naming(source.name):
         if renamed:
             result = with_outputs_named(original, result, renamed)
