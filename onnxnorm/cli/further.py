@@ -1,4 +1,4 @@
-"""What `optimize` and `fold` do besides, where they are asked: write nothing, list the nodes that changed, measure."""
+"""Holds what `optimize` and `fold` do besides, where asked: write nothing, list the nodes that changed, measure."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Latency:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast the second model is."""
+        """The first time over the second: so many times as fast the second model is."""
         return self.before_ms / self.after_ms
 
     def __str__(self) -> str:
