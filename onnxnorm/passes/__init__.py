@@ -29,6 +29,7 @@ from onnxnorm.passes.absorb_pads import AbsorbPads
 from onnxnorm.passes.accelerate import Accelerate
 from onnxnorm.passes.account import Account
 from onnxnorm.passes.clean import CleanUp
+from onnxnorm.passes.equalize import Equalization, Equalize
 from onnxnorm.passes.flatten_products import FlattenProducts
 from onnxnorm.passes.fold_affines import FoldAffines
 from onnxnorm.passes.fold_constants import FoldConstants
@@ -50,6 +51,8 @@ __all__ = [
     "Account",
     "CleanUp",
     "Decline",
+    "Equalization",
+    "Equalize",
     "FlattenProducts",
     "FoldAffines",
     "FoldConstants",
@@ -74,10 +77,12 @@ class PassSettings:
     Attributes:
         target: what the result is to run on.
         transformation: what the passes over one model hand on to each other; None where each stands alone.
+        equalization: the choices of `equalize`.
     """
 
     target: str = "portable"
     transformation: Transformation | None = None
+    equalization: Equalization | None = None
 
 
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
@@ -125,6 +130,9 @@ PASSES: Mapping[str, PassMaker] = {
         journal, target=settings.target, transformation=settings.transformation
     ),
     "lower": lambda journal, settings: Lower(journal, target=settings.target, transformation=settings.transformation),
+    "equalize": lambda journal, settings: Equalize(
+        journal, settings.equalization, target=settings.target, transformation=settings.transformation
+    ),
     "share_constants": lambda journal, settings: ShareConstants(transformation=settings.transformation),
     "clean": lambda journal, settings: CleanUp(),
     "account": lambda journal, settings: Account(
