@@ -37,7 +37,7 @@ class _Growth:
         self._gauges: dict[ir.Value, Gauge] = {}
         self._edits: dict[ir.Node, Edit] = {}
         self._readers: dict[ir.Value, set[ir.Node]] = {}
-        """Of a constant, the nodes that take it changed; others read it as it is."""
+        """The nodes that take a constant changed; others read it as it is."""
         self._todo: dict[ir.Node, None] = {}
 
     def settle(self) -> bool:

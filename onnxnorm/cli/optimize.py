@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from onnxnorm.cli.equalization import add_equalization_arguments, equalization_options, equalization_wanted
 from onnxnorm.cli.exit_codes import JobError, UsageError
 from onnxnorm.cli.further import (
     add_further_arguments,
@@ -166,6 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_arguments(parser)
     add_half_arguments(parser)
     add_further_arguments(parser)
+    add_equalization_arguments(parser)
     # How the process of one of many models says what it did.
     parser.add_argument("--summary", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(samples=(None, None))
@@ -230,7 +232,7 @@ def _optimize(arguments: argparse.Namespace, told: str) -> int:
 
         source = with_preprocessing(source, preprocessing)
     half = half_of(arguments)
-    plain = None if half is not None else _plainly(arguments, source)
+    plain = None if half is not None or arguments.prepare is not None else _plainly(arguments, source)
     changes, proof = plain or _by_passes(arguments, source, half)
     changes = replace(changes, output=told)
     changed = node_changes(source, arguments.output, changes.rewrites) if arguments.diff else None
@@ -284,6 +286,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     from onnxnorm.optimizer.for_runtime import target_for
     from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.optimize import transform
+    from onnxnorm.optimizer.preparation import equalized, in_half
     from onnxnorm.optimizer.proved import without_disproved
     from onnxnorm.passes import FOLDING
     from onnxnorm.verification.memory_needed import check_room
@@ -303,7 +306,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
         model = loaded.pop() if loaded else source.graph()
         with steps(f"optimizing {arguments.input}", len(names)) as advance:
-            return account(
+            done, records = account(
                 model,
                 lambda model: transform(
                     model,
@@ -320,16 +323,16 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
                     kept=kept,
                 ),
             )
+        samples = arguments.calibration
+        wanted = equalization_wanted(arguments)
+        return equalized(done, wanted, arguments.input, target=arguments.target, calibration=samples), records
 
     prove = (lambda done: _proof_of(source, done[0].ir_model, arguments)) if arguments.verify else None
     (result, records), proof, notes = without_disproved(run, prove, lambda done: done[0].rewrites, passes, source.graph)
     if proof is not None:
         _refuse_unless_passed(proof, arguments)
-    if half is not None:
-        from onnxnorm.optimizer.preparation import in_half
-
-        samples = arguments.samples[0]
-        result = in_half(result, half, arguments.input, inputs=samples, judge=arguments.verify)
+    given = arguments.calibration or arguments.samples[0]
+    result = in_half(result, half, arguments.input, inputs=given, judge=arguments.verify)
     model = result.ir_model
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
@@ -378,7 +381,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         options += ["--inputs", arguments.inputs]
     for shape in arguments.shape:
         options += ["--shape", str(shape)]
-    options += image_options(arguments) + half_options(arguments)
+    options += image_options(arguments) + half_options(arguments) + equalization_options(arguments)
     for library in arguments.custom_ops_library:
         options += ["--custom-ops-library", library]
     for name, dims in arguments.fix_shape:

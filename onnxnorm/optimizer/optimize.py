@@ -31,7 +31,7 @@ from onnxnorm.optimizer.kept import Kept
 from onnxnorm.optimizer.listed_weights import freeze_listed_weights
 from onnxnorm.optimizer.original import Original
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
-from onnxnorm.optimizer.preparation import Half, in_half, with_preprocessing
+from onnxnorm.optimizer.preparation import Half, equalization_of, equalized, in_half, with_preprocessing
 from onnxnorm.optimizer.proved import without_disproved
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
     from typing_extensions import Unpack
 
+    from onnxnorm.passes import Equalization
+    from onnxnorm.runtime.inputs import GivenInputs
     from onnxnorm.verification.verify import VerifyReport
 
 __all__ = ["TARGETS", "Decline", "OptimizeResult", "Rewrite", "fold", "optimize"]
@@ -71,6 +73,8 @@ class OptimizeOptions(TypedDict, total=False):
     session_options: onnxruntime.SessionOptions | None
     dtype: str | None
     keep_io_types: bool
+    prepare: str | Equalization | None
+    calibration: GivenInputs | None
 
 
 # A type checker without stubs of protobuf takes a message for anything, so that it comes first.
@@ -107,6 +111,8 @@ def optimize(
     session_options: onnxruntime.SessionOptions | None = None,
     dtype: str | None = None,
     keep_io_types: bool = False,
+    prepare: str | Equalization | None = None,
+    calibration: GivenInputs | None = None,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -141,6 +147,10 @@ def optimize(
         dtype: "float16" or "bfloat16": what may computes in that type in the result. It is folded and proved first;
             `notes` lists what stays in float32, and what rounding costs.
         keep_io_types: leave the inputs and outputs in their types, where `dtype` is given.
+        prepare: "int8", or a `passes.Equalization`: channels are scaled so that quantizing the result loses less, by
+            factors that cancel out exactly.
+        calibration: samples of inputs, as `verify` takes them, for the sizes of activations: with `prepare` these are
+            made even as well, with `dtype` it is seen which of them would overflow.
 
     Returns:
         An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
@@ -156,16 +166,17 @@ def optimize(
     wanted = None if runtime is None else runtime_named(runtime)
     target = target_for(wanted, target)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
-    half = Half.of(dtype, keep_io_types, keep)
+    half, equalization = Half.of(dtype, keep_io_types, keep), equalization_of(prepare)
     original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
-    chosen = passes is not None or opset is not None or wanted is not None or keep or fix_shapes
+    chosen = passes is not None or opset is not None or keep or fix_shapes
+    chosen = chosen or wanted is not None or equalization is not None
     plain = None if chosen else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
             result = replace(plain, report=report, _source=original)
-            return in_half(result, half, source.name, judge=verify)
+            return in_half(result, half, source.name, inputs=calibration, judge=verify)
     loaded: list[ir.Model] = [source.graph()]
     if verify:
         from onnxnorm.verification.memory_needed import check_room
@@ -192,6 +203,7 @@ def optimize(
             ),
             told_shapes=True,
         )
+        result = equalized(result, equalization, source.name, target=target, calibration=calibration)
         return replace(result, normalizations=records)
 
     def prove(result: OptimizeResult) -> VerifyReport:
@@ -205,7 +217,7 @@ def optimize(
             f"{source.name}: the result failed verification: {report}; please report it together with the model"
         )
     result = replace(result, notes=result.notes + notes, report=report, _source=original)
-    return in_half(result, half, source.name, judge=verify)
+    return in_half(result, half, source.name, inputs=calibration, judge=verify)
 
 
 @collector_paused

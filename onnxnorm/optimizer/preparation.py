@@ -6,7 +6,7 @@ is proved is the result in its own types, and what rounding to the new ones cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,19 +17,24 @@ import onnx_ir as ir
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.load_and_save import load, to_proto
 from onnxnorm.io.model_source import ModelSource
+from onnxnorm.journal import Journal
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.prepare.preprocessing import Preprocessing, prepend
 from onnxnorm.validate.choices import closest
 
 if TYPE_CHECKING:
+    from onnxnorm.passes import Equalization
     from onnxnorm.prepare.half import Stayed
-    from onnxnorm.prepare.observe import Samples
+    from onnxnorm.prepare.observe import Observed, Samples
     from onnxnorm.runtime.inputs import GivenInputs
 
-__all__ = ["DTYPES", "Half", "in_half", "with_preprocessing"]
+__all__ = ["DTYPES", "Half", "equalization_of", "equalized", "in_half", "with_preprocessing"]
 
 DTYPES = ("float16", "bfloat16")
 _BFLOAT16_OPSET = 22
+_LIMITS = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895314e38}
+# Samples do not show the largest value that there will be.
+_HEADROOM = 8.0
 
 
 def with_preprocessing(source: ModelSource, preprocessing: Preprocessing | None) -> ModelSource:
@@ -100,11 +105,83 @@ def in_half(
         names = [value for node in message.graph.node for value in node.output if value]
         observed = observe(message, samples, names)
         model = load(result.held)
+        room = _LIMITS[half.dtype] / _HEADROOM
+        scaled = _make_room(model, observed, room) if any(seen.largest > room for seen in observed.values()) else 0
+        if scaled:
+            observed = observe(to_proto(model), samples, names)
         stayed = to_half(model, half.dtype, keep_io_types=half.keep_io_types, keep=half.keep, observed=observed)
         notes = [*_told(stayed, half, message)]
+        if scaled:
+            told = f"the channels of {scaled} nodes were scaled by powers of two, so that they have room"
+            notes.insert(0, f"{told} in {half.dtype.name.lower()}")
         if judge:
             notes.append(_judged(message, to_proto(model), samples, half))
     return replace(result, _result=model, notes=(*result.notes, *notes))
+
+
+def equalized(
+    result: OptimizeResult,
+    equalization: Equalization | None,
+    name: str,
+    *,
+    target: str = "portable",
+    calibration: GivenInputs | None = None,
+) -> OptimizeResult:
+    """Return the result with its channels equalized; the same where that was not asked for.
+
+    Args:
+        result: of the passes.
+        equalization: the choices of the pass `equalize`.
+        name: what errors call the model.
+        target: the runtime whose idioms stay whole.
+        calibration: samples of inputs, for the sizes of activations; None goes by the weights alone.
+
+    Raises:
+        OnnxNormError: the samples do not fit the model.
+    """
+    if equalization is None:
+        return result
+    from onnxnorm.passes import Equalize
+
+    model, journal = load(result.held), Journal()
+    if calibration is not None:
+        from onnxnorm.prepare.observe import observe, samples_of
+
+        with naming(name):
+            message = to_proto(model)
+            samples = samples_of(message, calibration)
+            observed = observe(
+                message, samples, [value for node in message.graph.node for value in node.output if value]
+            )
+        known = {value: seen.along for value, seen in observed.items()}
+        equalization = replace(equalization, activations=known)
+    Equalize(journal, equalization, target=target)(model)
+    return replace(result, _result=model, rewrites=(*result.rewrites, *journal.rewrites))
+
+
+def equalization_of(prepare: str | Equalization | None) -> Equalization | None:
+    """Return the choices that `prepare` stands for; None where nothing is asked for.
+
+    Raises:
+        OnnxNormError: there is no such preparation.
+    """
+    from onnxnorm.passes import Equalization
+
+    if prepare is None or isinstance(prepare, Equalization):
+        return prepare
+    if prepare != "int8":
+        raise OnnxNormError(f"prepare must be 'int8' or a passes.Equalization, not {prepare!r}")
+    return Equalization()
+
+
+def _make_room(model: ir.Model, observed: Mapping[str, Observed], room: float) -> int:
+    """Scale channels that come near to the end of the type by powers of two; return how many nodes that changes."""
+    from onnxnorm.passes import Equalization, Equalize
+
+    known = {value: seen.along for value, seen in observed.items()}
+    journal = Journal()
+    Equalize(journal, Equalization(powers_of_two=True, activations=known, room=room))(model)
+    return len(journal.rewrites)
 
 
 def _told(stayed: Sequence[Stayed], half: Half, message: onnx.ModelProto) -> Iterator[str]:

@@ -26,6 +26,7 @@ from onnxnorm.affine.interface import Constant, Scaling
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
@@ -41,8 +42,7 @@ _MAKERS = {
 _SWEEPS = 4
 # Scales nearer to one than this change no step of quantization.
 _DONE = 0.02
-_OCTAVE = float(np.log(2.0))
-_MOST = 12 * _OCTAVE
+_MOST = 12.0
 
 _Vector = npt.NDArray[np.float64]
 
@@ -91,6 +91,7 @@ class Equalize(JournaledPass):
         self._target = target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        infer_shapes(model)
         facts = self._facts(model)
         units = units_in(model, facts, self._target)
         told: set[ir.Node] = set()
@@ -125,7 +126,7 @@ class Equalize(JournaledPass):
         if node is None or node in told:
             return
         told.add(node)
-        widest = float(np.exp(np.abs(logs).max()))
+        widest = float(np.exp2(np.abs(logs).max()))
         into = f"{len(region.edits)} nodes that make or read them"
         self._journal.rewrite(_NAME, node, node.op_type, f"its channels are scaled by up to {widest:.3g}, with {into}")
 
@@ -140,10 +141,12 @@ class Equalize(JournaledPass):
                         sizes.add_weight(made, node)
         activations = sizes.activations(region, self._choices.activations, scales)
         if self._choices.room is not None:
-            over = np.where(np.isfinite(activations), activations - np.log(self._choices.room), 0.0)
+            over = np.where(np.isfinite(activations), activations - np.log2(self._choices.room), 0.0)
             logs = -np.maximum(over, 0.0)
-            return _rounded_down(logs) if logs.any() else None
+            return np.asarray(np.floor(logs)) if logs.any() else None
         rows, columns, known = sizes.rows(), sizes.columns(), np.isfinite(activations)
+        if known.any():
+            activations = activations - activations.max()
         strength = np.where(known, self._choices.strength, 0.0)
         if not np.isfinite(columns).any():
             return None
@@ -157,13 +160,11 @@ class Equalize(JournaledPass):
             taken = np.where(known, activations, 0.0)
             logs = ((1.0 - strength) * (b - a) - strength * taken) / (2.0 - strength)
         logs = np.where(np.isfinite(columns) | known, logs, 0.0)
-        # One factor for all channels is of no consequence.
-        logs = np.clip(logs - np.median(logs), -_MOST, _MOST)
-        return np.asarray(_OCTAVE * np.round(logs / _OCTAVE)) if self._choices.powers_of_two else logs
-
-
-def _rounded_down(logs: _Vector) -> _Vector:
-    return np.asarray(_OCTAVE * np.floor(logs / _OCTAVE))
+        if not sizes.joined:
+            # One factor for all channels of a tensor is of no consequence.
+            logs = logs - np.median(logs)
+        logs = np.clip(logs, -_MOST, _MOST)
+        return np.asarray(np.round(logs)) if self._choices.powers_of_two else logs
 
 
 def _seeds(graph: ir.Graph, facts: Facts) -> Iterator[tuple[ir.Value, int, int]]:
@@ -188,13 +189,13 @@ def _labels(channels: int) -> _Vector:
 
 
 def _gauge(logs: _Vector, axis: int, rank: int) -> Gauge:
-    return Gauge.new(ChannelAffine.along(axis, np.exp(logs), np.zeros(logs.size), rank))
+    return Gauge.new(ChannelAffine.along(axis, np.exp2(logs), np.zeros(logs.size), rank))
 
 
 def _logs(gauge: Gauge) -> _Vector:
     """Return the logarithms of a gauge's scales as they broadcast to its value."""
     assert gauge.to_new is not None
-    return np.log(gauge.to_new.scale)
+    return np.log2(gauge.to_new.scale)
 
 
 class _Sizes:
@@ -206,22 +207,27 @@ class _Sizes:
         self._sorted, self._order = labels[order], order
         self._rows: list[_Vector] = []
         self._columns: list[_Vector] = []
+        self.joined = False
+        """Whether a tensor has other channels beside these."""
 
     def channels(self, logs: _Vector) -> npt.NDArray[np.int64] | None:
-        """Return which channel each label stands for; None where one stands for none."""
+        """Return which channel each label stands for, -1 for a label of zero; None where one stands for none."""
         place = np.clip(np.searchsorted(self._sorted, logs), 1, max(self._sorted.size - 1, 1))
         nearer = np.abs(self._sorted[place - 1] - logs) <= np.abs(self._sorted[place] - logs)
         place = np.where(nearer, place - 1, place)
-        return self._order[place] if np.allclose(self._sorted[place], logs, rtol=0, atol=1e-9) else None
+        known, apart = np.abs(self._sorted[place] - logs) <= 1e-9, np.abs(logs) <= 1e-9
+        # What is joined to the channels is none of them.
+        self.joined |= bool(apart.any())
+        return np.where(apart, -1, self._order[place]) if np.all(known | apart) else None
 
     def add_weight(self, made: Scaling, node: ir.Node) -> None:
-        logs = np.log(made.factors)
+        logs = np.log2(made.factors)
         axes = [axis for axis, extent in enumerate(logs.shape) if extent > 1]
         if len(axes) != 1 or not made.array.size:
             return
         (axis,) = axes
         vector = logs.reshape(-1)
-        makes = bool(np.all(vector > 0))
+        makes = bool(np.all(vector > -1e-9))
         channels = self.channels(vector if makes else -vector)
         if channels is None:
             return
@@ -232,7 +238,7 @@ class _Sizes:
             return
         found = np.full(self._labels.size, -np.inf)
         with np.errstate(divide="ignore"):
-            np.maximum.at(found, channels, np.log(sizes / largest))
+            np.maximum.at(found, channels[channels >= 0], np.log2(sizes / largest)[channels >= 0])
         (self._rows if makes else self._columns).append(found)
 
     def rows(self) -> _Vector:
@@ -255,10 +261,10 @@ class _Sizes:
             if sizes is None or channels is None or sizes.size != channels.size:
                 continue
             with np.errstate(divide="ignore"):
-                own = np.log(sizes)
+                own = np.log2(sizes)
             if value in scales:
                 own = own + scales[value].reshape(-1)
-            np.maximum.at(found, channels, own)
+            np.maximum.at(found, channels[channels >= 0], own[channels >= 0])
         return found
 
 

@@ -1,0 +1,41 @@
+"""Options that equalize the channels of the result before it is quantized, for `optimize`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxnorm.passes import Equalization
+
+__all__ = ["add_equalization_arguments", "equalization_options", "equalization_wanted"]
+
+
+def add_equalization_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options to the parser of a command."""
+    group = parser.add_argument_group("quantization", "channels are scaled so that quantizing the result loses less")
+    group.add_argument("--prepare", choices=("int8",), help="for what: int8")
+    group.add_argument("--calibration", metavar="x.npz", help="samples of inputs: activations are made even as well")
+    group.add_argument(
+        "--strength", type=float, metavar="0.5", help="from 0, weights alone, to 1, activations alone (default: 0.5)"
+    )
+    group.add_argument("--powers-of-two", action="store_true", help="scale by powers of two, which rounds nothing")
+
+
+def equalization_wanted(arguments: argparse.Namespace) -> Equalization | None:
+    """Return the choices that the options stand for; None where they ask for nothing."""
+    if arguments.prepare is None:
+        return None
+    from onnxnorm.passes import Equalization
+
+    strength = 0.5 if arguments.strength is None else arguments.strength
+    return Equalization(strength=strength, powers_of_two=arguments.powers_of_two)
+
+
+def equalization_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options again, for the process of each of many models."""
+    options: list[str] = []
+    for name in ("prepare", "calibration", "strength"):
+        if (value := getattr(arguments, name)) is not None:
+            options += [f"--{name}", str(value)]
+    return options + (["--powers-of-two"] if arguments.powers_of_two else [])
