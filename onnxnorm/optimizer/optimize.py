@@ -169,8 +169,7 @@ def optimize(
     half, equalization = Half.of(dtype, keep_io_types, keep), equalization_of(prepare)
     original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
-    chosen = passes is not None or opset is not None or keep or fix_shapes
-    chosen = chosen or wanted is not None or equalization is not None
+    chosen = bool(keep or fix_shapes) or any(each is not None for each in (passes, opset, wanted, equalization))
     plain = None if chosen else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
