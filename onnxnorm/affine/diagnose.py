@@ -30,13 +30,15 @@ from onnxnorm.journal.reasons import Code, Cost
 
 __all__ = ["Diagnosis", "diagnose"]
 
-_MOST_QUESTIONS = 400
+_MOST_QUESTIONS = 800
 _MOST_WAIVED = 6
 _MOST_BRANCHES = 24
 # The operator that refuses for one of these would take the affine up itself.
 _WOULD_ABSORB = frozenset(
     {Code.UNKNOWN_SHAPE, Code.COMPUTED_PARAMETER, Code.OVERRIDABLE_WEIGHT, Code.WEIGHTS_GROW, Code.OUT_OF_RANGE}
 )
+# Reasons that say less than any other.
+_GENERAL = frozenset({Code.OPERATOR, Code.GRAPH_INPUT, Code.GRAPH_OUTPUT})
 _BY_ROUNDING = frozenset({Code.LOSES_ACCURACY, Code.OUT_OF_RANGE, Code.ZERO_SCALE})
 # What one BatchNormalization takes for one element.
 _UNIT = node_cost("BatchNormalization", 1) - node_cost("BatchNormalization", 0)
@@ -75,21 +77,22 @@ def diagnose(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None
     search = Search(node, found, facts, Memory(), Questions(facts, units), questions=_MOST_QUESTIONS)
     if search.masks:
         return Diagnosis(None)
-    ends, asked = [], 0
+    ends, asked, is_whole = [], 0, True
     for seeds in _placements(value, node.outputs[0], found.affine):
         search.questions = _MOST_QUESTIONS
         ends += list(_ends(search, seeds))
         asked += _MOST_QUESTIONS - search.questions
+        is_whole = is_whole and search.questions > 0
     taken_up = [end for end in ends if _is_taken_up(end, node)]
-    if not ends:
+    if not ends or not (taken_up or is_whole):
         return Diagnosis(None, questions=asked)
     if taken_up:
         growth, waived = min(taken_up, key=lambda end: (_weight(end[1]), _rank(end[1])))
         if not waived:
             return Diagnosis(None, questions=asked)
-        return Diagnosis(_told(growth, waived, node), _cost(growth, waived, search), asked)
-    growth, waived = min(ends, key=lambda end: _weight(end[1]))
-    return Diagnosis(_on_both_sides(ends), _cost(growth, waived, search), asked)
+        cost = _cost(growth, waived, search)
+        return Diagnosis(_priced(_told(growth, waived, node), cost), cost, asked)
+    return Diagnosis(_on_both_sides(ends), questions=asked)
 
 
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
@@ -109,7 +112,7 @@ def _ends(search: Search, seeds: dict[ir.Value, Gauge]) -> Iterator[_End]:
     backward = search.node.outputs[0] not in seeds
     start = Growth(search.facts, backward, unknown_extents(search.node.outputs[0], search.facts))
     start.todo[search.node] = None
-    waived = _taken(start, tuple(seeds.items()), search)
+    waived = _forbidden(start, seeds, search) + _taken(start, tuple(seeds.items()), search)
     number = itertools.count()
     queue = [(_weight(waived), next(number), start, waived)]
     branches = _MOST_BRANCHES
@@ -181,6 +184,12 @@ def _settled(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> _En
     return growth, waived
 
 
+def _forbidden(growth: Growth, seeds: dict[ir.Value, Gauge], search: Search) -> tuple[_Waived, ...]:
+    """Return what rounding forbids of the first gauges."""
+    refused = [refusal(growth, None, (seed,), search) for seed in seeds.items()]
+    return tuple(_Waived(why, why.value, None, False) for why in refused if why and why.code in _BY_ROUNDING)
+
+
 def _taken(growth: Growth, demands: tuple[tuple[ir.Value, Gauge], ...], search: Search) -> tuple[_Waived, ...]:
     """Gauge the demanded values; return what the border of the graph would have refused."""
     waived: list[_Waived] = []
@@ -226,6 +235,14 @@ def _weight(waived: tuple[_Waived, ...]) -> int:
     return len(waived) - max(0, rounding - 1)
 
 
+def _priced(why: Refusal, cost: Cost | None) -> Refusal:
+    """Add the figures, where cost decided."""
+    if cost is None:
+        return why
+    told = f"; a node that gives it the old value takes the work of {cost.pays} elements, and {cost.saves} are saved"
+    return replace(why, reason=why.reason + told)
+
+
 def _rank(waived: tuple[_Waived, ...]) -> int:
     """Rank obstacles: those that a person can do something about come first, an input of the graph last."""
     codes = {each.why.code for each in waived}
@@ -254,7 +271,8 @@ def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal
                 f"{len(siblings)} other readers of the same channels ask for other scales or shifts, of which one "
                 f"alone can be absorbed; the first is {called(first.party) if isinstance(first.party, ir.Node) else ''}"
             )
-        return replace(why, reason=reason, code=Code.READERS_DIFFER, value=value)
+        code = why.code if why.code in _BY_ROUNDING else Code.READERS_DIFFER
+        return replace(why, reason=reason, code=code, value=value)
     if _weight(waived) > 1:
         more = _weight(waived) - 1
         return replace(why, reason=f"{why.reason} (and {more} more {'obstacle' if more == 1 else 'obstacles'})")
@@ -278,14 +296,12 @@ def _is_behind(value: ir.Value, node: ir.Node) -> bool:
 
 def _on_both_sides(ends: list[_End]) -> Refusal:
     """Return the nearest obstacle behind the node, which tells of the one before it too."""
-    firsts = [waived[0].why for _, waived in ends if waived]
-    behind = firsts[-1]
-    before = firsts[0]
-    for growth, waived in ends:
-        if waived and not growth.backward:
-            behind = waived[0].why
+    before = next(waived[0].why for _, waived in ends if waived)
+    behind = next((waived[0].why for growth, waived in ends if waived and not growth.backward), before)
     if before.reason == behind.reason:
         return behind
+    if behind.code in _GENERAL and before.code not in _GENERAL:
+        return replace(before, reason=f"{before.reason}; behind it, {behind.reason}")
     return replace(behind, reason=f"{behind.reason}; before it, {before.reason}")
 
 
@@ -294,7 +310,9 @@ def _cost(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> Cost |
     saves = -sum(edit.cost for edit in growth.edits.values())
     pays = 0
     for each in waived:
-        if each.value is None or each.party is None or each.value.shape is None:
+        shape = None if each.value is None else search.facts.shape(each.value)
+        known = shape is not None and all(isinstance(dim, int) for dim in shape)
+        if each.value is None or each.party is None or not known or each.why.code in _WOULD_ABSORB:
             return None
         insertion = growth.insertion(each.value)
         if not isinstance(insertion, Insertion):

@@ -167,7 +167,7 @@ ADVICE: Mapping[Code, str] = {
     Code.RUNTIME_UNIT: "nothing: the group runs as one node, and the affine in it costs nothing",
     Code.READERS_DIFFER: "train the network with one normalization for all that read these channels",
     Code.COSTS_AS_MUCH: "nothing: the result would not be faster",
-    Code.LOSES_ACCURACY: "fold the model in float64, where the digits suffice",
+    Code.LOSES_ACCURACY: "train the network with one normalization for all that read the value, or with smaller shifts",
     Code.OUT_OF_RANGE: "fold the model in float32, and convert it to half precision afterwards",
     Code.WEIGHTS_GROW: "let the weights grow by more",
     Code.MASK: "nothing: exact numbers have to stay exact there",
