@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with 1 where that holds; counts are before, after, nodes_before, nodes_after, the fates (absorbed, "
         "written_out and so on) and the codes of reasons; may be given several times",
     )
+    parser.add_argument(
+        "--ranges", action="store_true", help="how much the channels of weights differ, and which lose accuracy in int8"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
@@ -59,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm.cli.tables import print_json
 
     (path,) = arguments.model
+    if arguments.ranges:
+        return _run_ranges(path, arguments)
     records, merges = _examined(path, arguments)
     if arguments.node is not None:
         records = _of_node(records, arguments.node, path)
@@ -75,6 +80,22 @@ def run(arguments: argparse.Namespace) -> int:
         for merge in merges:
             print(merge)
     return _checked(path, records, arguments.fail_if)
+
+
+def _run_ranges(path: str, arguments: argparse.Namespace) -> int:
+    from onnxnorm.cli.ranges import print_ranges, ranges_of
+    from onnxnorm.cli.tables import print_json, status
+    from onnxnorm.optimizer.inspect import examine
+
+    with status(f"optimizing a copy of {path}"):
+        result, _ = examine(path, **_options(arguments))
+        forms = ranges_of(path, result.ir_model)
+    if arguments.json:
+        ranges = {name: [record.to_dict() for record in records] for name, records in forms.items()}
+        print_json({"model": path, "ranges": ranges})
+    else:
+        print_ranges(forms)
+    return 0
 
 
 def _checked(path: str, records: Sequence[NormRecord], conditions: Sequence[Condition]) -> int:

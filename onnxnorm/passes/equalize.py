@@ -32,7 +32,7 @@ from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.passes.journaled import JournaledPass
 
-__all__ = ["Equalization", "Equalize"]
+__all__ = ["Equalization", "Equalize", "channels_of", "gauge_of"]
 
 _NAME = "equalize"
 _MAKERS = {
@@ -99,18 +99,18 @@ class Equalize(JournaledPass):
         scales: dict[ir.Value, _Vector] = {}
         for _ in range(_SWEEPS if self._choices.room is None else 1):
             largest, done = 0.0, set[ir.Value]()
-            for value, axis, channels in list(_seeds(model.graph, facts)):
+            for value, axis, channels in list(channels_of(model.graph, facts)):
                 if value in done:
                     continue
                 labels = _labels(channels)
-                region = free_region(value, _gauge(labels, axis, facts.rank(value) or 0), facts, units)
+                region = free_region(value, gauge_of(labels, axis, facts.rank(value) or 0), facts, units)
                 if region is None:
                     continue
                 done.update(region.gauges)
                 logs = self._scales(region, labels, scales)
                 if logs is None or np.abs(logs).max() < _DONE:
                     continue
-                final = free_region(value, _gauge(logs, axis, facts.rank(value) or 0), facts, units)
+                final = free_region(value, gauge_of(logs, axis, facts.rank(value) or 0), facts, units)
                 if final is None or apply(final, facts) is not None:
                     continue
                 largest = max(largest, float(np.abs(logs).max()))
@@ -167,7 +167,7 @@ class Equalize(JournaledPass):
         return np.asarray(np.round(logs)) if self._choices.powers_of_two else logs
 
 
-def _seeds(graph: ir.Graph, facts: Facts) -> Iterator[tuple[ir.Value, int, int]]:
+def channels_of(graph: ir.Graph, facts: Facts) -> Iterator[tuple[ir.Value, int, int]]:
     """Yield the values that linear operators and norms make, with the axis of their channels and its extent."""
     for node in graph:
         axis = _MAKERS.get(node.op_type) if is_standard(node) else None
@@ -188,7 +188,8 @@ def _labels(channels: int) -> _Vector:
     return labels
 
 
-def _gauge(logs: _Vector, axis: int, rank: int) -> Gauge:
+def gauge_of(logs: _Vector, axis: int, rank: int) -> Gauge:
+    """Return the gauge whose scales have these logarithms, of base two, along an axis."""
     return Gauge.new(ChannelAffine.along(axis, np.exp2(logs), np.zeros(logs.size), rank))
 
 
