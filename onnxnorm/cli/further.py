@@ -24,6 +24,12 @@ _SAMPLE = 1
 
 def add_further_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to the parser of a command."""
+    parser.add_argument(
+        "--no-provenance",
+        action="store_false",
+        dest="provenance",
+        help="do not write into the metadata of the result what made it",
+    )
     parser.add_argument("--dry-run", action="store_true", help="do and tell everything, and write nothing")
     parser.add_argument(
         "--diff", action="store_true", help="list the nodes that are gone, have come or have changed, each with why"

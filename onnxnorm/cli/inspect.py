@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_many(arguments)
     from onnxnorm.cli.normalizations import detail_lines
     from onnxnorm.cli.tables import print_json
+    from onnxnorm.io.load_and_save import load
+    from onnxnorm.optimizer.provenance import provenance_in
 
     (path,) = arguments.model
     if arguments.ranges:
@@ -68,8 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.node is not None:
         records = _of_node(records, arguments.node, path)
     records = _tried(path, records, arguments)
+    made = provenance_in(load(path))
     if arguments.json:
-        print_json({"model": path, "normalizations": records, "account": _account(records), "merges": merges})
+        document = {"model": path, "normalizations": records, "account": _account(records), "merges": merges}
+        print_json({**document, "provenance": made} if made else document)
     elif arguments.node is not None:
         print("\n\n".join("\n".join(detail_lines(record)) for record in records))
     else:
@@ -79,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{path}: no normalization found")
         for merge in merges:
             print(merge)
+        if made:
+            print("made by onnxnorm: " + ", ".join(f"{name} {value}" for name, value in made.items()))
     return _checked(path, records, arguments.fail_if)
 
 

@@ -224,9 +224,13 @@ def _optimize(arguments: argparse.Namespace, told: str) -> int:
         arguments.samples = samples_for(
             arguments.input, arguments.arrays, arguments.inputs, arguments.shape, arguments.session_options
         )
-    from onnxnorm.optimizer.fixed_shapes import source_of
+    from onnxnorm.io.model_source import ModelSource
 
-    source = source_of(arguments.input, dict(arguments.fix_shape))
+    source = ModelSource(arguments.input)
+    if arguments.fix_shape:
+        from onnxnorm.optimizer.fixed_shapes import source_of
+
+        source = source_of(arguments.input, dict(arguments.fix_shape))
     if (preprocessing := preprocessing_of(arguments)) is not None:
         from onnxnorm.optimizer.preparation import with_preprocessing
 
@@ -258,6 +262,7 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     from onnxnorm.cli.tables import count_operators, status
     from onnxnorm.io.replace import write_message
     from onnxnorm.optimizer.fast_path import folded
+    from onnxnorm.optimizer.provenance import provenance, sign
     from onnxnorm.optimizer.records import absorbed
 
     with status(f"optimizing {arguments.input}"):
@@ -272,6 +277,8 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
     if proof is not None and not proof.passed:
         # The passes can be left out one by one.
         return None
+    if arguments.provenance:
+        sign(message, provenance(None, arguments.target, proof))
     data = message.SerializeToString()
     write_message(data, arguments.output)
     after = count_operators(message.graph.node)
@@ -288,7 +295,8 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     from onnxnorm.optimizer.optimize import transform
     from onnxnorm.optimizer.preparation import equalized, in_half
     from onnxnorm.optimizer.proved import without_disproved
-    from onnxnorm.passes import FOLDING
+    from onnxnorm.optimizer.provenance import provenance, sign
+    from onnxnorm.passes import DEFAULT, FOLDING
     from onnxnorm.verification.memory_needed import check_room
 
     with status(f"reading {arguments.input}"):
@@ -334,6 +342,8 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     given = arguments.calibration or arguments.samples[0]
     result = in_half(result, half, arguments.input, inputs=given, judge=arguments.verify)
     model = result.ir_model
+    if arguments.provenance:
+        sign(model, provenance(None if passes == DEFAULT else passes, arguments.target, proof))
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
             model,
@@ -395,6 +405,7 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         "--external-data": arguments.external_data,
         "--safetensors": arguments.safetensors,
         "--share-data": arguments.share_data,
+        "--no-provenance": not arguments.provenance,
     }
     return options + [flag for flag, given in flags.items() if given]
 

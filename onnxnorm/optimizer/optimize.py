@@ -33,6 +33,8 @@ from onnxnorm.optimizer.original import Original
 from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
 from onnxnorm.optimizer.preparation import Half, equalization_of, equalized, in_half, with_preprocessing
 from onnxnorm.optimizer.proved import without_disproved
+from onnxnorm.optimizer.provenance import provenance as facts_of
+from onnxnorm.optimizer.provenance import sign
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
@@ -75,6 +77,7 @@ class OptimizeOptions(TypedDict, total=False):
     keep_io_types: bool
     prepare: str | Equalization | None
     calibration: GivenInputs | None
+    provenance: bool
 
 
 # A type checker without stubs of protobuf takes a message for anything, so that it comes first.
@@ -113,6 +116,7 @@ def optimize(
     keep_io_types: bool = False,
     prepare: str | Equalization | None = None,
     calibration: GivenInputs | None = None,
+    provenance: bool = True,
 ) -> OptimizeResult:
     """Transform a model into a faster one that computes the same.
 
@@ -151,6 +155,8 @@ def optimize(
             factors that cancel out exactly.
         calibration: samples of inputs, as `verify` takes them, for the sizes of activations: with `prepare` these are
             made even as well, with `dtype` it is seen which of them would overflow.
+        provenance: write into the metadata of the result what made it: version, passes, target, whether it is verified
+            and with which error; `onnxnorm inspect` shows it.
 
     Returns:
         An `OptimizeResult`: `.model` is the new model, in the form that came in (a `ModelProto` for a path), `.save`
@@ -175,6 +181,8 @@ def optimize(
         report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
             result = replace(plain, report=report, _source=original)
+            if provenance:
+                sign(result.held, facts_of(None, target, report))
             return in_half(result, half, source.name, inputs=calibration, judge=verify)
     loaded: list[ir.Model] = [source.graph()]
     if verify:
@@ -216,6 +224,8 @@ def optimize(
             f"{source.name}: the result failed verification: {report}; please report it together with the model"
         )
     result = replace(result, notes=result.notes + notes, report=report, _source=original)
+    if provenance:
+        sign(result.held, facts_of(None if names == DEFAULT else names, target, report))
     return in_half(result, half, source.name, inputs=calibration, judge=verify)
 
 
