@@ -51,12 +51,9 @@ def environment(tmp_path: Path, *, compiler: bool) -> dict[str, str]:
 def install(tmp_path: Path, *, compiler: bool, editable: bool) -> Path:
     """Installs a copy of the project into a new environment that sees this one's packages; returns its Python."""
     source = tmp_path / "source"
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        if (ROOT / name).exists():
-            source.mkdir(exist_ok=True)
-            shutil.copy(ROOT / name, source)
-    if not (source / "README.md").exists():
-        (source / "README.md").touch()
+    source.mkdir()
+    for name in ("pyproject.toml", "PACKAGE.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     for name in ("onnxnorm", "custom_ops"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     home = tmp_path / "venv"
@@ -99,3 +96,40 @@ def test_with_a_compiler_the_library_is_built_and_nothing_is_said(tmp_path: Path
     assert Path(origin).is_relative_to(tmp_path), "the environment under test is not the one that ran"
     assert said == 0
     assert list(Path(origin).parent.glob("libonnxnorm_custom_ops.*"))
+    package = Path(origin).parent
+    (wheel,) = package.parent.glob("onnxnorm-*.dist-info/WHEEL")
+    # No part of it is an extension of one version of Python.
+    assert "Tag: py3-none-" in wheel.read_text() and "Root-Is-Purelib: false" in wheel.read_text()
+    smoke(python, tmp_path)
+    if shutil.which("cmake") is not None:
+        assert found_by_cmake(package, tmp_path) == next(package.glob("libonnxnorm_custom_ops.*"))
+    if shutil.which("pkg-config") is not None:
+        asked = ["pkg-config", "--variable=library", "onnxnorm"]
+        folder = {**os.environ, "PKG_CONFIG_PATH": str(package / "pkgconfig")}
+        done = subprocess.run(asked, env=folder, capture_output=True, text=True, check=True)
+        assert Path(done.stdout.strip()).samefile(next(package.glob("libonnxnorm_custom_ops.*")))
+
+
+def smoke(python: Path, tmp_path: Path) -> None:
+    """Run the tests of the release from a folder without the source."""
+    script = shutil.copy(ROOT / "release" / "smoke.py", tmp_path)
+    done = subprocess.run(
+        [python, "-I", script], cwd=tmp_path, env=environment(tmp_path, compiler=True), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def found_by_cmake(package: Path, tmp_path: Path) -> Path:
+    """Return the library that `find_package(onnxnorm)` finds."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.20)\nproject(user NONE)\nfind_package(onnxnorm 0.1 REQUIRED)\n"
+        'message(STATUS "found:${onnxnorm_LIBRARY}")\n'
+        'if(NOT EXISTS "${onnxnorm_INCLUDE_DIR}/onnxnorm.h")\n  message(FATAL_ERROR "no header")\nendif()\n'
+    )
+    command = ["cmake", "-S", str(project), "-B", str(project / "build"), f"-Donnxnorm_DIR={package / 'cmake'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "found:" in line]
+    return Path(line.partition("found:")[2]).resolve()

@@ -1,0 +1,107 @@
+"""The release machinery: one version, a list of changes, wheels as they should be, constraint files that are true."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from release.check import LARGEST, ROOT, faults_of_version, faults_of_wheel, own_version
+
+CHANGES = "# Changes\n\n## Unreleased\n\n{unreleased}\n## 1.2.3\n\n{released}\n## 1.2.2\n\n- Old.\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "unreleased", "released", "fault"),
+    [
+        ("v1.2.3", "", "- New.", None),
+        ("v1.2.4", "", "- New.", "the tag is v1.2.4"),
+        ("1.2.3", "", "- New.", "the tag is 1.2.3"),
+        ("v1.2.3", "- Forgotten.", "- New.", "under Unreleased"),
+        ("v1.2.3", "", "", "is empty"),
+    ],
+)
+def test_a_release_needs_one_version_and_its_changes(
+    tag: str, unreleased: str, released: str, fault: str | None
+) -> None:
+    faults = faults_of_version(tag, "1.2.3", CHANGES.format(unreleased=unreleased, released=released))
+    assert len(faults) == (fault is not None)
+    assert fault is None or fault in faults[0]
+
+
+def test_a_version_without_changes_is_not_released() -> None:
+    assert faults_of_version("v2.0", "2.0", "# Changes\n") == ["CHANGELOG.md has no section 2.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "fault"),
+    [
+        ("onnxnorm-1.0-py3-none-any.whl", ["onnxnorm/__init__.py", "onnxnorm-1.0.dist-info/WHEEL"], None),
+        ("onnxnorm-1.0-py3-none-win_amd64.whl", ["onnxnorm/onnxnorm_custom_ops.dll"], None),
+        ("onnxnorm-1.0-cp311-cp311-win_amd64.whl", ["onnxnorm/onnxnorm_custom_ops.dll"], "not py3-none"),
+        ("onnxnorm-1.0-py3-none-win_amd64.whl", ["onnxnorm/__init__.py"], "no library"),
+        ("onnxnorm-1.0-py3-none-any.whl", ["onnxnorm/onnxnorm_custom_ops.dll"], "its platform is any"),
+        ("onnxnorm-1.0-py3-none-any.whl", ["onnxnorm/__init__.py", "tests/x.py"], "it holds tests/x.py"),
+    ],
+)
+def test_a_wheel_is_looked_into(tmp_path: Path, name: str, files: list[str], fault: str | None) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for each in files:
+            archive.writestr(each, "")
+    faults = faults_of_wheel(tmp_path / name)
+    assert len(faults) == (fault is not None)
+    assert fault is None or fault in faults[0]
+
+
+def test_a_large_wheel_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "onnxnorm-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("onnxnorm/large", b"\0" * (LARGEST + 1))
+    assert "more than" in faults_of_wheel(tmp_path / "onnxnorm-1.0-py3-none-any.whl")[0]
+
+
+def _pins(name: str) -> dict[str, str]:
+    lines = (ROOT / "release" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def _floors() -> dict[str, str]:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    return dict(re.findall(r'"([\w-]+)>=([\d.]+)"', listed))
+
+
+def test_the_oldest_are_the_floors() -> None:
+    oldest = _pins("oldest")
+    assert oldest.keys() == _floors().keys() == _pins("newest").keys()
+    assert all(f"{oldest[name]}.".startswith(f"{floor}.") for name, floor in _floors().items())
+
+
+def test_what_is_installed_lies_between_oldest_and_newest() -> None:
+    def number(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+    oldest, newest = _pins("oldest"), _pins("newest")
+    for name in oldest:
+        assert number(oldest[name]) <= number(importlib.metadata.version(name)) <= number(newest[name]), name
+
+
+def test_the_version_is_in_one_place() -> None:
+    command = ["git", "grep", "--fixed-strings", "--files-with-matches", f'"{own_version()}"', "--", "*.py", "*.toml"]
+    files = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert files in ([], ["pyproject.toml"])  # [] where there is no repository
+
+
+def test_the_page_of_the_package_has_no_links_into_the_repository() -> None:
+    page = (ROOT / "PACKAGE.md").read_text(encoding="utf-8")
+    assert not re.findall(r"\]\((?!https://)", page)
+
+
+def test_the_commands_say_how_they_are_called() -> None:
+    for script in ("check.py", "smoke.py"):
+        done = subprocess.run([sys.executable, ROOT / "release" / script, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and "usage" in done.stdout
