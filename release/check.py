@@ -22,7 +22,7 @@ from pathlib import Path
 __all__ = ["faults_of_version", "faults_of_wheel"]
 
 ROOT = Path(__file__).resolve().parents[1]
-LARGEST = 1_000_000
+LARGEST = 2_000_000
 LIBRARY = re.compile(r"onnxnorm/(lib)?onnxnorm_custom_ops\.(so|dylib|dll)")
 
 

@@ -61,11 +61,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("OpenCV 4", "opencv.py", (), ("opencv-python-headless==4.14.0.94",)),
     Column("OpenCV 5", "opencv.py", (), ("opencv-python-headless==5.0.0.93",)),
     Column("tract", "tract_cpu.py", (), ("tract",)),
-    Column("MNN", "mnn.py", (), ("MNN==3.6.1",)),
     Column(
         "reference evaluator", "reference.py", needs="onnx", note="walks LRN along the wrong axis (onnx issue 7805)"
     ),
     Column("checker", "checker.py", needs="onnx", note="the full check of the package onnx"),
+    Column("MNN", "mnn.py", (), ("MNN==3.6.1",)),
 )
 
 

@@ -110,9 +110,11 @@ def main() -> int:
                 continue
             found[column.name] = cells
             print(f"{column.name}: {sum(cell.is_right for cell in cells)} of {len(cells)} right", flush=True)
+            if arguments.out is not None:
+                # After each column: the last ones take long.
+                page = document(arguments.out.read_text(encoding="utf-8"), found, absent)
+                arguments.out.write_text(page, encoding="utf-8")
     _show(found)
-    if arguments.out is not None:
-        arguments.out.write_text(document(arguments.out.read_text(encoding="utf-8"), found, absent), encoding="utf-8")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,11 +161,11 @@ def _operators() -> Iterator[_Operator]:
     )
 
 
-def operator_rows(opsets: tuple[int, ...]) -> Iterator[Row]:
-    """Yield a small file for each kind of normalization, from the opset on that has it."""
+def operator_rows(opsets: tuple[int, ...], names: Collection[str] | None = None) -> Iterator[Row]:
+    """Yield a small file for each kind of normalization (or those of these names), from the opset on that has it."""
     tolerances = {"float32": 1e-5, "float16": 4e-3, "float64": 1e-5}
     for operator, opset in itertools.product(_operators(), opsets):
-        if opset < _SINCE.get(operator.domain or operator.op_type, 0):
+        if opset < _SINCE.get(operator.domain or operator.op_type, 0) or (names and operator.name not in names):
             continue
         for dtype in operator.dtypes:
             random = np.random.default_rng(0)

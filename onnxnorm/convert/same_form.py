@@ -14,6 +14,7 @@ from typing import Any, cast
 import onnx
 import onnx_ir as ir
 
+from onnxnorm.model.definitions import types_of
 from onnxnorm.model.dtypes import type_string
 
 __all__ = ["fits", "says_more", "schema_of", "version_at", "versions_between"]
@@ -151,7 +152,7 @@ def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
                 if parameter.option == _SINGLE:
                     return False
             elif value.type is not None and (kind := _type_of(value.type)):
-                if kind not in parameter.types:
+                if kind not in types_of(schema, parameter):
                     return False
                 # All operands and results under one name of a type have the same one.
                 if parameter.is_homogeneous and bound.setdefault(parameter.type_str, kind) != kind:
@@ -160,7 +161,7 @@ def _lets_in(schema: onnx.defs.OpSchema, node: ir.Node) -> bool:
         # What they make is told by an attribute, whether or not types were inferred.
         to = node.attributes.get("to")
         if to is not None and not to.is_ref() and to.type is ir.AttributeType.INT:
-            return type_string(ir.DataType(to.as_int())) in schema.outputs[0].types
+            return type_string(ir.DataType(to.as_int())) in types_of(schema, schema.outputs[0])
     return True
 
 

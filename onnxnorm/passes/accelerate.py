@@ -30,7 +30,7 @@ __all__ = ["Accelerate"]
 
 _NAME = "accelerate"
 _OPSET_OF_BODIES = 15
-_OPSET_AFTER_CONVERSION = 18
+_OPSET_AFTER_CONVERSION = _OPSET_OF_BODIES
 _OP_TYPE = "InterChannelLRN"
 
 

@@ -24,6 +24,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code, Evidence
 from onnxnorm.journal.reasons import needs_opset as evidence_of_opset
+from onnxnorm.model.definitions import types_of
 from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
@@ -295,7 +296,8 @@ def _computes_alike(found: Found) -> bool:
 def _takes(op_type: str, opset: int, dtype: ir.DataType) -> bool:
     """Whether the operator takes tensors of the type: bfloat16 came to some of them late."""
     try:
-        types = onnx.defs.get_schema(op_type, min(opset, onnx.defs.onnx_opset_version())).inputs[0].types
+        schema = onnx.defs.get_schema(op_type, min(opset, onnx.defs.onnx_opset_version()))
+        types = types_of(schema, schema.inputs[0])
     except onnx.defs.SchemaError:
         return False
     return type_string(dtype) in types

@@ -1,4 +1,4 @@
-"""The native library from other programs: one entry, and examples in C that build and run against onnxruntime alone."""
+"""The native library from other programs: one entry, and examples in C and Rust that run with onnxruntime alone."""
 
 from __future__ import annotations
 
@@ -40,27 +40,36 @@ def runtime_in(folder: Path) -> Path:
     return link
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-@pytest.mark.parametrize("library", ["kernels", "bodies"])
-def test_a_program_in_c_runs_the_model(tmp_path: Path, library: str) -> None:
-    onnx.save(custom("IntraChannelLRN", (1, 2, 4, 4), [3, 3], alpha=0.5), tmp_path / "model.onnx")
-    program = tmp_path / "run"
-    runtime = runtime_in(tmp_path)
-    command = ["cc", "-Wall", "-Werror", str(EXAMPLES / "run.c"), f"-I{ROOT / 'custom_ops' / 'include'}", str(runtime)]
-    built = subprocess.run(
-        [*command, f"-Wl,-rpath,{runtime.parent}", "-o", str(program)], capture_output=True, text=True
-    )
+def compiled(language: str, folder: Path) -> Path:
+    """Return an example, compiled as its first lines say."""
+    program, runtime = folder / "run", runtime_in(folder)
+    path = f"-Wl,-rpath,{runtime.parent}"
+    if language == "c":
+        include = f"-I{ROOT / 'custom_ops' / 'include'}"
+        command = ["cc", "-Wall", "-Werror", str(EXAMPLES / "run.c"), include, str(runtime), path, "-o", str(program)]
+    else:
+        links = [f"-Clink-arg={runtime}", f"-Clink-arg={path}"]
+        command = ["rustc", "--edition", "2021", str(EXAMPLES / "run.rs"), *links, "-o", str(program)]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    built = subprocess.run(command, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
-    given = str(find_library()) if library == "kernels" else "-"
-    done = subprocess.run([program, tmp_path / "model.onnx", given, "X", "Y"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.mark.parametrize("language", ["c", "rust"])
+def test_a_program_runs_the_model_with_kernels_and_bodies(tmp_path: Path, language: str) -> None:
+    onnx.save(custom("IntraChannelLRN", (1, 2, 4, 4), [3, 3], alpha=0.5), tmp_path / "model.onnx")
+    program = compiled(language, tmp_path)
     x = ((np.arange(32) - 11) / 4).astype(np.float32).reshape(1, 2, 4, 4)
-    np.testing.assert_allclose(
-        np.array(done.stdout.split(), np.float64).reshape(x.shape),
-        reference.intra_channel_lrn(x, [3, 3], 0.5),
-        rtol=12 * 2.0**-23,
-    )
+    wanted = reference.intra_channel_lrn(x, [3, 3], 0.5)
+    for library in (str(find_library()), "-"):
+        done = subprocess.run([program, tmp_path / "model.onnx", library, "X", "Y"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        y = np.array(done.stdout.split(), np.float64).reshape(x.shape)
+        np.testing.assert_allclose(y, wanted, rtol=12 * 2.0**-23)
 
 
-def test_the_program_is_short() -> None:
-    assert len((EXAMPLES / "run.c").read_text(encoding="utf-8").splitlines()) <= 60
+@pytest.mark.parametrize("name", ["run.c", "run.rs"])
+def test_the_programs_are_short(name: str) -> None:
+    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 70 - 10 * name.endswith(".c")

@@ -19,7 +19,7 @@ def main(bind):
             answer = {"outputs": len(results)}
         except Exception as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            answer = {"reason": lines[-1][:200] if len(lines[0]) < 20 else lines[0][:200]}
+            answer = {"reason": lines[-1][:500] if len(lines[0]) < 20 else lines[0][:500]}
         unfinished = folder / f"{name}.part"
         unfinished.write_text(json.dumps(answer), encoding="utf-8")
         unfinished.rename(folder / f"{name}.out.json")
