@@ -101,8 +101,12 @@ class InputSpec:
         return np.ascontiguousarray(converted)
 
 
-def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
+def input_specs(model: onnx.ModelProto, *, takes_bfloat16: bool = False) -> tuple[InputSpec, ...]:
     """Return the inputs that a caller must give, in order.
+
+    Args:
+        model: the model.
+        takes_bfloat16: whether inputs of bfloat16, which onnxruntime cannot be fed from Python, will do.
 
     Raises:
         OnnxNormError: an input is no tensor, or of a type that onnxruntime cannot be fed.
@@ -121,7 +125,8 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
             raise OnnxNormError(
                 f"input {value.name!r} has no element type, or none that there is; export it again"
             ) from None
-        if dtype.kind == "V" or dtype.name.startswith(("bfloat", "float8", "float4")):
+        is_bfloat16 = takes_bfloat16 and dtype.name == "bfloat16"
+        if not is_bfloat16 and (dtype.kind == "V" or dtype.name.startswith(("bfloat", "float8", "float4"))):
             raise OnnxNormError(f"input {value.name!r} is {dtype.name}, which onnxruntime cannot be fed from Python")
         dims: tuple[int | str, ...] | None = None
         if tensor.HasField("shape"):

@@ -82,7 +82,7 @@ def _judge_output(runs: Runs, ties: Ties, name: str, shapes: Sequence[dict[str, 
     for level in runs.result:
         cases = [(sample, case) for sample in range(len(runs.samples)) for case in cases_of(runs, name, level, sample)]
         for sample, case in cases:
-            if level == ROUNDED and isinstance(case, ExactCase):
+            if level == ROUNDED and isinstance(case, ExactCase) and len(runs.original) > 1:
                 continue
             measured = case.measure([other for _, other in cases if other.name == case.name])
             if measured.reason is not None and isinstance(case, ExactCase) and is_tie(runs, case, sample, level):

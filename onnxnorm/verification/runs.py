@@ -136,6 +136,10 @@ def _collect(
                 _first_runs(original, level, candidates, runs)
         except OnnxNormError as error:
             runs.failures["original", level] = str(error)
+    if not runs.samples and has_halves(original):
+        # Of bfloat16 onnxruntime has hardly a kernel for processors.
+        _run_rounded_alone(original, result, candidates, runs, seed)
+        return runs
     if not runs.samples:
         errors = dict.fromkeys(runs.failures.values())
         raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
@@ -163,6 +167,57 @@ def _collect(
     if runs.exact is not None and has_halves(original):
         _add_rounded(original, result, weights, runs, seed)
     return runs
+
+
+def _run_rounded_alone(
+    original: onnx.ModelProto, result: onnx.ModelProto, candidates: Sequence[Ways], runs: Runs, seed: int
+) -> None:
+    """Run both models in arithmetic that rounds each result to its type, where onnxruntime does not run the original.
+
+    Raises:
+        OnnxNormError: the original does not run so either.
+    """
+    errors = dict.fromkeys(runs.failures.values())
+    kinds = {
+        output.name: np.empty(0, onnx.helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type or 1))
+        for output in original.graph.output
+    }
+    watch = Watch()
+    try:
+        ours, exact = RoundedEvaluator(original), Float64Evaluator(original, watch)
+        before = []
+        for ways in candidates:
+            found = _first_rounded(ours, kinds, ways)
+            if found is not None:
+                runs.samples.append(found[0])
+                before.append(found[1])
+        runs.exact = [exact.run(feeds) for feeds in runs.samples]
+    except NoFloat64Error as error:
+        raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}; {error}") from error
+    if not before:
+        raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
+    runs.unreached = watch.unreached
+    runs.original[ROUNDED] = before
+    try:
+        theirs = RoundedEvaluator(result)
+        runs.result[ROUNDED] = [theirs.run(feeds, kinds) for feeds in runs.samples]
+    except OnnxNormError as error:
+        runs.failures["result", ROUNDED] = str(error)
+    weights = shaken_weights(original)
+    for number in range(_SHAKES if weights else 0):
+        copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
+        if copy is not None:
+            moved = RoundedEvaluator(copy)
+            runs.shaken_rounded.append([moved.run(feeds, kinds) for feeds in runs.samples])
+            _forget(copy, original)
+
+
+def _first_rounded(ours: RoundedEvaluator, kinds: Mapping[str, Any], ways: Ways) -> tuple[Feeds, Outputs] | None:
+    for draw in ways.draws():
+        if draw.refused is None:
+            with contextlib.suppress(NoFloat64Error):
+                return draw.feeds, ours.run(draw.feeds, kinds)
+    return None
 
 
 def _add_rounded(

@@ -137,7 +137,7 @@ def verify_source(
             different = difference(*seen, any_real=bool(tolerance))
         if different is not None:
             return VerifyReport(False, different, "none: the models were not run")
-        specs = input_specs(original)
+        specs = input_specs(original, takes_bfloat16=True)
         candidates: list[Ways]
         if inputs is not None:
             if shapes:
