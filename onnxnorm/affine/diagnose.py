@@ -83,6 +83,9 @@ def diagnose(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None
         ends += list(_ends(search, seeds))
         asked += _MOST_QUESTIONS - search.questions
         is_whole = is_whole and search.questions > 0
+        if node.outputs[0] in seeds and any(_is_taken_up(end, node) and _weight(end[1]) <= 1 for end in ends):
+            # Both sides have been looked at, and one of them has a single obstacle.
+            break
     taken_up = [end for end in ends if _is_taken_up(end, node)]
     if not ends or not (taken_up or is_whole):
         return Diagnosis(None, questions=asked)
@@ -259,7 +262,7 @@ def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal
         if each.is_reader
         and isinstance(each.party, ir.Node)
         and each.value is not None
-        and (growth.backward or not _is_behind(each.value, node))
+        and _is_beside(each.value, growth, node)
     ]
     first = min(waived, key=lambda each: (each.why.code not in _WOULD_ABSORB, each not in siblings))
     why, value = first.why, first.value
@@ -279,19 +282,15 @@ def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal
     return why
 
 
-def _is_behind(value: ir.Value, node: ir.Node) -> bool:
-    """Whether the value is computed from the result of the node, as far as the nearest nodes tell."""
-    seen, waiting = set[ir.Value](), [value]
-    while waiting and len(seen) < 64:
-        current = waiting.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if current is node.outputs[0]:
-            return True
-        maker = current.producer()
-        waiting += [each for each in maker.inputs if each is not None] if maker is not None else []
-    return False
+def _is_beside(value: ir.Value, growth: Growth, node: ir.Node) -> bool:
+    """Whether the value is to change for what goes before the node, so that its readers stand beside the node.
+
+    Where scale and shift are shared out, what goes before it is the shift.
+    """
+    if node.outputs[0] not in growth.gauges:
+        return True
+    gauge = growth.gauges.get(value)
+    return len(growth.gauges) > 1 and gauge is not None and gauge.shifts and not gauge.scales
 
 
 def _on_both_sides(ends: list[_End]) -> Refusal:

@@ -19,7 +19,7 @@ from onnxnorm.passes.journaled import JournaledPass
 __all__ = ["Account"]
 
 # What rules may be asked for all nodes together.
-_MOST_QUESTIONS = 20000
+_MOST_QUESTIONS = 10000
 # Reasons that hold whatever stands around the node, or that were found when a region was applied.
 _SETTLED = frozenset({Code.KEPT, Code.NOT_ASKED, Code.MASK, Code.OUT_OF_RANGE, Code.FAILED_VERIFICATION})
 _SIMPLIFIED = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization"})

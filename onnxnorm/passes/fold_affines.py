@@ -43,6 +43,8 @@ __all__ = ["FoldAffines"]
 _NAME = "fold_affines"
 _NEARBY = "fold_affines_nearby"
 _FOLDS_PER_AFFINE = 8
+# Questions to rules that finding out what is in the way of what is left may take.
+_MOST_ASKED = 10000
 
 
 class FoldAffines(JournaledPass):
@@ -71,6 +73,7 @@ class FoldAffines(JournaledPass):
         self._target = target
         self._units = Units()
         self._left = 0
+        self._asked = 0
         self._twins = Twins()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -171,9 +174,10 @@ class FoldAffines(JournaledPass):
         """Apply the region. Return why that cannot be, or None."""
         op_type = node.op_type
         cost = None
-        if op_type == "BatchNormalization" and region.why is not None:
+        if op_type == "BatchNormalization" and region.why is not None and self._asked < _MOST_ASKED:
             # Of what is left people want to know what is truly in its way.
             diagnosis = diagnose(node, found, facts, self._units)
+            self._asked += diagnosis.questions
             region = replace(region, why=diagnosis.why or region.why)
             cost = diagnosis.cost
         detail, left = _told(node, region)
