@@ -177,7 +177,7 @@ def _forms(model: onnx.ModelProto, images: np.ndarray) -> dict[str, onnx.ModelPr
     samples = [{name: image[None]} for image in images]
     forms = {"as exported": model}
     for tool, fold in TOOLS.items():
-        if tool != "onnxnorm":
+        if tool != "onnxnorm" and importlib.util.find_spec(tool) is not None:
             try:
                 forms[f"folded by {tool}"] = fold(model)
             except Exception as error:

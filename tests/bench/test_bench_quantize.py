@@ -10,13 +10,12 @@ import onnxnorm
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "repvgg"])
-def test_equalizing_wins_back_what_rescaled_channels_lose(name: str) -> None:
+def test_equalizing_wins_back_what_rescaled_channels_lose() -> None:
     from bench.quantize import NETS, int8, outputs_of, rescaled, signal_to_noise
 
     torch.manual_seed(0)
-    net = NETS[name]()
-    images = np.random.default_rng(0).random((24, 1, 8, 8)).astype(np.float32)
+    net = NETS["mobilenet"]()
+    images = np.random.default_rng(0).random((8, 1, 8, 8)).astype(np.float32)
     with torch.no_grad():
         net.train()(torch.from_numpy(images))
     model = onnxnorm.export(net.eval(), (torch.zeros(1, 1, 8, 8),), verify=False)

@@ -76,6 +76,6 @@ def test_inspect_compares_before_and_after(tmp_path: Path, capsys: Captured) -> 
     assert worst["optimized"] > 100 > worst["equalized"] and worst["as it is"] < 100
     assert cli.main(["inspect", str(tmp_path / "in.onnx"), "--ranges"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert any(row[:1] == ["optimized"] for row in rows) and next(
-        r[:1] for r in rows if "equalized" in r
-    ) == ["equalized"]
+    assert any(row[:1] == ["optimized"] for row in rows) and next(r[:1] for r in rows if "equalized" in r) == [
+        "equalized"
+    ]
