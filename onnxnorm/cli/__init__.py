@@ -24,7 +24,7 @@ from onnxnorm.cli.terminal import WrappedStream, width_of, wrapped
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import closest
 
-__all__ = ["entry", "main"]
+__all__ = ["entry", "main", "parsers"]
 
 # The commands and the module of each in this package.
 _COMMANDS = {
@@ -36,6 +36,7 @@ _COMMANDS = {
     "verify": "verify",
     "run": "run",
     "doctor": "doctor",
+    "completion": "completion",
 }
 
 
@@ -91,6 +92,12 @@ def _make_parser(names: Iterable[str]) -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    actions = [each for each in _make_parser(_COMMANDS)._actions if isinstance(each, argparse._SubParsersAction)]
+    return {name: parser for action in actions for name, parser in action.choices.items()}
 
 
 def _show_warning(
