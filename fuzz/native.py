@@ -1,4 +1,4 @@
-"""Nodes of the two custom operators with everything wrong that a hand-made model can have wrong.
+"""Nodes of the custom operators with everything wrong that a hand-made model can have wrong.
 
     python -m fuzz native [--cases 20000] [--seed 0]
 
@@ -24,6 +24,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from onnxnorm import custom_ops_library_path
+from onnxnorm.ops.operators import NORMS
 
 __all__ = ["attempt", "case", "main"]
 
@@ -60,7 +61,32 @@ def _window(source: random.Random) -> int:
     return source.choice(_NUMBERS if source.random() < 0.2 else [1, 2, 3, 5, 2**15])
 
 
+_NORM_VALUES: dict[str, list[Any]] = {
+    "num_groups": [1, 1, 2, 3, 5, 17],
+    "axis": [1, 1, 1, 0, -1, 2],
+    "p": [1, 2],
+    "axes": [[1], [-1], [1, 2], [2, 3], [0], [3, 2], [0, 1]],
+    "activation": list(range(8)),
+}
+
+
+def _norm_attributes(op: str, source: random.Random) -> list[onnx.AttributeProto]:
+    found = []
+    for name in (*NORMS[op].required, *NORMS[op].defaults):
+        draw = source.random()
+        if draw < 0.06:
+            found.append(_attribute(name, source))
+        elif name in NORMS[op].required or draw < 0.5:
+            values = _NORM_VALUES.get(name, [0.0, 1e-5, 0.5, 1e-30] if draw < 0.4 else _FLOATS)
+            if draw < 0.1 and name in ("num_groups", "axis", "p", "activation"):
+                values = _NUMBERS
+            found.append(helper.make_attribute(name, source.choice(values)))
+    return found
+
+
 def _attributes(op: str, rank: int, source: random.Random) -> list[onnx.AttributeProto]:
+    if op in NORMS:
+        return _norm_attributes(op, source)
     found = []
     for name in ("kernel_shape" if op == "IntraChannelLRN" else "size", "alpha", "beta", "bias"):
         draw = source.random()
@@ -83,11 +109,16 @@ def _attributes(op: str, rank: int, source: random.Random) -> list[onnx.Attribut
 def case(number: int) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """A model of one node, and what to feed it."""
     source = random.Random(number)
-    op = source.choice(["IntraChannelLRN", "InterChannelLRN"])
+    op = source.choice(["IntraChannelLRN", "InterChannelLRN", *NORMS, "GroupNorm", "ChannelLayerNorm"])
     rank = source.choice([0, 1, 2, 3, 3, 4, 4, 4, 4, 5, 5, 6, 9])
     shape = [source.choice(_DIMS if rank < 6 else _DIMS[:4]) for _ in range(rank)]
     dtype = source.choice(_TYPES)
     inputs = ["X"] * source.choice([0, 2, 3] + [1] * 40)
+    more: dict[str, list[int]] = {}
+    if op in NORMS and source.random() < 0.95:
+        more = {name: _weight_shape(shape, source) for name in ("scale", "bias")}
+        more["residual"] = source.choice([shape, shape, [1], [1], [], _weight_shape(shape, source)])
+        inputs = ["X", *more]
     outputs = ["Y", "Z", "W"][: source.choice([0, 2, 3] + [1] * 40)]
     node = onnx.NodeProto(op_type=op, domain="onnxnorm", name="node", input=inputs, output=outputs)
     node.attribute.extend(_attributes(op, rank, source))
@@ -96,18 +127,31 @@ def case(number: int) -> tuple[onnx.ModelProto, dict[str, Any]]:
     graph = helper.make_graph(
         [node],
         "hostile",
-        [helper.make_tensor_value_info("X", dtype, declared)],
+        [helper.make_tensor_value_info("X", dtype, declared)]
+        + [helper.make_tensor_value_info(name, dtype, None) for name in more],
         [helper.make_tensor_value_info(name, result, None) for name in outputs[:1] or ["X"]],
     )
     version = source.choice([1] * 20 + [2, 99])
     imports = [helper.make_opsetid("", 18), helper.make_opsetid("onnxnorm", version)]
+    feeds = {name: _values(each, dtype, number, source) for name, each in {"X": shape, **more}.items()}
+    return helper.make_model(graph, opset_imports=imports, ir_version=10), feeds
+
+
+def _weight_shape(shape: list[int], source: random.Random) -> list[int]:
+    """One number, as many as there are channels, or anything."""
+    channels = shape[1] if len(shape) > 1 else 1
+    last = shape[-1] if shape else 1
+    return source.choice([[1], [channels], [channels], [last], [channels, 1, 1], [], [0], [source.choice(_DIMS)]])
+
+
+def _values(shape: list[int], dtype: int, number: int, source: random.Random) -> Any:
     if dtype == TensorProto.STRING:
-        x: Any = np.full(shape, "text", object)
-    else:
-        wide = source.choice([1.0, 1e30]) * np.random.default_rng(number).standard_normal(shape)
-        with np.errstate(all="ignore"):
-            x = np.asarray(wide).astype(helper.tensor_dtype_to_np_dtype(dtype))
-    return helper.make_model(graph, opset_imports=imports, ir_version=10), {"X": x}
+        return np.full(shape, "text", object)
+    wide = source.choice([1.0, 1.0, 1e30]) * np.random.default_rng(number).standard_normal(shape)
+    if source.random() < 0.1 and wide.size > 0:
+        wide.ravel()[0] = source.choice([np.nan, np.inf, -np.inf])
+    with np.errstate(all="ignore"):
+        return np.asarray(wide).astype(helper.tensor_dtype_to_np_dtype(dtype))
 
 
 def attempt(number: int, library: str) -> bool:

@@ -133,9 +133,10 @@ std::string make_shape(const NormAttributes& a, const std::vector<std::int64_t>&
                                         : "one, or one for each of the " + std::to_string(channels) + " channels";
   if (!fits(scales)) return count_text("the scale", scales, wanted);
   if (!fits(biases)) return count_text("the bias", biases, wanted);
-  p.params = std::max(scales, biases);
-  p.run = p.params == 1 ? all + 1 : channels / p.params * behind;
-  if (all == 0) p.params = 1;
+  if (all > 0) {
+    p.params = std::max(scales, biases);
+    p.run = p.params == 1 ? all + 1 : channels / p.params * behind;
+  }
   set_blocks(p);
   out.problem = p;
   if (a.kind != NormKind::kGlobalResponse || all == 0) return {};

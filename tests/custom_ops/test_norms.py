@@ -201,6 +201,8 @@ def test_threads_agree_bit_for_bit(target: str) -> None:  # noqa: F811
 def test_empty_tensors(op: str) -> None:
     for shape in ((0, 6, 4, 5), (2, 6, 0, 5)):
         assert run(make(op, 4, **REQUIRED.get(op, {})), draw(shape, "float32")).shape == shape
+    no_channels = draw((2, 0, 4, 5), "float32", 1 if op == "MeanVarianceNorm" else 0)
+    assert run(make(op, 4, **REQUIRED.get(op, {})), no_channels).shape == (2, 0, 4, 5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
