@@ -233,6 +233,30 @@ _SPECS = (
         factory="style:style",
         input_shape=(3, 96, 96),
     ),
+    ModelSpec(
+        name="vae-decoder",
+        family="GroupNorm",
+        summary="Decoder of a latent diffusion model: GroupNorm and SiLU before every convolution, one attention",
+        paper="Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models",
+        factory="vae:vae_decoder",
+        input_shape=(3, 24, 24),
+    ),
+    ModelSpec(
+        name="convnext",
+        family="LayerNorm over channels",
+        summary="ConvNeXt with 1x1 convolutions, LayerNorm between two Transposes in every block",
+        paper="Liu et al. 2022, A ConvNet for the 2020s",
+        factory="convnext:convnext",
+        input_shape=(3, 96, 96),
+    ),
+    ModelSpec(
+        name="bit",
+        family="GroupNorm",
+        summary="ResNet-26 of pre-activation bottlenecks with GroupNorm and ReLU",
+        paper="Kolesnikov et al. 2020, Big Transfer (BiT): General Visual Representation Learning",
+        factory="bit:bit",
+        input_shape=(3, 96, 96),
+    ),
 )
 
 MODELS: Mapping[str, ModelSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})

@@ -62,6 +62,9 @@ EXPECTED = {
     "transformer": {"LayerNorm": 4 * 2 + 1},
     "transformer-rms": {"RMSNorm": 4 * 2 + 1},
     "style": {"InstanceNorm2d": 5, "GroupNorm": 3 * 2},
+    "vae-decoder": {"GroupNorm": 2 * 2 + 1 + 3 * 4 + 1},
+    "convnext": {"LayerNorm2d": 1 + 3 + 10, "LayerNorm": 1},
+    "bit": {"GroupNorm": 8 * 3 + 1},
 }
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -116,6 +119,7 @@ KINDS = {
     "InterChannelLRN": "LRN (inter-channel)",
     "IntraChannelLRN": "LRN (intra-channel)",
     "LayerNorm": "LayerNormalization",
+    "LayerNorm2d": "LayerNormalization",
     "LocalResponseNorm": "LRN (inter-channel)",
     "PerActivationBatchNorm": "BatchNormalization",
     "RMSNorm": "RMSNormalization",
