@@ -127,11 +127,13 @@ def _sources(terms: Sequence[Term], reader: Reader) -> Iterator[ir.Value]:
 def _plans(
     root: ir.Node, source: ir.Value, sums: tuple[ir.Node, ...], terms: tuple[Term, ...], reader: Reader
 ) -> Iterator[Plan]:
-    # To count nodes is quick, to multiply constants is not.
-    if not _is_worth_reading(source, sums, terms, reader):
+    # To follow and to count nodes is quick, to multiply constants is not.
+    least = min(len(terms), 2)
+    linear = [term for term in terms if reader.depends_on_it_alone(term.value, source)]
+    if len(linear) < least or not _is_worth_reading(source, sums, terms, reader):
         return
-    linear = [term for term in terms if reader.express(term.value, source) is not None]
-    if len(linear) < min(len(terms), 2):
+    linear = [term for term in linear if reader.express(term.value, source) is not None]
+    if len(linear) < least:
         return
 
     def plan(merged: Sequence[Term]) -> Plan | None:
@@ -223,8 +225,10 @@ def _are_several(nodes: Iterable[ir.Node], sums: Sequence[ir.Node], reader: Read
     for node in nodes:
         step = reader.step(node.outputs[0])
         has_weight = has_weight or (step is not None and step.weight is not None)
-        linear += not merely_scales(node, reader.facts)
-    return has_weight and linear >= 2
+        linear += linear < 2 and not merely_scales(node, reader.facts)
+        if has_weight and linear >= 2:
+            return True
+    return False
 
 
 def _gone(

@@ -32,6 +32,7 @@ class Reader:
         self._steps: dict[ir.Value, Step | None] = {}
         self._expressions: dict[tuple[ir.Value, ir.Value], Convolution | None] = {}
         self._sources: dict[ir.Value, dict[ir.Value, None]] = {}
+        self._depends: dict[tuple[ir.Value, ir.Value], bool] = {}
 
     def step(self, value: ir.Value) -> Step | None:
         if value not in self._steps:
@@ -55,6 +56,20 @@ class Reader:
                     queue.extend(step.operands)
             self._sources[value] = found
         return self._sources[value]
+
+    def depends_on_it_alone(self, value: ir.Value, source: ir.Value) -> bool:
+        """Whether no value but `source` is behind `value`, constants apart: `express` finds nothing elsewhere."""
+        key = (value, source)
+        if key not in self._depends:
+            step = None if value is source or source not in self.sources(value) else self.step(value)
+            self._depends[key] = value is source or (
+                step is not None
+                and all(
+                    operand is source or (_same_graph(operand, value) and self.depends_on_it_alone(operand, source))
+                    for operand in step.operands
+                )
+            )
+        return self._depends[key]
 
     def express(self, value: ir.Value, source: ir.Value) -> Convolution | None:
         """Express `value` as a convolution of `source`, if it depends on nothing else; None where it is none."""
