@@ -24,7 +24,7 @@ from onnxnorm.cli.half_precision import add_half_arguments, half_of, half_option
 from onnxnorm.cli.image_input import add_image_arguments, image_options, preprocessing_of
 from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.model_paths import is_batch
-from onnxnorm.cli.summary import Changes, print_changes
+from onnxnorm.cli.summary import Changes, print_changes, print_explained
 from onnxnorm.cli.tensor_files import fixed_shape, growth, positive, shape_option, size
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import closest, target_named
@@ -164,6 +164,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="list every normalization that is left, also those of one reason"
     )
+    parser.add_argument(
+        "--explain", metavar="NODE", help="tell all that was done with this normalization, step by step, and why"
+    )
     add_image_arguments(parser)
     add_half_arguments(parser)
     add_further_arguments(parser)
@@ -248,6 +251,8 @@ def _optimize(arguments: argparse.Namespace, told: str) -> int:
         print_json(changes.summary() if arguments.summary else {**changes.document(), **further})
     else:
         print_changes(changes, proof, list_all=arguments.all)
+        if arguments.explain is not None:
+            print_explained(changes, arguments.explain)
         print_further(changed, latency)
     return 0
 

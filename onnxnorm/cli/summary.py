@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onnxnorm.optimizer.records import Account, NormRecord
     from onnxnorm.verification.verify import VerifyReport
 
-__all__ = ["Changes", "print_changes"]
+__all__ = ["Changes", "print_changes", "print_explained"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,27 @@ class Changes:
             "size_before": self.size_before,
             "size_after": self.size_after,
         }
+
+
+def print_explained(changes: Changes, name: str) -> None:
+    """Print what was done with the normalization of this name, step by step, and all that is known of it.
+
+    Raises:
+        UsageError: no normalization has the name.
+    """
+    from onnxnorm.cli.exit_codes import UsageError
+    from onnxnorm.cli.normalizations import detail_lines
+    from onnxnorm.validate.choices import closest
+
+    found = [record for record in changes.normalizations if name in (record.node, record.where)]
+    if not found:
+        known = [record.where for record in changes.normalizations]
+        raise UsageError(f"{changes.input}: no normalization is called {name!r}{closest(name, known)}")
+    for record in found:
+        print("\n" + "\n".join(detail_lines(record)))
+        steps = [rewrite for rewrite in changes.rewrites if rewrite.node == record.node]
+        for number, rewrite in enumerate(steps, 1):
+            print(f"{f'step {number}:':12} {rewrite.pass_name}: {rewrite.op_type} {rewrite.detail}")
 
 
 def print_changes(changes: Changes, proof: VerifyReport | None, *, list_all: bool = False) -> None:

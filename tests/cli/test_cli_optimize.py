@@ -179,3 +179,14 @@ def test_inputs_that_are_not_given_are_random(capsys: Captured, tmp_path: Path) 
     assert cli.main(["optimize", str(path), str(output), "--json", "--input", f"z:{array}"]) == 0
     samples = json.loads(capsys.readouterr().out)["verification"]["samples"]
     assert samples and all(sample == {"x": [5, 4], "z": [5, 4]} for sample in samples)
+
+
+def test_one_normalization_is_explained_step_by_step(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    output = str(tmp_path / "out.onnx")
+    assert cli.main(["optimize", str(model_path), output, "--no-verify", "--explain", "bn"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = lines[lines.index(next(line for line in lines if line.startswith("node: ") and line.endswith(" bn"))) :]
+    assert any(line.startswith("fate:") and line.endswith("absorbed") for line in told)
+    assert any(line.startswith("step 1:") and "BatchNormalization absorbed into Conv" in line for line in told)
+    assert cli.main(["optimize", str(model_path), output, "--no-verify", "--explain", "nb"]) == 2
+    assert "no normalization is called 'nb'" in capsys.readouterr().err
