@@ -6,16 +6,14 @@ installed()
 
 import tract  # noqa: E402
 
+KINDS = {"float32": "f32", "float16": "f16", "float64": "f64"}
+
 
 def bind(path, x):
-    model = tract.onnx().model_for_path(path)
-    model.set_input_fact(
-        0, f"{','.join(map(str, x.shape))},{ {'float32': 'f32', 'float16': 'f16'}.get(str(x.dtype), 'f64') }"
-    )
-    for place in range(model.output_count()):
-        model.set_output_fact(place, None)
+    model = tract.onnx().load(path)
+    model.set_input_fact(0, f"{','.join(map(str, x.shape))},{KINDS[str(x.dtype)]}")
     model.analyse()
-    runnable = model.into_typed().into_optimized().into_runnable()
+    runnable = model.into_model().into_runnable()
     return [lambda x: runnable.run([x])[0].to_numpy()]
 
 
