@@ -65,6 +65,7 @@ class OptimizeOptions(TypedDict, total=False):
     freeze_inputs: bool | None
     workspace: str | os.PathLike[str] | None
     opset: int | None
+    runtime: str | None
     max_growth: float
     fix_shapes: Mapping[str, Sequence[int | str]] | None
     keep: Sequence[str]

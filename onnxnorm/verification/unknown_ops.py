@@ -84,7 +84,11 @@ def cut_around_unknown(original: onnx.ModelProto, result: onnx.ModelProto, optio
         f"models, and what it is given was compared; {_ADVICE}"
         for operator, names in counts.items()
     ]
-    return CutModels(_cut(original, theirs, kinds), _cut(result, ours, kinds), tuple(made_up), tuple(notes))
+    cut = _cut(original, theirs, kinds)
+    if not cut.graph.output:
+        operator = next(iter(counts))
+        raise OnnxNormError(f"onnxruntime has no operator {operator}, and the model is nothing besides; {_ADVICE}")
+    return CutModels(cut, _cut(result, ours, kinds), tuple(made_up), tuple(notes))
 
 
 _ADVICE = "--custom-ops-library FILE (session_options=) runs it"
