@@ -45,6 +45,7 @@ class Kept:
     ) -> None:
         wanted = frozenset(outputs)
         self._functions = dict(model.functions)
+        self._opsets = dict(model.graph.opset_imports)
         nodes = [node for node in model.graph if wanted & {value.name for value in node.outputs}]
         asked = _asked(model, patterns, name)
         if nodes or asked:
@@ -64,6 +65,9 @@ class Kept:
                 continue
             node.domain = node.domain.removeprefix(f"{prefix}.")
             node.op_type = node.op_type.removeprefix(_PREFIX)
+            # Nothing else may have needed the domain.
+            if node.domain in self._opsets:
+                model.graph.opset_imports.setdefault(node.domain, self._opsets[node.domain])
             if kind_of(node) is None:
                 continue
             if prefix == _DOMAIN:
