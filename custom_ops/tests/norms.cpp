@@ -49,22 +49,22 @@ std::vector<double> formula(const NormProblem& p, const std::vector<double>& x, 
   for (std::int64_t vector = 0; vector < p.outer * p.inner; ++vector) {
     const std::int64_t first = vector / p.inner * p.length * p.inner + vector % p.inner;
     const auto at = [&](std::int64_t i) { return static_cast<std::size_t>(first + i * p.inner); };
-    double mean = 0, square = 0, magnitude = 0;
+    long double mean = 0, square = 0, magnitude = 0;  // sums of many numbers, more exact than those of the kernels
     if (p.statistic == Statistic::kLayer)
-      for (std::int64_t i = 0; i < p.length; ++i) mean += x[at(i)] / static_cast<double>(p.length);
+      for (std::int64_t i = 0; i < p.length; ++i) mean += static_cast<long double>(x[at(i)]) / static_cast<long double>(p.length);
     for (std::int64_t i = 0; i < p.length; ++i) {
       square += (x[at(i)] - mean) * (x[at(i)] - mean);
       magnitude += std::fabs(x[at(i)]);
     }
-    const double part = square / static_cast<double>(p.length);
+    const double part = static_cast<double>(square / static_cast<long double>(p.length));
     const double size = p.statistic == Statistic::kNone  ? 1
-                        : p.statistic == Statistic::kL1  ? magnitude
-                        : p.statistic == Statistic::kL2  ? std::sqrt(square)
+                        : p.statistic == Statistic::kL1  ? static_cast<double>(magnitude)
+                        : p.statistic == Statistic::kL2  ? static_cast<double>(std::sqrt(square))
                         : p.outside                      ? std::sqrt(part) + p.epsilon
                                                          : std::sqrt(part + p.epsilon);
     for (std::int64_t i = 0; i < p.length; ++i) {
       const std::size_t weight = at(i) / static_cast<std::size_t>(p.run) % static_cast<std::size_t>(p.params);
-      y[at(i)] = bent((x[at(i)] - mean) / size * scale[weight] + bias[weight] + residual[at(i)], activation);
+      y[at(i)] = bent(static_cast<double>(x[at(i)] - mean) / size * scale[weight] + bias[weight] + residual[at(i)], activation);
     }
   }
   return y;
