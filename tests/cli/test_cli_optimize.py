@@ -112,7 +112,7 @@ def test_passes_are_listed_chosen_and_skipped(capsys: Captured, tmp_path: Path, 
     capsys.readouterr()
 
 
-def test_nodes_of_the_same_name_keep_it_and_are_told_apart(capsys: Captured, tmp_path: Path) -> None:
+def test_nodes_of_the_same_name_are_told_apart_and_written_with_names_of_their_own(capsys: Captured, tmp_path: Path) -> None:
     model = conv_bn_lrn()
     for node in model.graph.node:
         node.name = "twin"
@@ -123,7 +123,8 @@ def test_nodes_of_the_same_name_keep_it_and_are_told_apart(capsys: Captured, tmp
     records = json.loads(capsys.readouterr().out)["normalizations"]
     assert [record["fate"] for record in records] == ["absorbed", "left"]
     assert len({record["node"] for record in records}) == 2
-    assert {node.name for node in onnx.load(output).graph.node} == {"twin"}
+    names = [node.name for node in onnx.load(output).graph.node]
+    assert len(set(names)) == len(names) and "twin" in names
 
 
 @pytest.mark.parametrize(
