@@ -78,10 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     target = load_target(arguments.target)
     example = _example(target, arguments)
     module = target.module
-    if not target.is_program:
-        _prepare(module, arguments)
-    elif arguments.weights is not None:
+    if target.is_program and arguments.weights is not None:
         raise UsageError("a program has its weights already: leave --weights out")
+    untrained = not target.is_program and _prepare(module, arguments)
 
     from onnxnorm.cli.tables import Table, count_operators, format_size, model_size, print_json, print_table, status
     from onnxnorm.exporter.export import export
@@ -100,6 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
             input_names=_names(arguments.input_names),
             output_names=_names(arguments.output_names),
         )
+    if untrained:
+        say_once(
+            f"{arguments.target}: its BatchNorms have seen no batch (mean 0, variance 1), so its weights are "
+            "untrained; --weights FILE gives it trained ones"
+        )
     written = load(arguments.output)
     counts = count_operators(written.graph.all_nodes())
     size = model_size(arguments.output, written)
@@ -112,18 +116,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(module: Any, arguments: argparse.Namespace) -> None:
-    """Give the module its weights and put it into evaluation mode."""
+def _prepare(module: Any, arguments: argparse.Namespace) -> bool:
+    """Give the module its weights and put it into evaluation mode; tell whether it looks untrained."""
     from onnxnorm.cli.module_weights import load_weights, looks_untrained
 
     if arguments.weights is not None:
         load_weights(module, arguments.weights)
-    elif looks_untrained(module):
-        say_once(
-            f"{arguments.target}: its BatchNorms have seen no batch (mean 0, variance 1), so its weights are "
-            "untrained; --weights FILE gives it trained ones"
-        )
     module.eval()
+    return arguments.weights is None and looks_untrained(module)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Decline, Effect, Rewrite
+from onnxnorm.model.names import fresh_name
 from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.process.gc_pause import collector_paused
 
@@ -70,9 +71,7 @@ def account(
     records += books.come()
     records += books.raised_and_gone({record.node for record in records})
     records += books.written_out()
-    for node in (*(entry.node for entry in found), *(node for node, _ in _nodes(after))):
-        if node.name in renamed:
-            node.name = renamed[node.name]
+    _name_back(renamed, found, after)
     return result, tuple(records)
 
 
@@ -256,6 +255,18 @@ def _name_apart(model: ir.Model, found: Iterable[_Found]) -> dict[str, str]:
             uses[wanted] += 1
             entry.node.name = wanted
     return renamed
+
+
+def _name_back(renamed: Mapping[str, str], found: Iterable[_Found], after: ir.Model) -> None:
+    """Give nodes the names that they had, and where several of the result had one, names much like it."""
+    nodes = [node for node, _ in _nodes(after)]
+    taken = {node.name for node in nodes if node.name and node.name not in renamed}
+    for node in nodes:
+        if (name := renamed.get(node.name or "")) is not None:
+            node.name = fresh_name(name or node.op_type, taken)
+    for entry in found:
+        if (name := renamed.get(entry.node.name or "")) is not None:
+            entry.node.name = name
 
 
 def _by_node(rewrites: Iterable[Rewrite]) -> dict[str, list[Rewrite]]:

@@ -112,7 +112,7 @@ def test_passes_are_listed_chosen_and_skipped(capsys: Captured, tmp_path: Path, 
     capsys.readouterr()
 
 
-def test_nodes_of_the_same_name_are_told_apart_and_written_with_names_of_their_own(capsys: Captured, tmp_path: Path) -> None:
+def test_nodes_of_one_name_are_told_apart_and_get_names_of_their_own(capsys: Captured, tmp_path: Path) -> None:
     model = conv_bn_lrn()
     for node in model.graph.node:
         node.name = "twin"
