@@ -92,3 +92,40 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(OnnxNormError, match=str(path)):
         onnxnorm.optimize(path, verify=False)
+
+
+class _Counted(ir.Tensor):
+    """A weight that counts how often its bytes are made."""
+
+    serialized = 0
+
+    def tobytes(self) -> bytes:
+        self.serialized += 1
+        return super().tobytes()
+
+
+def test_the_bytes_of_a_weight_are_made_at_most_once() -> None:
+    b = Builder(dtype=np.float32)
+    x = b.affine(b.conv(b.input((2, 3, 5)), 3, 64), np.linspace(0.5, 2.0, 64), np.linspace(-1.0, 1.0, 64))
+    original = b.model(b.conv(b.node("Sigmoid", x), 64, 64))
+
+    def counted() -> tuple[ir.Model, list[_Counted]]:
+        model = ir.from_proto(original)
+        weights = []
+        for value in model.graph.initializers.values():
+            assert value.const_value is not None
+            if value.const_value.size > 1000:
+                weights.append(_Counted(value.const_value.numpy(), name=value.name))
+                value.const_value = weights[-1]
+        return model, weights
+
+    model, weights = counted()
+    assert len(weights) == 1
+    result = onnxnorm.optimize(model, verify=False)
+    assert [weight.serialized for weight in weights] == [0]
+    assert onnxnorm.verify(model, result.model).passed
+    assert weights[0].serialized <= 1
+    model, weights = counted()
+    assert affines(ir.to_proto(onnxnorm.optimize(model, verify=True).model)) == 0
+    # Once more by the line above, which makes a message of the result.
+    assert weights[0].serialized <= 2
