@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
-__all__ = ["graphs_in", "graphs_of_node", "with_types_of_inputs", "without_weights"]
+__all__ = ["graphs_in", "graphs_of_node", "read_names", "with_types_of_inputs", "without_weights"]
 
 _LARGEST = 1024
 
@@ -20,6 +20,17 @@ def graphs_in(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
         yield graph
         for node in graph.node:
             stack.extend(graphs_of_node(node))
+
+
+def read_names(model: ModelProto) -> set[str]:
+    """Return the names of all values that a node reads, in whatever graph, or that the model gives."""
+    read: set[str] = set()
+    for graph in graphs_in(model):
+        for node in graph.node:
+            read.update(node.input)
+        # A function gives names, a graph values.
+        read.update(value if isinstance(value, str) else value.name for value in graph.output)
+    return read
 
 
 def graphs_of_node(node: NodeProto) -> Iterator[GraphProto]:

@@ -14,6 +14,7 @@ import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.held import held_arrays, materialized
+from onnxnorm.model.protobuf import read_names
 from onnxnorm.runtime.session import session
 
 __all__ = ["LEVELS", "PlainSession", "explain", "open_session"]
@@ -108,7 +109,9 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     """
     if options is None:
         options = onnxruntime.SessionOptions()
-        held = held_arrays(model)
+        # onnxruntime drops weights that nothing reads before it asks for them.
+        read = read_names(model)
+        held = {name: array for name, array in held_arrays(model).items() if name in read}
         if held:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(_in_memory(array)) for array in held.values()]
             options.add_external_initializers(list(held), values)

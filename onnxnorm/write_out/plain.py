@@ -59,9 +59,10 @@ def _lift(node: ir.Node, graph: ir.Graph, tensor: ir.TensorProtocol) -> bool:
     (value,) = node.outputs
     if value.is_graph_output() or not value.name or value.name in graph.initializers:
         return False
-    tensor.name = value.name
+    # The tensor may be that of the model that was given, which keeps its name.
+    own = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
     held = ir.Value(
-        name=value.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=value.name, shape=ir.Shape(own.shape.numpy()), type=ir.TensorType(own.dtype), const_value=own
     )
     value.replace_all_uses_with(held)
     graph.remove(node, safe=True)
