@@ -211,7 +211,9 @@ def test_older_opsets_by_conversion():
     model = onnxnorm.export(nn.Hardswish().eval(), x, opset=13)
     assert "HardSwish" not in ops(model)
     check(model, nn.Hardswish().eval(), x)
-    with pytest.raises(OnnxNormError, match=r'GridSample .* no form at opset 13 .*; --exporter torchscript .*exporter="torchscript"'):
+    with pytest.raises(
+        OnnxNormError, match=r'GridSample .* no form at opset 13 .*; --exporter torchscript .*exporter="torchscript"'
+    ):
         onnxnorm.export(Sampled().eval(), x, opset=13)
 
 

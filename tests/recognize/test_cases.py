@@ -11,6 +11,7 @@ import onnx.checker
 import pytest
 
 import onnxnorm
+from onnxnorm import Fate
 from onnxnorm.evaluate.evaluator import evaluate_float64
 from onnxnorm.passes import DEFAULT
 
@@ -53,7 +54,8 @@ def test_every_file_has_its_line() -> None:
 def test_a_case(name: str, batch: str) -> None:
     kind, expected, says = CASES[name]
     path = FOLDER / f"{name}{batch}.onnx"
-    records = onnxnorm.inspect(path)
+    # Scale and shift of a normalization that stays written out may become a new one.
+    records = [record for record in onnxnorm.inspect(path) if record.fate is not Fate.NEW]
     assert [record.kind for record in records] == ([kind] if kind else [])
     assert all(says in record.reason for record in records)
     before = onnx.load(path)
