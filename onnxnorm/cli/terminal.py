@@ -62,7 +62,7 @@ def paragraphs(
     """
     listed = [tuple(row) for row in rows]
     widths = list(rank or [max(map(len, column)) for column in zip(headings, *listed, strict=True)])
-    gaps = 2 * len(widths) + 2
+    gaps = 3 * len(widths) + 1
     fixed = sum(widths[:-1]) + gaps
     longest = max((len(word) for row in listed for word in row[-1].split()), default=0)
     room = width - fixed
