@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 
+from onnxnorm.errors import OnnxNormError, cause_of
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.held import HeldWeights
 from onnxnorm.verification.memory_needed import check_room
@@ -32,6 +34,9 @@ def message_of(source: ModelSource, held: HeldWeights, is_checked: bool = False)
     if source.message is not None:
         return held.take(source.message)
     if not isinstance(source.model, (str, os.PathLike)):
-        return held.take_graph(graph)
+        try:
+            return held.take_graph(graph)
+        except (OSError, ValueError, ir.serde.SerdeError) as error:
+            raise OnnxNormError(f"{source.name}: cannot be written ({cause_of(error)})") from error
     path = Path(source.model)
     return held.take(onnx.load(path, load_external_data=False), path.resolve().parent)

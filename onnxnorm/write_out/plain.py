@@ -61,9 +61,7 @@ def _lift(node: ir.Node, graph: ir.Graph, tensor: ir.TensorProtocol) -> bool:
         return False
     # The tensor may be that of the model that was given, which keeps its name.
     own = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
-    held = ir.Value(
-        name=value.name, shape=ir.Shape(own.shape.numpy()), type=ir.TensorType(own.dtype), const_value=own
-    )
+    held = ir.Value(name=value.name, shape=ir.Shape(own.shape.numpy()), type=ir.TensorType(own.dtype), const_value=own)
     value.replace_all_uses_with(held)
     graph.remove(node, safe=True)
     graph.register_initializer(held)

@@ -57,7 +57,7 @@ def formula(op: str, feeds: Sequence[Array], **attributes: Any) -> Array:
     return result
 
 
-def assert_close(y: Array, wanted: Array, digits: float = 4, floor: float = 1.0) -> None:
+def assert_close(y: Array, wanted: Array, digits: float = 4, floor: float | Array = 1.0) -> None:
     """Within some units of the last digit of the result, or of what it was summed from (`floor`)."""
     dtype = y.dtype.name
     got = y.astype(np.float64)
@@ -67,7 +67,7 @@ def assert_close(y: Array, wanted: Array, digits: float = 4, floor: float = 1.0)
         np.testing.assert_array_equal(got[~finite], rounded[~finite])
         error = np.abs(got[finite] - wanted[finite])
     allowed = (2 * digits if dtype == "float64" else digits) * EPSILON[dtype]
-    bound = allowed * np.maximum(np.abs(wanted[finite]), floor) + SMALLEST[dtype]
+    bound = allowed * np.maximum(np.abs(wanted), floor)[finite] + SMALLEST[dtype]
     assert np.all(error <= bound), f"{np.max(error / bound) * digits:.2f} units of the last digit"
 
 
@@ -150,7 +150,11 @@ def test_activations_over_their_range(target: str, activation: int) -> None:  # 
     with np.errstate(all="ignore"):
         y = run(make("ChannelAffine", 2, activation=activation, alpha=-0.5, beta=3.0), feeds)
         wanted = activated(feeds[0].astype(np.float64), activation, -0.5, 3.0)
-        assert_close(y, wanted, floor={2: 1e-30, 3: 1e-3, 4: 2e-2, 7: 1e-3}.get(activation, 0.0))
+        # A GELU and a hard swish of a negative number are the difference of two halves of it.
+        halves = np.where(feeds[0] < 0, np.abs(feeds[0]) / 2, 0.0)
+        assert_close(
+            y, wanted, floor={2: 1e-30, 3: halves, 4: np.maximum(halves, 2e-2), 7: halves}.get(activation, 0.0)
+        )
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(1e4, 1e-2), (-3e6, 1.0), (1e-3, 1e-9), (1e25, 1e22), (1e-25, 1e-27)])
@@ -210,6 +214,10 @@ def test_empty_tensors(op: str) -> None:
 @pytest.mark.parametrize("activation", range(len(ACTIVATIONS)))
 def test_bodies_follow_the_formula(op: str, dtype: str, activation: int) -> None:
     attributes = {**REQUIRED.get(op, {}), "activation": activation, "alpha": 0.125, "beta": 0.75}
+    if ACTIVATIONS[activation] == "Gelu" and dtype == "float64":
+        with pytest.raises(OnnxNormError, match=r"implementation for Erf"):  # onnxruntime has none for doubles
+            run(make(op, 4, dtype, **attributes), draw((2, 6, 5, 6), dtype, 1), portable=True)
+        return
     for weights, residual in ((1, False), (1 if op == "MeanVarianceNorm" else 6, True)):
         feeds = draw((2, 6, 5, 6), dtype, weights, residual=residual)
         y = run(make(op, 4, dtype, **attributes), feeds, portable=True)
