@@ -25,7 +25,7 @@ from onnxnorm.cli.image_input import add_image_arguments, image_options, preproc
 from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.summary import Changes, print_changes, print_explained
-from onnxnorm.cli.tensor_files import fixed_shape, growth, positive, shape_option, size
+from onnxnorm.cli.tensor_files import add_sample_options, fixed_shape, growth, positive, size
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import closest, target_named
 from onnxnorm.validate.runtimes import runtime_named
@@ -96,23 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare the result with the original before it is written (the default)",
     )
     parser.add_argument("--no-verify", action="store_false", dest="verify", help="write the result unproved")
-    parser.add_argument(
-        "--input",
-        dest="arrays",
-        action="append",
-        default=[],
-        metavar="name:x.npy",
-        help="verify with this array for the input, may be given several times; by default inputs are random",
-    )
-    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=shape_option,
-        metavar="name:1,3,224,224",
-        help="verify with this shape of a random input (without the name where the model has one input)",
-    )
+    add_sample_options(parser)
     parser.add_argument(
         "--bisect",
         metavar="DIR",

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import check_output
-from onnxnorm.cli.tensor_files import positive, shape_option
+from onnxnorm.cli.tensor_files import add_sample_options, positive
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import target_named
 
@@ -46,18 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-verify", action="store_false", dest="verify", help="compare nothing: no verdict, no errors by layer"
     )
     parser.add_argument("--repeat", type=positive, metavar="N", help="measure the latency of both models, N runs each")
-    parser.add_argument(
-        "--input", action="append", default=[], metavar="name:x.npy", help="verify with this array for the input"
-    )
-    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=shape_option,
-        metavar="name:1,3,224,224",
-        help="verify with this shape of a random input (without the name where the model has one input)",
-    )
+    add_sample_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,7 +98,7 @@ def _measured(
     from onnxnorm.verification.layers import errors_by_layer
     from onnxnorm.verification.verify import verify
 
-    inputs, shapes = samples_for(arguments.original, arguments.input, arguments.inputs, arguments.shape)
+    inputs, shapes = samples_for(arguments.original, arguments.arrays, arguments.inputs, arguments.shape)
     proof: VerifyReport | None = None
     layers: tuple[LayerError, ...] = ()
     if arguments.verify:

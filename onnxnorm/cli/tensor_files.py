@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ShapeOption",
+    "add_sample_options",
     "fixed_shape",
     "growth",
     "listed",
@@ -30,6 +31,27 @@ __all__ = [
     "split_name",
     "write_npz",
 ]
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for what a command verifies with: `arrays`, `inputs` and `shape` of its arguments."""
+    parser.add_argument(
+        "--input",
+        dest="arrays",
+        action="append",
+        default=[],
+        metavar="name:x.npy",
+        help="verify with this array for the input, may be given several times; by default inputs are random",
+    )
+    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=shape_option,
+        metavar="name:1,3,224,224",
+        help="verify with this shape of a random input (without the name where the model has one input)",
+    )
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,19 @@ _FORMULAS = {
             Normal = Identity(Value)""",
 }
 
+
+def _half_of_one_more_than(value: str) -> str:
+    """Return the steps in which both forms of GELU end: Sum / 2 * (1 + value)."""
+    return f"""
+                    Unit = Constant <value_float = 1.0> ()
+                    UnitLike = CastLike(Unit, Sum)
+                    Whole = Add({value}, UnitLike)
+                    Half = Constant <value_float = 0.5> ()
+                    HalfLike = CastLike(Half, Sum)
+                    Part = Mul(Sum, HalfLike)
+                    Bent = Mul(Part, Whole)"""
+
+
 # By number: what is computed of Sum.
 _BENDS = {
     1: "Bent = Relu(Sum)",
@@ -215,14 +228,8 @@ _BENDS = {
                     RootOfHalf = Constant <value_float = 0.70710678118654752> ()
                     RootOfHalfLike = CastLike(RootOfHalf, Sum)
                     Inner = Mul(Sum, RootOfHalfLike)
-                    Erf = Erf(Inner)
-                    Unit = Constant <value_float = 1.0> ()
-                    UnitLike = CastLike(Unit, Sum)
-                    Whole = Add(Erf, UnitLike)
-                    Half = Constant <value_float = 0.5> ()
-                    HalfLike = CastLike(Half, Sum)
-                    Part = Mul(Sum, HalfLike)
-                    Bent = Mul(Part, Whole)""",
+                    Erf = Erf(Inner)"""
+    + _half_of_one_more_than("Erf"),
     4: """
                     Cubic = Constant <value_float = 0.044715> ()
                     CubicLike = CastLike(Cubic, Sum)
@@ -233,14 +240,8 @@ _BENDS = {
                     Factor = Constant <value_float = 0.79788456080286536> ()
                     FactorLike = CastLike(Factor, Sum)
                     Inner = Mul(Argument, FactorLike)
-                    Tanh = Tanh(Inner)
-                    Unit = Constant <value_float = 1.0> ()
-                    UnitLike = CastLike(Unit, Sum)
-                    Whole = Add(Tanh, UnitLike)
-                    Half = Constant <value_float = 0.5> ()
-                    HalfLike = CastLike(Half, Sum)
-                    Part = Mul(Sum, HalfLike)
-                    Bent = Mul(Part, Whole)""",
+                    Tanh = Tanh(Inner)"""
+    + _half_of_one_more_than("Tanh"),
     5: """
                     Slope = Constant <value_float: float = @alpha> ()
                     SlopeLike = CastLike(Slope, Sum)

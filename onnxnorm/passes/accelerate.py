@@ -15,15 +15,13 @@ import onnx_ir as ir
 
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.graph.transformation import Transformation
-from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal import Effect
 from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN
-from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.passes.for_target import TargetPass
 from onnxnorm.passes.native_norms import give_to_kernels, has_normalizations
-from onnxnorm.passes.targets import TARGETS, Target
 from onnxnorm.write_out import lrn
 
 __all__ = ["Accelerate"]
@@ -34,24 +32,8 @@ _OPSET_AFTER_CONVERSION = _OPSET_OF_BODIES
 _OP_TYPE = "InterChannelLRN"
 
 
-class Accelerate(JournaledPass):
+class Accelerate(TargetPass):
     """Gives LRN to the native kernel for target onnxruntime; writes it out for others that do not run it well."""
-
-    def __init__(
-        self,
-        journal: Journal | None = None,
-        *,
-        target: str | Target = "portable",
-        transformation: Transformation | None = None,
-    ) -> None:
-        """
-        Args:
-            journal: is told what changed, and what is left and why.
-            target: what the model is to run on, by its name or its entry in the table of targets.
-            transformation: what earlier passes hand on.
-        """
-        super().__init__(journal, transformation=transformation)
-        self._target = TARGETS[target] if isinstance(target, str) else target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         natives = self._target.name == "onnxruntime" and has_normalizations(model)

@@ -13,15 +13,13 @@ import onnx_ir as ir
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.inline import inline, that_fit
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.graph.transformation import Transformation
-from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal import Effect
 from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_of, graphs_within
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.ops.bodies import OLDEST_OPSET
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN, OP_TYPES
-from onnxnorm.passes.journaled import JournaledPass
-from onnxnorm.passes.targets import TARGETS, Target
+from onnxnorm.passes.for_target import TargetPass
 from onnxnorm.write_out import custom_lrn
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 from onnxnorm.write_out.plain import make_plain
@@ -33,24 +31,8 @@ _NAME = "lower"
 _KEPT_DOMAINS = (DOMAIN, "com.microsoft", "ai.onnx")
 
 
-class Lower(JournaledPass):
+class Lower(TargetPass):
     """Writes the normalizations of a model as `target` runs them best."""
-
-    def __init__(
-        self,
-        journal: Journal | None = None,
-        *,
-        target: str | Target = "portable",
-        transformation: Transformation | None = None,
-    ) -> None:
-        """
-        Args:
-            journal: is told what changed, and what is left and why.
-            target: what the model is to run on, by its name or its entry in the table of targets.
-            transformation: what earlier passes hand on.
-        """
-        super().__init__(journal, transformation=transformation)
-        self._target = TARGETS[target] if isinstance(target, str) else target
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = not self._target.knows_functions and _inline_all(model)
