@@ -42,16 +42,18 @@ class RoundedEvaluator:
     Args:
         model: the message, with every weight in it.
         hook: sees every node with its rounded outputs.
+        singles: round to float32 too.
 
     Raises:
         NoFloat64Error: the model has an operator that cannot be computed so.
     """
 
-    def __init__(self, model: onnx.ModelProto, hook: Hook | None = None) -> None:
+    def __init__(self, model: onnx.ModelProto, hook: Hook | None = None, *, singles: bool = False) -> None:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         self._inputs = {value.name for value in model.graph.input}
-        self._evaluator = Float64Evaluator(model, _Rounding(_types(model), hook))
+        rounded = {**_HALVES, onnx.TensorProto.FLOAT: np.dtype(np.float32)} if singles else _HALVES
+        self._evaluator = Float64Evaluator(model, _Rounding(_types(model), rounded, hook))
 
     def run(self, feeds: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
         """Compute the outputs by name, in the types of `kinds`, which are outputs of the same model."""
@@ -72,8 +74,9 @@ def _like(value: Any, kind: Any) -> Any:
 class _Rounding:
     """A hook that rounds; where the type of a value is not known, it is that of the node's first real input."""
 
-    def __init__(self, types: Mapping[str, int], hook: Hook | None) -> None:
+    def __init__(self, types: Mapping[str, int], rounded: Mapping[int, np.dtype[Any]], hook: Hook | None) -> None:
         self._types = dict(types)
+        self._rounded = rounded
         self._hook = hook
 
     def after(
@@ -85,8 +88,8 @@ class _Rounding:
             kind = self._types.get(name)
             if kind is None and known and name:
                 kind = self._types[name] = known[0]
-            half = _HALVES.get(kind or 0)
-            rounded.append(value if half is None or not is_real(value) else value.astype(half).astype(np.float64))
+            to = self._rounded.get(kind or 0)
+            rounded.append(value if to is None or not is_real(value) else value.astype(to).astype(np.float64))
         if self._hook is not None:
             return self._hook.after(node, inputs, tuple(rounded), constant=constant)
         return tuple(rounded)

@@ -17,7 +17,7 @@ from onnxnorm.model.held import held_arrays, materialized
 from onnxnorm.model.protobuf import read_names
 from onnxnorm.runtime.session import session
 
-__all__ = ["LEVELS", "PlainSession", "explain", "open_session"]
+__all__ = ["LEVELS", "PlainSession", "explain", "lacks_kernel", "open_session"]
 
 _Array = npt.NDArray[Any]
 
@@ -92,6 +92,7 @@ LEVELS = {
 """The levels of onnxruntime's own optimizations."""
 
 
+_NO_KERNEL = "no kernel for one of the nodes and its types"
 _NO_INTEGER_KERNELS = "session.disable_quant_qdq"
 
 
@@ -148,5 +149,10 @@ def explain(error: Exception) -> str:
     """Return the message of an error of onnxruntime in one short line; a missing kernel is called so."""
     text = " ".join(str(error).split())
     if "NOT_IMPLEMENTED" in text or "Could not find an implementation" in text:
-        return f"no kernel for one of the nodes and its types: {text[:300]}"
+        return f"{_NO_KERNEL}: {text[:300]}"
     return text[:300]
+
+
+def lacks_kernel(explained: str) -> bool:
+    """Whether an error that `explain` explained says that onnxruntime has no kernel for a node that is valid."""
+    return explained.startswith(_NO_KERNEL)

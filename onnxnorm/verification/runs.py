@@ -21,7 +21,7 @@ from onnxnorm.model.held import is_held, store_of
 from onnxnorm.model.protobuf import graphs_in
 from onnxnorm.process.child import FORKS, BrokenOffError, in_child
 from onnxnorm.runtime.inputs import Feeds, Ways
-from onnxnorm.runtime.unoptimized import LEVELS, explain, open_session
+from onnxnorm.runtime.unoptimized import LEVELS, explain, lacks_kernel, open_session
 from onnxnorm.verification.accuracy import unit_roundoff
 from onnxnorm.verification.random_draws import RANDOM, with_same_draws
 from onnxnorm.verification.rounding_noise import shake, shaken_weights
@@ -136,8 +136,8 @@ def _collect(
                 _first_runs(original, level, candidates, runs)
         except OnnxNormError as error:
             runs.failures["original", level] = str(error)
-    if not runs.samples and has_halves(original):
-        # Of bfloat16 onnxruntime has hardly a kernel for processors.
+    if not runs.samples and (has_halves(original) or all(map(lacks_kernel, runs.failures.values()))):
+        # onnxruntime has hardly a bfloat16 kernel for processors, and none for the arithmetic of before opset 7.
         _run_rounded_alone(original, result, candidates, runs, seed)
         return runs
     if not runs.samples:
@@ -184,11 +184,13 @@ def _run_rounded_alone(
     }
     watch = Watch()
     try:
-        ours, exact = RoundedEvaluator(original), Float64Evaluator(original, watch)
+        ours, exact = RoundedEvaluator(original, singles=True), Float64Evaluator(original, watch)
         before = []
         for ways in candidates:
             found = _first_rounded(ours, kinds, ways)
-            if found is not None:
+            if isinstance(found, NoFloat64Error):
+                errors[str(found)] = None
+            elif found is not None:
                 runs.samples.append(found[0])
                 before.append(found[1])
         runs.exact = [exact.run(feeds) for feeds in runs.samples]
@@ -199,7 +201,7 @@ def _run_rounded_alone(
     runs.unreached = watch.unreached
     runs.original[ROUNDED] = before
     try:
-        theirs = RoundedEvaluator(result)
+        theirs = RoundedEvaluator(result, singles=True)
         runs.result[ROUNDED] = [theirs.run(feeds, kinds) for feeds in runs.samples]
     except OnnxNormError as error:
         runs.failures["result", ROUNDED] = str(error)
@@ -207,17 +209,23 @@ def _run_rounded_alone(
     for number in range(_SHAKES if weights else 0):
         copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
         if copy is not None:
-            moved = RoundedEvaluator(copy)
+            moved = RoundedEvaluator(copy, singles=True)
             runs.shaken_rounded.append([moved.run(feeds, kinds) for feeds in runs.samples])
             _forget(copy, original)
 
 
-def _first_rounded(ours: RoundedEvaluator, kinds: Mapping[str, Any], ways: Ways) -> tuple[Feeds, Outputs] | None:
+def _first_rounded(
+    ours: RoundedEvaluator, kinds: Mapping[str, Any], ways: Ways
+) -> tuple[Feeds, Outputs] | NoFloat64Error | None:
+    """Return the first feeds that the model takes, with its outputs; where it takes none, why, if known."""
+    refused = None
     for draw in ways.draws():
         if draw.refused is None:
-            with contextlib.suppress(NoFloat64Error):
+            try:
                 return draw.feeds, ours.run(draw.feeds, kinds)
-    return None
+            except NoFloat64Error as error:
+                refused = error
+    return refused
 
 
 def _add_rounded(

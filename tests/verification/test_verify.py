@@ -561,16 +561,37 @@ def test_an_original_that_never_runs_is_an_error() -> None:
         verify(never, never)
 
 
-def test_an_operator_without_a_kernel_is_an_error_that_says_so() -> None:
-    weights = np.ones((1, 1, 3, 3))
-    double = model(
-        [helper.make_node("Conv", ["x", "w"], ["y"])],
+def double_conv(weights: np.ndarray) -> onnx.ModelProto:
+    return model(
+        [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Relu", ["c"], ["y"])],
         {"x": (TensorProto.DOUBLE, (1, 1, 5, 5))},
         {"y": TensorProto.DOUBLE},
         {"w": weights},
     )
-    with pytest.raises(OnnxNormError, match="no kernel"):
-        verify(double, double)
+
+
+def test_an_operator_without_a_kernel_is_judged_in_arithmetic_that_rounds_every_result() -> None:
+    """Conv of doubles, which onnxruntime cannot run."""
+    weights = np.random.default_rng(0).standard_normal((1, 1, 3, 3))
+    report = verify(double_conv(weights), double_conv(weights))
+    assert report
+    assert any("onnxruntime cannot run the original" in note for note in report.notes)
+    wrong = weights.copy()
+    wrong[0, 0, 1, 1] *= 1 + 1e-9
+    assert not verify(double_conv(weights), double_conv(wrong))
+
+
+def test_an_operator_that_nothing_computes_is_an_error_that_says_so() -> None:
+    scales = np.array([1, 1, 1.5, 1.5], np.float32)
+    enlarged = model(
+        [helper.make_node("Upsample", ["x", "s"], ["y"])],
+        {"x": (TensorProto.DOUBLE, (1, 1, 5, 5))},
+        {"y": TensorProto.DOUBLE},
+        {"s": scales},
+        opset=9,
+    )
+    with pytest.raises(OnnxNormError, match=r"no kernel.*nearest by a fraction"):
+        verify(enlarged, enlarged)
 
 
 def test_indices_stay_inside_the_table_that_they_index() -> None:
