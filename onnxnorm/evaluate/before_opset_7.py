@@ -46,7 +46,7 @@ def _aligned(base: type[OpRun]) -> type[OpRun]:
         axis = getattr(self, "axis", None)
         if _is_old(self) and getattr(self, "broadcast", None) and axis is not None:
             y = _lying_along(y, axis, x.ndim)
-        return base._run(self, x, y)
+        return base._run(self, x, y)  # type: ignore[no-untyped-call]
 
     return type(base.__name__, (base,), {"_run": _run})
 
