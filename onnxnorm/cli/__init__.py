@@ -33,6 +33,7 @@ _COMMANDS = {
     "fold": "optimize",
     "inspect": "inspect",
     "report": "report",
+    "profile": "profile",
     "verify": "verify",
     "run": "run",
     "doctor": "doctor",

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
-from onnxnorm.cli.libraries import add_library_option
 from onnxnorm.cli.pictures import PRESETS, favoured, read_labels
 from onnxnorm.cli.run_folder import folder_among, run_folder
-from onnxnorm.cli.tensor_files import positive, shape_option, write_npz
+from onnxnorm.cli.run_options import add_run_options, providers_of
+from onnxnorm.cli.tensor_files import positive, write_npz
 from onnxnorm.errors import OnnxNormError, naming
-from onnxnorm.validate.choices import closest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,18 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=positive, metavar="N", help="tell the N classes that an output favours")
     parser.add_argument("--labels", metavar="FILE", help="the names of the classes, one a line")
-    parser.add_argument(
-        "--provider", metavar="NAME", help="the execution provider of onnxruntime, such as cuda (default: cpu)"
-    )
-    parser.add_argument("--inputs", metavar="x.npz", help="the arrays for inputs, by their names")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=shape_option,
-        metavar="name:1,3,224,224",
-        help="the shape of a random input (without the name where the model has one input)",
-    )
     parser.add_argument("--output", metavar="out.npz", help="write the outputs to this file, by their names")
     parser.add_argument(
         "--repeat",
@@ -110,12 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="timed runs, after one that warms up (default: %(default)s)",
     )
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="threads within an operator (default: onnxruntime's)"
-    )
-    add_library_option(parser)
-    parser.add_argument("--portable", action="store_true", help="run the portable bodies, not the native library")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
+    add_run_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
@@ -185,32 +167,15 @@ def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession
         options.intra_op_num_threads = arguments.threads
     try:
         return session(
-            arguments.model, portable=arguments.portable, providers=_providers(arguments.provider), sess_options=options
+            arguments.model,
+            portable=arguments.portable,
+            providers=providers_of(arguments.provider),
+            sess_options=options,
         )
     except OnnxNormError:
         raise
     except Exception as error:  # onnxruntime's errors have no common base of their own
         raise JobError(f"{arguments.model}: onnxruntime could not load it: {error}") from error
-
-
-def _providers(name: str | None) -> list[str] | None:
-    """Return the execution provider of that name, with or without its ending.
-
-    Raises:
-        UsageError: this onnxruntime has none of that name.
-    """
-    if name is None:
-        return None
-    import onnxruntime
-
-    there = {each.removesuffix("ExecutionProvider"): each for each in onnxruntime.get_available_providers()}
-    found = {short.lower(): each for short, each in there.items()}.get(name.lower().removesuffix("executionprovider"))
-    if found is None:
-        raise UsageError(
-            f"--provider: this onnxruntime has no {name!r}{closest(name.lower(), map(str.lower, there))}; it has "
-            f"{', '.join(short.lower() for short in there)}"
-        )
-    return [found]
 
 
 def _first_that_runs(
@@ -225,7 +190,9 @@ def _first_that_runs(
             first = first or error
             continue
         return feeds, dict(zip((entry.name for entry in session.get_outputs()), results, strict=True))
-    raise JobError(f"{name}: onnxruntime could not run it: {first}")
+    from onnxnorm.runtime.session import reason_of
+
+    raise JobError(f"{name}: onnxruntime could not run it: {'no inputs' if first is None else reason_of(first)}")
 
 
 def _timed(session: onnxruntime.InferenceSession, feeds: Feeds) -> float:

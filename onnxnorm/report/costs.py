@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -10,14 +9,16 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.multiply_adds import COUNTED, UNCOUNTED, multiply_adds
 from onnxnorm.model.walk import weight_bytes
 from onnxnorm.report.picture import Picture
 from onnxnorm.report.texts import number, operator, shown
 from onnxnorm.report.weights import weights_of
 
-__all__ = ["costs_of", "multiply_adds", "operators", "ranges"]
+__all__ = ["costs_of", "operators", "ranges"]
 
 _PRODUCTS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
+_DOMAINS = ("", "ai.onnx", "com.microsoft")
 # So many operators have their ranges drawn, with so many bars each.
 _NODES_WITH_RANGES = 120
 _BARS = 64
@@ -33,7 +34,7 @@ def operators(before: ir.Model, after: ir.Model) -> list[tuple[str, int, int]]:
 
 def costs_of(model: ir.Model, facts: Facts) -> dict[str, Any]:
     """Return the number of nodes, the multiply-adds of one run and the bytes of weights."""
-    adds = [multiply_adds(node, facts) for node in model.graph if node.op_type in _PRODUCTS]
+    adds = [_multiply_adds(node, facts) for node in model.graph if node.op_type in COUNTED | UNCOUNTED]
     known = [each for each in adds if each is not None]
     return {
         "nodes": sum(1 for _ in model.graph.all_nodes()),
@@ -43,24 +44,19 @@ def costs_of(model: ir.Model, facts: Facts) -> dict[str, Any]:
     }
 
 
-def multiply_adds(node: ir.Node, facts: Facts) -> int | None:
-    """Count the multiplications of a product with sums; open dimensions count as 1. None where shapes are not known."""
-    if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None or node.domain not in ("", "ai.onnx"):
+def _multiply_adds(node: ir.Node, facts: Facts) -> int | None:
+    """Count the multiply-adds of a node; open dimensions count as 1. None where shapes are not known."""
+    if node.domain not in _DOMAINS or not node.inputs or not node.outputs:
         return None
-    x, weight, y = facts.shape(node.inputs[0]), facts.shape(node.inputs[1]), facts.shape(node.outputs[0])
-    if x is None or weight is None or y is None or not x or not weight:
+    x, *others = [() if value is None else facts.shape(value) for value in node.inputs]
+    y = facts.shape(node.outputs[0])
+    if x is None or y is None:
         return None
-    if node.op_type == "Conv":
-        return _size(y) * _size(weight[1:])
-    if node.op_type == "ConvTranspose":
-        return _size(x) * _size(weight[1:])
-    transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1
-    inner = x[0] if transposed else x[-1]
-    return _size(y) * _size((inner,))
+    return multiply_adds(node.op_type, [_closed(shape or ()) for shape in (x, *others)], [_closed(y)])
 
 
-def _size(dims: tuple[int | str | None, ...]) -> int:
-    return math.prod(dim if isinstance(dim, int) else 1 for dim in dims)
+def _closed(shape: tuple[int | str | None, ...]) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) else 1 for dim in shape)
 
 
 def ranges(picture: Picture, facts: Facts, facts_after: Facts) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from onnxnorm.ops import attach
 from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
 
-__all__ = ["session"]
+__all__ = ["reason_of", "session"]
 
 Plain: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 Model: TypeAlias = "Plain | CarriesModel[onnx.ModelProto] | CarriesModel[ir.Model]"
@@ -38,6 +38,9 @@ _registered: weakref.WeakSet[onnxruntime.SessionOptions] = weakref.WeakSet()
 _OF_THE_CPU = frozenset(
     {"CPUExecutionProvider", "DnnlExecutionProvider", "XnnpackExecutionProvider", "AzureExecutionProvider"}
 )
+
+# A file and a line of onnxruntime's source with the signature of a function, as its messages have them.
+_PLACE = re.compile(r"\S*onnxruntime/core/\S+:\d+ (?:[\w:<>*&,~ ]+\([^)]*\)(?: const)? )?")
 
 
 def session(
@@ -119,7 +122,7 @@ def session(
             source, sess_options, providers=providers or ["CPUExecutionProvider"], **options
         )
     except Exception as error:
-        raise OnnxNormError(f"{name}: {_reason(error)}") from error
+        raise OnnxNormError(f"{name}: {reason_of(error)}") from error
 
 
 def _is_for_another_processor(providers: Sequence[Any] | None) -> bool:
@@ -186,16 +189,17 @@ def _register(library: Path, options: onnxruntime.SessionOptions) -> None:
         options.register_custom_ops_library(str(library))
     except Exception as error:
         raise OnnxNormError(
-            f"{library}: onnxruntime cannot load the native library ({_reason(error)}); install onnxnorm again, or use "
-            "session(..., portable=True)"
+            f"{library}: onnxruntime cannot load the native library ({reason_of(error)}); install onnxnorm again, or "
+            "use session(..., portable=True)"
         ) from error
     _registered.add(options)
 
 
-def _reason(error: Exception) -> str:
-    """Return onnxruntime's message without its codes."""
+def reason_of(error: Exception) -> str:
+    """Return the message of an error of onnxruntime without its codes and the places in its source."""
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
+    text = _PLACE.sub("", text)
     text = text.removeprefix("Exception during initialization: ")
     if "Domain already set in registry" in text:
         return "the native library is registered on these sess_options already: leave that to onnxnorm.session"
