@@ -1,0 +1,33 @@
+"use strict";
+const LRN_WORDS = {
+  en: {
+    across: "across channels", within: "within a channel", kind: "Neighbours",
+    n: "n, size of the neighbourhood", k: "k", alpha: "alpha", beta: "beta",
+    input: "Activations", ones: "all 1", loud: "one is loud", ramp: "a ramp", dead: "all 0", own: "your own",
+    example: "The worked example", alexnet: "AlexNet's constants", zero: "0 / 0",
+    channel: "channel", cell: "row, column", before: "before", after: "after", near: "added up for the chosen place",
+    model: "The node of this model: ", save: "save the model",
+    waiting: "Loading onnxruntime-web ...",
+    ran: (error) => `Computed in this page by onnxruntime-web from the exported model. Largest difference to the formula: ${error}.`,
+    undefinedToo: "Computed in this page by onnxruntime-web from the exported model. Where the formula divides 0 by 0, so does the runtime.",
+    wasm: "This browser has no WebAssembly, which onnxruntime-web needs: the figures are those of the formula, computed in JavaScript.",
+    missing: "This copy of the site was built without onnxruntime-web (npm was not at hand): the figures are those of the formula, computed in JavaScript.",
+    failed: (why) => `onnxruntime-web does not run in this browser (${why}): the figures are those of the formula, computed in JavaScript.`,
+    choose: "Choose a bar or a cell to see its sum.",
+  },
+  zh: {
+    across: "跨通道", within: "通道内", kind: "邻域",
+    n: "n，邻域的大小", k: "k", alpha: "alpha", beta: "beta",
+    input: "激活值", ones: "全为 1", loud: "一个很大", ramp: "递增", dead: "全为 0", own: "自定义",
+    example: "正文的算例", alexnet: "AlexNet 的常数", zero: "0 / 0",
+    channel: "通道", cell: "行，列", before: "归一化前", after: "归一化后", near: "所选位置的求和范围",
+    model: "该模型的节点：", save: "保存模型",
+    waiting: "正在加载 onnxruntime-web ……",
+    ran: (error) => `由 onnxruntime-web 在本页中运行导出的模型得出。与公式的最大差：${error}。`,
+    undefinedToo: "由 onnxruntime-web 在本页中运行导出的模型得出。公式出现 0 / 0 之处，运行时同样如此。",
+    wasm: "此浏览器没有 onnxruntime-web 所需的 WebAssembly：图中数值由 JavaScript 按公式算出。",
+    missing: "此站点构建时没有 onnxruntime-web（当时没有 npm）：图中数值由 JavaScript 按公式算出。",
+    failed: (why) => `onnxruntime-web 无法在此浏览器中运行（${why}）：图中数值由 JavaScript 按公式算出。`,
+    choose: "点选一个柱或格子，查看它的求和。",
+  },
+};
