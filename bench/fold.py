@@ -1,8 +1,9 @@
 """Affines left by onnxnorm and by each peer installed, for real networks, and the time each took.
 
-    python -m bench fold [--only NAME ...] [--out DIR] [--no-weights]
+    python -m bench fold [--only NAME ...] [--cache DIR] [--no-weights] [--out docs/benchmarks.md]
 
-Networks: those of `models/`, exported with every normalization in place, and the light_* models of the package onnx.
+Networks: those of `models/`, exported with every normalization in place, and the light_* models of the package onnx,
+where they have batch normalizations.
 Peers: the extra `bench` of pyproject.toml installs them. An affine is a node that computes scale * x + shift by
 constants: BatchNormalization, and Mul, Add, Sub, Div, Neg by constants. `!` marks a result that computes something else
 (off by more than 1e-3 of the largest output in onnxruntime), `?` one that onnxruntime does not run, `-` a tool that
@@ -28,7 +29,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import ShapeInferencePass
 
 import onnxnorm
-from bench.tables import print_head, print_row
+from bench.pages import COUNT, FIGURE, TEXT, Section, add_out
+from bench.tables import Table
 from onnxnorm.affine import AffineNode, affine_of, is_affine
 from onnxnorm.graph.facts import Facts
 from onnxnorm.runtime.library import find_library
@@ -87,6 +89,27 @@ TOOLS: Mapping[str, Fold] = {
     "onnxscript": onnxscript,
     "onnxruntime": runtime,
 }
+
+PEERS = tuple(tool for tool in TOOLS if tool != "onnxnorm")
+_OUTCOME = rf"-|\d+[!?]?  {FIGURE} s"
+SECTIONS = (
+    Section(
+        "fold",
+        "docs/benchmarks.md",
+        (
+            {"model": TEXT, "affines": COUNT} | dict.fromkeys(TOOLS, _OUTCOME),
+            {
+                "weights": rf"{COUNT} MB",
+                "BatchNormalizations": COUNT,
+                "read and written": rf"{FIGURE} s",
+                "folded from file to file": rf"{FIGURE} s",
+                "ratio": FIGURE,
+                "left": COUNT,
+            },
+        ),
+        ("onnx", *PEERS),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -201,7 +224,7 @@ def resnet50_sized() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def measure_weights(folder: Path, rounds: int = 5) -> str:
+def measure_weights(folder: Path, rounds: int = 5) -> Table:
     source, copied, folded = (folder / f"{name}.onnx" for name in ("source", "copied", "folded"))
     onnx.save(resnet50_sized(), source)
     copies, folds = [], []
@@ -213,34 +236,40 @@ def measure_weights(folder: Path, rounds: int = 5) -> str:
         copies.append(middle - start)
         folds.append(time.perf_counter() - middle)
     copy, fold = sorted(copies)[rounds // 2], sorted(folds)[rounds // 2]
-    return (
-        f"{source.stat().st_size / 1e6:.0f} MB of weights, {affines(onnx.load(source))} BatchNorms: read and written "
-        f"once {copy:.2f} s, folded from file to file {fold:.2f} s ({fold / copy:.1f} times), "
-        f"{affines(onnx.load(folded))} left"
-    )
+    table = Table(*SECTIONS[0].tables[1])
+    size, norms, left = f"{source.stat().st_size / 1e6:.0f} MB", affines(onnx.load(source)), affines(onnx.load(folded))
+    table.add(size, norms, f"{copy:.2f} s", f"{fold:.2f} s", f"{fold / copy:.1f}", left)
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench fold", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks alone")
-    parser.add_argument("--out", type=Path, help="a folder for the exported models, kept and used again")
+    parser.add_argument("--cache", type=Path, help="a folder for the exported models, kept and used again")
     parser.add_argument("--no-weights", action="store_true", help="leave out the measurement of 100 MB of weights")
+    add_out(parser, *SECTIONS)
     arguments = parser.parse_args()
+    if arguments.out and (arguments.only or arguments.no_weights):
+        parser.error("--out wants all networks, and the weights")
     logging.disable(logging.WARNING)
     tools = {name: tool for name, tool in TOOLS.items() if importlib.util.find_spec(name) is not None}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.out or Path(temporary)
+        folder = arguments.cache or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for tool in tools.values():
             # What a tool loads on its first call is no part of its time.
             try_tool(tool, _warm_up(), {"x": np.ones((1, 3, 4, 4), np.float32)}, [np.zeros(0)])
-        print_head("model", "affines", *tools)
+        table = Table("model", "affines", *tools)
         for name, model, feeds in networks(arguments.only, folder):
+            if not any(node.op_type == "BatchNormalization" for node in model.graph.node):
+                continue
             wanted = outputs(model, feeds)
             outcomes = [try_tool(tool, model, feeds, wanted) for tool in tools.values()]
-            print_row(name, affines(model), *outcomes)
+            table.add(name, affines(model), *outcomes)
         if not arguments.no_weights:
-            print(measure_weights(folder))
+            weights = measure_weights(folder)
+            if arguments.out:
+                SECTIONS[0].write(arguments.out, [table, weights])
 
 
 def _warm_up() -> onnx.ModelProto:

@@ -1,14 +1,15 @@
 """Models of gigabytes: time against a copy of the file, peak memory, and the same for other tools.
 
-    python -m bench large [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals]
+    python -m bench large [--gigabytes 3.6] [--folder FOLDER] [--rounds 3] [--rivals] [--out docs/benchmarks.md]
 
 Two models are made: one whose every convolution has a BatchNormalization, so that every weight is folded, and one of
 large matrices with RMSNormalization, in which nothing is. Copying is `cp` and then `sync` of the copy, since a result
-is not there before it is on the disk; `cp` alone, which leaves much of it in memory, is printed too. Before each run
-the file is copied once more, and the best of all copies and of all rounds counts: a virtual machine that gave free
-memory back to its host takes several times as long for the first write to it, whoever writes. Seconds of the processor
-are given besides, which other work disturbs less. Peak memory is resident memory that is no mapped file.
-Rivals that are not installed are left out; one that fails or takes longer than ten times the copy is said to.
+is not there before it is on the disk; times are given in those of `cp` alone too, which leaves much of it in memory.
+Before each run the file is copied once more, and the best of all copies and of all rounds counts: a virtual machine
+that gave free memory back to its host takes several times as long for the first write to it, whoever writes. Seconds
+of the processor are given besides, which other work disturbs less. Peak memory is resident memory that is no mapped
+file. Rivals that are not installed are left out; of one that fails, or takes longer than ten times the copy, the exit
+code is given.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from bench.pages import COUNT, FIGURE, TEXT, Section, add_out
 from bench.scale import compile_package, processor_seconds
+from bench.tables import Table
 
 RIVALS = {
     "onnxsim": "import onnxsim,onnx,sys; m,_=onnxsim.simplify(sys.argv[1]); "
@@ -41,6 +44,25 @@ RIVALS = {
     "s.add_session_config_entry('session.optimized_model_external_initializers_file_name','rival.data'); "
     "o.InferenceSession(sys.argv[1],s)",
 }
+
+SECTIONS = (
+    Section(
+        "large --rivals",
+        "docs/benchmarks.md",
+        (
+            {
+                "model": rf"{FIGURE} GB, \w+ weights? folded",
+                "tool": TEXT,
+                "time": rf"{FIGURE} s|failed \(-?\d+\)",
+                "times `cp`": rf"{FIGURE}|-",
+                "times `cp` and `sync`": rf"{FIGURE}|-",
+                "processor": rf"{FIGURE} s|-",
+                "memory": rf"{COUNT} MB|-",
+            },
+        ),
+        ("onnx", *(name.split()[0] for name in RIVALS)),
+    ),
+)
 
 
 def external(name: str, shape: tuple[int, ...], offset: int) -> TensorProto:
@@ -160,7 +182,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where there is room for three times that")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
+    add_out(parser, *SECTIONS)
     arguments = parser.parse_args()
+    table = Table(*SECTIONS[0].tables[0])
     compile_package()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
@@ -169,8 +193,8 @@ def main() -> None:
         for folded in (True, False):
             model = make(folder / "model", arguments.gigabytes, folded=folded)
             os.sync()
-            kind = "every weight folded" if folded else "no weight folded"
-            print(f"{kind}: {model.with_name('model.onnx.data').stat().st_size / 1e9:.2f} GB", flush=True)
+            size = model.with_name("model.onnx.data").stat().st_size / 1e9
+            kind = f"{size:.2f} GB, {'every' if folded else 'no'} weight folded"
             out = folder / "out"
             optimize = [sys.executable, "-m", "onnxnorm", "optimize", str(model), str(out / "out.onnx"), "--no-verify"]
             runs = {"onnxnorm": [*optimize, "--external-data"]}
@@ -186,11 +210,13 @@ def main() -> None:
             copies: list[tuple[float, float, float]] = []
             found = {tool: best_of(arguments.rounds, command, model, out, copies) for tool, command in runs.items()}
             copied, synced, processor = (min(times) for times in zip(*copies, strict=True))
-            print(f"  {'cp':24} {copied:6.1f} s      (with sync {synced:.1f} s, processor {processor:.1f} s)")
+            table.add(kind, "cp", f"{copied:.1f} s", "1.00", f"{copied / synced:.2f}", f"{processor:.1f} s", "-")
             for tool, (seconds, busy, peak, code) in found.items():
-                result = "" if code == 0 else f"  failed (exit code {code})"
-                ratios = f"{seconds / copied:5.2f} x cp  {seconds / synced:5.2f} x cp with sync"
-                print(
-                    f"  {tool:24} {seconds:6.1f} s  {ratios}  processor {busy:.1f} s  {peak:.0f} MB{result}", flush=True
-                )
+                if code:
+                    table.add(kind, tool, f"failed ({code})", *["-"] * 4)
+                    continue
+                ratios = f"{seconds / copied:.2f}", f"{seconds / synced:.2f}"
+                table.add(kind, tool, f"{seconds:.1f} s", *ratios, f"{busy:.1f} s", f"{peak:.0f} MB")
             shutil.rmtree(folder / "model")
+    if arguments.out:
+        SECTIONS[0].write(arguments.out, [table])

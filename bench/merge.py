@@ -1,6 +1,6 @@
 """Networks trained with branches: as exported, merged from the file alone, and collapsed in PyTorch by their papers.
 
-    python -m bench merge [NAME ...] [--seconds S]
+    python -m bench merge [NAME ...] [--seconds S] [--out docs/merging.md]
 
 For each model: nodes; latency in onnxruntime with all its optimizations, one thread, medians of interleaved runs; the
 largest difference to a float64 run of the exported model, divided by its largest output. "collapsed" is exported and
@@ -18,15 +18,32 @@ import numpy as np
 
 import onnxnorm
 from bench.clock import medians, one_thread
-from bench.tables import print_head, print_row
+from bench.pages import FIGURE, TEXT, Section, add_out
+from bench.tables import Table
 from models import MODELS
 from models._collapse import collapse
 from onnxnorm.evaluate.evaluator import evaluate_float64
 
 NETWORKS = ("repvgg", "mobileone", "acnet", "dbb", "repvit")
+SECTIONS = (
+    Section(
+        "merge",
+        "docs/merging.md",
+        (
+            {
+                "model": TEXT,
+                "nodes as exported, merged, collapsed": r"\d+, \d+, \d+",
+                "speed-up merged": FIGURE,
+                "speed-up collapsed": FIGURE,
+                "error as exported, merged": r"\d\.\de-\d+, \d\.\de-\d+",
+            },
+        ),
+        ("onnx", "onnxruntime", "torch"),
+    ),
+)
 
 
-def measure(name: str, seconds: float) -> bool:
+def measure(name: str, seconds: float, table: Table) -> bool:
     spec = MODELS[name]
     network, inputs = spec.build(), spec.example_inputs()
     exported = onnxnorm.export(network, inputs, dynamic_shapes=spec.dynamic_shapes)
@@ -46,10 +63,12 @@ def measure(name: str, seconds: float) -> bool:
     }
     nodes = {label: len(model.graph.node) for label, model in models.items()}
     passed = nodes["merged"] <= nodes["collapsed"] and onnxnorm.verify(exported, merged, [feeds]).passed
-    for label in models:
-        speedup = times["exported"] / times[label]
-        milliseconds = f"{times[label] * 1e3:.2f}"
-        print_row(name, label, nodes[label], milliseconds, f"{speedup:.2f}", f"{errors[label]:.1e}")
+    table.add(
+        name,
+        ", ".join(str(count) for count in nodes.values()),
+        *(f"{times['exported'] / times[label]:.2f}" for label in ("merged", "collapsed")),
+        ", ".join(f"{errors[label]:.1e}" for label in ("exported", "merged")),
+    )
     return passed
 
 
@@ -57,12 +76,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NETWORKS))
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each model is timed")
+    add_out(parser, *SECTIONS)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NETWORKS)
     if unknown:
         parser.error(f"there is no network {', '.join(sorted(unknown))}; there are: {', '.join(NETWORKS)}")
-    print_head("model", "form", "nodes", "ms", "speed-up", "error")
-    failed = [name for name in arguments.names or NETWORKS if not measure(name, arguments.seconds)]
+    if arguments.out and arguments.names:
+        parser.error("--out wants all networks")
+    table = Table(*SECTIONS[0].tables[0])
+    failed = [name for name in arguments.names or NETWORKS if not measure(name, arguments.seconds, table)]
+    if arguments.out:
+        SECTIONS[0].write(arguments.out, [table])
     if failed:
         print(f"error: less than what the papers reach: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

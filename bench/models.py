@@ -1,6 +1,6 @@
 """AlexNet, GoogLeNet and ZFNet as whole models: onnxruntime alone against what `onnxnorm optimize` makes of them.
 
-    python -m bench models [--threads 1 2]
+    python -m bench models [--threads 1 2] [--out docs/benchmarks.md]
 
 The models are those that the package onnx ships as test data (`light_*`). `onnxruntime` runs them as they are with all
 its optimizations; the other columns are how many times as fast the results for the targets onnxruntime (with
@@ -19,10 +19,26 @@ import onnxruntime
 
 import onnxnorm
 from bench.clock import Call, fastest
-from bench.tables import print_head, print_row
+from bench.pages import COUNT, FIGURE, TEXT, Section, add_out
+from bench.tables import Table
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 MODELS = {"AlexNet": "light_bvlc_alexnet", "GoogLeNet": "light_inception_v1", "ZFNet": "light_zfnet512"}
+SECTIONS = (
+    Section(
+        "models",
+        "docs/benchmarks.md",
+        (
+            {
+                "model": TEXT,
+                "threads": COUNT,
+                "onnxruntime": rf"{FIGURE} ms",
+                "target onnxruntime": FIGURE,
+                "target portable": FIGURE,
+            },
+        ),
+    ),
+)
 
 
 def plain_session(model: onnx.ModelProto | str, threads: int) -> onnxruntime.InferenceSession:
@@ -44,8 +60,9 @@ def bound(session: onnxruntime.InferenceSession, name: str, x: np.ndarray) -> tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    add_out(parser, *SECTIONS)
     arguments = parser.parse_args()
-    print_head("model", "threads", "onnxruntime", "target onnxruntime", "target portable")
+    table = Table(*SECTIONS[0].tables[0])
     for title, name in MODELS.items():
         path = str(LIGHT / f"{name}.onnx")
         native, portable = (
@@ -69,4 +86,6 @@ def main() -> None:
             seconds = fastest({key: call for key, (call, _) in runs.items()})
             alone = seconds["onnxruntime"]
             ratios = (f"{alone / seconds[key]:.2f}" for key in ("native", "portable"))
-            print_row(title, threads, f"{alone * 1e3:.1f} ms", *ratios)
+            table.add(title, threads, f"{alone * 1e3:.1f} ms", *ratios)
+    if arguments.out:
+        SECTIONS[0].write(arguments.out, [table])

@@ -1,6 +1,8 @@
 """Time over the number of nodes: for each stage, for the command, and for other tools; with the exponent fitted.
 
     python -m bench scale [--model chain] [--nodes 1000,10000,50000] [--rivals] [--limit 60]
+    python -m bench scale --nodes 1000,10000,48000 --rivals --out docs/benchmarks.md
+    python -m bench scale --model transformer --nodes 1000,10000 --out docs/benchmarks.md
 
 The model is a chain of Conv, BatchNormalization and Relu of four channels, or a transformer of width 8 with all its
 normalizations written out, so that time goes by nodes, not by weights. A chain is a plain network, which the command
@@ -31,7 +33,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
-from bench.tables import print_head, print_row
+from bench.pages import FIGURE, TEXT, Section, add_out
+from bench.tables import Table
 
 RIVALS = {
     "onnxsim": "import onnx,onnxsim,sys; m,_=onnxsim.simplify(sys.argv[1]); onnx.save(m,sys.argv[2])",
@@ -134,6 +137,19 @@ MODELS = {"chain": (chain, 3), "transformer": (transformer, len(transformer(1).g
 """What makes each, of how many parts, and how many nodes a part has."""
 
 
+def _section(command: str, sizes: str) -> Section:
+    columns = (
+        {"seconds at nodes": TEXT} | dict.fromkeys(sizes.split(","), rf"{FIGURE}|-") | {"exponent": rf"-?{FIGURE}|-"}
+    )
+    return Section(command, "docs/benchmarks.md", (columns,), ("onnx", *(name.split()[0] for name in RIVALS)))
+
+
+SECTIONS = (
+    _section("scale --nodes 1000,10000,48000 --rivals", "1000,10000,48000"),
+    _section("scale --model transformer --nodes 1000,10000", "1000,10000"),
+)
+
+
 def compile_package() -> None:
     """As an installation does: a working tree may be without compiled modules, which take longest of all to start."""
     compileall.compile_dir(Path(onnxnorm.__file__).parent, quiet=1)
@@ -199,7 +215,9 @@ def main() -> None:
     parser.add_argument("--nodes", default="1000,5000,20000,48000", help="sizes, up to 500000")
     parser.add_argument("--rivals", action="store_true", help="measure other tools too")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds after which a tool is stopped")
+    add_out(parser, *SECTIONS)
     arguments = parser.parse_args()
+    section = SECTIONS[list(MODELS).index(arguments.model)]
     sizes = [int(text) for text in arguments.nodes.split(",")]
     table: dict[str, list[float]] = {}
     stopped = set()
@@ -229,7 +247,9 @@ def main() -> None:
                     stopped.add(tool)
                     continue
                 times.append(processor_seconds() - before)
-    print_head("seconds at nodes", *map(str, sizes), "exponent")
+    printed = Table("seconds at nodes", *map(str, sizes), "exponent")
     for row, times in table.items():
         cells = [f"{seconds:.2f}" for seconds in times] + ["-"] * (len(sizes) - len(times))
-        print_row(row, *cells, exponent(sizes, times))
+        printed.add(row, *cells, exponent(sizes, times))
+    if arguments.out:
+        section.write(arguments.out, [printed])

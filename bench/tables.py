@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["head", "print_head", "print_row", "row"]
+__all__ = ["Table", "head", "print_head", "print_row", "row"]
 
 
 def row(cells: Iterable[object]) -> str:
@@ -24,3 +24,18 @@ def print_head(*titles: str) -> None:
 
 def print_row(*cells: object) -> None:
     print(row(cells), flush=True)
+
+
+class Table:
+    """A table that is printed row by row and kept, so that it can be written to a page at the end."""
+
+    def __init__(self, *titles: str) -> None:
+        self._lines = [head(titles)]
+        print_head(*titles)
+
+    def add(self, *cells: object) -> None:
+        self._lines.append(row(cells))
+        print_row(*cells)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)

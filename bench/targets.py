@@ -1,6 +1,6 @@
 """For each target that runs here: each normalization as one node against what it is made of, and which is chosen.
 
-    python -m bench targets [--seconds 0.3]
+    python -m bench targets [--seconds 0.3] [--out docs/recognition.md]
 
 The table behind `onnxnorm.passes.targets`: one thread, float32, medians of interleaved runs; a ratio above 1 says that
 the written-out form takes longer. OpenVINO is measured where it is installed.
@@ -9,6 +9,7 @@ the written-out form takes longer. OpenVINO is measured where it is installed.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.clock import Call, medians, one_thread
-from bench.tables import print_head, print_row
+from bench.pages import FIGURE, Section, add_out
+from bench.tables import Table
 from onnxnorm.passes import Journal, targets
 from onnxnorm.passes.lower import Lower
 
@@ -31,6 +33,25 @@ CASES: dict[str, tuple[tuple[int, ...], dict[str, Any], tuple[tuple[int, ...], .
 }
 # A form that is this much faster is worth more nodes.
 WORTH = 1.15
+_FORM = "one node|written out"
+SECTIONS = (
+    Section(
+        "targets",
+        "docs/recognition.md",
+        (
+            {
+                "target": "onnxruntime|openvino",
+                "operator": r"\w+",
+                "one node": rf"{FIGURE} us|refused|-",
+                "written out": rf"{FIGURE} us|-",
+                "ratio": rf"{FIGURE}|-",
+                "choice": f"{_FORM}|-",
+                "table": f"{_FORM}|-",
+            },
+        ),
+        ("onnxruntime", "openvino"),
+    ),
+)
 
 
 def one_node(op_type: str) -> onnx.ModelProto:
@@ -79,25 +100,29 @@ RUNTIMES: Mapping[str, Callable[[onnx.ModelProto, np.ndarray], Call]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.5, help="for each pair of forms")
-    seconds = parser.parse_args().seconds
-    print_head("target", "operator", "one node", "written out", "ratio", "choice", "table")
+    add_out(parser, *SECTIONS)
+    arguments = parser.parse_args()
+    rows = Table(*SECTIONS[0].tables[0])
     for name, bind in RUNTIMES.items():
+        if importlib.util.find_spec(name) is None:
+            continue
         for op_type, (shape, *_) in CASES.items():
             x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
             model = one_node(op_type)
-            try:
-                out = bind(written_out(model, op_type), x)
-            except ModuleNotFoundError:
-                print_row(name, "is not installed", *["-"] * 5)
-                break
+            out = bind(written_out(model, op_type), x)
+            table = "written out" if op_type in targets.TARGETS[name].lowered else "one node"
             try:
                 node = bind(model, x)
-            except Exception as error:
-                print_row(name, op_type, f"refused: {str(error).splitlines()[0][:60]}", *["-"] * 4)
+            except Exception:
+                # A runtime that lacks the operator raises anything.
+                rows.add(
+                    name, op_type, "refused", f"{medians([out], arguments.seconds)[0] * 1e6:.0f} us", "-", "-", table
+                )
                 continue
-            times = medians([node, out], seconds)
+            times = medians([node, out], arguments.seconds)
             ratio = times[1] / times[0]
             choice = "one node" if ratio * WORTH > 1 else "written out"
-            table = "written out" if op_type in targets.TARGETS[name].lowered else "one node"
             figures = f"{times[0] * 1e6:.0f} us", f"{times[1] * 1e6:.0f} us", f"{ratio:.2f}"
-            print_row(name, op_type, *figures, choice, table)
+            rows.add(name, op_type, *figures, choice, table)
+    if arguments.out:
+        SECTIONS[0].write(arguments.out, [rows])

@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bench.runtime
-from bench.runtime.exports import OPSETS, Case, cases, demo
-from bench.runtime.judge import TARGETS, judge, markdown
+from bench.pages import add_out
+from bench.runtime.exports import EXPORTERS, OPSETS, QUANTIZATIONS, Case, cases, demo
+from bench.runtime.judge import TARGETS, judge, verdict
 from bench.runtime.networks import NETWORKS
+from bench.runtime.report import SECTIONS, by_file, by_network
+from bench.runtime.store import Store
+
+__all__ = ["SECTIONS", "main"]
 
 SHORT = ("bert", "llama", "vit", "lstm")
+DEMO = "models"
 
 
 def files(paths: list[Path]) -> Iterator[Case]:
@@ -21,31 +27,51 @@ def files(paths: list[Path]) -> Iterator[Case]:
         yield from (Case(each.stem, each) for each in found)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench runtime", description=bench.runtime.__doc__)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench runtime",
+        description=bench.runtime.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [*NETWORKS, DEMO]
     parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)} by one exporter, without times")
-    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), metavar="NAME", help="these networks alone")
+    parser.add_argument("--networks", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--exporters", nargs="+", choices=EXPORTERS, default=list(EXPORTERS), metavar="NAME")
     parser.add_argument("--opsets", nargs="+", type=int, default=list(OPSETS))
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="TARGET")
     parser.add_argument("--files", nargs="+", type=Path, metavar="PATH", help="files, or folders of them, instead")
-    parser.add_argument("--cache", type=Path, default=Path("build/bench-runtime"), help="a folder for exported files")
-    parser.add_argument("--seconds", type=float, default=0.3, help="of measurement per row; 0 measures no time")
-    parser.add_argument("--out", type=Path, help="a file for the table in Markdown")
-    arguments = parser.parse_args()
+    parser.add_argument("--cache", type=Path, default=Path("build/bench-runtime"), help="what is kept between runs")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of measurement per row; 0 counts nodes alone")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="a file for a table with a row for each file")
+    add_out(parser, *SECTIONS)
+    return parser
+
+
+def _chosen(arguments: argparse.Namespace) -> Iterator[Case]:
     if arguments.files:
-        chosen: Iterator[Case] = files(arguments.files)
-    elif arguments.short:
-        chosen = cases(arguments.cache, list(SHORT), ("torchscript",), (17,), ("dynamic",))
-    else:
-        chosen = cases(arguments.cache, arguments.only or list(NETWORKS), opsets=tuple(arguments.opsets))
-        if not arguments.only:
-            chosen = itertools.chain(chosen, demo(arguments.cache))
+        return files(arguments.files)
+    if arguments.short:
+        return cases(arguments.cache, list(SHORT), ("torchscript",), (17,), ("dynamic",))
+    names = [name for name in arguments.networks if name != DEMO]
+    made = cases(arguments.cache, names, tuple(arguments.exporters), tuple(arguments.opsets), QUANTIZATIONS)
+    return itertools.chain(made, demo(arguments.cache) if DEMO in arguments.networks else ())
+
+
+def main() -> int:
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.out and (arguments.files or arguments.short):
+        parser.error("--out is for the networks of this bench, not for --files or --short")
+    # What others can find anew with a file of the same name is not kept.
+    store = None if arguments.files else Store(arguments.cache)
     rows = []
-    for row in judge(chosen, arguments.targets, None if arguments.short else arguments.seconds or None):
+    for row in judge(_chosen(arguments), arguments.targets, None if arguments.short else arguments.seconds, store):
         rows.append(row)
         print(f"{row.model:32} {row.target:12} {'; '.join(row.worse) or 'ok'}", flush=True)
-    if arguments.out is not None:
-        arguments.out.write_text(markdown(rows), encoding="utf-8")
+    if arguments.rows is not None:
+        arguments.rows.write_text(by_file(rows), encoding="utf-8")
+    if arguments.out is not None and store is not None:
+        SECTIONS[0].write(arguments.out, by_network(map(verdict, store)))
     failed = sum(bool(row.worse) for row in rows)
     print(f"{len(rows)} rows, {failed} worse than the original")
     return int(bool(failed))

@@ -19,7 +19,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from bench.runtime.networks import HEADS, NETWORKS, WIDTH
 from bench.runtime.timing import feeds
 
+EXPORTERS = ("dynamo", "torchscript")
 OPSETS = (14, 17, 20, 23)
+QUANTIZATIONS = ("dynamic", "static")
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ def _make(path: Path, make: Callable[[Path], None]) -> bool:
 def cases(
     folder: Path,
     names: list[str],
-    exporters: tuple[str, ...] = ("dynamo", "torchscript"),
+    exporters: tuple[str, ...] = EXPORTERS,
     opsets: tuple[int, ...] = OPSETS,
-    quantizations: tuple[str, ...] = ("dynamic", "static"),
+    quantizations: tuple[str, ...] = QUANTIZATIONS,
 ) -> Iterator[Case]:
     folder.mkdir(parents=True, exist_ok=True)
     logging.disable(logging.WARNING)

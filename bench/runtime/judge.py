@@ -1,19 +1,21 @@
-"""Verdicts on the results of `onnxnorm.optimize`, and the table of them."""
+"""Verdicts on the results of `onnxnorm.optimize`."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
 import onnxnorm
-from bench import tables
 from bench.runtime.counting import Counts, complaints, counts
 from bench.runtime.exports import Case
+from bench.runtime.store import Measured, Store
 from bench.runtime.timing import Latency, latency
+
+__all__ = ["TARGETS", "Row", "judge", "verdict"]
 
 TARGETS = ("portable", "onnxruntime", "openvino", "tensorrt", "web")
 GROWTH, SLOWER = 1.05, 1.03
@@ -47,10 +49,24 @@ def _totals(
     return {name: (total(found), total(after[name])) for name, found in before.items()}
 
 
-def _latency(original: Path, result: Path, seconds: float | None) -> Latency | None:
+def verdict(found: Measured) -> Row:
+    """Say what is worse in a result than in its original."""
+    time = None if found.target == "openvino" else found.latency
+    others = OTHERS.get(found.target, ())
+    if time is not None and time.faster(SLOWER):
+        # More nodes are no harm where onnxruntime takes less time for them.
+        others = (*others, *OTHERS["openvino"])
+    worse = complaints({way: each for way, each in found.before.items() if way not in others}, found.after)
+    if found.size[1] > GROWTH * found.size[0]:
+        worse.append(f"bytes: {found.size[0]} -> {found.size[1]}")
+    if time is not None and time.slower(SLOWER):
+        worse.append(f"latency: {time.ratio:.2f} times")
+    nodes = _totals(found.before, found.after)
+    return Row(found.model, found.target, nodes, found.size, time, found.rewrites, tuple(worse))
+
+
+def _latency(original: Path, result: Path, seconds: float) -> Latency | None:
     """Measure once, and longer where the result looks slower; inputs that cannot be drawn give no time."""
-    if seconds is None:
-        return None
     try:
         found = latency(original, result, seconds)
         return latency(original, result, 4 * seconds) if found.slower(SLOWER) else found
@@ -59,46 +75,64 @@ def _latency(original: Path, result: Path, seconds: float | None) -> Latency | N
         return None
 
 
-def judge(cases: Iterable[Case], targets: Iterable[str] = TARGETS, seconds: float | None = 0.3) -> Iterator[Row]:
-    """Judge each case for each target; `seconds` of measurement, or None to measure no time."""
-    for case in cases:
-        original = counts(case.path, case.tool)
-        seen: dict[bytes, tuple[dict[str, Counts | str], Latency | None]] = {}
-        for target in targets:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "result.onnx")
-                result = onnxnorm.optimize(case.path, target=target, verify=False)
-                onnx.save(result.model, path)
-                data = path.read_bytes()
-                if data not in seen:
-                    seen[data] = (counts(path, case.tool), _latency(case.path, path, seconds))
-                found, time = seen[data]
-            time = None if target == "openvino" else time
-            others = OTHERS.get(target, ())
-            if time is not None and time.faster(SLOWER):
-                # More nodes are no harm where onnxruntime takes less time for them.
-                others = (*others, *OTHERS["openvino"])
-            worse = complaints({way: each for way, each in original.items() if way not in others}, found)
-            size = case.path.stat().st_size, len(data)
-            if size[1] > GROWTH * size[0]:
-                worse.append(f"bytes: {size[0]} -> {size[1]}")
-            if time is not None and time.slower(SLOWER):
-                worse.append(f"latency: {time.ratio:.2f} times")
-            rewrites = len(result.rewrites)
-            nodes = _totals(original, found)
-            yield Row(case.name, target, nodes, size, time, rewrites, tuple(worse))
+class _Original:
+    """One file: what is found once and holds for all targets."""
+
+    def __init__(self, case: Case, store: Store) -> None:
+        self._case, self._store = case, store
+        self._before: dict[str, Counts | str] | None = None
+        self._after: dict[str, dict[str, Counts | str]] = {}
+        self._latencies: dict[str, Latency | None] = {}
+
+    def count(self, target: str) -> Measured:
+        if self._before is None:
+            self._before = counts(self._case.path, self._case.tool)
+        size = self._case.path.stat().st_size
+        try:
+            optimized = onnxnorm.optimize(self._case.path, target=target, verify=False)
+        except onnxnorm.OnnxNormError as error:
+            after: dict[str, Counts | str] = dict.fromkeys(self._before, f"not optimized: {error}")
+            return Measured(self._case.name, target, self._before, after, (size, size), "", 0)
+        data = _bytes(optimized.model)
+        result = self._store.put_result(data)
+        if result not in self._after:
+            self._after[result] = counts(self._store.result(result), self._case.tool)
+        sizes = size, len(data)
+        after = self._after[result]
+        return Measured(self._case.name, target, self._before, after, sizes, result, len(optimized.rewrites))
+
+    def time(self, found: Measured, seconds: float) -> Measured:
+        if found.result and found.result not in self._latencies:
+            self._latencies[found.result] = _latency(self._case.path, self._store.result(found.result), seconds)
+        return replace(found, latency=self._latencies.get(found.result))
 
 
-def markdown(rows: list[Row]) -> str:
-    """Write rows as a table; nodes and bytes are `before -> after`."""
-    ways = list(dict.fromkeys(way for row in rows for way in row.nodes))
-    heads = ["model", "target", *ways, "bytes", "ms", "ratio", "verdict"]
-    lines = [tables.head(heads)]
-    for row in rows:
-        shown = (row.nodes.get(way, (None, None)) for way in ways)
-        cells = ["-" if before is None else f"{before} -> {after}" for before, after in shown]
-        cells.append(f"{row.size[0]} -> {row.size[1]}")
-        cells += ["-", "-"] if row.latency is None else [f"{row.latency.milliseconds:.2f}", f"{row.latency.ratio:.2f}"]
-        cells.append("; ".join(row.worse) or "ok")
-        lines.append(tables.row([row.model, row.target, *cells]))
-    return "\n".join(lines) + "\n"
+def _bytes(model: onnx.ModelProto) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "result.onnx")
+        onnx.save(model, path)
+        return path.read_bytes()
+
+
+def judge(
+    cases: Iterable[Case],
+    targets: Iterable[str] = TARGETS,
+    seconds: float | None = 0.3,
+    store: Store | None = None,
+) -> Iterator[Row]:
+    """Judge each case for each target, by `seconds` of measurement, or None to measure no time.
+
+    What the store has is not counted or measured again, and what is new is put there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder)) if store is None else store
+        for case in cases:
+            original = _Original(case, store)
+            for target in targets:
+                known = store.find(case.name, target)
+                found = original.count(target) if known is None else known
+                if seconds and found.latency is None and target != "openvino":
+                    found = original.time(found, seconds)
+                if found != known:
+                    store.put(found)
+                yield verdict(found)

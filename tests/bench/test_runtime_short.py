@@ -14,7 +14,9 @@ pytest.importorskip("torch")
 from bench.runtime.command import SHORT
 from bench.runtime.counting import after_onnxruntime, complaints
 from bench.runtime.exports import Case, cases
-from bench.runtime.judge import TARGETS, Row, judge, markdown
+from bench.runtime.judge import TARGETS, Row, judge
+from bench.runtime.report import SECTIONS, by_file, by_network
+from bench.runtime.store import Store
 from bench.runtime.timing import summarize
 
 
@@ -74,8 +76,38 @@ def test_the_table_shows_nodes_bytes_and_the_verdict(tmp_path: Path) -> None:
     (row,) = judge([Case("gelu", tmp_path / "gelu.onnx")], ["onnxruntime"], seconds=0.01)
     assert row.latency is not None and row.latency.ratio > 0
     worse = Row(row.model, row.target, {"all": (3, 4)}, (10, 20), None, 1, ("all: 3 -> 4 nodes", "bytes"))
-    last = markdown([worse]).splitlines()[-1]
+    last = by_file([worse]).splitlines()[-1]
     assert last == "| gelu | onnxruntime | 3 -> 4 | 10 -> 20 | - | - | all: 3 -> 4 nodes; bytes |"
+
+
+def test_a_run_goes_on_where_another_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _gelu(tmp_path / "gelu.onnx")
+    case, store = Case("gelu", tmp_path / "gelu.onnx"), Store(tmp_path / "kept")
+    (counted,) = judge([case], ["onnxruntime"], None, store)
+    assert counted.latency is None
+
+    def no_more(*_: object) -> None:
+        raise AssertionError("counted again")
+
+    monkeypatch.setattr("bench.runtime.judge.counts", no_more)
+    (timed,) = judge([case], ["onnxruntime"], 0.01, Store(tmp_path / "kept"))
+    assert timed.latency is not None and timed.nodes == counted.nodes
+    monkeypatch.setattr("bench.runtime.judge.latency", no_more)
+    assert list(judge([case], ["onnxruntime"], 0.01, Store(tmp_path / "kept"))) == [timed]
+    monkeypatch.setattr("bench.runtime.store._version", lambda: "another")
+    with pytest.raises(AssertionError, match="counted again"):
+        list(judge([case], ["onnxruntime"], None, Store(tmp_path / "kept")))
+
+
+def test_the_page_has_sums_by_network_and_names_what_is_worse() -> None:
+    nodes = {"basic": (5, 4), "all": (3, 4), "openvino": (7, None)}
+    rows = [Row("bert-dynamo-17", "web", nodes, (5000, 4000), None, 1, ("all: 3 -> 4 nodes",))]
+    rows += [Row("bert-dynamo-14", "web", {"basic": (6, 6)}, (5000, 5000), None, 0, ())]
+    sums, worse = (text.splitlines()[-1] for text in by_network(rows))
+    assert sums == "| bert | web | 2 | 11 -> 10 | - | 3 -> 4 | - | - | 10 -> 9 | - | 1 |"
+    assert worse == "| bert-dynamo-17 | web | all: 3 -> 4 nodes |"
+    caption = "Measured on a machine (Linux, 2 cores), with Python 3.11.7."
+    assert SECTIONS[0].problems("\n\n".join([caption, *by_network(rows)])) == []
 
 
 @pytest.mark.parametrize(

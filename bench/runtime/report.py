@@ -1,0 +1,72 @@
+"""Tables of the verdicts: a row for each file, and a row for each network in the documentation."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+
+from bench import tables
+from bench.pages import COUNT, FIGURE, TEXT, Section
+from bench.runtime.judge import Row
+
+__all__ = ["SECTIONS", "by_file", "by_network"]
+
+_WAYS = ("basic", "extended", "all", "transformers", "openvino")
+_CHANGE = r"\d+ -> \d+|-"
+SECTIONS = (
+    Section(
+        "runtime",
+        "docs/runtime-graphs.md",
+        (
+            {"network": TEXT, "target": TEXT, "files": COUNT}
+            | dict.fromkeys(_WAYS, _CHANGE)
+            | {"KB": _CHANGE, "time": rf"{FIGURE} \({FIGURE} to {FIGURE}\)|-", "worse": COUNT},
+            {"file": TEXT, "target": TEXT, "what is worse": TEXT},
+        ),
+        ("onnx", "onnxruntime", "openvino", "torch"),
+    ),
+)
+
+
+def by_file(rows: Sequence[Row]) -> str:
+    """Write a row for each file and target; nodes and bytes are `before -> after`."""
+    ways = list(dict.fromkeys(way for row in rows for way in row.nodes))
+    heads = ["model", "target", *ways, "bytes", "ms", "ratio", "verdict"]
+    lines = [tables.head(heads)]
+    for row in rows:
+        shown = (row.nodes.get(way, (None, None)) for way in ways)
+        cells = ["-" if before is None else f"{before} -> {after}" for before, after in shown]
+        cells.append(f"{row.size[0]} -> {row.size[1]}")
+        cells += ["-", "-"] if row.latency is None else [f"{row.latency.milliseconds:.2f}", f"{row.latency.ratio:.2f}"]
+        cells.append("; ".join(row.worse) or "ok")
+        lines.append(tables.row([row.model, row.target, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def by_network(rows: Iterable[Row]) -> list[str]:
+    """Write the two tables of the page: sums over the files of each network, and the files that are worse."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    worse = []
+    for row in rows:
+        groups.setdefault((row.model.partition("-")[0], row.target), []).append(row)
+        worse += [(row.model, row.target, "; ".join(row.worse))] if row.worse else []
+    sums, faults = (list(columns) for columns in SECTIONS[0].tables)
+    lines = [(*key, len(group), *_sums(group), sum(bool(row.worse) for row in group)) for key, group in groups.items()]
+    return [_table(sums, lines), _table(faults, worse or [("none", "any", "nothing")])]
+
+
+def _table(titles: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
+    return "\n".join([tables.head(titles), *map(tables.row, lines)])
+
+
+def _sums(group: Sequence[Row]) -> Iterator[str]:
+    """Yield sums of nodes for each runtime over the files that it runs before and after, then bytes and times."""
+    for way in _WAYS:
+        pairs = [row.nodes.get(way, (None, None)) for row in group]
+        known = [(before, after) for before, after in pairs if before is not None and after is not None]
+        yield f"{sum(b for b, _ in known)} -> {sum(a for _, a in known)}" if known else "-"
+    before, after = (sum(row.size[place] for row in group) // 1000 for place in (0, 1))
+    yield f"{before} -> {after}"
+    ratios = [row.latency.ratio for row in group if row.latency is not None]
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
+    yield spread
