@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import UsageError, check_output
+from onnxnorm.cli.libraries import options_of
 
 if TYPE_CHECKING:
     from onnxnorm.cli.latency import Latency
@@ -96,7 +97,8 @@ def bench(arguments: argparse.Namespace, source: ModelSource) -> Latency:
     candidates = given if given is not None else (draw.feeds for draw in draws)
     original = source.model if isinstance(source.model, str) else graph
     with status("measuring original and result by turns"):
-        return measure(session(original), session(arguments.output), candidates)
+        before, after = (session(model, sess_options=options_of(arguments)) for model in (original, arguments.output))
+        return measure(before, after, candidates)
 
 
 def print_further(changed: Sequence[NodeChange] | None, latency: Latency | None) -> None:

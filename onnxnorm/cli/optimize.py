@@ -204,8 +204,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _optimize(arguments: argparse.Namespace, told: str) -> int:
     """Optimize one model; `told` is what the result is called."""
-    arguments.session_options = options_of(arguments) if arguments.verify else None
-    if arguments.verify and (arguments.arrays or arguments.inputs or arguments.shape):
+    arguments.session_options = options_of(arguments) if arguments.verify or arguments.bench else None
+    if (arguments.verify or arguments.bench) and (arguments.arrays or arguments.inputs or arguments.shape):
         from onnxnorm.cli.feeds import samples_for
 
         arguments.samples = samples_for(
@@ -234,7 +234,8 @@ def _optimize(arguments: argparse.Namespace, told: str) -> int:
         further = {key: value for key, value in (("diff", changed), ("latency", latency)) if value is not None}
         print_json(changes.summary() if arguments.summary else {**changes.document(), **further})
     else:
-        print_changes(changes, proof, list_all=arguments.all)
+        speed = None if latency is None else latency.ratio
+        print_changes(changes, proof, list_all=arguments.all, speed=speed)
         if arguments.explain is not None:
             print_explained(changes, arguments.explain)
         print_further(changed, latency)

@@ -72,19 +72,23 @@ def print_explained(changes: Changes, name: str) -> None:
             print(f"{f'step {number}:':12} {rewrite.pass_name}: {rewrite.op_type} {rewrite.detail}")
 
 
-def print_changes(changes: Changes, proof: VerifyReport | None, *, list_all: bool = False) -> None:
+def print_changes(
+    changes: Changes, proof: VerifyReport | None, *, list_all: bool = False, speed: float | None = None
+) -> None:
     """Print the headline, the changes as tables, and the proof where there is one.
 
     Args:
         changes: what there is to tell.
         proof: the verification of the result; None where it was left out.
         list_all: list all normalizations that are left, not one line for those of one reason.
+        speed: how many times as fast the result is, where that was measured.
     """
     from onnxnorm.cli.normalizations import headline
     from onnxnorm.cli.tables import Table, format_size, operator_table, print_table
 
     nodes = (changes.operators_before, changes.operators_after)
-    print(headline(changes.normalizations, nodes, None if proof is None else proof.passed), end="\n\n")
+    passed = None if proof is None else proof.passed
+    print(headline(changes.normalizations, nodes, passed, speed=speed), end="\n\n")
     print_table(operator_table(changes.operators_before, changes.operators_after))
     if changes.rewrites:
         kinds: dict[tuple[str, str], list[Rewrite]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,15 @@ def test_the_difference_names_every_node_and_why(model_path: Path, capsys: Captu
 
 def test_the_latency_of_both_is_measured(model_path: Path, capsys: Captured) -> None:
     output = model_path.with_name("out.onnx")
-    found = _document(capsys, model_path, output, "--bench", "--dry-run", "--shape", "2,3,8,8")["latency"]
+    words = (model_path, output, "--bench", "--dry-run", "--no-verify")
+    assert "(2, 3, 9, 8)" in fails(capsys, 2, "optimize", *words, "--shape", "2,3,9,8")
+    found = _document(capsys, *words, "--shape", "2,3,8,8")["latency"]
     assert isinstance(found, dict)
     assert found["before_ms"] > 0 and found["after_ms"] > 0 and found["runs"] > 10
     assert cli.main(["optimize", str(model_path), str(output), "--bench", "--diff"]) == 0
     shown = capsys.readouterr().out
-    assert "times as fast" in shown
+    (ratio,) = re.findall(r", ([\d.]+) times as fast", shown)
+    assert shown.splitlines()[0].endswith(f"verified, {ratio}x")
     assert "gone" in shown
 
 
