@@ -10,14 +10,20 @@ from onnxnorm.numerics.batch_norm import EPSILON
 
 __all__ = ["batch_norm_7", "batch_norm_9", "batch_norm_14", "dropout_7", "dropout_10", "dropout_12", "group_norm_21"]
 
+_STATISTICS = ("mean", "variance", "saved_mean", "saved_variance")
+
 
 def batch_norm_7(step: Step) -> bool | str:
-    """BatchNormalization since opset 7: before, it was in training mode without is_test = 1."""
+    """BatchNormalization since opset 7: before, it was in training mode without is_test = 1.
+
+    From then on further outputs say so, whether or not anything reads them.
+    """
+    node = step.node
     if step.up and step.whole("is_test", 0) != 1:
-        return (
-            "is in training mode, as it is before opset 7 without is_test = 1: it normalizes by the statistics of each "
-            "batch; export the model in eval mode"
-        )
+        node.attributes.pop("is_test", None)
+        node.resize_outputs(5)
+        for output, what in zip(node.outputs[1:], _STATISTICS, strict=True):
+            output.name = output.name or step.facts.fresh_name(f"{node.outputs[0].name}_{what}")
     return True
 
 
@@ -32,7 +38,7 @@ def batch_norm_9(step: Step) -> bool | str:
     x, known = step.operand(0), [step.facts.constant(value) for value in node.inputs[1:5]]
     if x is None or x.dtype is None or any(array is None for array in known) or len(known) != 4:
         return "has statistics for every place of a sample that are no constants"
-    if step.reads_beyond(1):
+    if any(output.name for output in node.outputs[1:]):
         return "is in training mode; export the model in eval mode"
     gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in known)
     epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else EPSILON
@@ -50,9 +56,14 @@ def batch_norm_9(step: Step) -> bool | str:
 
 
 def batch_norm_14(step: Step) -> bool | str:
-    """BatchNormalization since opset 14: before, further outputs put it in training mode."""
-    if step.up and any(output.name for output in step.node.outputs[1:]):
-        return "is in training mode; export the model in eval mode"
+    """BatchNormalization since opset 14: before, further outputs put it in training mode, now an attribute does."""
+    node = step.node
+    if step.up and any(output.name for output in node.outputs[1:]):
+        if step.reads_beyond(1):
+            return "is in training mode, and its statistics are read; export the model in eval mode"
+        node.attributes["training_mode"] = ir.AttrInt64("training_mode", 1)
+        # The running mean and variance have to be there.
+        node.resize_outputs(3)
     return True
 
 

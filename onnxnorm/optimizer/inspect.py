@@ -8,13 +8,13 @@ from onnxnorm.model.source import ModelLike
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.optimize import transform
-from onnxnorm.optimizer.records import Fate, NormRecord
+from onnxnorm.optimizer.records import Fate, NormRecord, NormRecords
 from onnxnorm.optimizer.result import OptimizeResult
 
 __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 
 
-def inspect(model: ModelLike) -> tuple[NormRecord, ...]:
+def inspect(model: ModelLike) -> NormRecords:
     """Find every normalization of a model and what `optimize` makes of it, which is tried on a copy.
 
     Args:
@@ -23,12 +23,13 @@ def inspect(model: ModelLike) -> tuple[NormRecord, ...]:
     Returns:
         A record for each normalization node of the main graph, its subgraphs and the model-local functions (the
         portable bodies of this project's own operators aside), in the order of the graph; then one for each
-        normalization that is spelled out in other operators and recognized.
+        normalization that is spelled out in other operators and recognized. The tuple of them has an `account`, shows
+        itself as a table in notebooks, and gives a dictionary (`to_dict`) and a data frame (`to_dataframe`).
 
     Raises:
         OnnxNormError: the model cannot be read.
     """
-    return examine(model)[1]
+    return NormRecords(examine(model)[1])
 
 
 def examine(

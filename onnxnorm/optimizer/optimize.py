@@ -364,6 +364,7 @@ class FoldOptions(TypedDict, total=False):
 
     verify: bool
     freeze_inputs: bool | None
+    provenance: bool
     session_options: onnxruntime.SessionOptions | None
 
 
@@ -382,6 +383,7 @@ def fold(
     *,
     verify: bool = True,
     freeze_inputs: bool | None = None,
+    provenance: bool = True,
     session_options: onnxruntime.SessionOptions | None = None,
 ) -> OptimizeResult:
     """Run the folding passes alone: affines move and are absorbed, nothing else changes.
@@ -389,7 +391,7 @@ def fold(
     Args:
         model: as for `optimize`; never changed.
         verify: prove the result against the original with `onnxnorm.verify`; False leaves it unproved.
-        freeze_inputs, session_options: as for `optimize`.
+        freeze_inputs, provenance, session_options: as for `optimize`.
 
     Returns:
         The result as `optimize` returns it.
@@ -397,7 +399,14 @@ def fold(
     Raises:
         OnnxNormError: the model cannot be read, or the result failed verification, or cannot be verified.
     """
-    return optimize(model, passes=FOLDING, verify=verify, freeze_inputs=freeze_inputs, session_options=session_options)
+    return optimize(
+        model,
+        passes=FOLDING,
+        verify=verify,
+        freeze_inputs=freeze_inputs,
+        provenance=provenance,
+        session_options=session_options,
+    )
 
 
 @contextlib.contextmanager

@@ -5,12 +5,17 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
+from onnxnorm.display import data_frame, html_table, plain
 from onnxnorm.journal import Rewrite
 from onnxnorm.journal.reasons import Code, Cost, Remedy
 
-__all__ = ["GONE", "Account", "Fate", "NormRecord", "absorbed"]
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+__all__ = ["GONE", "Account", "Fate", "NormRecord", "NormRecords", "absorbed"]
 
 
 class Fate(str, enum.Enum):
@@ -142,3 +147,42 @@ class Account:
         noun = "normalization" if self.before == 1 else "normalizations"
         fates = ", ".join(f"{count} {fate.value}" for fate, count in self.fates.items())
         return f"{self.before} {noun}, {self.after} after" + (f": {fates}" if fates else "")
+
+
+class NormRecords(tuple[NormRecord, ...]):
+    """The records of all normalizations of a model, in the order of the graph: a tuple that shows itself as a table."""
+
+    __slots__ = ()
+
+    @property
+    def account(self) -> Account:
+        """The sum: how many normalizations there were, how many there would be, and how many have each fate."""
+        return Account.of(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the records and their sum in types that JSON has."""
+        return {"normalizations": plain(tuple(self)), "account": plain(self.account)}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a data frame of pandas with a row for each normalization and a column for each attribute.
+
+        Raises:
+            OnnxNormError: pandas is not installed.
+        """
+        names = [field.name for field in fields(NormRecord)]
+        return data_frame(names, [[_cell(getattr(record, name)) for name in names] for record in self])
+
+    def __repr__(self) -> str:
+        return f"<NormRecords: {self.account}>"
+
+    def _repr_html_(self) -> str:
+        """Return the records as a table, as notebooks show it."""
+        rows = [(each.where, each.kind, each.fate, each.reason) for each in self]
+        return f"<p><b>{self.account}</b></p>\n" + html_table(("node", "kind", "fate", "reason"), rows)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Remedy):
+        return value.text
+    # A shape stays whole where pandas would take a list for several cells.
+    return value if isinstance(value, tuple) else plain(value)

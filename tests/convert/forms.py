@@ -187,12 +187,17 @@ def _normalizations() -> list[Form]:
         s, b, m, v = (feeds[name].astype(np.float64)[:, None, None] for name in "sbmv")
         return np.asarray((feeds["x"] - m) / np.sqrt(v + 1e-5) * s + b)
 
+    def of_the_batch(feeds: Arrays) -> np.ndarray:
+        s, b = (feeds[name].astype(np.float64)[:, None, None] for name in "sb")
+        mean, variance = (f(feeds["x"].astype(np.float64), axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.var))
+        return np.asarray((feeds["x"] - mean) / np.sqrt(variance + 1e-5) * s + b)
+
     operands = "(x, s, b, m, v)"
     whole = "float[1, 2, 2] s = {1, 2, 3, 4}, float[1, 2, 2] b = {4, 3, 2, 1}, " \
         "float[1, 2, 2] m = {1, 0, 1, 0}, float[1, 2, 2] v = {1, 2, 1, 2}"  # fmt: skip
     return [
         Form(6, f"BatchNormalization <is_test = 1> {operands}", inputs=f"{IMAGE}, {_VECTORS}", want=normalized),
-        Form(6, f"BatchNormalization <is_test = 0> {operands}", 99, inputs=f"{IMAGE}, {_VECTORS}"),
+        Form(6, f"BatchNormalization <is_test = 0> {operands}", inputs=f"{IMAGE}, {_VECTORS}", want=of_the_batch),
         Form(8, f"BatchNormalization <spatial = 1> {operands}", inputs=f"{IMAGE}, {_VECTORS}"),
         Form(8, f"BatchNormalization <spatial = 0> {operands}", inputs="float[2, 1, 2, 2] x", constants=whole,
              want=lambda feeds: (feeds["x"] - [[1, 0], [1, 0]]) / np.sqrt(np.add([[1, 2], [1, 2]], 1e-5))

@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxnorm
 from onnxnorm import OnnxNormError
 from onnxnorm.evaluate.evaluator import evaluate_float64
+from onnxnorm.journal import Code
+from onnxnorm.optimizer.records import Fate
 
 SHAPE, NARROW = (2, 4, 6, 5), (2, 1, 6, 5)
 ONES, FOUR = np.linspace(0.5, 2, 5, dtype=np.float32), np.linspace(0.5, 2, 4, dtype=np.float32)
@@ -357,9 +359,32 @@ def test_batch_norm_without_is_test_is_training_and_no_conversion_hides_it() -> 
     def model(**attributes: Any) -> onnx.ModelProto:
         return upwards("BatchNormalization", 6, FOUR_VECTORS, **attributes)
 
-    with pytest.raises(OnnxNormError, match="BatchNormalization 'old' is in training mode"):
-        onnxnorm.optimize(model(), opset=13, verify=False)
+    for opset in (None, 9, 13, 14, 17):
+        result = onnxnorm.optimize(model(), opset=opset)
+        assert result.report is not None and result.report.passed
+        (record,) = result.normalizations
+        assert (record.fate, record.code) == (Fate.LEFT, Code.TRAINING_MODE)
+        (node,) = result.model.graph.node
+        # An attribute says so from opset 14 on, further outputs say so before.
+        assert len(node.output) == {None: 1, 9: 5, 13: 5}.get(opset, 3)
+        assert any(a.name == "training_mode" and a.i == 1 for a in node.attribute) == (opset in (14, 17))
+        again = onnxnorm.optimize(result.model)
+        assert [each.code for each in again.normalizations] == [Code.TRAINING_MODE]
     assert onnxnorm.optimize(model(is_test=1), opset=13, verify=False).model.opset_import[0].version == 13
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_batch_norm_in_training_mode_whose_statistics_are_read_has_no_newer_form(reads: bool) -> None:
+    model = upwards("BatchNormalization", 9, FOUR_VECTORS)
+    (node,) = model.graph.node
+    node.output.extend(["mean", "variance", "saved_mean", "saved_variance"])
+    if reads:
+        model.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, None))
+        with pytest.raises(OnnxNormError, match="'old' is in training mode, and its statistics are read"):
+            onnxnorm.optimize(model, opset=14)
+    else:
+        (node,) = onnxnorm.optimize(model, opset=14).model.graph.node
+        assert any(a.name == "training_mode" and a.i == 1 for a in node.attribute)
 
 
 def test_the_longer_name_of_the_domain_is_the_same_domain() -> None:

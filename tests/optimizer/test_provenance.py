@@ -57,7 +57,8 @@ def test_a_result_says_what_made_it(form: str, plain: bool, tmp_path: Path) -> N
         "onnxnorm.target": "portable",
         "onnxnorm.verified": "no",
     }
-    assert _told(onnxnorm.optimize(model, provenance=False, verify=False).model) == {"author": "me"}
+    for call in (onnxnorm.optimize, onnxnorm.fold):
+        assert _told(call(model, provenance=False, verify=False).model) == {"author": "me"}
 
 
 def test_the_command_line_writes_and_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

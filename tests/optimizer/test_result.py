@@ -14,7 +14,9 @@ import onnx_ir as ir
 import pytest
 
 import onnxnorm
+from onnxnorm.optimizer.records import Account
 from testing.builder import Builder
+from tests.cli.samples import conv_bn_lrn
 
 LEFT = "left"
 
@@ -76,6 +78,25 @@ def test_a_data_frame_has_a_row_for_each_rewrite_and_each_decline(
     assert len(rows) == len(result.rewrites) + len(result.declined)
     assert all(len(row) == len(columns) for row in rows)
     assert [row[0] for row in rows].count(LEFT) == 1
+
+
+def test_what_inspect_returns_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = onnxnorm.inspect(conv_bn_lrn())
+    assert isinstance(records, tuple) and {each.node for each in records} == {"bn", "lrn"}
+    assert records.account == Account.of(records)
+    assert repr(records) == f"<NormRecords: {records.account}>"
+    document = json.loads(json.dumps(records.to_dict(), allow_nan=False))
+    assert [each["fate"] for each in document["normalizations"]] == [each.fate.value for each in records]
+    assert document["account"]["before"] == 2
+    assert "<table>" in records._repr_html_() and "lrn" in records._repr_html_()
+    made: list[Any] = []
+    pandas = ModuleType("pandas")
+    pandas.DataFrame = lambda rows, columns: made.append((rows, columns)) or "frame"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    assert records.to_dataframe() == "frame"
+    ((rows, columns),) = made
+    assert [dict(zip(columns, row, strict=True))["node"] for row in rows] == [each.node for each in records]
+    assert [dict(zip(columns, row, strict=True))["fate"] for row in rows] == [each.fate.value for each in records]
 
 
 def test_a_data_frame_without_pandas_says_how_to_get_it(
