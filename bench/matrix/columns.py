@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["COLUMNS", "Column", "install", "run_column"]
@@ -25,8 +26,9 @@ class Column:
         arguments: of the script.
         packages: what pip installs for it; nothing where it is here already.
         node_packages: what npm installs for it.
-        needs: a module that has to be there where nothing is installed.
-        note: what the docs say of it.
+        needs: a module that has to be there besides.
+        programs: what has to be found on the path, with what installs it.
+        reads_functions: whether it runs operators of other domains by the functions that a file carries.
     """
 
     name: str
@@ -35,9 +37,16 @@ class Column:
     packages: tuple[str, ...] = ()
     node_packages: tuple[str, ...] = ()
     needs: str = ""
-    note: str = ""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    reads_functions: bool = True
+
+    def is_here(self) -> bool:
+        """Whether it runs in what is installed already."""
+        return not self.packages and not self.node_packages
 
 
+_NODE = {"node": "Node.js", "npm": "Node.js"}
+_BROWSER = {**_NODE, "chromium": "Debian's chromium", "chromedriver": "Debian's chromium-driver"}
 _NUMPY_1 = "numpy==1.26.4"
 
 COLUMNS: tuple[Column, ...] = (
@@ -55,17 +64,18 @@ COLUMNS: tuple[Column, ...] = (
             ("1.24.4",),
         )
     ),
-    Column("onnxruntime-node", "node.js", ("onnxruntime-node",), node_packages=("onnxruntime-node",)),
-    Column("onnxruntime-web", "node.js", ("onnxruntime-web",), node_packages=("onnxruntime-web",)),
-    Column("OpenVINO", "openvino_cpu.py", needs="openvino"),
-    Column("OpenCV 4", "opencv.py", (), ("opencv-python-headless==4.14.0.94",)),
-    Column("OpenCV 5", "opencv.py", (), ("opencv-python-headless==5.0.0.93",)),
-    Column("tract", "tract_cpu.py", (), ("tract",)),
-    Column(
-        "reference evaluator", "reference.py", needs="onnx", note="walks LRN along the wrong axis (onnx issue 7805)"
-    ),
-    Column("checker", "checker.py", needs="onnx", note="the full check of the package onnx"),
-    Column("MNN", "mnn.py", (), ("MNN==3.6.1",)),
+    Column("onnxruntime-node", "node.js", ("onnxruntime-node",), (), ("onnxruntime-node",), programs=_NODE),
+    Column("onnxruntime-web, Node.js", "node.js", ("onnxruntime-web",), (), ("onnxruntime-web",), programs=_NODE),
+    Column("onnxruntime-web, Chromium", "browser.py", (), (), ("onnxruntime-web",), "selenium", _BROWSER),
+    Column("OpenVINO", "openvino_cpu.py", needs="openvino", reads_functions=False),
+    Column("OpenCV 4", "opencv.py", (), ("opencv-python-headless==4.14.0.94",), reads_functions=False),
+    Column("OpenCV 5", "opencv.py", (), ("opencv-python-headless==5.0.0.93",), reads_functions=False),
+    Column("tract", "tract_cpu.py", (), ("tract",), reads_functions=False),
+    Column("MNN", "mnn.py", (), ("MNN==3.6.1",), reads_functions=False),
+    Column("ncnn, by pnnx", "ncnn_cpu.py", (), ("ncnn==1.0.20261020", "pnnx==20261020"), reads_functions=False),
+    Column("onnx2torch", "onnx2torch_cpu.py", (), ("onnx2torch==1.5.15",), needs="torch", reads_functions=False),
+    Column("reference evaluator", "reference.py", needs="onnx"),
+    Column("checker", "checker.py", needs="onnx"),
 )
 
 
@@ -75,16 +85,18 @@ def install(column: Column, folder: Path) -> Path | None:
     Raises:
         RuntimeError: it cannot be installed here.
     """
+    missing = sorted({by for program, by in column.programs.items() if shutil.which(program) is None})
+    if column.needs and importlib.util.find_spec(column.needs) is None:
+        missing.append(f"the package {column.needs}")
+    if missing:
+        raise RuntimeError(f"needs {', '.join(missing)}")
     if column.node_packages:
         place = folder / "npm"
         if not all((place / "node_modules" / name).is_dir() for name in column.node_packages):
-            if shutil.which("npm") is None:
-                raise RuntimeError("there is no npm here")
             place.mkdir(parents=True, exist_ok=True)
             _call(["npm", "install", "--silent", "--ignore-scripts", *column.node_packages], place)
         return place
     if not column.packages:
-        __import__(column.needs)
         return None
     place = folder / "-".join(column.packages).replace("=", "").replace(" ", "")
     done = place / "installed"

@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-import onnx
-
 import bench.matrix
-from bench.matrix.columns import COLUMNS, Column, install, run_column
-from bench.matrix.report import document
+from bench.matrix.columns import COLUMNS, Column, install
+from bench.matrix.outcomes import Outcome, examine, read_outcomes, write, write_outcomes
+from bench.matrix.report import document, losses
 from bench.matrix.rows import OPSETS, Row, network_rows, operator_rows
 
-__all__ = ["Cell", "examine", "main"]
+__all__ = ["main"]
 
 SHORT_OPSETS = (18, 21)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a runtime makes of a file.
-
-    Attributes:
-        row: the file.
-        error: the largest error, as a part of the largest number; None where there is no result to compare.
-        reason: why not, in words; empty where there is a result, or none was asked for.
-    """
-
-    row: Row
-    error: float | None
-    reason: str
-
-    @property
-    def is_right(self) -> bool:
-        return not self.reason and (self.error is None or self.error <= self.row.tolerance)
-
-
-def write(rows: Iterable[Row], folder: Path) -> list[Row]:
-    """Write the files of the rows and their inputs; return the rows."""
-    written = []
-    for row in rows:
-        written.append(row)
-        if row.model is not None:
-            onnx.save(row.model, folder / f"{row.name}.onnx")
-            np.save(folder / f"{row.name}.x.npy", row.x)
-    return written
-
-
-def examine(rows: Sequence[Row], column: Column, folder: Path, place: Path | None, seconds: float = 600) -> list[Cell]:
-    """Run all files in one runtime and compare."""
-    run_column(column, [row.name for row in rows if row.model is not None], folder, place, seconds)
-    return [_cell(row, folder) for row in rows]
-
-
-def _cell(row: Row, folder: Path) -> Cell:
-    if row.model is None:
-        return Cell(row, None, row.reason)
-    answer = json.loads((folder / f"{row.name}.out.json").read_text(encoding="utf-8"))
-    if "reason" in answer:
-        return Cell(row, None, answer["reason"])
-    errors = []
-    for place in range(answer["outputs"]):
-        got = np.load(folder / f"{row.name}.{place}.y.npy").astype(np.float64)
-        if got.shape != row.wanted.shape:
-            return Cell(row, None, f"gives the shape {list(got.shape)}, not {list(row.wanted.shape)}")
-        worst = float(np.max(np.abs(got - row.wanted))) / float(np.max(np.abs(row.wanted)))
-        errors.append(worst if np.isfinite(got).all() else np.inf)
-    return Cell(row, max(errors, default=None), "")
 
 
 def main() -> int:
@@ -87,51 +30,89 @@ def main() -> int:
     parser.add_argument("--opsets", nargs="+", type=int, help=f"default: {' '.join(map(str, OPSETS))}")
     parser.add_argument("--cache", type=Path, default=Path("build/bench-matrix"), help="a folder for runtimes")
     parser.add_argument("--out", type=Path, help="the page of the docs whose tables are to be written")
+    parser.add_argument("--resume", action="store_true", help="go on where the last run ended, and keep what it found")
     arguments = parser.parse_args()
     opsets = tuple(arguments.opsets or (SHORT_OPSETS if arguments.short else OPSETS))
     columns = [
         column
         for column in COLUMNS
         if (not arguments.only or column.name.lower().startswith(tuple(name.lower() for name in arguments.only)))
-        and not (arguments.short and (column.packages or column.node_packages))
+        and (column.is_here() or not arguments.short)
     ]
-    found: dict[str, list[Cell]] = {}
+    networks = _networks(arguments.networks, short=arguments.short)
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    store = arguments.cache.resolve() / "outcomes.json"
+    found = read_outcomes(store) if arguments.resume else []
     absent: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="onnxnorm-matrix-") as name:
-        folder = Path(name)
-        rows = write(_rows(arguments.networks, opsets, short=arguments.short), folder)
-        print(f"{len(rows)} files", flush=True)
-        for column in columns:
-            try:
-                cells = examine(rows, column, folder, install(column, arguments.cache.resolve()))
-            except (ImportError, RuntimeError, OSError) as error:
-                absent[column.name] = str(error)
-                print(f"{column.name}: not here: {error}", flush=True)
-                continue
-            found[column.name] = cells
-            print(f"{column.name}: {sum(cell.is_right for cell in cells)} of {len(cells)} right", flush=True)
-            if arguments.out is not None:
-                # After each column: the last ones take long.
-                page = document(arguments.out.read_text(encoding="utf-8"), found, absent)
-                arguments.out.write_text(page, encoding="utf-8")
-    _show(found)
+    use_library()
+    for title, subjects, opset in _batches(networks, opsets):
+        done = {(each.column, each.subject) for each in found if each.opset == opset}
+        left = [column for column in columns if any((column.name, subject) not in done for subject in subjects or [""])]
+        if subjects and not left:
+            continue
+        with tempfile.TemporaryDirectory(prefix="onnxnorm-matrix-") as name:
+            rows = write(_rows(subjects, opset), Path(name))
+            for column in left:
+                again = [row for row in rows if (column.name, row.subject) not in done]
+                outcomes = _column(again, column, Path(name), arguments.cache.resolve(), absent)
+                right = sum(outcome.is_right for outcome in outcomes)
+                print(f"{title} at opset {opset}, {column.name}: {right} of {len(again)} right", flush=True)
+                found = _sorted([*found, *outcomes])
+                write_outcomes(found, store)
+                if arguments.out is not None:
+                    # After each column: the last ones take long.
+                    page = document(arguments.out.read_text(encoding="utf-8"), found, absent)
+                    arguments.out.write_text(page, encoding="utf-8")
+    _show(found, absent)
     return 0
 
 
-def _rows(networks: list[str] | None, opsets: tuple[int, ...], *, short: bool) -> Iterable[Row]:
-    yield from operator_rows(opsets)
-    if short and networks is None:
-        return
+def _batches(networks: Sequence[str], opsets: Sequence[int]) -> Iterable[tuple[str, Sequence[str], int]]:
+    """Yield a title, the networks (none for the small files) and the opset of what is written and run at once."""
+    for opset in opsets:
+        yield "small files", (), opset
+    for opset in opsets:
+        if networks:
+            yield "networks", networks, opset
+
+
+def _networks(names: list[str] | None, *, short: bool) -> list[str]:
+    if names is not None or short:
+        return names or []
     from models import MODELS
 
-    yield from network_rows(list(MODELS) if networks is None else networks, opsets)
+    return list(MODELS)
 
 
-def _show(found: Mapping[str, Sequence[Cell]]) -> None:
-    for name, cells in found.items():
-        for cell in cells:
-            if not cell.is_right:
-                print(f"{name}: {cell.row.name}: {cell.reason or f'off by {cell.error:.1e}'}")
+def _rows(networks: Sequence[str], opset: int) -> Iterable[Row]:
+    return network_rows(list(networks), (opset,)) if networks else operator_rows((opset,))
+
+
+def _column(rows: Sequence[Row], column: Column, folder: Path, cache: Path, absent: dict[str, str]) -> list[Outcome]:
+    if column.name in absent or not rows:
+        return []
+    try:
+        return examine(rows, column, folder, install(column, cache))
+    except (RuntimeError, OSError) as error:
+        absent[column.name] = str(error)
+        print(f"{column.name}: not here: {error}", flush=True)
+        return []
+
+
+def _sorted(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    places = {column.name: place for place, column in enumerate(COLUMNS)}
+    return sorted(outcomes, key=lambda outcome: places.get(outcome.column, len(places)))
+
+
+def _show(outcomes: Sequence[Outcome], absent: dict[str, str]) -> None:
+    for outcome in outcomes:
+        if not outcome.is_right:
+            error = "" if outcome.error is None else f", off by {outcome.error:.1e}"
+            title = f"{outcome.column}: {outcome.subject}, opset {outcome.opset}, {outcome.form}"
+            print(f"{title}: {outcome.reason}{error}")
+    print(f"{len(losses(outcomes))} files are right as exported and wrong for portable or web")
+    for name, reason in absent.items():
+        print(f"not run: {name}: {reason}")
 
 
 def use_library() -> None:
@@ -143,8 +124,5 @@ def use_library() -> None:
         os.environ.setdefault("ONNXNORM_LIBRARY", str(library))
 
 
-if shutil.which("node") is None:
-    COLUMNS = tuple(column for column in COLUMNS if not column.node_packages)
-use_library()
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,63 +2,110 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
+from bench.matrix.outcomes import Outcome
 from bench.matrix.rows import FORMS
 from bench.tables import head, row
 
-if TYPE_CHECKING:
-    from bench.matrix.command import Cell
-
-__all__ = ["BEGIN", "END", "document"]
+__all__ = ["BEGIN", "END", "document", "losses"]
 
 BEGIN = "<!-- Written by `python -m bench matrix --out docs/runtimes.md` from here on. -->"
 END = "<!-- To here. -->"
+_EVERYWHERE = ("portable", "web")
+_MOST_EXAMPLES = 3
 
 
-def document(page: str, found: Mapping[str, Sequence[Cell]], absent: Mapping[str, str]) -> str:
+def document(page: str, outcomes: Sequence[Outcome], absent: Mapping[str, str]) -> str:
     """Return the page with new tables."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    parts = [_counts(found), _reasons(found), *([_absent(absent)] if absent else [])]
+    parts = []
+    for title, is_network in (("Small files", False), ("Networks", True)):
+        chosen = [outcome for outcome in outcomes if outcome.is_network == is_network]
+        if chosen:
+            parts += [f"### {title}", _scope(chosen), _counts(chosen), *_reasons(chosen), *_losses(chosen)]
+    if absent:
+        parts += ["### Not run", "\n".join([head(("runtime", "why")), *(row(each) for each in absent.items())])]
     return f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}"
 
 
-def _counts(found: Mapping[str, Sequence[Cell]]) -> str:
-    lines = [head(("runtime", "files", *FORMS))]
-    for name, cells in found.items():
-        by_form = {form: [cell for cell in cells if cell.row.form == form] for form in FORMS}
-        sizes = {len(group) for group in by_form.values()}
-        counts = [sum(cell.is_right for cell in by_form[form]) for form in FORMS]
-        lines.append(row((name, max(sizes), *counts)))
+def losses(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return what is wrong for a target that stands for all runtimes, and was right as it was exported."""
+    outcomes = list(outcomes)
+    right = {_place(outcome) for outcome in outcomes if outcome.form == "exported" and outcome.is_right}
+    return [
+        outcome
+        for outcome in outcomes
+        if outcome.form in _EVERYWHERE and not outcome.is_right and _place(outcome) in right
+    ]
+
+
+def _place(outcome: Outcome) -> tuple[str, str, int]:
+    return outcome.column, outcome.subject, outcome.opset
+
+
+def _by_column(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    found: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        found[outcome.column].append(outcome)
+    return found
+
+
+def _scope(outcomes: Sequence[Outcome]) -> str:
+    subjects = {outcome.subject for outcome in outcomes}
+    opsets = sorted({outcome.opset for outcome in outcomes})
+    return (
+        f"{len(subjects)} of them, at the opsets {', '.join(map(str, opsets))}: how many files of each form are right. "
+        "The largest error is that of the files that are right."
+    )
+
+
+def _counts(outcomes: Sequence[Outcome]) -> str:
+    lines = [head(("runtime", "files", *FORMS, "largest error"))]
+    for name, cells in _by_column(outcomes).items():
+        counts = [sum(cell.is_right for cell in cells if cell.form == form) for form in FORMS]
+        files = sum(cell.form == "exported" for cell in cells)
+        worst = max((cell.error for cell in cells if cell.is_right and cell.error is not None), default=None)
+        lines.append(row((name, files, *counts, "" if worst is None else f"{worst:.0e}")))
     return "\n".join(lines)
 
 
-def _reasons(found: Mapping[str, Sequence[Cell]]) -> str:
-    lines = [head(("runtime", "form", "files", "what is wrong", "for example"))]
-    for name, cells in found.items():
-        for form in FORMS:
-            wrong = [cell for cell in cells if cell.row.form == form and not cell.is_right]
-            kinds = Counter(_kind(cell) for cell in wrong)
-            for kind, count in kinds.most_common(4):
-                example = next(cell for cell in wrong if _kind(cell) == kind)
-                lines.append(row((name, form, count, kind, f"{example.row.subject}, opset {example.row.opset}")))
-    return "\n".join(lines)
+def _reasons(outcomes: Sequence[Outcome]) -> list[str]:
+    lines = []
+    for name, cells in _by_column(outcomes).items():
+        by_reason: dict[str, list[Outcome]] = defaultdict(list)
+        for cell in cells:
+            if not cell.is_right:
+                by_reason[cell.reason].append(cell)
+        for reason, wrong in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+            forms = Counter(cell.form for cell in wrong)
+            lines.append(row((name, reason, *(forms[form] or "" for form in FORMS), _examples(wrong))))
+    if not lines:
+        return ["All files are right."]
+    return [
+        "What is wrong with the others, and with how many of each form:",
+        "\n".join([head(("runtime", "reason", *FORMS, "of")), *lines]),
+    ]
 
 
-def _kind(cell: Cell) -> str:
-    if not cell.reason:
-        return "other numbers"
-    text = " ".join(cell.reason.split())
-    for path in (word for word in text.split() if "/" in word and ("onnxnorm-matrix" in word or "build" in word)):
-        text = text.replace(path, "...")
-    # What matters of onnxruntime's longest message stands at its end.
-    told = re.search(r"Unsupported model IR version: \d+, max supported IR version: \d+", text)
-    return told[0] if told else text.replace(cell.row.name, "...")[:110]
+def _losses(outcomes: Sequence[Outcome]) -> list[str]:
+    lost = losses(outcomes)
+    if not lost:
+        return [
+            "No file for `portable` or `web` is wrong in a runtime that was right with the file as it was exported."
+        ]
+    lines = [head(("runtime", "form", "files", "reason", "of"))]
+    groups: dict[tuple[str, str, str], list[Outcome]] = defaultdict(list)
+    for outcome in lost:
+        groups[outcome.column, outcome.form, outcome.reason].append(outcome)
+    for (column, form, reason), wrong in groups.items():
+        lines.append(row((column, form, len(wrong), reason, _examples(wrong))))
+    return ["Right as they were exported, and wrong for `portable` or `web`:", "\n".join(lines)]
 
 
-def _absent(absent: Mapping[str, str]) -> str:
-    return "\n".join([head(("not tried", "why")), *(row(each) for each in absent.items())])
+def _examples(outcomes: Iterable[Outcome]) -> str:
+    subjects = list(dict.fromkeys(outcome.subject for outcome in outcomes))
+    more = len(subjects) - _MOST_EXAMPLES
+    return ", ".join(subjects[:_MOST_EXAMPLES]) + (f" and {more} more" if more > 0 else "")

@@ -37,6 +37,8 @@ class Row:
         x: its input.
         wanted: the output, computed in double precision.
         tolerance: how far a result may be off, as a part of the largest number.
+        is_network: whether it is a network of models/, not a small file.
+        file: its name in the folder of files, without ending; files of one content have one name.
     """
 
     subject: str
@@ -47,6 +49,8 @@ class Row:
     x: Array
     wanted: Array
     tolerance: float
+    is_network: bool = False
+    file: str = ""
 
     @property
     def name(self) -> str:
@@ -54,7 +58,14 @@ class Row:
 
 
 def _forms(
-    subject: str, opset: int, exported: onnx.ModelProto, x: Array, wanted: Array, tolerance: float
+    subject: str,
+    opset: int,
+    exported: onnx.ModelProto,
+    x: Array,
+    wanted: Array,
+    tolerance: float,
+    *,
+    network: bool = False,
 ) -> Iterator[Row]:
     for form in FORMS:
         model: onnx.ModelProto | None = exported
@@ -64,9 +75,11 @@ def _forms(
                 result = onnxnorm.optimize(exported, target=form, verify=False).model
                 assert isinstance(result, onnx.ModelProto)
                 model = result
+                # They name the target, and no runtime reads them: without them equal results are equal files.
+                del model.metadata_props[:]
         except OnnxNormError as error:
             model, reason = None, str(error)
-        yield Row(subject, opset, form, model, reason, x, wanted, tolerance)
+        yield Row(subject, opset, form, model, reason, x, wanted, tolerance, network)
 
 
 def network_rows(names: list[str], opsets: tuple[int, ...]) -> Iterator[Row]:
@@ -85,9 +98,9 @@ def network_rows(names: list[str], opsets: tuple[int, ...]) -> Iterator[Row]:
         try:
             exported = onnxnorm.export(module, inputs, opset=opset, verify=False, exporter=exporter)  # type: ignore[arg-type]
         except OnnxNormError as error:
-            yield Row(name, opset, "exported", None, str(error), x, wanted, 1e-4)
+            yield Row(name, opset, "exported", None, f"cannot be exported: {error}", x, wanted, 1e-4, True)
             continue
-        yield from _forms(name, opset, exported, x, wanted, 1e-4)
+        yield from _forms(name, opset, exported, x, wanted, 1e-4, network=True)
 
 
 _SINCE = {"LayerNormalization": 17, "GroupNormalization": 21, "RMSNormalization": 23, "onnxnorm": 15}

@@ -84,7 +84,7 @@ class LrnSteps:
         op_type: str,
         *inputs: ir.Value,
         shape: ir.Shape | None = None,
-        **attributes: int | Sequence[int],
+        **attributes: int | str | Sequence[int],
     ) -> ir.Value:
         made = ir.node(op_type, inputs, attributes=attributes, name=self._named(name))
         value = made.outputs[0]
@@ -126,9 +126,10 @@ class LrnSteps:
                     for dim, extra in zip(value.shape, more, strict=True)
                 ]
             )
+        # The mode is the default, and pnnx leaves the padding of a Pad out that does not say it.
         if self.opset < _OPSET_OF_PADS_AS_INPUT:
-            return self.then("padded", "Pad", value, shape=shape, pads=pads)
-        return self.then("padded", "Pad", value, self.ints("pads", pads), shape=shape)
+            return self.then("padded", "Pad", value, shape=shape, mode="constant", pads=pads)
+        return self.then("padded", "Pad", value, self.ints("pads", pads), shape=shape, mode="constant")
 
     def window_sum(self, value: ir.Value, axis: int, size: int) -> ir.Value:
         """Sum each `size` neighbours along the axis, which becomes `size - 1` shorter.

@@ -77,6 +77,8 @@ def test_custom_operators_become_plain_ones(op_type: str, shape: Any, window: An
     model = custom(op_type, shape, window, opset=opset, dtype=dtype, **constants)
     after = optimize(model).model
     assert_plain(after)
+    # A converter that misses the mode of a Pad pads nothing.
+    assert all("mode" in {given.name for given in node.attribute} for node in after.graph.node if node.op_type == "Pad")
     x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
     formula = getattr(reference, {"IntraChannelLRN": "intra_channel_lrn"}.get(op_type, "inter_channel_lrn"))
     wanted = formula(x, window, **constants)

@@ -18,8 +18,8 @@ def main(bind):
                 np.save(folder / f"{name}.{place}.y.npy", result)
             answer = {"outputs": len(results)}
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            answer = {"reason": lines[-1][:500] if len(lines[0]) < 20 else lines[0][:500]}
+            words = " ".join(str(error).split()) or type(error).__name__
+            answer = {"reason": words[:3000]}
         unfinished = folder / f"{name}.part"
         unfinished.write_text(json.dumps(answer), encoding="utf-8")
         unfinished.rename(folder / f"{name}.out.json")

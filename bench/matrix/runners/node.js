@@ -42,7 +42,7 @@ async function main() {
       save(`${base}.0.y.npy`, results[session.outputNames[0]]);
       answer = { outputs: 1 };
     } catch (error) {
-      answer = { reason: String(error.message || error).split("\n")[0].slice(0, 200) };
+      answer = { reason: String(error.message || error).slice(0, 3000) };
     }
     fs.writeFileSync(`${base}.part`, JSON.stringify(answer));
     fs.renameSync(`${base}.part`, `${base}.out.json`);
