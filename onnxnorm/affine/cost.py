@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["ARITHMETIC", "constant_cost", "node_cost"]
+__all__ = ["ARITHMETIC", "FUSED_BEHIND_CONVOLUTION", "activation_cost", "constant_cost", "node_cost"]
 
 _BATCH_NORM = 20
 _WEIGHTS: Mapping[str, int] = {
@@ -19,6 +19,9 @@ _WEIGHTS: Mapping[str, int] = {
     **dict.fromkeys(("Add", "Sub", "Sum"), _BATCH_NORM - 1),
 }
 ARITHMETIC: frozenset[str] = frozenset(_WEIGHTS) - {"BatchNormalization"}
+
+# What onnxruntime runs inside the convolution before it (onnxruntime/core/optimizer/conv_activation_fusion.cc).
+FUSED_BEHIND_CONVOLUTION = frozenset({"Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 
 # To start a node at all takes a runtime as long as it takes BatchNormalization for about this many elements.
 _START = 1024 * _BATCH_NORM
@@ -30,6 +33,11 @@ _READ = 5
 def node_cost(op_type: str, elements: int) -> int:
     """Cost of one node of the operator `op_type` on a tensor of `elements` elements."""
     return _WEIGHTS[op_type] * elements + _START
+
+
+def activation_cost(elements: int) -> int:
+    """Cost of an activation that runs by itself."""
+    return _BATCH_NORM * elements + _START
 
 
 def constant_cost(size: int) -> int:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
-from onnxnorm.affine.cost import constant_cost, node_cost
+from onnxnorm.affine.cost import FUSED_BEHIND_CONVOLUTION, activation_cost, constant_cost, node_cost
 from onnxnorm.affine.interface import Edit
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code
@@ -297,7 +297,18 @@ class Growth:
             return 0
         elements = self.facts.elements(insertion.value)
         size = insertion.affine.scale.size
-        return sum(node_cost(op_type, elements) + constant_cost(size) for op_type in insertion.op_types)
+        cost = sum(node_cost(op_type, elements) + constant_cost(size) for op_type in insertion.op_types)
+        return cost + (activation_cost(elements) if _parts_activation(insertion) else 0)
+
+
+def _parts_activation(insertion: Insertion) -> bool:
+    """Whether the new node comes between a convolution and an activation that a runtime runs inside of it."""
+    maker = insertion.value.producer()
+    if not insertion.op_types or maker is None or maker.op_type != "Conv" or insertion.value.is_graph_output():
+        return False
+    # Two readers are an activation of which the product with its input is taken, as in SiLU and hard swish.
+    readers = insertion.value.consumers()
+    return len(readers) <= 2 and any(reader.op_type in FUSED_BEHIND_CONVOLUTION for reader in readers)
 
 
 def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:

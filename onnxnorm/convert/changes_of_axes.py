@@ -66,10 +66,7 @@ def soft_13(step: Step) -> bool | str:
     """
     node, rank = step.node, step.rank()
     if not step.up:
-        if rank is None or step.whole("axis", -1) not in (-1, rank - 1):
-            return "goes over an axis that is not the last, which it does since opset 13"
-        node.attributes["axis"] = ir.AttrInt64("axis", rank - 1)
-        return True
+        return _over_the_last_axis(step, rank)
     axis = step.whole("axis", 1)
     if rank is not None and axis in (-1, rank - 1):
         node.attributes["axis"] = ir.AttrInt64("axis", rank - 1)
@@ -84,6 +81,27 @@ def soft_13(step: Step) -> bool | str:
     step.put(0, flat)
     node.attributes["axis"] = ir.AttrInt64("axis", -1)
     step.follow("Reshape", [shape], {})
+    return True
+
+
+def _over_the_last_axis(step: Step, rank: int | None) -> bool | str:
+    """Make the axis that Softmax goes over the last one, by a Transpose before it and one behind it if need be."""
+    node, x, axis = step.node, step.operand(0), step.whole("axis", -1)
+    if not rank or x is None or not -rank <= axis < rank:
+        return "goes over one axis of a tensor whose rank is not known, which it does since opset 13"
+    axis %= rank
+    behind = (step.shape() or ())[axis + 1 :]
+    if all(extent == 1 for extent in behind):
+        # All axes from this one on are this one.
+        node.attributes["axis"] = ir.AttrInt64("axis", axis)
+        return True
+    order = list(range(rank))
+    order[axis], order[-1] = order[-1], order[axis]
+    swapped = step.insert(ir.node("Transpose", [x], attributes={"perm": order}))
+    swapped.type = x.type
+    step.put(0, swapped)
+    node.attributes["axis"] = ir.AttrInt64("axis", rank - 1)
+    step.follow("Transpose", [], {"perm": ir.AttrInt64s("perm", order)})
     return True
 
 

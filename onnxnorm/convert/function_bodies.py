@@ -14,6 +14,8 @@ from onnxnorm.model.walk import graphs_of
 __all__ = ["lower_by_bodies"]
 
 _DOMAIN = "onnxnorm.body"
+# Whose bodies no runtime takes: that of AffineGrid gives Range vectors in place of scalars.
+_UNFIT = frozenset({"AffineGrid"})
 
 
 def lower_by_bodies(model: ir.Model, own: int, is_guilty: Callable[[ir.Node], bool]) -> dict[str, str]:
@@ -81,6 +83,8 @@ def _body_of(node: ir.Node, own: int) -> onnx.FunctionProto | None:
     # The stubs of the package onnx lack the bodies of definitions.
     schema: Any = onnx.defs.get_schema(node.op_type, own, "")
     graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    if node.op_type in _UNFIT:
+        return None
     if any(attribute.is_ref() or attribute.type in graphs for attribute in node.attributes.values()):
         # A body cannot be put in place of a call that hands it a graph.
         return None

@@ -48,7 +48,8 @@ def _bases(node: ir.Node) -> Iterator[ir.Value]:
             # Beside it zeros.
             computed = [v for v in operands if (own := v.producer()) is not None and own.op_type != "Constant"]
             value = computed[0] if len(computed) == 1 else None
-        elif producer.op_type in STEPS_BACK and not squared:
+        elif producer.op_type == "Pad" or (producer.op_type in STEPS_BACK and not squared):
+            # Zeros squared are zeros.
             value = operands[0]
         else:
             break

@@ -15,6 +15,8 @@ from onnxnorm.numerics.arrays import MAX_ELEMENTS
 
 __all__ = ["FORMS", "rank_is_known", "write_out"]
 
+_OPSET_OF_EXTREMES_THAT_BROADCAST = 8
+
 
 @dataclass(eq=False)
 class _Steps:
@@ -47,6 +49,11 @@ class _Steps:
         return add_constant(
             self.graph, self.facts.fresh_name(f"{self.node.name}_number"), array, self.dtype, self.facts
         )
+
+    def at_least(self, x: ir.Value, least: float) -> ir.Value:
+        if self.facts.opset(self.node) >= _OPSET_OF_EXTREMES_THAT_BROADCAST:
+            return self.add("Max", x, self.number(least))
+        return self.add("Clip", x, min=least)
 
     def reduced(self, op_type: str, x: ir.Value, axes: Sequence[int]) -> ir.Value:
         since = 13 if op_type == "ReduceSum" else 18
@@ -153,7 +160,7 @@ def _lp_norm(form: _Form) -> ir.Value:
     x = form.wide(form.x)
     length = form.steps.reduced(op_type, x, [form.whole("axis", -1)])
     least = np.finfo(np.float64 if form.steps.dtype is ir.DataType.DOUBLE else np.float32).tiny
-    return form.narrow(form.steps.add("Div", x, form.steps.add("Max", length, form.steps.number(float(least)))))
+    return form.narrow(form.steps.add("Div", x, form.steps.at_least(length, float(least))))
 
 
 def _group_norm(form: _Form) -> ir.Value | None:

@@ -292,9 +292,12 @@ FORMS = [
             Form(11, f"{op} <axis = -1> (x)"),
             Form(11, f"{op} <axis = 2> (x)"),
             Form(13, f"{op} (x)"),
-            Form(13, f"{op} <axis = 1> (x)", 13),
+            Form(13, f"{op} <axis = 1> (x)"),
+            Form(13, f"{op} <axis = -3> (x)", inputs="float[2, 4, 1, 1] x"),
         )
     ),
+    Form(20, "AffineGrid <align_corners = 1> (t, size)", 20, inputs="float[2, 2, 3] t",
+         constants="int64[4] size = {2, 3, 4, 5}"),
     Form(8, "MaxPool <kernel_shape = [2, 2], storage_order = 0> (x)", results="y, z", lowest=8),
     Form(8, "Max (x, c)", 8, inputs=f"{IMAGE}, float[5] c"),
     Form(8, "Max (x, c)", inputs="float[2, 5] x, float[2, 5] c"),

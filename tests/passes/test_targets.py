@@ -68,6 +68,16 @@ def test_a_portable_model_keeps_its_nodes(op_type: str) -> None:
     assert count(onnxnorm.optimize(_one(op_type), verify=False).model, op_type) == 1
 
 
+@pytest.mark.parametrize("opset", [7, 8, 18])
+def test_the_length_is_bounded_at_every_opset(opset: int) -> None:
+    # Max takes tensors of different shapes from opset 8 on alone.
+    net = Builder(opset=opset, dtype=np.float32, ir_version=8)
+    model = net.model(net.node("LpNormalization", net.input((2, 4, 6)), axis=1, p=2))
+    result = onnxnorm.optimize(model, target="web", verify=False).model
+    assert count(result, "LpNormalization") == 0
+    same_in_onnxruntime(model, result)
+
+
 def test_a_vector_of_zeros_stays_zero() -> None:
     model = _one("LpNormalization")
     feeds = random_feeds(model)
