@@ -29,7 +29,7 @@ class Questions:
             units: nodes that must stay as they are.
         """
         self._facts = facts
-        self._units = units or Units()
+        self.units = units or Units()
         # By identity, so that nothing has to be compared.
         self._answers: dict[tuple[object, ...], Answer] = {}
         self._kept: set[Gauge] = set()
@@ -40,7 +40,7 @@ class Questions:
         key = (node, *gauges, *gauges.values())
         answer = self._answers.get(key)
         if answer is None:
-            answer = self._units.limit(node, _ask(node, gauges, self._facts), self._facts)
+            answer = self.units.limit(node, _ask(node, gauges, self._facts), self._facts)
             if self._has_room(gauges, answer):
                 self._answers[key] = answer
         return answer

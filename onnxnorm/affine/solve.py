@@ -212,7 +212,8 @@ def _settle(growth: Growth, search: Search) -> Region | Stuck | list[Growth]:
     if growth.cost >= 0:
         return Stuck(growth.obstacle or _AS_MUCH, len(growth.gauges))
     region = growth.complete()
-    if search.is_lone and not _removes_nodes(region, search):
+    is_free = search.node in search.rules.units.companions
+    if (search.is_lone and not _removes_nodes(region, search)) or (is_free and region.insertions):
         return Stuck(_NO_NODE, len(growth.gauges))
     copied = _copied(region)
     shared = Refusal(f"it would copy {copied} elements of weights that other nodes share", Code.WEIGHTS_GROW)

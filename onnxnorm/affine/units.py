@@ -24,12 +24,15 @@ class Units:
             values, but keep their shapes, and the nodes stay.
         biases: nodes that a runtime runs as part of the product before them. Nothing is gained where they go.
         products: nodes that a merge would take away from their unit.
+        companions: normalizations that a runtime runs in one loop with their neighbours. A new node in place of one
+            would run by itself.
     """
 
     inner: Mapping[ir.Node, str] = field(default_factory=dict)
     outer: Mapping[ir.Node, str] = field(default_factory=dict)
     biases: frozenset[ir.Node] = frozenset()
     products: frozenset[ir.Node] = frozenset()
+    companions: frozenset[ir.Node] = frozenset()
 
     def stays(self, node: ir.Node) -> bool:
         """Whether nothing is gained where the affine of the node goes, since the node costs nothing by itself."""

@@ -11,6 +11,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.idioms.activations import activations
 from onnxnorm.idioms.attention import attentions
 from onnxnorm.idioms.biases import biases
+from onnxnorm.idioms.elementwise import run_with_neighbours
 from onnxnorm.idioms.fusions import fused_for
 from onnxnorm.idioms.idiom import Idiom, Kind
 from onnxnorm.idioms.normalizations import written_out_normalizations
@@ -28,6 +29,7 @@ _FINDERS: tuple[Callable[[ir.Graph, Facts], Iterator[Idiom]], ...] = (
     dynamic_quantizations,
     quantized_arithmetic,
     biases,
+    run_with_neighbours,
 )
 
 
@@ -44,6 +46,7 @@ def units_in(model: ir.Model, facts: Facts, target: str) -> Units:
     outer: dict[ir.Node, str] = {}
     own: set[ir.Node] = set()
     products: set[ir.Node] = set()
+    companions: set[ir.Node] = set()
     bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     for graph in (inside for root in (model.graph, *bodies) for inside in graphs_within(root)):
         for idiom in idioms_in(graph, facts):
@@ -52,12 +55,15 @@ def units_in(model: ir.Model, facts: Facts, target: str) -> Units:
             if idiom.kind is Kind.BIAS:
                 own |= idiom.nodes
                 continue
+            if idiom.kind is Kind.ELEMENTWISE:
+                companions |= idiom.nodes
+                continue
             name = f"{_article(idiom.kind.value)} {idiom.kind.value}"
             inner.update(dict.fromkeys(idiom.nodes, name))
             outer.update(dict.fromkeys(idiom.outer, name))
             products |= idiom.products
     outer = {node: name for node, name in outer.items() if node not in inner}
-    return Units(inner, outer, frozenset(own), frozenset(products))
+    return Units(inner, outer, frozenset(own), frozenset(products), frozenset(companions))
 
 
 def _article(name: str) -> str:

@@ -69,12 +69,14 @@ FUSIONS: Mapping[str, tuple[Fusion, ...]] = {
         Fusion(Kind.ATTENTION, ("ScaledDotProductAttention",), _OPENVINO + "sdpa_fusion.cpp"),
         Fusion(Kind.ROTARY, ("RoPE",), _OPENVINO + "fuse_rotary_positional_embeddings.cpp"),
         Fusion(Kind.BIAS, ("FullyConnected",), "src/plugins/intel_cpu/src/graph_optimizer.cpp"),
+        Fusion(Kind.ELEMENTWISE, ("Subgraph",), "src/common/snippets/src/pass/collapse_subgraph.cpp"),
     ),
 }
 
 # A result for any runtime keeps what either fuses, except hard swish: onnxruntime does not fuse it, and there its
 # factor of 1/6 is a node that goes into the next convolution; OpenVINO runs either form inside the convolution before.
-_PORTABLE = frozenset(fusion.kind for own in FUSIONS.values() for fusion in own) - {Kind.HARD_SWISH}
+# Nor does onnxruntime run a normalization in one loop with its neighbours.
+_PORTABLE = frozenset(fusion.kind for own in FUSIONS.values() for fusion in own) - {Kind.HARD_SWISH, Kind.ELEMENTWISE}
 _LIKE: Mapping[str, str] = {"web": "onnxruntime"}
 
 

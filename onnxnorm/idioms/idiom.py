@@ -26,6 +26,7 @@ class Kind(enum.Enum):
     DYNAMIC_QUANTIZATION = "dynamic quantization"
     QUANTIZED_ARITHMETIC = "quantized sum or product"
     BIAS = "bias"
+    ELEMENTWISE = "loop of elementwise operators"
 
 
 @dataclass(frozen=True, eq=False)
