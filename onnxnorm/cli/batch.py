@@ -236,4 +236,5 @@ def _print(finished: Iterable[Done]) -> None:
     ]
     print_table(Table.of("model status nodes size >seconds message", rows))
     counts = {status: sum(each.status == status for each in done) for status in ("done", "done before", "failed")}
-    print(f"\n{len(done)} models: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    noun = "model" if len(done) == 1 else "models"
+    print(f"\n{len(done)} {noun}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))

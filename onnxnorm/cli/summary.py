@@ -122,7 +122,8 @@ def _print_left(records: tuple[NormRecord, ...], *, list_all: bool) -> None:
     if not left:
         return
     groups = [Group(record.reason, (record,)) for record in left] if list_all else grouped(left)
-    print("\nNormalizations left:")
+    in_part = " or left in part" if any(record.fate is Fate.PARTLY for record in left) else ""
+    print(f"\nNormalizations left{in_part}:")
     several = [group_line(group) for group in groups if len(group.records) > 1]
     if several:
         print("\n".join(several) + "; --all lists them")

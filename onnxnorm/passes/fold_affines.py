@@ -249,9 +249,11 @@ def _told(node: ir.Node, region: Region) -> tuple[str, bool]:
         text = f"absorbed into {into}{more}"
     else:
         text = "becomes something cheaper" if left else "is the identity"
-    if left:
-        text = f"{'partly ' if takers else ''}{text}; {' and '.join(left)} is left{where}"
-        text += f", since {region.reason}" if region.reason else ""
+    if left and takers:
+        text = f"partly {text}"
     if path:
         text += f" through {', '.join(path[:4])}" + (f" and {len(path) - 4} more" if len(path) > 4 else "")
+    if left:
+        text += f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} left{where}"
+        text += f", since {region.reason}" if region.reason else ""
     return text, bool(left)

@@ -34,7 +34,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield f"\n{name}:"
         for norm in own[:_NAMED]:
-            helps = f" What helps: {norm['remedy']}" if norm["remedy"] else ""
+            helps = f". What helps: {norm['remedy']}" if norm["remedy"] else ""
             yield f"  {norm['where']} ({norm['kind']}, {norm['shape']}): {norm['reason']}{helps}"
         if len(own) > _NAMED:
             yield f"  and {len(own) - _NAMED} more"

@@ -213,5 +213,8 @@ def reason_of(error: Exception) -> str:
     if unknown is not None:
         domain = unknown[1].removeprefix("error:").strip()
         operator = f"{domain}::{unknown[2]}" if domain else unknown[2]
-        return f"onnxruntime {onnxruntime.__version__} has no operator {operator}, and the model carries no body for it"
+        return (
+            f"onnxruntime {onnxruntime.__version__} has no operator {operator}, and the model carries no body for it: "
+            "register the library that has it, by --custom-ops-library FILE or in sess_options"
+        )
     return text
