@@ -51,7 +51,10 @@ SLICE_MARGIN = 8.0
 ELEMENT_MARGIN = 24.0
 
 _SLICE_ELEMENTS = 32
-"""The least number of elements of a slice that is judged alone; smaller ones tell too little of their noise."""
+"""The least number of elements of a slice that is judged alone; smaller ones tell too little of their noise.
+
+Zeros that have no noise, as an activation makes them of all that is negative, are not counted where others are left.
+"""
 
 _ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
 _SMALLEST = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
@@ -169,6 +172,7 @@ def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float
     total = max(*(float(_rms(errors, None)) for errors in noise), elsewhere, unit * size)
     quietest: Array = np.full((1,) * exact.ndim, total)
     relative = total / size if size > 0 else 0.0
+    heard = np.logical_or.reduce([exact != 0, *(errors != 0 for errors in noise)])
     slices = {}
     for axis, count in enumerate(exact.shape):
         if count < 2 or exact.size // count < _SLICE_ELEMENTS:
@@ -179,7 +183,10 @@ def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float
         typical = float(np.median(seen[alive] / sizes[alive])) if alive.any() else 0.0
         relative = min(relative, typical)
         level = np.maximum(seen, max(typical, unit) * sizes)
-        slices[axis] = SLICE_MARGIN * level + smallest
+        others = tuple(a for a in range(exact.ndim) if a != axis)
+        telling = np.count_nonzero(heard, axis=others)
+        tells = (telling == 0) | (telling >= _SLICE_ELEMENTS)
+        slices[axis] = np.where(tells, SLICE_MARGIN * level + smallest, np.inf)
         quietest = np.minimum(quietest, level.reshape([-1 if a == axis else 1 for a in range(exact.ndim)]))
     local = np.maximum.reduce([quietest * np.ones_like(exact), max(relative, unit) * np.abs(exact), *noise])
     return _Allowed(slices, ELEMENT_MARGIN * local + smallest, SLICE_MARGIN * total + smallest)

@@ -158,7 +158,7 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     """Yield the cases that one output makes: one, or one for each element of a sequence."""
     base = next(iter(runs.original))
     exact = runs.exact[sample][name] if runs.exact is not None else None
-    originals = [runs.original[base][sample][name], runs.original[level][sample][name]]
+    originals = [runs.original[base][sample][name], runs.original.get(level, runs.original[base])[sample][name]]
     shaken = [run[sample][name] for run in (*runs.shaken, *(runs.shaken_rounded if level == ROUNDED else ()))]
     result = runs.result[level][sample][name]
     first = originals[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +14,31 @@ from onnxnorm.verification.cases import FLOAT64, RUNTIME, ExactCase, RealCase, c
 from onnxnorm.verification.place import find_place
 from onnxnorm.verification.report import OutputError, VerifyReport
 from onnxnorm.verification.runs import ROUNDED, Runs
+from onnxnorm.verification.shaken_runs import add_noise
 from onnxnorm.verification.ties import Ties
 from onnxnorm.verification.tolerance import Tolerance, outputs_within
 
 __all__ = ["judge", "worst_output"]
 
 
-def judge(runs: Runs, *, seed: int, tolerance: Tolerance | None = None) -> VerifyReport:
+def judge(
+    runs: Runs,
+    *,
+    seed: int,
+    tolerance: Tolerance | None = None,
+    public: Collection[str] | None = None,
+    locate: bool = True,
+    hopeless: float = math.inf,
+) -> VerifyReport:
     """Judge the runs; where the result fails, find the place.
 
-    With a tolerance the outputs are compared by that alone.
+    Args:
+        runs: of both models. Copies with moved weights are added to them as they are needed.
+        seed: of these copies.
+        tolerance: what alone compares the outputs, where there is one.
+        public: the outputs of which notes are made, where not of all.
+        locate: whether to find the place.
+        hopeless: the excess from which on an output fails without a look for more noise.
     """
     shapes = tuple({name: value.shape for name, value in feeds.items()} for feeds in runs.samples)
     notes = list(runs.notes)
@@ -37,17 +53,19 @@ def judge(runs: Runs, *, seed: int, tolerance: Tolerance | None = None) -> Verif
             alone = ", without which the original does not run either" if ("original", "off") in runs.failures else ""
             reason = f"the result does not run where the original does (optimizations {level}{alone}): {error}"
             return VerifyReport(False, reason, oracle, (), shapes, tuple(notes))
-    names = [output.name for output in runs.model.graph.output]
-    if tolerance:
-        outputs = outputs_within(runs, tolerance, shapes)
+    names = [output.name for output in runs.other.graph.output]
+    told = names if public is None else [name for name in names if name in public]
+    if tolerance is None or not tolerance:
+        outputs = _judged(runs, names, shapes, seed, hopeless)
     else:
-        ties = Ties(runs, runs.other)
-        outputs = [record for name in names for record in _judge_output(runs, ties, name, shapes)]
+        while _in_doubt(runs, names) and add_noise(runs, seed):
+            pass
+        outputs = outputs_within(runs, tolerance, shapes)
     failed = [output for output in outputs if not output.passed]
     verdict, place = None, None
     if failed:
         worst = max(failed, key=lambda o: o.excess)
-        if not tolerance:
+        if locate and not tolerance:
             place = find_place(runs, _name_of(worst, names), worst.sample, worst.optimizations, seed=seed)
         others = f"; {len(failed) - 1} more outputs failed" if len(failed) > 1 else ""
         how = f"optimizations {worst.optimizations}"
@@ -56,10 +74,41 @@ def judge(runs: Runs, *, seed: int, tolerance: Tolerance | None = None) -> Verif
         verdict += f"{'' if worst.index is None else f', at {list(worst.index)}'}: {worst.reason}{others}"
     if runs.exact is not None:
         oracle = "; ".join(sorted({o.yardstick for o in outputs}) or [oracle])
-    notes.extend(_weak_evidence(runs, names))
-    notes.extend(_doubtful_optimizations(runs, names))
+    notes.extend(_weak_evidence(runs, told))
+    notes.extend(_doubtful_optimizations(runs, told))
     unreached = tuple(runs.unreached)
     return VerifyReport(not failed, verdict, oracle, tuple(outputs), shapes, tuple(notes), unreached, place)
+
+
+def _judged(
+    runs: Runs, names: Sequence[str], shapes: Sequence[dict[str, tuple[int, ...]]], seed: int, hopeless: float
+) -> list[OutputError]:
+    """Judge all outputs, with as few runs of the original as decide: more noise allows more, never less."""
+    while True:
+        outputs = [record for name in names for record in _judge_output(runs, None, name, shapes)]
+        if any(each.excess > hopeless for each in outputs):
+            return outputs
+        if (all(each.passed for each in outputs) and not _in_doubt(runs, names)) or not add_noise(runs, seed):
+            break
+    if all(each.passed for each in outputs):
+        return outputs
+    ties = Ties(runs, runs.other)
+    return [record for name in names for record in _judge_output(runs, ties, name, shapes)]
+
+
+def _in_doubt(runs: Runs, names: Sequence[str]) -> bool:
+    """Whether two ways to run the original are farther apart than the noise that has been seen explains."""
+    cases = (
+        case
+        for name in names
+        for level in runs.result
+        for sample in range(len(runs.samples))
+        for case in cases_of(runs, name, level, sample)
+        if isinstance(case, RealCase)
+    )
+    return any(
+        not case.optimizations_trusted or (case.exact is not None and case.yardstick != FLOAT64) for case in cases
+    )
 
 
 def worst_output(report: VerifyReport, runs: Runs) -> tuple[str, int] | None:
@@ -76,8 +125,13 @@ def _name_of(error: OutputError, names: Sequence[str]) -> str:
     return error.name if error.name in names else error.name.rpartition("[")[0]
 
 
-def _judge_output(runs: Runs, ties: Ties, name: str, shapes: Sequence[dict[str, tuple[int, ...]]]) -> list[OutputError]:
-    """Judge one output: one record, or one for each element of a sequence, with the worst over samples and levels."""
+def _judge_output(
+    runs: Runs, ties: Ties | None, name: str, shapes: Sequence[dict[str, tuple[int, ...]]]
+) -> list[OutputError]:
+    """Judge one output: one record, or one for each element of a sequence, with the worst over samples and levels.
+
+    Without `ties` a decision that hangs on rounding counts as a mistake.
+    """
     records: dict[str, OutputError] = {}
     for level in runs.result:
         cases = [(sample, case) for sample in range(len(runs.samples)) for case in cases_of(runs, name, level, sample)]
@@ -85,10 +139,11 @@ def _judge_output(runs: Runs, ties: Ties, name: str, shapes: Sequence[dict[str, 
             if level == ROUNDED and isinstance(case, ExactCase) and len(runs.original) > 1:
                 continue
             measured = case.measure([other for _, other in cases if other.name == case.name])
-            if measured.reason is not None and isinstance(case, ExactCase) and is_tie(runs, case, sample, level):
-                measured = replace(measured, excess=1.0, reason=None)
-            if measured.reason is not None and isinstance(case, RealCase):
-                measured = ties.measure(case, name, sample, level) or measured
+            if measured.reason is not None and ties is not None:
+                if isinstance(case, RealCase):
+                    measured = ties.measure(case, name, sample, level) or measured
+                elif is_tie(runs, case, sample, level):
+                    measured = replace(measured, excess=1.0, reason=None)
             new = OutputError(
                 name=case.name,
                 passed=measured.reason is None,

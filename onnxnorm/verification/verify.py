@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.model_source import ModelSource
-from onnxnorm.model.held import HeldWeights
+from onnxnorm.model.held import HeldWeights, size_of
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import (
     GivenInputs,
@@ -25,18 +25,22 @@ from onnxnorm.runtime.inputs import (
     input_specs,
     random_samples,
 )
+from onnxnorm.verification.collect import collect
 from onnxnorm.verification.compared_inputs import deciding_samples
 from onnxnorm.verification.judge import judge, worst_output
+from onnxnorm.verification.memory_needed import lack_of_room
 from onnxnorm.verification.message import message_of
+from onnxnorm.verification.piecewise import Verdict, in_pieces, is_large
 from onnxnorm.verification.random_draws import OtherDrawsError
 from onnxnorm.verification.report import OutputError, VerifyReport
-from onnxnorm.verification.runs import Runs, collect
+from onnxnorm.verification.runs import Runs
 from onnxnorm.verification.signature import as_onnxruntime_sees, difference
 from onnxnorm.verification.smallest import pairs_that_differ, write_pair
 from onnxnorm.verification.tolerance import Tolerance, with_outputs_named
 from onnxnorm.verification.unknown_ops import completed, cut_around_unknown
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime  # type: ignore[import-untyped]
 
 __all__ = ["OutputError", "VerifyReport", "verify", "verify_source"]
@@ -156,19 +160,52 @@ def verify_source(
             ]
             candidates += deciding_samples(original, specs, dict(shapes or {}), seed=seed)
         try:
-            runs = collect(original, result, candidates, seed=seed, options=session_options)
-            runs.notes[:0] = cut.notes
-            report = judge(runs, seed=seed, tolerance=tolerance)
+            verdict = None
+            if not tolerance and is_large(original, result):
+                verdict = in_pieces(original, result, candidates, seed=seed, options=session_options)
+            if verdict is None or not verdict.report.passed:
+                verdict = _of_the_whole(original, result, candidates, seed, session_options, tolerance, verdict)
+            report, runs = replace(verdict.report, notes=(*cut.notes, *verdict.report.notes)), verdict.runs
         except OtherDrawsError as error:
             return VerifyReport(False, str(error), "none: the models were not run")
         except MemoryError:
             raise OnnxNormError("verifying it takes more memory than there is; give smaller shapes or inputs") from None
-        if bisect is not None and not report.passed and not tolerance:
+        if bisect is not None and runs is not None and not report.passed and not tolerance:
             report = _with_smallest_pair(report, runs, Path(bisect), seed)
         if strict and report.passed and report.unreached:
             more = f"; {len(report.unreached) - 1} more parts are not reached" if len(report.unreached) > 1 else ""
             return replace(report, passed=False, reason=f"{report.unreached[0]}{more}; give inputs that do")
         return report
+
+
+def _of_the_whole(
+    original: onnx.ModelProto,
+    result: onnx.ModelProto,
+    candidates: Sequence[Ways],
+    seed: int,
+    options: onnxruntime.SessionOptions | None,
+    tolerance: Tolerance | None,
+    failed: Verdict | None,
+) -> Verdict:
+    """Compare two models as wholes; where a piece of them has failed, that shows the place.
+
+    Without room for the whole the piece decides.
+
+    Raises:
+        OnnxNormError: there is no room, and no piece was compared.
+    """
+    lack = lack_of_room(size_of(original))
+    if lack is not None:
+        if failed is None:
+            raise OnnxNormError(lack)
+        return failed
+    runs = collect(original, result, candidates, seed=seed, options=options)
+    if failed is None:
+        return Verdict(judge(runs, seed=seed, tolerance=tolerance), runs)
+    report = judge(runs, seed=seed, locate=failed.report.place is None)
+    if report.passed or report.place is not None:
+        return Verdict(report, runs)
+    return Verdict(replace(report, place=failed.report.place), failed.runs)
 
 
 def _with_smallest_pair(report: VerifyReport, runs: Runs, folder: Path, seed: int) -> VerifyReport:
