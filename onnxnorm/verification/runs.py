@@ -81,6 +81,12 @@ def exposing(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
 
 
 def run_once(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
+    """Run an open session with one sample; return the outputs by name.
+
+    Raises:
+        OnnxNormError: onnxruntime refuses the sample.
+        MemoryError: there is too little memory.
+    """
     names = [output.name for output in opened.get_outputs()]
     known = {value.name: value.type for value in (*opened.get_inputs(), *opened.get_overridable_initializers())}
     try:
