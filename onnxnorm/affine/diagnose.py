@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from onnxnorm.affine.asking import ask, unanswered
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import node_cost
-from onnxnorm.affine.interface import Choice, Declined, Settled
 from onnxnorm.affine.obstacles import Memory
-from onnxnorm.affine.refusals import called, forgotten, joined, refusal
+from onnxnorm.affine.refusals import called, refusal
 from onnxnorm.affine.region import Growth, Insertion, Outside, Party, Refusal, unknown_extents
 from onnxnorm.affine.rule_cache import Questions
 from onnxnorm.affine.rules.affine_nodes import AffineNode
@@ -101,7 +101,7 @@ def diagnose(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None
 def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
     yield {x: Gauge.new(affine)}
     yield {y: Gauge.old(affine)}
-    if affine.scales and affine.shifts and (inverse := affine.inverse()) is not None and inverse is not None:
+    if affine.scales and affine.shifts and affine.inverse() is not None:
         rank = affine.rank
         inner = ChannelAffine.of(1.0, affine.shift / affine.scale, rank)
         yield {x: Gauge.new(inner), y: Gauge.old(ChannelAffine.of(affine.scale, 0.0, rank))}
@@ -136,34 +136,15 @@ def _ends(search: Search, seeds: dict[ir.Value, Gauge]) -> Iterator[_End]:
 
 def _settled(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> _End | list[_End] | None:
     """Ask nodes until all agree or are waived; a list where one leaves a choice, None where it leads nowhere."""
-    while growth.todo:
-        node = next(iter(growth.todo))
-        del growth.todo[node]
-        gauges = growth.gauges_of(node)
-        if not gauges and node is not search.node:
-            growth.edit(node, None)
-            continue
+    for node, gauges in unanswered(growth, search):
         search.questions -= 1
         if search.questions <= 0 or _weight(waived) > _MOST_WAIVED:
             return None
-        answer = search.rules.ask(node, gauges)
-        why: Refusal | None = None
-        live: list[Settled] = []
-        if isinstance(answer, Declined):
-            why = Refusal(f"{called(node)} {answer.reason}", answer.code, next(iter(gauges), None), node)
-        else:
-            for way in (answer,) if isinstance(answer, Settled) else answer.ways:
-                refused = (
-                    forgotten(growth, node, way, search)
-                    or joined(growth, node, way, search)
-                    or refusal(growth, node, way.demands, search)
-                )
-                why = why or refused
-                if refused is None:
-                    live.append(way)
-        if not live and isinstance(answer, (Settled, Choice)) and why is not None and why.code in _BY_ROUNDING:
+        reply = ask(growth, node, gauges, search)
+        live, why = reply.open_ways, reply.why
+        if not live and reply.ways and why is not None and why.code in _BY_ROUNDING:
             # The way is exact; what rounding forbids is noted, and the way is followed all the same.
-            live = [answer if isinstance(answer, Settled) else answer.ways[0]]
+            live = [reply.ways[0]]
             waived += (_Waived(why, why.value, None, False),)
         if not live:
             assert why is not None

@@ -25,13 +25,14 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from onnxnorm.affine.asking import ask, unanswered
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.exactness import fits
-from onnxnorm.affine.interface import Cause, Constant, Declined, Demands, Settled
+from onnxnorm.affine.interface import Cause, Constant, Demands, Settled
 from onnxnorm.affine.obstacles import Memory, Obstacle
 from onnxnorm.affine.placements import is_perfect, tries
-from onnxnorm.affine.refusals import called, forgotten, joined, refusal
+from onnxnorm.affine.refusals import refusal
 from onnxnorm.affine.region import Growth, Refusal, Region, unknown_extents
 from onnxnorm.affine.rule_cache import Questions
 from onnxnorm.affine.rules.affine_nodes import AffineNode, is_affine
@@ -168,42 +169,26 @@ def _grow(search: Search, seeds: dict[ir.Value, Gauge]) -> Region | Stuck:
 
 def _settle(growth: Growth, search: Search) -> Region | Stuck | list[Growth]:
     """Ask nodes until all agree, one cannot go along, or one leaves a choice."""
-    while growth.todo:
-        node = next(iter(growth.todo))
-        del growth.todo[node]
-        gauges = growth.gauges_of(node)
-        if not gauges and node is not search.node:
-            growth.edit(node, None)
-            continue
+    for node, gauges in unanswered(growth, search):
         search.questions -= 1
         search.touched.add(node)
         if search.spent:
             search.by_numbers = True
             return Stuck(_TOO_MANY, len(growth.gauges))
-        answer = search.rules.ask(node, gauges)
-        if isinstance(answer, Declined):
-            why = Refusal(f"{called(node)} {answer.reason}", answer.code, next(iter(gauges), None), node)
-            if len(gauges) == 1:
-                _remember(growth, next(iter(gauges)), answer.cause, why, search)
-            return _set_aside(growth, node, gauges, why, search)
-        ways = (answer,) if isinstance(answer, Settled) else answer.ways
-        refusals = [
-            forgotten(growth, node, way, search)
-            or joined(growth, node, way, search)
-            or refusal(growth, node, way.demands, search)
-            for way in ways
-        ]
-        live = [way for way, refused in zip(ways, refusals, strict=True) if refused is None]
+        reply = ask(growth, node, gauges, search)
+        if reply.declined is not None and len(gauges) == 1:
+            _remember(growth, next(iter(gauges)), reply.cause, reply.declined, search)
+        live = reply.open_ways
         if not live:
-            why = next(refused for refused in refusals if refused is not None)
-            return _set_aside(growth, node, gauges, why, search)
+            assert reply.why is not None
+            return _set_aside(growth, node, gauges, reply.why, search)
         if len(live) > 1:
             branches = [growth.branch() for _ in live]
             refusals = [_follow(branch, node, None, way, search) for branch, way in zip(branches, live, strict=True)]
             open_ = [branch for branch, refused in zip(branches, refusals, strict=True) if refused is None]
             return open_ or Stuck(next(refused for refused in refusals if refused), len(growth.gauges))
         # What an only gauge demands by the only way it leaves is forced.
-        only = next(iter(gauges)) if len(gauges) == 1 and len(ways) == 1 else None
+        only = next(iter(gauges)) if len(gauges) == 1 and len(reply.ways) == 1 else None
         refused = _follow(growth, node, only, live[0], search)
         if refused is not None:
             return Stuck(refused, len(growth.gauges))

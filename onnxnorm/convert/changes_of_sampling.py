@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.convert.step import Step
+from onnxnorm.graph.windows import read_window
 
 __all__ = [
     "grid_sample_20",
@@ -32,19 +33,20 @@ def pool_22(step: Step) -> bool | str:
         return False
     if step.word("auto_pad", "NOTSET").startswith("SAME"):
         return True
-    kernel = step.wholes("kernel_shape", ())
-    axes, shape = len(kernel), step.shape()
-    strides, dilations = step.wholes("strides", [1] * axes), step.wholes("dilations", [1] * axes)
-    pads = step.wholes("pads", [0] * 2 * axes)
-    for i, (k, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
-        window, behind = (k - 1) * dilation + 1, pads[axes + i]
-        if behind + stride <= window:
+    window = read_window(step.node, step.wholes("kernel_shape", ()))
+    if window is None or window.padding is None:
+        return False
+    shape = step.shape()
+    for i, (length, stride, (before, behind)) in enumerate(
+        zip(window.spans, window.strides, window.padding, strict=True)
+    ):
+        if behind + stride <= length:
             # The last window that is begun reaches over the end of the padding, so it begins before it.
             continue
         extent = None if shape is None else shape[2 + i]
         if not isinstance(extent, int):
             return "rounds up the number of its windows, of which the last may begin in the padding"
-        if -(-(extent + pads[i] + behind - window) // stride) * stride >= extent + pads[i]:
+        if -(-(extent + before + behind - length) // stride) * stride >= extent + before:
             return "leaves out the window that begins in the padding, which it does since opset 22"
     return True
 

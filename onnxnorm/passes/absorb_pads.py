@@ -20,6 +20,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import remove_unread, set_inputs
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.windows import stated_padding
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.journaled import JournaledPass
@@ -50,7 +51,7 @@ class AbsorbPads(JournaledPass):
         if pad is None or pad.op_type != "Pad" or not is_standard(pad) or pad.graph is not node.graph:
             return False
         pads = _pads_of(pad, facts)
-        own = None if pads is None else _own_pads(node, len(pads))
+        own = None if pads is None else _own_pads(node, len(pads) // 2)
         if pads is None or own is None or not _takes(node, pad, own, pads, facts):
             return False
         node.attributes["pads"] = ir.AttrInt64s("pads", [one + other for one, other in zip(own, pads, strict=True)])
@@ -126,16 +127,10 @@ def _windows_are_larger(node: ir.Node, own: Sequence[int], pads: Sequence[int]) 
     )
 
 
-def _own_pads(node: ir.Node, count: int) -> list[int] | None:
+def _own_pads(node: ir.Node, rank: int) -> list[int] | None:
     """Return the pads of the operator; None where they depend on the extents of its input."""
-    auto, pads = node.attributes.get("auto_pad"), node.attributes.get("pads")
-    if any(attribute is not None and attribute.is_ref() for attribute in (auto, pads)):
-        return None
-    if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
-        return None
-    if pads is None or (auto is not None and auto.as_string() == "VALID"):
-        return [0] * count
-    return list(pads.as_ints()) if len(pads.as_ints()) == count else None
+    padding = stated_padding(node, rank)
+    return None if padding is None else [*(before for before, _ in padding), *(behind for _, behind in padding)]
 
 
 def _fill(pad: ir.Node, facts: Facts) -> float | None:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.windows import read_window
 from onnxnorm.model.names import fresh_name
 from onnxnorm.model.walk import graphs_of, graphs_within
 
@@ -100,11 +101,12 @@ def _say_pads(node: ir.Node, facts: Facts) -> bool:
     if mode == "VALID":
         del node.attributes["auto_pad"]
         return True
-    totals = _same_pads(node, kernel, facts)
-    if totals is None:
+    window, x = read_window(node, kernel), node.inputs[0]
+    shape = None if x is None else facts.shape(x)
+    padding = None if window is None else window.padding_on(() if shape is None else shape[2:])
+    if padding is None:
         return False
-    before = [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in totals]
-    pads = [*before, *(total - back for total, back in zip(totals, before, strict=True))]
+    pads = [*(before for before, _ in padding), *(behind for _, behind in padding)]
     del node.attributes["auto_pad"]
     node.attributes["pads"] = ir.AttrInt64s("pads", pads)
     return True
@@ -125,27 +127,6 @@ def _kernel_of(node: ir.Node, facts: Facts) -> Sequence[int] | None:
     if shape is None or not all(isinstance(dim, int) for dim in shape[2:]):
         return None
     return [dim for dim in shape[2:] if isinstance(dim, int)]
-
-
-def _same_pads(node: ir.Node, kernel: Sequence[int], facts: Facts) -> list[int] | None:
-    """Return how many places SAME adds along each axis; None where that depends on an extent that is not known."""
-    strides = node.attributes.get_ints("strides", [1] * len(kernel))
-    dilations = node.attributes.get_ints("dilations", [1] * len(kernel))
-    x = node.inputs[0]
-    shape = None if x is None else facts.shape(x)
-    extents: Sequence[object] = [None] * len(kernel) if shape is None else shape[2:]
-    if not len(kernel) == len(strides) == len(dilations) == len(extents):
-        return None
-    totals = []
-    for size, stride, dilation, extent in zip(kernel, strides, dilations, extents, strict=True):
-        reach = dilation * (size - 1) + 1
-        if stride == 1:
-            totals.append(reach - 1)
-        elif isinstance(extent, int) and extent > 0:
-            totals.append(max((-(-extent // stride) - 1) * stride + reach - extent, 0))
-        else:
-            return None
-    return totals
 
 
 def _name_apart(model: ir.Model) -> bool:

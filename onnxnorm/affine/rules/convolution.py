@@ -20,7 +20,8 @@ import numpy as np
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Demands, Edit, Scaling, Settled, Site
-from onnxnorm.affine.rules.windows import Window, static_space, window_of
+from onnxnorm.affine.rules.windows import static_space, window_of
+from onnxnorm.graph.windows import PlacedWindow
 from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import all_of, any_of
 
@@ -153,7 +154,7 @@ def _shift_of_output(
     uniform = all(extent == 1 for extent in shift.shape[2:])
     if math.prod(shift.shape) * max(1, weight.shape[0]) > _MAX_WORK:
         return refused
-    if uniform and not transposed and not window.pads:
+    if uniform and not transposed and not window.may_pad:
         taps = weight.reshape(*weight.shape[:2], -1).sum(axis=2)
         return _grouped(shift.reshape(shift.shape[0], channels), taps, group).reshape(
             shift.shape[0], -1, *(1,) * (rank - 2)
@@ -198,7 +199,9 @@ def _at(weight: FloatArray, tap: tuple[int, ...]) -> FloatArray:
     return matrix
 
 
-def _uniform(shift: FloatArray, weight: FloatArray, group: int, window: Window, *, transposed: bool) -> FloatArray:
+def _uniform(
+    shift: FloatArray, weight: FloatArray, group: int, window: PlacedWindow, *, transposed: bool
+) -> FloatArray:
     """Convolve a shift that is the same all over the input: every tap counts where it lies on the input."""
     oriented = _oriented(weight, group, transposed=transposed)
     batch, taps = shift.shape[0], oriented.shape[2:]
@@ -217,7 +220,9 @@ def _uniform(shift: FloatArray, weight: FloatArray, group: int, window: Window, 
     return total
 
 
-def _everywhere(shift: FloatArray, weight: FloatArray, group: int, window: Window, *, transposed: bool) -> FloatArray:
+def _everywhere(
+    shift: FloatArray, weight: FloatArray, group: int, window: PlacedWindow, *, transposed: bool
+) -> FloatArray:
     """Convolve a shift that varies over space: the convolution itself, tap by tap."""
     oriented = _oriented(weight, group, transposed=transposed)
     batch = shift.shape[0]

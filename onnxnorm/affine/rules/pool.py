@@ -99,7 +99,7 @@ def average_pool(site: Site) -> Answer:
     if isinstance(window, Declined):
         return window
     # A window beyond the edge (ceil_mode) has been counted in differing ways; with a shift we stay away from it.
-    counts = bool(site.integer("count_include_pad", 0)) and window.pads
+    counts = bool(site.integer("count_include_pad", 0)) and window.may_pad
     shape = site.shape_in(0)
     rank = len(kernel or ()) + 2
     extents, results = static_space(shape, rank), static_space(site.shape_out(), rank)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.graph.windows import read_window
 from onnxnorm.linear.axis import Axis, TransposedAxis
 
 __all__ = ["padding_of", "transposed_window_of", "window_of"]
@@ -15,73 +16,44 @@ __all__ = ["padding_of", "transposed_window_of", "window_of"]
 
 def window_of(node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]) -> tuple[Axis, ...] | None:
     """Read the window of a Conv or a pool on an input of these extents; None where they decide it and are not known."""
-    rank = len(kernel)
-    attributes = node.attributes
-    strides, dilations = (_integers(node, name, (1,) * rank) for name in ("strides", "dilations"))
-    pads = _integers(node, "pads", (0,) * (2 * rank))
-    automatic = attributes["auto_pad"].as_string() if "auto_pad" in attributes else "NOTSET"
-    if len(strides) != rank or len(dilations) != rank or len(pads) != 2 * rank:
+    window = read_window(node, kernel)
+    padding = None if window is None else window.padding_on(extents)
+    if window is None or padding is None or any(min(ends) < 0 for ends in padding):
         return None
     axes = []
-    for index, (taps, stride, dilation) in enumerate(zip(kernel, strides, dilations, strict=True)):
-        extent = extents[index] if index < len(extents) else None
-        ends: tuple[int, int] | None = (pads[index], pads[rank + index])
-        if automatic in ("SAME_UPPER", "SAME_LOWER"):
-            ends = _same(taps, stride, dilation, extent, upper=automatic == "SAME_UPPER")
-        elif automatic == "VALID":
-            ends = (0, 0)
-        if ends is None or min(ends) < 0:
-            return None
-        axis = Axis(taps, stride, dilation, *ends)
+    for index, (taps, stride, dilation) in enumerate(zip(kernel, window.strides, window.dilations, strict=True)):
+        axis = Axis(taps, stride, dilation, *padding[index])
         # Rounding up must give nothing more: otherwise the last window reaches beyond the padding.
-        rounds_up = attributes.get_int("ceil_mode", 0) != 0 and stride > 1
+        extent = extents[index] if index < len(extents) else None
+        rounds_up = window.ceils and stride > 1
         if rounds_up and (not isinstance(extent, int) or (extent - 1 + axis.slack) % stride):
             return None
         axes.append(axis)
     return tuple(axes)
 
 
-def _same(taps: int, stride: int, dilation: int, extent: Dim, *, upper: bool) -> tuple[int, int] | None:
-    """Return paddings that give ceil(extent / stride) results; those of stride 1 depend on no extent."""
-    if stride == 1 or taps == 1:
-        total = (taps - 1) * dilation
-    elif isinstance(extent, int):
-        total = max(0, (-(-extent // stride) - 1) * stride + (taps - 1) * dilation + 1 - extent)
-    else:
-        return None
-    less, more = total // 2, total - total // 2
-    return (less, more) if upper else (more, less)
-
-
 def transposed_window_of(
     node: ir.Node, kernel: Sequence[int], extents: Sequence[Dim]
 ) -> tuple[TransposedAxis, ...] | None:
     """Read the window of a ConvTranspose; None where its paddings follow from extents that are not known."""
-    rank = len(kernel)
-    strides, dilations = (_integers(node, name, (1,) * rank) for name in ("strides", "dilations"))
-    pads, extra = _integers(node, "pads", (0,) * (2 * rank)), _integers(node, "output_padding", (0,) * rank)
-    automatic = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
-    if not rank == len(strides) == len(dilations) == len(extra):
+    window = read_window(node, kernel)
+    if window is None:
         return None
-    if automatic == "VALID":
-        pads = (0,) * (2 * rank)
-    if "output_shape" in node.attributes or automatic.startswith("SAME"):
-        spans = [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
-        found = _pads_that_give(node, extents, strides, [a + b for a, b in zip(spans, extra, strict=True)])
-        if found is None:
-            return None
-        pads = found
-    if len(pads) != 2 * rank or min(pads, default=0) < 0:
+    padding = window.padding
+    if padding is None:
+        lengths = [a + b for a, b in zip(window.spans, window.extra, strict=True)]
+        padding = _padding_that_gives(node, extents, window.strides, lengths)
+    if padding is None or any(min(ends) < 0 for ends in padding):
         return None
     return tuple(
-        TransposedAxis(kernel[axis], strides[axis], dilations[axis], pads[axis], pads[rank + axis], extra[axis])
-        for axis in range(rank)
+        TransposedAxis(taps, window.strides[axis], window.dilations[axis], *padding[axis], window.extra[axis])
+        for axis, taps in enumerate(kernel)
     )
 
 
-def _pads_that_give(
+def _padding_that_gives(
     node: ir.Node, extents: Sequence[Dim], strides: Sequence[int], spans: Sequence[int]
-) -> tuple[int, ...] | None:
+) -> tuple[tuple[int, int], ...] | None:
     """Return the paddings with which a ConvTranspose gives the output that is asked for (SAME: stride times the input).
 
     None where an odd number is to be divided: runtimes do not agree on the side that gets one more.
@@ -97,7 +69,7 @@ def _pads_that_give(
     ]
     if any(total < 0 or total % 2 for total in totals):
         return None
-    return tuple(total // 2 for total in totals) * 2
+    return tuple((total // 2, total // 2) for total in totals)
 
 
 def padding_of(node: ir.Node, facts: Facts) -> tuple[Axis, ...] | None:

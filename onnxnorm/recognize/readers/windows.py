@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxnorm.graph.windows import read_window
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
@@ -92,20 +93,17 @@ def _cumulated(site: ReadSite) -> Form:
 
 
 def _own_pads(site: ReadSite, kernel: tuple[int, ...]) -> list[tuple[int, int]]:
-    spatial = len(kernel)
-    auto = site.text("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        short, long = [(n - 1) // 2 for n in kernel], [n // 2 for n in kernel]
-        return list(zip(short, long, strict=True) if auto == "SAME_UPPER" else zip(long, short, strict=True))
-    pads = (site.ints("pads") if auto == "NOTSET" else None) or (0,) * (2 * spatial)
-    return list(zip(pads[:spatial], pads[spatial:], strict=True))
-
-
-def _check_steps(site: ReadSite, spatial: int) -> None:
-    for name in ("strides", "dilations"):
-        steps = site.ints(name)
-        if steps is not None and any(step != 1 for step in steps[:spatial]):
+    """Return what the operator pads, of a window that is put on every place and whose taps lie side by side."""
+    window = read_window(site.node, kernel)
+    if window is None:
+        raise Unreadable("a window whose attributes are not known")
+    for name, steps in (("strides", window.strides), ("dilations", window.dilations)):
+        if any(step != 1 for step in steps):
             raise Unreadable(f"a window with {name} other than 1")
+    padding = window.padding_on(())
+    if padding is None:
+        raise Unreadable("a window whose padding is not known")
+    return list(padding)
 
 
 def _window(
@@ -131,7 +129,6 @@ def _average_pool(site: ReadSite) -> Form:
     form, kernel = site.form(), site.ints("kernel_shape")
     if kernel is None or len(kernel) + 2 != len(form.layout):
         raise Unreadable("a pool of another rank")
-    _check_steps(site, len(kernel))
     pads = _own_pads(site, kernel)
     if any(pad != (0, 0) for pad in pads) and not site.whole("count_include_pad", 0):
         raise Unreadable("it divides by the number of positions inside the border (count_include_pad = 0)")
@@ -150,7 +147,6 @@ def _conv(site: ReadSite) -> Form:
         raise Unreadable("a convolution of another rank")
     weights = np.asarray(weight, np.float64)
     kernel = weights.shape[2:]
-    _check_steps(site, len(kernel))
     pads, group = _own_pads(site, kernel), site.whole("group", 1)
     channels = form.layout[1]
     bias = site.constant(2)
