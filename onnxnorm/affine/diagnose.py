@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnxnorm.affine.asking import ask, unanswered
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import node_cost
+from onnxnorm.affine.digits import Digits
 from onnxnorm.affine.obstacles import Memory
 from onnxnorm.affine.refusals import called, refusal
 from onnxnorm.affine.region import Growth, Insertion, Outside, Party, Refusal, unknown_extents
@@ -69,18 +70,33 @@ class _Waived:
     is_reader: bool
 
 
-def diagnose(node: ir.Node, found: AffineNode, facts: Facts, units: Units | None = None) -> Diagnosis:
-    """Say what is in the way of the affine of `node`, which is left."""
+def diagnose(
+    node: ir.Node, found: AffineNode, facts: Facts, units: Units | None = None, digits: Digits | None = None
+) -> Diagnosis:
+    """Say what is in the way of the affine of `node`, which is left.
+
+    Args:
+        node: what computes the affine.
+        found: the affine.
+        facts: what is known of the model.
+        units: what must stay whole, since a runtime runs it as one node.
+        digits: what earlier searches found of values, in the model as it is.
+    """
     value = node.inputs[found.data]
     if value is None or found.vast or found.affine.is_identity:
         return Diagnosis(None)
-    search = Search(node, found, facts, Memory(), Questions(facts, units), questions=_MOST_QUESTIONS)
+    search = Search(
+        node, found, facts, Memory(), Questions(facts, units), questions=_MOST_QUESTIONS, known_digits=digits
+    )
     if search.masks:
         return Diagnosis(None)
-    ends, asked, is_whole = [], 0, True
+    ends: list[_End] = []
+    asked, is_whole = 0, True
     for seeds in _placements(value, node.outputs[0], found.affine):
         search.questions = _MOST_QUESTIONS
-        ends += list(_ends(search, seeds))
+        # What has more obstacles than an end that is known already will not be told of.
+        most = min([_MOST_WAIVED, *(_weight(end[1]) for end in ends if _is_taken_up(end, node))])
+        ends += list(_ends(search, seeds, most))
         asked += _MOST_QUESTIONS - search.questions
         is_whole = is_whole and search.questions > 0
         if node.outputs[0] in seeds and any(_is_taken_up(end, node) and _weight(end[1]) <= 1 for end in ends):
@@ -110,8 +126,8 @@ def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dic
 _End = tuple[Growth, tuple[_Waived, ...]]
 
 
-def _ends(search: Search, seeds: dict[ir.Value, Gauge]) -> Iterator[_End]:
-    """Yield the regions that come to an end, with the obstacles that were waived for each."""
+def _ends(search: Search, seeds: dict[ir.Value, Gauge], most: int) -> Iterator[_End]:
+    """Yield the regions that come to an end, with the obstacles that were waived for each, at the most so many."""
     backward = search.node.outputs[0] not in seeds
     start = Growth(search.facts, backward, unknown_extents(search.node.outputs[0], search.facts))
     start.todo[search.node] = None
@@ -121,7 +137,7 @@ def _ends(search: Search, seeds: dict[ir.Value, Gauge]) -> Iterator[_End]:
     branches = _MOST_BRANCHES
     while queue and search.questions > 0:
         _, _, growth, waived = heapq.heappop(queue)
-        outcome = _settled(growth, waived, search)
+        outcome = _settled(growth, waived, search, most)
         if outcome is None:
             continue
         if isinstance(outcome, tuple):
@@ -134,11 +150,11 @@ def _ends(search: Search, seeds: dict[ir.Value, Gauge]) -> Iterator[_End]:
             heapq.heappush(queue, (_weight(own), next(number), branch, own))
 
 
-def _settled(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> _End | list[_End] | None:
+def _settled(growth: Growth, waived: tuple[_Waived, ...], search: Search, most: int) -> _End | list[_End] | None:
     """Ask nodes until all agree or are waived; a list where one leaves a choice, None where it leads nowhere."""
     for node, gauges in unanswered(growth, search):
         search.questions -= 1
-        if search.questions <= 0 or _weight(waived) > _MOST_WAIVED:
+        if search.questions <= 0 or _weight(waived) > most:
             return None
         reply = ask(growth, node, gauges, search)
         live, why = reply.open_ways, reply.why

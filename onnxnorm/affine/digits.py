@@ -62,6 +62,8 @@ class Digits:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._rounded: dict[ir.Value, bool] = {}
+        self._masks: dict[ir.Value, bool] = {}
+        self._vast: dict[ir.Node, bool] = {}
 
     def rounded(self, value: ir.Value) -> bool:
         """Whether the elements of the value that are not zero carry rounding errors in proportion to their size."""
@@ -147,6 +149,11 @@ class Digits:
 
     def masks(self, value: ir.Value) -> bool:
         """Whether affines alone, one of them with a number as large as those of masks, make the value or read it."""
+        if value not in self._masks:
+            self._masks[value] = self._is_mask(value)
+        return self._masks[value]
+
+    def _is_mask(self, value: ir.Value) -> bool:
         makers = (each.producer() for each in self.upstream(value))
         if any(node is not None and self._is_vast(node) for node in makers):
             return True
@@ -162,8 +169,10 @@ class Digits:
         """Whether the node is arithmetic with a constant too large to be moved (see `exactness.is_vast`)."""
         if not is_affine(node):
             return False
-        found = affine_of(node, self._facts)
-        return found.vast if isinstance(found, AffineNode) else found is VAST
+        if node not in self._vast:
+            found = affine_of(node, self._facts)
+            self._vast[node] = found.vast if isinstance(found, AffineNode) else found is VAST
+        return self._vast[node]
 
     def size(self, value: ir.Value) -> FloatArray:
         """Estimate how large the value is from what is known of it, else from the remembered size, else as one."""

@@ -56,10 +56,12 @@ class Search:
     branches: int = MAX_BRANCHES
     touched: set[ir.Node] = field(default_factory=set)
     by_numbers: bool = False
+    known_digits: Digits | None = None
 
     @cached_property
     def digits(self) -> Digits:
-        return Digits(self.facts)
+        """What is known of the digits of values: `known_digits`, where searches of the same model share it."""
+        return self.known_digits or Digits(self.facts)
 
     @cached_property
     def rounded(self) -> bool:

@@ -28,6 +28,7 @@ import onnx_ir as ir
 from onnxnorm.affine.asking import ask, unanswered
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
+from onnxnorm.affine.digits import Digits
 from onnxnorm.affine.exactness import fits
 from onnxnorm.affine.interface import Cause, Constant, Demands, Settled
 from onnxnorm.affine.obstacles import Memory, Obstacle
@@ -55,7 +56,12 @@ _NO_NODE = Refusal("no node would go with it", Code.COSTS_AS_MUCH)
 
 
 def solve(
-    node: ir.Node, found: AffineNode, facts: Facts, memory: Memory | None = None, units: Units | None = None
+    node: ir.Node,
+    found: AffineNode,
+    facts: Facts,
+    memory: Memory | None = None,
+    units: Units | None = None,
+    digits: Digits | None = None,
 ) -> Region | Stuck:
     """Find the region that makes the affine of `node` cheapest, or removes it; else tell why there is none.
 
@@ -65,10 +71,11 @@ def solve(
         facts: what is known of the model.
         memory: what earlier searches in the same model ran into.
         units: what must stay whole, since a runtime runs it as one node.
+        digits: what earlier searches found of values, in the model as it is.
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = Search(node, found, facts, memory or Memory(), Questions(facts, units))
+    search = Search(node, found, facts, memory or Memory(), Questions(facts, units), known_digits=digits)
     if search.is_lone and search.masks:
         return Stuck(_MASK, 0)
     if (region := _next_door(search, value)) is not None:

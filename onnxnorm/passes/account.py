@@ -8,6 +8,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.affine import AffineNode, Declined, Diagnosis, affine_of, bound_of, diagnose, evidence_of, is_affine
+from onnxnorm.affine.digits import Digits
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
@@ -58,13 +59,14 @@ class Account(JournaledPass):
     def _diagnose(self, nodes: list[ir.Node], model: ir.Model) -> None:
         facts = self._facts(model)
         units = units_in(model, facts, self._target)
+        digits = Digits(facts)
         left = _MOST_QUESTIONS
         told: dict[ir.Node, tuple[AffineNode, Diagnosis]] = {}
         for node in nodes:
             found = affine_of(node, facts)
             if left <= 0 or isinstance(found, Declined):
                 continue
-            diagnosis = diagnose(node, found, facts, units)
+            diagnosis = diagnose(node, found, facts, units, digits)
             left -= diagnosis.questions
             if diagnosis.why is not None:
                 told[node] = (found, diagnosis)

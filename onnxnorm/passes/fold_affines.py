@@ -30,6 +30,7 @@ from onnxnorm.affine import (
     remember_sizes,
     solve,
 )
+from onnxnorm.affine.digits import Digits
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
@@ -74,12 +75,15 @@ class FoldAffines(JournaledPass):
         self._units = Units()
         self._left = 0
         self._asked = 0
+        # Of the model as it is; None when it has changed.
+        self._digits: Digits | None = None
         self._twins = Twins()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._after and not self._journal.since(_NAME) & self._after:
             return ir.passes.PassResult(model, modified=False)
         facts = self._facts(model)
+        self._digits = None
         self._units = units_in(model, facts, self._target)
         modified = not self._journal.unchanged_since(_NEARBY) and self._to_neighbours(model, facts)
         self._journal.mark(_NEARBY)
@@ -160,7 +164,8 @@ class FoldAffines(JournaledPass):
         has_twins = node.op_type != "BatchNormalization"
         if has_twins and (touched := self._twins.touched(node, found, facts)) is not None:
             return Stuck(Refusal("", Code.OPERATOR), 0, touched)
-        region = solve(node, found, facts, memory, self._units)
+        self._digits = self._digits or Digits(facts)
+        region = solve(node, found, facts, memory, self._units, self._digits)
         if not isinstance(region, Region):
             self._decline(node, region.why, facts)
             if has_twins and not region.by_numbers:
@@ -176,13 +181,14 @@ class FoldAffines(JournaledPass):
         cost = None
         if op_type == "BatchNormalization" and region.why is not None and self._asked < _MOST_ASKED:
             # Of what is left people want to know what is truly in its way.
-            diagnosis = diagnose(node, found, facts, self._units)
+            diagnosis = diagnose(node, found, facts, self._units, self._digits)
             self._asked += diagnosis.questions
             region = replace(region, why=diagnosis.why or region.why)
             cost = diagnosis.cost
         detail, left = _told(node, region)
         own = node.inputs[found.data]
         refused = apply(region, facts)
+        self._digits = None
         if refused is not None:
             self._decline(node, refused, facts)
             return refused
