@@ -32,29 +32,34 @@ def written_out_normalizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]
             reading = Reading(x, graph, facts)
         except Unreadable:
             continue
-        found = _largest(reading)
-        if found is None:
-            continue
-        kind, cone = found
-        if cone & taken:
-            continue
-        taken |= cone
-        yield _idiom(kind, cone, facts)
+        for kind, cone in _largest(reading, taken):
+            taken |= cone
+            yield _idiom(kind, cone, facts)
 
 
-def _largest(reading: Reading) -> tuple[Kind, frozenset[ir.Node]] | None:
+def _largest(reading: Reading, taken: set[ir.Node]) -> Iterator[tuple[Kind, frozenset[ir.Node]]]:
+    """Find the normalizations of one tensor, which may have several side by side, the largest first.
+
+    Nodes in `taken` belong to others.
+    """
     roots = [
         Found(reading, value, form.poly)
         for value, form in reading.forms.items()
         if value is not reading.x and form.is_plain and len(form.poly.terms) <= 4
     ]
     for found in sorted((each for each in roots if each.quotient is not None), key=lambda each: -len(each.cone)):
-        for family in FAMILIES:
-            answer = family(found)
-            if isinstance(answer, Proposal):
-                kind = _KINDS.get(answer.op_type)
-                if kind is not None and reading.escape(found.root, found.cone) is None:
-                    return kind, frozenset(found.cone)
+        cone = frozenset(found.cone)
+        if not cone & taken and (kind := _kind(found)) is not None:
+            yield kind, cone
+
+
+def _kind(found: Found) -> Kind | None:
+    for family in FAMILIES:
+        answer = family(found)
+        if isinstance(answer, Proposal):
+            kind = _KINDS.get(answer.op_type)
+            if kind is not None and found.reading.escape(found.root, found.cone) is None:
+                return kind
     return None
 
 

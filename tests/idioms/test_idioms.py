@@ -52,6 +52,21 @@ def test_normalizations_written_out_are_found(write: Callable[[Builder, str, int
     assert _kinds(b.model(b.node("Relu", write(b, b.node("Relu", b.input((2, 5, 8))), 8)))) == {kind: 1}
 
 
+@pytest.mark.parametrize(("write", "kind"), [(layer_norm, Kind.LAYER_NORM), (rms_norm, Kind.RMS_NORM)])
+@pytest.mark.parametrize("count", [2, 5])
+def test_normalizations_of_one_tensor_are_all_found(
+    write: Callable[[Builder, str, int], str], kind: Kind, count: int
+) -> None:
+    """Parallel residual blocks, as in GPT-NeoX."""
+    b = Builder(opset=14)
+    x = b.node("Relu", b.input((2, 5, 8)))
+    branches = [b.node("MatMul", write(b, x, 8), b.constant(b.normal(8, 8))) for _ in range(count)]
+    model = b.model(b.node("Sum", *branches))
+    assert _kinds(model) == {kind: count}
+    kept = [node.op_type for node in onnxnorm.optimize(model).model.graph.node]
+    assert Counter(kept) == Counter(node.op_type for node in model.graph.node)
+
+
 @pytest.mark.parametrize("scaled", ["queries", "keys", "scores"])
 def test_attention_is_found(scaled: str) -> None:
     b = Builder(opset=14)
