@@ -5,6 +5,7 @@ With one scale a channel whose largest weight is r times smaller than that of it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.shapes import infer_shapes
 
-__all__ = ["WeightRange", "weight_ranges"]
+__all__ = ["WeightRange", "ranges_by_node", "weight_ranges"]
 
 _STEPS = 127
 # Of a channel with fewer steps less than four bits are left, its sign included.
@@ -54,9 +55,12 @@ class WeightRange:
 def weight_ranges(model: ir.Model) -> tuple[WeightRange, ...]:
     """Return a record for each constant weight of a convolution or a product of the main graph, in order."""
     infer_shapes(model)
-    facts = Facts(model)
-    found = []
-    for node in model.graph:
+    return tuple(record for _, record in ranges_by_node(model.graph, Facts(model)))
+
+
+def ranges_by_node(graph: ir.Graph, facts: Facts) -> Iterator[tuple[ir.Node, WeightRange]]:
+    """Yield each convolution or product of a graph that has a constant weight, with its record, in order."""
+    for node in graph:
         axis = _channel_axis(node)
         array = facts.dequantized(node.inputs[1]) if axis is not None and len(node.inputs) > 1 else None
         if axis is None or array is None or array.ndim < 2 or not array.size:
@@ -68,8 +72,7 @@ def weight_ranges(model: ir.Model) -> tuple[WeightRange, ...]:
         ratio, poor = float(there.max() / there.min()), int(np.sum(there * _STEPS < _FEW * there.max()))
         weight = node.inputs[1]
         name = "" if weight is None else weight.name or ""
-        found.append(WeightRange(node.name or "", node.op_type, name, tuple(sizes.tolist()), ratio, poor))
-    return tuple(found)
+        yield node, WeightRange(node.name or "", node.op_type, name, tuple(sizes.tolist()), ratio, poor)
 
 
 def _channel_axis(node: ir.Node) -> int | None:

@@ -97,9 +97,9 @@ def _taken(
     for when, node, known in (("before", taker[0], facts), ("after", taker[1], facts_after)):
         weights = None if node is None else weights_of(node, known)
         rows = None if weights is None else _channels(weights, upstream)
-        if weights is None or rows is None or len(rows) != channels or not rows.shape[1]:
+        if weights is None or rows is None or len(rows) != channels:
             continue
-        columns[f"weight {when}"] = rows[:, 0]
+        columns[f"weight {when}"] = rows
         if upstream and weights.bias is not None and weights.bias.size == channels:
             columns[f"bias {when}"] = weights.bias
     return columns

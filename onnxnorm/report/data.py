@@ -13,9 +13,10 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.journal import Rewrite
 from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.report.algebra import algebra_of, formula_of
-from onnxnorm.report.costs import costs_of, operators, ranges
+from onnxnorm.report.costs import costs_of, operators
 from onnxnorm.report.picture import Block, Picture, picture_of
 from onnxnorm.report.places import Norm, norms_of
+from onnxnorm.report.ranges import ranges
 from onnxnorm.report.texts import number, operator, shown
 
 if TYPE_CHECKING:
@@ -83,11 +84,11 @@ def data_of(subject: Subject) -> dict[str, Any]:
     norms = norms_of(subject.records, subject.rewrites, picture)
     costs = [costs_of(subject.before, facts), costs_of(subject.after, facts_after)]
     notes = [shown(note, _LONGEST_REASON) for note in subject.notes]
-    spread: list[dict[str, Any]] = []
+    spread: dict[str, Any] = {"count": [0, 0], "poor": [0, 0], "weights": []}
     if max(cost["bytes"] for cost in costs) > _MANY_BYTES:
         notes.append("Weights of this size are not looked through: their ranges and values are left out.")
     else:
-        spread = ranges(picture, facts, facts_after)
+        spread = ranges(picture, subject.before.graph, subject.after.graph, facts, facts_after)
     with_numbers = not notes or "not looked through" not in notes[-1]
     texts = _Texts()
     return {

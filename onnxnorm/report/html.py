@@ -15,7 +15,7 @@ from onnxnorm.report.texts import shown
 __all__ = ["html_of"]
 
 # dagre comes first; the others in the order in which they build on each other.
-_SCRIPTS = ("dagre.min.js", "base.js", "layout.js", "graph.js", "detail.js", "charts.js", "main.js")
+_SCRIPTS = ("dagre.min.js", "base.js", "layout.js", "graph.js", "detail.js", "charts.js", "ranges.js", "main.js")
 
 
 def html_of(data: dict[str, Any], title: str) -> str:

@@ -20,6 +20,7 @@ from onnxnorm.model.source import ModelLike, model_of, name_of
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.optimizer.result import OptimizeResult
+from onnxnorm.process.gc_pause import collector_paused
 from onnxnorm.report.data import Subject, data_of
 from onnxnorm.report.html import html_of
 from onnxnorm.report.node_data import node_data_of
@@ -72,6 +73,7 @@ class ReportPage:
         return f'<iframe sandbox="allow-scripts" width="100%" height="900" style="border:0" srcdoc="{page}"></iframe>'
 
 
+@collector_paused
 def report_page(
     original: ModelLike,
     result: OptimizeResult,
@@ -101,7 +103,7 @@ def report_page(
         name=name or _short(original),
         name_after="",
         before=_with_shapes(before),
-        after=_with_shapes(result.ir_model.clone()),
+        after=_as_result(result.ir_model),
         records=result.normalizations if records is None else records,
         rewrites=result.rewrites,
         notes=result.notes,
@@ -112,6 +114,7 @@ def report_page(
     return _page(subject)
 
 
+@collector_paused
 def compared_page(
     original: ModelLike,
     other: ModelLike,
@@ -152,6 +155,12 @@ def _short(model: ModelLike) -> str:
     """Return the name of a model; that of a file without its folders, which are nobody's business."""
     plain = model_of(model)
     return Path(plain).name if isinstance(plain, (str, os.PathLike)) else name_of(plain)
+
+
+def _as_result(model: ir.Model) -> ir.Model:
+    """Return a result with its shapes; a pass has inferred them as a rule, and the result itself is not changed."""
+    known = all(value.shape is not None for node in model.graph for value in node.outputs if value.name)
+    return model if known else _with_shapes(model.clone())
 
 
 def _with_shapes(model: ir.Model) -> ir.Model:

@@ -27,6 +27,10 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"{text}: {before[name]:,} -> {after[name]:,}"
     if data["latency"] is not None:
         yield "latency: {} ms -> {} ms".format(*data["latency"]["median"])
+    count, poor = data["ranges"]["count"], data["ranges"]["poor"]
+    if any(count):
+        told = f"{poor[0]} of {count[0]} -> {poor[1]} of {count[1]}"
+        yield f"weights that lose accuracy in int8 with one scale a tensor: {told}"
     yield f"verification: {data['verification']['text'] if data['verification'] else 'not run'}"
     for fate, name in enumerate(data["fates"]):
         own = [norm for norm in data["norms"] if norm["fate"] == fate]

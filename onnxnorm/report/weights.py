@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,12 @@ _SCALED = frozenset(
 
 @dataclass(frozen=True)
 class Weights:
-    """The weight of one operator, outputs first.
+    """The first weight of each channel of one operator, in float64.
 
     Attributes:
-        by_channel: of shape (outputs, everything else), in float64.
-        by_input: of shape (inputs, everything else); None where the operator mixes no channels.
-        bias: one a channel, None where it has none.
+        by_channel: one for each output.
+        by_input: one for each input; None where the operator mixes no channels.
+        bias: one for each output, None where it has none.
     """
 
     by_channel: npt.NDArray[np.float64]
@@ -36,20 +37,23 @@ class Weights:
 
 
 def weights_of(node: ir.Node, facts: Facts) -> Weights | None:
-    """Return the constant weight of a node by channel; None where it has none, or one too large to look through."""
+    """Return what a node's constant weight begins with; None where it has none, or one too large to look through."""
     places = _places(node, facts)
     if places is None:
         return None
     weight, bias, outputs, inputs = places
     array = _constant(node, weight, facts)
-    if array is None or array.ndim <= max(outputs, inputs or 0):
+    if array is None or not array.size or array.ndim <= max(outputs, inputs or 0):
         return None
     if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
         return None
-    by_input = None if inputs is None else _rows(array, inputs)
     own = _constant(node, bias, facts)
-    rows = _rows(array, outputs)
-    return Weights(rows, by_input, own.reshape(-1) if own is not None and own.size == len(rows) else None)
+    rows = _first(array, outputs)
+    return Weights(
+        rows,
+        None if inputs is None else _first(array, inputs),
+        own.reshape(-1).astype(np.float64) if own is not None and own.size == len(rows) else None,
+    )
 
 
 def _places(node: ir.Node, facts: Facts) -> tuple[int, int, int, int | None] | None:
@@ -65,7 +69,7 @@ def _places(node: ir.Node, facts: Facts) -> tuple[int, int, int, int | None] | N
     return (1, 2, 0, None) if node.op_type in _SCALED else None
 
 
-def _constant(node: ir.Node, place: int, facts: Facts) -> npt.NDArray[np.float64] | None:
+def _constant(node: ir.Node, place: int, facts: Facts) -> npt.NDArray[Any] | None:
     value = node.inputs[place] if place < len(node.inputs) else None
     if value is None:
         return None
@@ -75,9 +79,8 @@ def _constant(node: ir.Node, place: int, facts: Facts) -> npt.NDArray[np.float64
     array = facts.constant(value)
     if array is None or (array.dtype.kind != "f" and array.dtype.name != "bfloat16") or array.size > _LARGEST:
         return None
-    return array.astype(np.float64)
+    return array
 
 
-def _rows(array: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-    moved = np.moveaxis(array, axis, 0)
-    return moved.reshape(len(moved), -1)
+def _first(array: npt.NDArray[Any], axis: int) -> npt.NDArray[np.float64]:
+    return array[tuple(slice(None) if each == axis else 0 for each in range(array.ndim))].astype(np.float64)

@@ -149,7 +149,7 @@ def test_the_page_refers_to_nothing(hostile_page: str) -> None:
     own = [
         each.read_text(encoding="utf-8") for each in assets.iterdir() if re.search(r"(?<!min)\.(js|css)$", each.name)
     ]
-    assert len(own) == 7
+    assert len(own) == 8
     assert not [text for text in own if re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", text)]
     # What would turn text into markup or code is not used at all.
     assert not [
@@ -228,3 +228,32 @@ def test_layer_errors_and_latency_are_shown_where_they_are_given() -> None:
     assert [row[0] for row in page.data["layers"]] == [layer.value for layer in layers] and layers
     assert page.data["latency"] == {"median": [2.0, 1.0]}
     assert "latency: 2.0 ms -> 1.0 ms" in page.summary
+
+
+def test_ranges_are_those_of_the_weights_and_int8_is_judged() -> None:
+    """A fold puts the scales of a norm into a weight, whose channels then differ as the scales do."""
+    scales = np.array([1.0, 1.0, 1.0, 1e-3])
+    b = Builder(dtype=np.float32)
+    weight = np.random.default_rng(0).uniform(0.5, 1, (4, 3, 1, 1))
+    x = b.node("Conv", b.input((1, 3, 6, 6)), b.constant(weight))
+    one, zero = b.constant(np.ones(4)), b.constant(np.zeros(4))
+    model = b.model(b.node("BatchNormalization", x, b.constant(scales), zero, zero, one, epsilon=0.0))
+    page = onnxnorm.fold(model).report_page()
+    (entry,) = page.data["ranges"]["weights"]
+    tops = np.abs(weight).max(axis=(1, 2, 3))
+    np.testing.assert_allclose(
+        entry["ratio"], [tops.max() / tops.min(), (tops * scales).max() / (tops * scales).min()], rtol=1e-5
+    )
+    np.testing.assert_allclose(entry["bars"], [tops, tops * scales], rtol=1e-2)
+    # One scale for the tensor leaves the last channel less than one step of 127.
+    assert entry["poor"] == [0, 1] and entry["loses"] == [0, 1] and entry["channels"] == [4, 4]
+    assert page.data["ranges"]["count"] == [1, 1] and page.data["ranges"]["poor"] == [0, 1]
+    assert "int8 with one scale a tensor: 0 of 1 -> 1 of 1" in page.summary
+
+
+def test_a_result_is_not_changed_by_its_page() -> None:
+    model = chain(3)
+    for result in (onnxnorm.fold(model), onnxnorm.optimize(model, passes=["fold_affines", "clean"])):
+        before = onnx.ModelProto.FromString(result.model.SerializeToString())
+        result.report_page()
+        assert result.model == before

@@ -57,7 +57,7 @@ def colours(picture: Path) -> int:
 def test_it_opens_and_every_section_has_something(browser: Page, small: Path) -> None:
     browser.open(small)
     assert browser.errors() == []
-    for section in ("cards", "costs", "verified", "layers", "ranges", "norms", "operators"):
+    for section in ("cards", "costs", "verified", "layers", "ranges", "channels", "norms", "operators"):
         assert browser.value(f"document.getElementById('{section}').childElementCount") > 0, section
     assert browser.value("document.querySelectorAll('#before .item:not(.ghost)').length") == 4
     after = len(onnxnorm.optimize(conv_bn_lrn()).model.graph.node)
@@ -102,6 +102,15 @@ def test_filter_and_search(browser: Page, small: Path) -> None:
     assert browser.find("#found").text == "1 found"
     browser.press("\ue007")
     assert "Relu" in browser.find("#detail h3").text
+    assert browser.errors() == []
+
+
+def test_a_row_of_the_ranges_leads_to_its_node(browser: Page, small: Path) -> None:
+    browser.open(small)
+    assert "int8" in browser.find("#ranges-told").text.lower()
+    browser.find("#ranges tr.go").click()
+    assert browser.find("#detail h3").text == "Conv"
+    assert "int8 with one scale for the tensor" in browser.find("#detail").text
     assert browser.errors() == []
 
 

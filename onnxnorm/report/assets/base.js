@@ -41,7 +41,7 @@ function counted(value) {
   return String(value);
 }
 
-// Headings with ">" before them are of columns of numbers; a row is an array, or { cells, norm } where it can be chosen.
+// Headings with ">" before them are of columns of numbers; a row is an array, or { cells, pick } where it can be chosen.
 function table(caption, headings, rows, onChoose) {
   const head = element("tr", {});
   for (const text of headings) {
@@ -49,7 +49,7 @@ function table(caption, headings, rows, onChoose) {
   }
   const body = element("tbody", {});
   for (const row of rows) {
-    const line = element("tr", row.norm === undefined ? {} : { class: "go", tabindex: 0, "data-norm": row.norm });
+    const line = element("tr", row.pick === undefined ? {} : { class: "go", tabindex: 0, "data-pick": row.pick });
     (row.cells || row).forEach((cell, place) => {
       const right = headings[place].startsWith(">");
       const shownCell = cell instanceof Node ? cell : formatted(cell);
@@ -61,7 +61,7 @@ function table(caption, headings, rows, onChoose) {
   if (onChoose) {
     const chosen = (event) => {
       const line = event.target.closest("tr.go");
-      if (line) onChoose(Number(line.dataset.norm));
+      if (line) onChoose(Number(line.dataset.pick));
     };
     made.addEventListener("click", chosen);
     made.addEventListener("keydown", (event) => { if (event.key === "Enter") chosen(event); });

@@ -82,36 +82,10 @@ function drawLayers() {
   byId("layers").append(svg, element("div", { class: "wide" }, table("Error by layer", ["value", ">error of the original", ">error of the result", ">size of the value"], DATA.layers)));
 }
 
-function drawRanges() {
-  if (!DATA.ranges.length) return;
-  byId("s-ranges").hidden = false;
-  const choice = byId("range-of");
-  DATA.ranges.forEach((each, place) => choice.append(element("option", { value: place }, `${each.op} ${cut(each.name, 60)}`)));
-  const draw = () => {
-    const each = DATA.ranges[Number(choice.value)];
-    const width = 760, height = 180, rows = [each.before, each.after];
-    const most = Math.max(...rows.flatMap((row) => (row || []).filter((value) => typeof value === "number")), 1e-30);
-    const svg = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Largest weight by channel before and after; the table below has the numbers" });
-    rows.forEach((row, which) => {
-      if (!row) return;
-      const step = (width - 20) / row.length;
-      row.forEach((value, place) => {
-        const tall = typeof value === "number" ? (150 * value) / most : 150;
-        svg.append(shape("rect", { class: which ? "bar-new" : "bar-old", x: 10 + place * step + which * step * 0.45, y: 160 - tall, width: Math.max(1, step * 0.42), height: tall }));
-      });
-    });
-    svg.append(shape("text", { x: 10, y: 176 }, "channels; left bar: before, right bar: after"));
-    const spread = [["before", each.spread[0]], ["after", each.spread[1]]].map(([when, value]) => [when, formatted(value) || "not there"]);
-    byId("ranges").replaceChildren(svg, table("Largest channel over the smallest", ["", ">ratio"], spread));
-  };
-  choice.addEventListener("change", draw);
-  draw();
-}
-
 function drawTables() {
   const limit = 3000;
   const wanted = DATA.norms.map((norm, place) => [norm, place]).filter(([norm]) => chosen.fates.size === 0 || chosen.fates.has(norm.fate));
-  const rows = wanted.slice(0, limit).map(([norm, place]) => ({ norm: place, cells: [norm.where, norm.kind, norm.shape, badge(norm.fate), norm.reason, norm.remedy || ""] }));
+  const rows = wanted.slice(0, limit).map(([norm, place]) => ({ pick: place, cells: [norm.where, norm.kind, norm.shape, badge(norm.fate), norm.reason, norm.remedy || ""] }));
   const caption = wanted.length > limit ? `The first ${limit} of ${wanted.length}` : `${wanted.length} normalizations`;
   byId("norms").replaceChildren(table(caption, ["node", "kind", "shape", "fate", "where it went, or why it stays", "what helps"], rows, (place) => {
     selectNorm(place);

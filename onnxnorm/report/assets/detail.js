@@ -40,8 +40,11 @@ function describe(node, norms) {
     parts.push(element("p", {}, `took up ${took.length} normalization${took.length > 1 ? "s" : ""}:`));
     parts.push(links(took.slice(0, 20).map((norm) => norm.node)));
   }
-  const weights = DATA.ranges.find((each) => each.node === node);
-  if (weights) parts.push(element("p", {}, `range of its largest channel over the smallest: ${formatted(weights.spread[0]) || "new"} → ${formatted(weights.spread[1])}`));
+  const weights = DATA.ranges.weights.find((each) => each.node === node);
+  if (weights) {
+    const [old, now] = weights.ratio.map((value) => (value === null ? "none" : formatted(value)));
+    parts.push(element("p", {}, `its largest channel over the smallest: ${old} → ${now}; ${INT8}: ${verdict(weights)}`));
+  }
   return parts;
 }
 
