@@ -17,8 +17,9 @@ import onnxnorm
 from onnxnorm.report import ReportPage, compared_page, report_page
 from onnxnorm.report.texts import shown
 from testing.builder import Builder
+from testing.residual_blocks import residual_blocks
 from tests.cli.samples import conv_bn_lrn
-from tests.report.networks import HOSTILE, chain, hostile
+from tests.report.networks import HOSTILE, hostile
 
 
 def data_in(page: str) -> dict:
@@ -87,13 +88,13 @@ def test_a_blocker_and_a_remedy_are_told() -> None:
 
 @pytest.fixture(scope="module")
 def large() -> ReportPage:
-    return onnxnorm.fold(chain(400), verify=False).report_page()
+    return onnxnorm.fold(residual_blocks(400), verify=False).report_page()
 
 
 def test_size_of_a_page(large: ReportPage) -> None:
     assert len(large.html.encode()) < 2_000_000
     assert len(large.data["nodes"]) == 2000 and large.data["blocks"]
-    small = onnxnorm.fold(chain(20), verify=False).report_page()
+    small = onnxnorm.fold(residual_blocks(20), verify=False).report_page()
     assert len(small.html.encode()) < 400_000
     assert len(small.data["nodes"]) == 100 and not small.data["blocks"]
 
@@ -111,7 +112,7 @@ def test_blocks_cover_the_picture_and_are_few(large: ReportPage) -> None:
 
 
 def test_data_flows_down_the_order_of_the_picture() -> None:
-    edges = onnxnorm.fold(chain(30), verify=False).report_page().data["edges"]
+    edges = onnxnorm.fold(residual_blocks(30), verify=False).report_page().data["edges"]
     assert edges and all(start < end for start, end in zip(edges[::3], edges[1::3], strict=True))
 
 
@@ -252,7 +253,7 @@ def test_ranges_are_those_of_the_weights_and_int8_is_judged() -> None:
 
 
 def test_a_result_is_not_changed_by_its_page() -> None:
-    model = chain(3)
+    model = residual_blocks(3)
     for result in (onnxnorm.fold(model), onnxnorm.optimize(model, passes=["fold_affines", "clean"])):
         before = onnx.ModelProto.FromString(result.model.SerializeToString())
         result.report_page()

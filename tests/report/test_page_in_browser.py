@@ -11,9 +11,10 @@ import pytest
 import onnxnorm
 from onnxnorm.report import report_page
 from onnxnorm.verification.layers import errors_by_layer
+from testing.residual_blocks import residual_blocks
 from tests.cli.samples import conv_bn_lrn
 from tests.report.browser import Page, started
-from tests.report.networks import HOSTILE, chain, hostile
+from tests.report.networks import HOSTILE, hostile
 
 SHOTS = Path(__file__).resolve().parents[2] / "out" / "screenshots"
 
@@ -40,7 +41,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "large.html"
-    onnxnorm.fold(chain(400), verify=False).report_page(path)
+    onnxnorm.fold(residual_blocks(400), verify=False).report_page(path)
     return path
 
 

@@ -79,7 +79,7 @@ function drawLayers() {
     svg.append(shape("polyline", { class: kind, points: points.join(" ") }));
   });
   svg.append(shape("text", { x: left, y: height - 6 }, "along the depth, root mean squares; solid: the original, dashed: the result"));
-  byId("layers").append(svg, element("div", { class: "wide" }, table("Error by layer", ["value", ">error of the original", ">error of the result", ">size of the value"], DATA.layers)));
+  byId("layers").append(element("div", { class: "drawn" }, svg), element("div", { class: "wide" }, table("Error by layer", ["value", ">error of the original", ">error of the result", ">size of the value"], DATA.layers)));
 }
 
 function drawTables() {

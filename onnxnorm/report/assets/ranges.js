@@ -5,7 +5,7 @@ function verdict(each) {
   if (each.poor[1] === null) return "gone from the result";
   const part = `${each.poor[1]} of ${each.channels[1]} channels`;
   if (each.loses[1]) return `loses accuracy: ${part}${each.loses[0] ? ", as before" : ""}`;
-  return each.loses[0] ? "no longer loses accuracy" : "keeps its accuracy";
+  return each.loses[0] ? "leaves enough steps now" : "leaves enough steps";
 }
 
 function drawRanges() {
@@ -16,7 +16,7 @@ function drawRanges() {
   const told = after ? `${INT8} would take accuracy from ${after} of ${count} weights (before: ${before}): a tenth of their channels or more keeps fewer than 8 of 127 steps.` : `${INT8} leaves every weight of the result enough steps${before ? ` (before: ${before} lost accuracy)` : ""}.`;
   byId("ranges-told").append(told[0].toUpperCase() + told.slice(1));
   if (after > before) byId("ranges-told").append(" Folding put scales of normalizations into them: --prepare int8 makes their channels alike, and one scale for each channel needs nothing.");
-  byId("ranges").append(depthOfRanges(weights), rangeTable(weights));
+  byId("ranges").append(element("div", { class: "drawn" }, depthOfRanges(weights)), rangeTable(weights));
   const drawn = weights.filter((each) => each.bars);
   const choice = byId("range-of");
   drawn.forEach((each, place) => choice.append(element("option", { value: place }, `${each.loses[1] ? "! " : ""}${each.op} ${cut(each.name, 60)}`)));
@@ -25,8 +25,14 @@ function drawRanges() {
   if (drawn.length) draw();
 }
 
+// So many weights are drawn along the depth: those with the largest ratios.
+const MOST_MARKS = 400;
+
 // One mark a weight, along the depth; the higher, the further its channels lie apart.
-function depthOfRanges(weights) {
+function depthOfRanges(all) {
+  const largest = (each) => Math.max(...each.ratio.map((ratio) => (typeof ratio === "number" ? ratio : 0)));
+  const least = all.map(largest).sort((a, b) => b - a)[Math.min(all.length, MOST_MARKS) - 1];
+  const weights = all.filter((each) => largest(each) >= least).slice(0, MOST_MARKS);
   const width = 1100, height = 200, left = 60;
   const value = (each, which) => (typeof each.ratio[which] === "number" ? each.ratio[which] : null);
   const most = Math.max(...weights.flatMap((each) => [value(each, 0) || 1, value(each, 1) || 1]), 10);
@@ -44,7 +50,7 @@ function depthOfRanges(weights) {
     if (now !== null) svg.append(shape("rect", { class: each.loses[1] ? "dot-poor" : "dot-new", x: x(place) - 4, y: y(now) - 4, width: 8, height: 8 }));
     if (each.loses[1] && now !== null) svg.append(shape("text", { class: "poor", x: x(place) + 6, y: y(now) + 4 }, "!"));
   });
-  svg.append(shape("text", { x: left, y: height - 6 }, "largest channel over the smallest, along the depth; ring: before, square: after, !: loses accuracy in int8"));
+  svg.append(shape("text", { x: left, y: height - 6 }, `largest channel over the smallest, along the depth${weights.length < all.length ? `, the ${weights.length} largest of ${all.length}` : ""}; ring: before, square: after, !: loses accuracy in int8`));
   return svg;
 }
 
@@ -78,5 +84,5 @@ function channelsOf(each) {
   const many = each.channels[1] || each.channels[0];
   const note = many > 64 ? `${many} channels, each bar the largest of several` : "one bar a channel";
   svg.append(shape("text", { x: 10, y: 176 }, `largest weight, ${note}; left bar: before, right bar: after; dashed: 8 steps of int8 after`));
-  return [svg];
+  return [element("div", { class: "drawn" }, svg)];
 }
