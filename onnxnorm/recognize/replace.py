@@ -30,6 +30,9 @@ def replace_region(found: Found, proposal: Proposal, facts: Facts) -> ir.Node:
         node = ir.node(op_type, [value, *constants], attributes=attributes, name=f"{name}_{suffix}")  # type: ignore[arg-type]
         output = node.outputs[0]
         output.name, output.type = facts.fresh_name(f"{found.root.name}_{suffix}"), x.type
+        if value.shape is not None:
+            perm = node.attributes.get_ints("perm", tuple(range(len(value.shape))))
+            output.shape = ir.Shape([value.shape[axis] for axis in perm])
         before.append(node)
         return output
 
@@ -53,6 +56,7 @@ def replace_region(found: Found, proposal: Proposal, facts: Facts) -> ir.Node:
         proposal.op_type, [value, *constants], attributes=dict(proposal.attributes), domain=proposal.domain, name=name
     )
     node.outputs[0].type = x.type
+    node.outputs[0].shape = None if value.shape is None else ir.Shape(list(value.shape))
     before.append(node)
     output = node.outputs[0]
     if proposal.order is not None:

@@ -6,6 +6,8 @@ computed in float32 between casts stays between them. Source: ONNX InstanceNorma
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
 from onnxnorm.recognize.families.answers import Answer, Found, Named, Proposal, along, along_axis
 from onnxnorm.recognize.families.layer_norm import centred_mistake
 
@@ -32,6 +34,13 @@ def instance_norm(found: Found) -> Answer:
     if found.rank == 3 and not along(quotient.scale) | along(quotient.shift):
         # Over a lone last axis without weights nothing tells it from LayerNorm, which it most often is.
         return None
+    if found.dtype is ir.DataType.DOUBLE and not _may_be_group_norm(found):
+        # Of three axes it is a LayerNormalization with weights for each channel.
+        return (
+            None
+            if found.rank == 3
+            else Named(_KIND, "onnxruntime runs the operator in single and half precision alone")
+        )
     channels = found.extent(1)
     if channels is None:
         return Named(_KIND, "the number of channels is not known, and with it the extent of its scale")
@@ -40,3 +49,9 @@ def instance_norm(found: Found) -> Answer:
         for role, values in (("scale", quotient.scale), ("bias", quotient.shift))
     }
     return Proposal(_KIND, _KIND, 6, constants, {"epsilon": statistic.epsilon})
+
+
+def _may_be_group_norm(found: Found) -> bool:
+    """Whether the tensor comes from a Reshape: groups of channels as channels are raised in one more step."""
+    maker = found.reading.x.producer()
+    return maker is not None and maker.op_type == "Reshape"
