@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.added_bytes import growth_of
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
+from onnxnorm.affine.integer_kernels import biases_in_full, completed, products_near
 from onnxnorm.affine.interface import Constant, Edit, Scaling
 from onnxnorm.affine.region import Insertion, Outside, Refusal, Region, owner_of_output
 from onnxnorm.graph.edit import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
@@ -30,6 +31,9 @@ def apply(region: Region, facts: Facts) -> Refusal | None:
     Returns:
         None, or why the region cannot be applied.
     """
+    if (found := completed(region, facts)) is not None:
+        product, told = found
+        return Refusal(f"{product.op_type} {product.name!r} {told}", Code.QUANTIZED, product.inputs[1], product)
     tensors: dict[Constant, ir.TensorProtocol] = {}
     before = facts.spool.end
     for node, edit in region.edits.items():
@@ -61,11 +65,13 @@ def apply(region: Region, facts: Facts) -> Refusal | None:
     for node, edit in region.edits.items():
         if not edit.removed:
             _change(node, edit, tensors, facts)
+    products = products_near(region)
     for node, edit in region.edits.items():
         if edit.removed:
             kept = edit.inputs[0]
             assert isinstance(kept, int)
             splice_out(node, kept)
+    biases_in_full(products, facts)
     return None
 
 

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import FUSED_BEHIND_CONVOLUTION, activation_cost, constant_cost, node_cost
+from onnxnorm.affine.integer_kernels import is_for_kernel
 from onnxnorm.affine.interface import Edit
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code
@@ -39,6 +40,7 @@ __all__ = [
 
 _NOT_UNDONE = "has other readers, which could not undo a scale of zero"
 _LOST = "has other readers, and undoing the shift for them would lose accuracy"
+_KERNEL = "is dequantized for a kernel that works on integers, which a node in between would take away"
 
 
 class Outside(enum.Enum):
@@ -283,6 +285,8 @@ class Growth:
                 reason = f"{value.name!r} is a constant that is too large, or cannot be computed here"
                 return Refusal(reason, Code.COMPUTED_PARAMETER, value)
             return Insertion(value, affine, (), readers)
+        if is_for_kernel(value, readers):
+            return Refusal(f"{value.name!r} {_KERNEL}", Code.QUANTIZED, value)
         if value.dtype not in FLOATS or self.facts.shape(value) is None:
             return Refusal(f"{value.name!r} is of a type or rank that is not known", Code.UNKNOWN_SHAPE, value)
         if value.graph is None or self.facts.opset_of(value.graph) < 7:

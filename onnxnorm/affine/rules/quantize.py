@@ -4,8 +4,10 @@
 over a slice along one axis, or over a block of that axis (opset 21). One scale for the whole tensor becomes one for
 each channel (opset 13). Where the factor is negative the integers are mirrored at the zero point, q' = 2 z - q, and
 where their type does not hold the mirror image (int8 has -128, and not 128), the zero point moves as well, if it may:
-signed integers about zero stay about zero, and one zero point for all stays one, since kernels ask for both. Where the
-factor is zero the integers become the zero point, so that no scale is zero. A shift would need more digits.
+signed integers about zero stay about zero, and one zero point for all stays one, since kernels ask for both; of a
+convolution the zero points of all channels become one where the integers have room for that. Where the factor is zero
+the integers become the zero point, so that no scale is zero. A shift would need more digits. New scales of a product
+are those of its output channels, which is what kernels for quantized weights take.
 
 What is quantized at run time is rounded there, and lets nothing pass but one positive factor behind it.
 """
@@ -19,6 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray
+from onnxnorm.affine.integer_kernels import output_axis
 from onnxnorm.affine.interface import Answer, Cause, Constant, Declined, Edit, Settled, Site
 from onnxnorm.journal.reasons import Code
 
@@ -159,7 +162,15 @@ def _grid_along(site: Site, shape: tuple[int, ...], axes: tuple[int, ...]) -> _G
         return _refused(
             "has one scale for the whole tensor, and the affine varies along several axes or before opset 13"
         )
+    for user, index in site.output().uses():
+        if user.op_type in ("Gemm", "MatMul") and output_axis(user, index, len(shape)) not in (None, axes[0]):
+            return _refused("has one scale for the whole tensor, and kernels take scales of output channels alone")
     return _Grid(shape, axes[0])
+
+
+def _asks_for_one_point(site: Site) -> bool:
+    """Whether a convolution reads the integers: its kernels have one zero point for all channels."""
+    return any(user.op_type == "Conv" and index == 1 for user, index in site.output().uses())
 
 
 def _scaled(site: Site, grid: _Grid, factor: FloatArray, scale: FloatArray) -> Answer:
@@ -173,20 +184,24 @@ def _scaled(site: Site, grid: _Grid, factor: FloatArray, scale: FloatArray) -> A
     )  # fmt: skip
     inputs: list[int | Constant | None] = [0, role]
     point, cells = site.constant64(2), np.broadcast_shapes(old_scale.shape, magnitude.shape)
-    if np.all(factor > 0.0):
+    differ = point is not None and np.any(point != point.flat[0]) and _asks_for_one_point(site)
+    if np.all(factor > 0.0) and not differ:
         if point is not None and cells and point.size == 1:
             spread = partial(np.full, cells, point.item())
             inputs.append(Constant("zero point", spread, site.dtype(2), old=site.input(2)))
         elif point is not None:
             inputs.append(2)
     else:
-        mirrored = _mirrored(site, grid, np.broadcast_to(np.sign(factor), cells), point)
+        mirrored = _mirrored(site, grid, np.broadcast_to(np.sign(factor), cells), point, one_point=bool(differ))
         if isinstance(mirrored, Declined):
             return mirrored
         inputs[0] = Constant("quantized", partial(np.array, mirrored.values), site.value_dtype(0), old=site.input(0))
         if mirrored.points is not None:
             dtype = site.value_dtype(0)
             inputs.append(Constant("zero point", partial(np.array, mirrored.points), dtype, old=site.input(2)))
+    if len(inputs) == 2 and scale.size == 1 and cells and site.value_dtype(0) is ir.DataType.INT8:
+        # onnxruntime makes int8 of several scales into uint8 (session.x64quantprecision) where it has zero points.
+        inputs.append(Constant("zero point", partial(np.zeros, cells), ir.DataType.INT8))
     attributes: dict[str, ir.Attr | None] = {}
     if grid.axis is not None and not grid.blocked:
         attributes["axis"] = ir.AttrInt64("axis", grid.axis)
@@ -201,8 +216,13 @@ class _Mirrored:
     points: FloatArray | None
 
 
-def _mirrored(site: Site, grid: _Grid, signs: FloatArray, point: FloatArray | None) -> _Mirrored | Declined:
-    """Multiply the distances of the integers from their zero point by `signs`, one for each cell."""
+def _mirrored(
+    site: Site, grid: _Grid, signs: FloatArray, point: FloatArray | None, *, one_point: bool
+) -> _Mirrored | Declined:
+    """Multiply the distances of the integers from their zero point by `signs`, one for each cell.
+
+    `one_point`: zero points that differ become one where that can be.
+    """
     stored, dtype = site.constant64(0), site.value_dtype(0)
     if stored is None or stored.shape != grid.shape:
         return _refused("is quantized and not known, so only a positive scale goes into it", Cause.NEGATIVE)
@@ -220,10 +240,12 @@ def _mirrored(site: Site, grid: _Grid, signs: FloatArray, point: FloatArray | No
     lowest = least - np.minimum(grid.extreme(distances, largest=False), 0.0)
     highest = most - np.maximum(grid.extreme(distances, largest=True), 0.0)
     uniform = bool(np.all(zero == zero.flat[0])) if zero.size else True
+    if one_point and lowest.max() <= highest.min():
+        zero, uniform = np.full(cells, 0.0 if dtype.is_signed() else float(2 ** (int(dtype.bitwidth) - 1))), True
     if uniform:
         lowest, highest = np.full(cells, lowest.max()), np.full(cells, highest.min())
     points = np.clip(zero, lowest, highest)
-    about_zero = dtype.is_signed() and uniform and not zero.any()
+    about_zero = dtype.is_signed() and uniform and not zero.any() and not one_point
     if np.any(lowest > highest) or (about_zero and points.any()):
         beyond = _beyond(distances + grid.spread(zero), least, most)
         return _refused(
