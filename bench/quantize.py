@@ -1,6 +1,7 @@
 """int8 and half precision after folding: accuracy and signal-to-noise, with and without equalized channels.
 
     python -m bench quantize [--only NET ...] [--epochs 25] [--seed 0]
+    python -m bench quantize --out docs/quantization.md
 
 Small nets in the styles of MobileNetV2, ResNet and RepVGG are trained on scikit-learn's digits (`pip install
 scikit-learn`), exported with their norms, and quantized by onnxruntime's own `quantize_static` with one scale for each
@@ -15,9 +16,10 @@ import argparse
 import importlib.util
 import logging
 import math
+import shlex
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 
 import onnxnorm
 from bench.fold import TOOLS
-from bench.tables import print_head, print_row
+from bench.tables import head, print_head, print_row, row
 from onnxnorm.affine import apply
 from onnxnorm.affine.freedom import free_region
 from onnxnorm.evaluate.evaluator import Float64Evaluator
@@ -44,6 +46,14 @@ from onnxnorm.passes.equalize import channels_of, gauge_of
 __all__ = ["NETS", "int8", "rescaled", "signal_to_noise"]
 
 _CALIBRATED = 128
+_INT8 = ("net", "form", "float %", "int8 per tensor %", "dB", "int8 per channel %", "dB")
+_HALF = ("net", "float16 by", "casts", "dB", "finite")
+_BEGIN = "<!-- Written by `python -m bench quantize --out docs/quantization.md` from here on. -->"
+_END = "<!-- To here. -->"
+# Of a hundred images, by which forms may differ: chance decides about single ones.
+_ONE = 1.0
+
+Row = tuple[object, ...]
 
 
 def _norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -193,7 +203,8 @@ def _forms(model: onnx.ModelProto, images: np.ndarray) -> dict[str, onnx.ModelPr
     return forms
 
 
-def _halves(name: str, model: onnx.ModelProto, image: np.ndarray) -> None:
+def _halves(name: str, model: onnx.ModelProto, image: np.ndarray) -> Iterator[Row]:
+    """Yield a row for each converter, as it is printed."""
     folded = onnxnorm.optimize(model, verify=False).model
     feeds = {model.graph.input[0].name: image}
     (wanted,) = Float64Evaluator(model).run(feeds).values()
@@ -209,14 +220,18 @@ def _halves(name: str, model: onnx.ModelProto, image: np.ndarray) -> None:
             half = make()
             (got,) = RoundedEvaluator(half).evaluate(feeds).values()
         except Exception as error:
-            print_row(name, tool, "-", "-", str(error)[:80])
-            continue
-        casts = sum(node.op_type == "Cast" for node in half.graph.node)
-        print_row(name, tool, casts, f"{signal_to_noise(wanted, got):.1f}", bool(np.isfinite(got).all()))
+            made_row: Row = (name, tool, "-", "-", str(error)[:80])
+        else:
+            casts = sum(node.op_type == "Cast" for node in half.graph.node)
+            made_row = (name, tool, casts, f"{signal_to_noise(wanted, got):.1f}", bool(np.isfinite(got).all()))
+        print_row(*made_row)
+        yield made_row
 
 
-def measure(name: str, model: onnx.ModelProto, images: np.ndarray, labels: np.ndarray, calibration: np.ndarray) -> None:
-    """Print a row for each form of the model."""
+def measure(
+    name: str, model: onnx.ModelProto, images: np.ndarray, labels: np.ndarray, calibration: np.ndarray
+) -> Iterator[Row]:
+    """Yield a row for each form of the model, as it is printed."""
     wanted = outputs_of(model, images)
     for form, candidate in _forms(model, calibration).items():
         cells = [name, form, f"{100 * np.mean(outputs_of(candidate, images).argmax(1) == labels):.1f}"]
@@ -224,6 +239,29 @@ def measure(name: str, model: onnx.ModelProto, images: np.ndarray, labels: np.nd
             got = outputs_of(int8(candidate, calibration, per_channel=per_channel), images)
             cells += [f"{100 * np.mean(got.argmax(1) == labels):.1f}", f"{signal_to_noise(wanted, got):.1f}"]
         print_row(*cells)
+        yield tuple(cells)
+
+
+def less_accurate(rows: Sequence[Row]) -> list[str]:
+    """Return a sentence for each form of this project that int8 harms more than the model as exported."""
+    plain = {cells[0]: cells for cells in rows if cells[1] == "as exported"}
+    found = []
+    for cells in rows:
+        if not str(cells[1]).startswith(("folded, ", "optimized")) or cells[0] not in plain:
+            continue
+        for place in (3, 5):
+            mine, theirs = float(str(cells[place])), float(str(plain[cells[0]][place]))
+            if mine < theirs - _ONE:
+                found.append(f"{cells[0]}, {cells[1]}: {_INT8[place]} {mine} where the model as exported has {theirs}")
+    return found
+
+
+def document(page: str, command: str, rows: Sequence[Row], halves: Sequence[Row]) -> str:
+    """Return the page with new tables between its two marks."""
+    before, _, rest = page.partition(_BEGIN)
+    tables = ["\n".join((head(titles), *map(row, found))) for titles, found in ((_INT8, rows), (_HALF, halves))]
+    text = f"Printed by `{command}`; the second table is half precision:"
+    return f"{before}{_BEGIN}\n\n{text}\n\n{tables[0]}\n\n{tables[1]}\n\n{_END}{rest.partition(_END)[2]}"
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
@@ -239,6 +277,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=tuple(NETS), default=tuple(NETS))
+    parser.add_argument("--out", type=Path, help="a page whose tables are written anew, such as docs/quantization.md")
     arguments = parser.parse_args(words)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -251,14 +290,23 @@ def main(words: Sequence[str] | None = None) -> None:
         torch.manual_seed(arguments.seed)
         net = trained(NETS[name](), images[seen], labels[seen], arguments.epochs)
         models[name] = onnxnorm.export(net, (torch.zeros(1, 1, 8, 8),))
-    print_head("net", "form", "float %", "int8 per tensor %", "dB", "int8 per channel %", "dB")
     calibration = images[seen][:_CALIBRATED]
-    for name, model in models.items():
-        measure(name, model, images[tested], labels[tested], calibration)
+    print_head(*_INT8)
+    rows = [
+        cells
+        for name, model in models.items()
+        for cells in measure(name, model, images[tested], labels[tested], calibration)
+    ]
     print()
-    print_head("net", "float16 by", "casts", "dB", "finite")
-    for name, model in models.items():
-        _halves(name, model, images[:1])
+    print_head(*_HALF)
+    halves = [cells for name, model in models.items() for cells in _halves(name, model, images[:1])]
+    if arguments.out is not None:
+        command = shlex.join(["python", "-m", "bench", "quantize", *(["--epochs", str(arguments.epochs)])])
+        page = arguments.out.read_text(encoding="utf-8")
+        arguments.out.write_text(document(page, command, rows, halves), encoding="utf-8")
+    if harmed := less_accurate(rows):
+        print("\n" + "\n".join(harmed))
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

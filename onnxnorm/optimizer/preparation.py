@@ -6,7 +6,7 @@ is proved is the result in its own types, and what rounding to the new ones cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ __all__ = ["DTYPES", "Half", "equalization_of", "equalized", "in_half", "with_pr
 
 DTYPES = ("float16", "bfloat16")
 _BFLOAT16_OPSET = 22
+_MOST_CHECKED = 2**31 - 2**20
 _LIMITS = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895314e38}
 # Samples do not show the largest value that there will be.
 _HEADROOM = 8.0
@@ -110,6 +111,7 @@ def in_half(
         if scaled:
             observed = observe(to_proto(model), samples, names)
         stayed = to_half(model, half.dtype, keep_io_types=half.keep_io_types, keep=half.keep, observed=observed)
+        _check_valid(message, to_proto(model), half.dtype)
         notes = [*_told(stayed, half, message)]
         if scaled:
             told = f"the channels of {scaled} nodes were scaled by powers of two, so that they have room"
@@ -172,6 +174,33 @@ def equalization_of(prepare: str | Equalization | None) -> Equalization | None:
     if prepare != "int8":
         raise OnnxNormError(f"prepare must be 'int8' or a passes.Equalization, not {prepare!r}")
     return Equalization()
+
+
+def _check_valid(before: onnx.ModelProto, after: onnx.ModelProto, dtype: ir.DataType) -> None:
+    """Check that ONNX and onnxruntime take the model in half precision where they take it in its own types.
+
+    Raises:
+        OnnxNormError: one of them does not; a kernel that onnxruntime has not for the type is no reason.
+    """
+    from onnxnorm.runtime.unoptimized import lacks_kernel, open_session
+
+    def refused(message: onnx.ModelProto, check: Callable[[onnx.ModelProto], object]) -> str | None:
+        try:
+            check(message)
+        except Exception as error:
+            return " ".join(str(error).split())
+        return None
+
+    def checked(message: onnx.ModelProto) -> None:
+        if message.ByteSize() < _MOST_CHECKED:
+            onnx.checker.check_model(message, full_check=True)
+
+    for check in (checked, lambda message: open_session(message, "off")):
+        told = refused(after, check)
+        if told is None or lacks_kernel(told) or refused(before, check) is not None:
+            continue
+        name = dtype.name.lower()
+        raise OnnxNormError(f"in {name} the model is not valid; keep nodes in float32 (keep=, --keep): {told[:200]}")
 
 
 def _make_room(model: ir.Model, observed: Mapping[str, Observed], room: float) -> int:

@@ -69,7 +69,11 @@ class _Conversion:
 
     def run(self, keep_io_types: bool) -> None:
         nodes = list(self._graph)
-        inputs = [value for value in self._graph.inputs if value.dtype is _FLOAT and not value.is_initializer()]
+        inputs = [
+            value
+            for value in self._graph.inputs
+            if value.dtype is _FLOAT and isinstance(value.type, ir.TensorType) and not value.is_initializer()
+        ]
         if not keep_io_types:
             self._narrow.update(inputs)
         for node in nodes:
@@ -148,6 +152,8 @@ class _Conversion:
         """Give the outputs of the graph their types; each keeps its name."""
         for place, value in enumerate(self._graph.outputs):
             have = self._dtype if value in self._narrow else value.dtype
+            if not isinstance(value.type, ir.TensorType):
+                continue
             if have not in (_FLOAT, self._dtype) or have is wanted:
                 continue
             if value.dtype is self._dtype and value not in self._narrow:

@@ -84,6 +84,20 @@ def _works_on_floats(node: ir.Node) -> bool:
     return any(value is not None and value.dtype is _FLOAT for value in (*node.inputs, *node.outputs))
 
 
+def _type_in_the_way(node: ir.Node, schema: onnx.defs.OpSchema | None) -> str | None:
+    """Say what of the types of the node's values makes it unclear which it has after a conversion."""
+    for value in (*node.inputs, *node.outputs):
+        if value is None or not value.name:
+            continue
+        if value.type is None:
+            return f"the type of {value.name!r} is not known"
+        if not isinstance(value.type, ir.TensorType):
+            return "it works on sequences, or on values that may be missing"
+    if schema is not None and "dtype" in schema.attributes and node.outputs[0].dtype is _FLOAT:
+        return "the type of its result is one of its attributes, or follows its input"
+    return None
+
+
 def _reason(
     node: ir.Node, facts: Facts, dtype: ir.DataType, keep: Collection[str], observed: Mapping[str, Observed]
 ) -> str | None:
@@ -111,6 +125,8 @@ def _reason(
     schema = schema_of(node.op_type, facts.opset(node))
     if schema is None:
         return f"there is no definition of it at opset {facts.opset(node)}"
+    if (unclear := _type_in_the_way(node, schema)) is not None:
+        return unclear
     allowed = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
     if type_string(dtype) not in allowed.get(data_variable(node, schema) or "", ()):
         return f"its definition at opset {facts.opset(node)} takes no {_name(dtype)}"

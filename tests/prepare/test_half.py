@@ -218,3 +218,47 @@ def test_resize_keeps_its_scales() -> None:
     assert _count(result, "Cast") == 0
     assert {t.data_type for t in result.model.graph.initializer} == {TensorProto.FLOAT, TensorProto.FLOAT16}
     assert helper.tensor_dtype_to_np_dtype(_types(result.model)[1]) == np.float16
+
+
+_TYPED = {
+    "RandomNormalLike": "r = RandomNormalLike(x) y = Mul(r, x)",
+    "EyeLike": "e = EyeLike(x) y = Add(e, x)",
+    "SplitToSequence": "s = SplitToSequence <axis = 1> (x, parts) first = SequenceAt(s, zero) y = Relu(first)",
+    "Optional": "o = Optional(x) z = OptionalGetElement(o) y = Sigmoid(z)",
+    "TopK": "y, i = TopK(x, one)",
+    "LSTM": "w = Unsqueeze(x, zeros) z = LSTM <hidden_size = 1> (w, k, k) y = Relu(z)",
+}
+
+
+@pytest.mark.parametrize("keep_io_types", [False, True])
+@pytest.mark.parametrize("op_type", _TYPED)
+def test_results_of_types_of_their_own_make_no_invalid_file(op_type: str, keep_io_types: bool) -> None:
+    constants = "int64[2] parts = {2, 2}, int64 zero = {0}, int64[1] zeros = {0}, int64[1] one = {1}"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : 18]>
+        g (float[2, 4] x) => (float y) <{constants}> {{ {_TYPED[op_type]} }}"""
+    )
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    if op_type == "LSTM":
+        model.graph.node[1].input[1:3] = ["w0", "r0"]
+        for name, width in (("w0", 4), ("r0", 1)):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.full((1, 4, width), 0.1, np.float32), name))
+    session(model)
+    result = onnxnorm.optimize(model, dtype="float16", keep_io_types=keep_io_types, verify=False)
+    onnx.checker.check_model(result.model, full_check=True)
+    session(result.model)
+    stays = any(f" {op_type} " in f" {note} " for note in result.notes if note.startswith("in float32 stays"))
+    assert stays is (op_type not in ("TopK", "LSTM"))
+
+
+def test_a_result_that_onnxruntime_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(model: ir.Model, dtype: ir.DataType, **_: Any) -> tuple[()]:
+        model.graph.inputs[0].type = ir.TensorType(dtype)
+        return ()
+
+    b = Builder(dtype=np.float32)
+    x = b.input((1, 3))
+    model = b.model(b.node("Add", x, b.constant(np.ones(3))))
+    monkeypatch.setattr("onnxnorm.prepare.half.to_half", broken)
+    with pytest.raises(OnnxNormError, match="in float16 the model is not valid; keep nodes in float32"):
+        onnxnorm.optimize(model, dtype="float16", verify=False)
