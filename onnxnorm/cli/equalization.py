@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from onnxnorm.errors import OnnxNormError
+
 if TYPE_CHECKING:
     from onnxnorm.passes import Equalization
 
-__all__ = ["add_equalization_arguments", "equalization_options", "equalization_wanted"]
+__all__ = ["add_equalization_arguments", "check_equalization", "equalization_options", "equalization_wanted"]
 
 
 def add_equalization_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,22 @@ def equalization_wanted(arguments: argparse.Namespace) -> Equalization | None:
 
     strength = 0.5 if arguments.strength is None else arguments.strength
     return Equalization(strength=strength, powers_of_two=arguments.powers_of_two)
+
+
+def check_equalization(arguments: argparse.Namespace) -> None:
+    """Check that no option says how to even out channels that are to stay as they are.
+
+    Raises:
+        OnnxNormError: one does.
+    """
+    if arguments.prepare is not None:
+        return
+    given = {"--strength": arguments.strength is not None, "--powers-of-two": arguments.powers_of_two}
+    # Half precision is judged on the same samples.
+    given["--calibration"] = arguments.calibration is not None and getattr(arguments, "dtype", None) is None
+    for option, there in given.items():
+        if there:
+            raise OnnxNormError(f"{option} says how channels are made even: give --prepare int8 as well")
 
 
 def equalization_options(arguments: argparse.Namespace) -> list[str]:

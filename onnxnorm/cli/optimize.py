@@ -10,7 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from onnxnorm.cli.equalization import add_equalization_arguments, equalization_options, equalization_wanted
+from onnxnorm.cli.equalization import (
+    add_equalization_arguments,
+    check_equalization,
+    equalization_options,
+    equalization_wanted,
+)
 from onnxnorm.cli.exit_codes import JobError, UsageError
 from onnxnorm.cli.further import (
     add_further_arguments,
@@ -213,6 +218,7 @@ def _optimize(arguments: argparse.Namespace, told: str) -> int:
         )
     from onnxnorm.io.model_source import ModelSource
 
+    check_equalization(arguments)
     source = ModelSource(arguments.input)
     if arguments.fix_shape:
         from onnxnorm.optimizer.fixed_shapes import source_of

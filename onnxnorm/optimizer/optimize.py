@@ -174,6 +174,8 @@ def optimize(
     target = target_for(wanted, target)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
     half, equalization = Half.of(dtype, keep_io_types, keep), equalization_of(prepare)
+    if calibration is not None and half is None and equalization is None:
+        raise OnnxNormError("calibration shows how large activations become: give prepare or dtype as well")
     original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
     chosen = bool(keep or fix_shapes) or any(each is not None for each in (passes, opset, wanted, equalization))

@@ -86,7 +86,11 @@ class Preprocessing:
             mean, std, scale, None if input_layout is None else input_layout.upper(), input_dtype, swap_rb,
             numbers.get("input"),
         )  # fmt: skip
-        return None if made == cls(input=made.input) else made
+        if made != cls(input=made.input):
+            return made
+        if numbers.keys() == {"input"}:
+            raise OnnxNormError("normalize_input names an input, and nothing to do with it: give a mean, std or scale")
+        return None
 
 
 def _numbers(name: str, given: Any, *, one: bool = False) -> tuple[float, ...]:

@@ -29,3 +29,17 @@ def test_equalizing_wins_back_what_rescaled_channels_lose() -> None:
         signal_to_noise(wanted, outputs_of(int8(form, images, per_channel=False), images)) for form in (uneven, even)
     ]
     assert found[1] > found[0] + 6
+
+
+def test_a_page_has_its_tables_written_anew_and_harm_is_told() -> None:
+    from bench.quantize import document, less_accurate
+
+    page = "before\n<!-- Written by `python -m bench quantize --out docs/quantization.md` from here on. -->\nold\n"
+    page += "<!-- To here. -->\nafter\n"
+    rows = [("net", form, "98.0", "97.0", "30.0", channel, "31.0") for form, channel in (("as exported", "98.0"),)]
+    rows += [("net", "optimized", "98.0", "97.0", "30.0", "90.0", "31.0"), ("net", "rescaled", "1", "1", "1", "1", "1")]
+    made = document(page, "python -m bench quantize", rows, [("net", "onnxnorm", 0, "64.0", True)])
+    assert "old" not in made and made.startswith("before\n") and made.endswith("after\n")
+    assert "| net | optimized | 98.0 | 97.0 |" in made and "| net | onnxnorm | 0 | 64.0 | True |" in made
+    assert document(made, "python -m bench quantize", rows, [("net", "onnxnorm", 0, "64.0", True)]) == made
+    assert less_accurate(rows) == ["net, optimized: int8 per channel % 90.0 where the model as exported has 98.0"]

@@ -173,6 +173,18 @@ def test_wrong_options() -> None:
         Equalization(strength=2)
 
 
+@pytest.mark.parametrize("options", [["--strength", "0.5"], ["--powers-of-two"], ["--calibration", "x.npz"]])
+def test_options_of_nothing_are_refused(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    b = Builder()
+    model = b.model(_chain(b))
+    onnx.save(model, tmp_path / "in.onnx")
+    assert cli.main(["optimize", str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx"), *options]) != 0
+    assert f"{options[0]} says how channels are made even: give --prepare int8" in capsys.readouterr().err
+    assert not (tmp_path / "out.onnx").exists()
+    with pytest.raises(OnnxNormError, match="give prepare or dtype"):
+        onnxnorm.optimize(model, calibration=[random_feeds(model)])
+
+
 def test_half_precision_makes_room() -> None:
     b = Builder(dtype=np.float32)
     x = b.node(
