@@ -1,36 +1,29 @@
 """The kernels of all normalizations but LRN against a copy of the tensor and against every other way to compute them.
 
     python -m bench norms [--quick] [--only TEXT] [--threads 1 2] [--json FILE]
+    python -m bench norms --out custom_ops/README.md   # writes the table there
 
 Each row is one tensor, one normalization and one number of threads. `copy` is memcpy of the tensor with one thread,
 `/ copy` what the operator takes as a multiple of it, `speed-up` against itself on one thread. The other columns are how
 many times as long the rivals take: the nodes of the standard in onnxruntime (for GroupNorm also written out as PyTorch
 exports it), OpenVINO and PyTorch. A rival that is not installed, or that has no such operator, shows as `-`.
 
-All that stand in one row run in turns, several calls each, and every figure is the fastest call of all turns: what
-other work on the machine disturbed least. Results are compared before anything is timed.
+How it is measured stands in `bench/kernel_rows.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import ctypes
 import importlib.util
-import json
-import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from bench.clock import Call, fastest
-from bench.lrn import aligned
-from bench.tables import print_head, print_row
+from bench.clock import Call
+from bench.kernel_rows import OWN, KernelBench, bound
 from onnxnorm import session
 
 EPSILON = 1e-5
@@ -39,6 +32,10 @@ EPSILON = 1e-5
 class Case(NamedTuple):
     kind: str
     shape: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        return self.kind
 
 
 SHAPES = [(1, 96, 56, 56), (1, 256, 128, 128), (1, 128, 256, 256)]
@@ -159,13 +156,6 @@ def model_of(nodes: list[tuple[Node, str]], shape: tuple[int, ...]) -> onnx.Mode
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
-def bound(runner: onnxruntime.InferenceSession, x: np.ndarray, y: np.ndarray) -> Call:
-    binding = runner.io_binding()
-    for bind, name, array in ((binding.bind_input, "x", x), (binding.bind_output, "y", y)):
-        bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-    return lambda: runner.run_with_iobinding(binding)
-
-
 def kernel(case: Case, x: np.ndarray, y: np.ndarray, threads: int) -> Call:
     return bound(session(model_of([(ours(case.kind, case.shape[1]), "y")], case.shape), threads=threads), x, y)
 
@@ -243,7 +233,7 @@ def torch_function(case: Case, x: np.ndarray, y: np.ndarray, threads: int) -> Ca
 
 
 RIVALS = {
-    "onnxnorm": kernel,
+    OWN: kernel,
     "onnxruntime": onnxruntime_nodes,
     "written out": onnxruntime_written_out,
     "OpenVINO": openvino_nodes,
@@ -251,76 +241,8 @@ RIVALS = {
 }
 
 
-def calls_of(case: Case, threads: int, rivals: list[str]) -> tuple[dict[str, Call], object]:
-    """All that can be timed, each run once and its result compared with the first one's.
-
-    Also what has to stay alive meanwhile: a binding does not hold the arrays it is bound to.
-    """
-    x, target = aligned(case.shape), aligned(case.shape)
-    np.random.default_rng(0).standard_normal(out=x, dtype=np.float32)
-    calls: dict[str, Call] = {"copy": lambda: ctypes.memmove(target.ctypes.data, x.ctypes.data, x.nbytes)}
-    results: list[np.ndarray] = []
-    for name in rivals:
-        y = aligned(case.shape)
-        call = RIVALS[name](case, x, y, threads)  # type: ignore[operator]
-        if call is None:
-            continue
-        call()
-        results.append(y)
-        if not np.allclose(y, results[0], rtol=1e-3, atol=1e-4):
-            raise SystemExit(f"error: {name} computes something else on {case}")
-        calls[name] = call
-    return calls, (x, target, results)
-
-
-def rows(cases: list[Case], threads: list[int], rivals: list[str]) -> Iterator[dict[str, Any]]:
-    for case in cases:
-        alone = math.nan
-        for count in threads:
-            calls, alive = calls_of(case, count, rivals)
-            seconds = fastest(calls)
-            del calls, alive
-            alone = seconds["onnxnorm"] if count == 1 else alone
-            yield {
-                "kind": case.kind,
-                "tensor": "x".join(map(str, case.shape)),
-                "threads": count,
-                "seconds": seconds,
-                "of one thread": alone / seconds["onnxnorm"],
-            }
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    seconds: dict[str, float] = row["seconds"]
-    own = seconds["onnxnorm"]
-    return [
-        row["kind"],
-        row["tensor"],
-        str(row["threads"]),
-        f"{seconds['copy'] * 1e3:.3f} ms",
-        f"{own / seconds['copy']:.2f}",
-        f"{row['of one thread']:.2f}",
-        *(f"{seconds[name] / own:.1f}" if name in seconds else "-" for name in list(RIVALS)[1:]),
-    ]
+BENCH = KernelBench("norms", __doc__, "normalization", RIVALS, (1e-3, 1e-4), CASES, QUICK)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the smallest tensor alone")
-    parser.add_argument("--only", default="", help="rows whose normalization and tensor contain this text")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--alone", action="store_true", help="without rivals")
-    parser.add_argument("--json", type=Path, help="also write all seconds to this file")
-    arguments = parser.parse_args()
-    chosen = [
-        case
-        for case in (QUICK if arguments.quick else CASES)
-        if arguments.only in f"{case.kind} {'x'.join(map(str, case.shape))}"
-    ]
-    print_head("normalization", "tensor", "threads", "copy", "/ copy", "speed-up", *list(RIVALS)[1:])
-    done = []
-    for row in rows(chosen, arguments.threads, ["onnxnorm"] if arguments.alone else list(RIVALS)):
-        print_row(*cells(row))
-        done.append(row)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(done, indent=1))
+    BENCH.main()

@@ -19,14 +19,11 @@ struct OpType {
 };
 constexpr OpType kOpTypes[] = {{Kind::kIntra, "IntraChannelLRN"}, {Kind::kInter, "InterChannelLRN"}};
 
-struct OpObject : ort::CustomOp {
-  OpType type;
-  Element element;
-};
-
 class Kernel {
  public:
-  Kernel(const ort::Api& api, const ort::KernelInfo* info, const OpObject& op) : api_(api), op_(op) {
+  static constexpr std::size_t kInputs = 1;
+
+  Kernel(const ort::Api& api, const ort::KernelInfo* info, const OpObject<OpType>& op) : api_(api), op_(op) {
     name_ = node_name(api, info);
     read_attributes(info);
     const std::string wrong = op.type.kind == Kind::kIntra ? check_intra(attributes_) : check_inter(attributes_);
@@ -111,51 +108,16 @@ class Kernel {
   }
 
   const ort::Api& api_;
-  const OpObject& op_;
+  const OpObject<OpType>& op_;
   std::string name_;
   Attributes attributes_;
   const Target* target_ = nullptr;
 };
 
-const OpObject& as_object(const ort::CustomOp* op) { return *static_cast<const OpObject*>(op); }
-
-ort::Status* ONNXNORM_ORT_CALL create_kernel(const ort::CustomOp* op, const ort::Api* api, const ort::KernelInfo* info,
-                                             void** kernel) {
-  return guarded(*api, [&] { *kernel = new Kernel(*api, info, as_object(op)); });
-}
-
-ort::Status* ONNXNORM_ORT_CALL compute(void* kernel, ort::KernelContext* context) {
-  const Kernel& self = *static_cast<const Kernel*>(kernel);
-  return guarded(self.api(), [&] { self.compute(context); });
-}
-
-OpObject make_op(OpType type, int element) {
-  OpObject op{};
-  op.type = type;
-  op.element = static_cast<Element>(element);
-  set_common(op);
-  op.GetName = [](const ort::CustomOp* self) { return as_object(self).type.name; };
-  op.GetInputTypeCount = [](const ort::CustomOp*) -> std::size_t { return 1; };
-  op.CreateKernelV2 = create_kernel;
-  op.KernelComputeV2 = compute;
-  op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
-  op.InferOutputShapeFn = infer_shape;
-  return op;
-}
-
 }  // namespace
 
 ort::Status* add_ops(const ort::Api& api, ort::CustomOpDomain* domain) {
-  return guarded(api, [&] {
-    static const std::vector<OpObject> ops = [] {
-      std::vector<OpObject> made;
-      for (const OpType& type : kOpTypes)
-        for (int element = 0; element < kElements; ++element) made.push_back(make_op(type, element));
-      return made;
-    }();
-    g_api.store(&api);
-    for (const OpObject& op : ops) check(api.CustomOpDomain_Add(domain, &op));
-  });
+  return add_each<Kernel>(api, domain, kOpTypes);
 }
 
 }  // namespace onnxnorm

@@ -136,12 +136,12 @@ bool in_parallel(const ort::Api& api, const ort::KernelContext* context, std::in
 }
 
 // What the runtime asks of an operator beside its kernel: T in, T out, of the shape of the first input.
-template <class OpObject>
-void set_common(OpObject& op) {
+template <class Object>
+void set_common(Object& op) {
   op.version = ort::kApiVersion;
   op.GetExecutionProviderType = [](const ort::CustomOp*) -> const char* { return nullptr; };
   op.GetInputType = [](const ort::CustomOp* self, std::size_t) {
-    return kElementTypes[static_cast<int>(static_cast<const OpObject*>(self)->element)];
+    return kElementTypes[static_cast<int>(static_cast<const Object*>(self)->element)];
   };
   op.GetOutputType = op.GetInputType;
   op.GetOutputTypeCount = [](const ort::CustomOp*) -> std::size_t { return 1; };
@@ -165,6 +165,62 @@ inline ort::Status* ONNXNORM_ORT_CALL infer_shape(const ort::CustomOp*, ort::Sha
     ort::TensorInfo* info = nullptr;  // owned by the context
     check(api.ShapeInferContext_GetInputTypeShape(context, 0, &info));
     check(api.ShapeInferContext_SetOutputTypeShape(context, 0, info));
+  });
+}
+
+// An operator as the runtime keeps it, one for each name and element type. `OpType` has a `name`.
+template <class OpType>
+struct OpObject : ort::CustomOp {
+  OpType type;
+  Element element;
+};
+
+// The runtime's functions for operators whose nodes are of class `Kernel`: it is made of the api, the node's info and
+// the operator, and has `api`, `compute` and the number of inputs.
+template <class Kernel, class OpType>
+struct OpFunctions {
+  using Object = OpObject<OpType>;
+
+  static const Object& as_object(const ort::CustomOp* op) { return *static_cast<const Object*>(op); }
+
+  static ort::Status* ONNXNORM_ORT_CALL create_kernel(const ort::CustomOp* op, const ort::Api* api,
+                                                      const ort::KernelInfo* info, void** kernel) {
+    return guarded(*api, [&] { *kernel = new Kernel(*api, info, as_object(op)); });
+  }
+
+  static ort::Status* ONNXNORM_ORT_CALL compute(void* kernel, ort::KernelContext* context) {
+    const Kernel& self = *static_cast<const Kernel*>(kernel);
+    return guarded(self.api(), [&] { self.compute(context); });
+  }
+
+  static Object make_op(const OpType& type, int element) {
+    Object op{};
+    op.type = type;
+    op.element = static_cast<Element>(element);
+    set_common(op);
+    op.GetName = [](const ort::CustomOp* self) { return as_object(self).type.name; };
+    op.GetInputTypeCount = [](const ort::CustomOp*) -> std::size_t { return Kernel::kInputs; };
+    op.CreateKernelV2 = create_kernel;
+    op.KernelComputeV2 = compute;
+    op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+    op.InferOutputShapeFn = infer_shape;
+    return op;
+  }
+};
+
+// Adds operators, each for every element type, to a domain of a session. The first error, or null.
+template <class Kernel, class OpType, std::size_t N>
+ort::Status* add_each(const ort::Api& api, ort::CustomOpDomain* domain, const OpType (&types)[N]) {
+  return guarded(api, [&] {
+    static const std::vector<OpObject<OpType>> ops = [&types] {
+      std::vector<OpObject<OpType>> made;
+      for (const OpType& type : types)
+        for (int element = 0; element < kElements; ++element)
+          made.push_back(OpFunctions<Kernel, OpType>::make_op(type, element));
+      return made;
+    }();
+    g_api.store(&api);
+    for (const OpObject<OpType>& op : ops) check(api.CustomOpDomain_Add(domain, &op));
   });
 }
 

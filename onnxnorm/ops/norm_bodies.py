@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import onnx
 from onnx import FunctionProto
 
+from onnxnorm.ops.activation_bodies import activation
 from onnxnorm.ops.operators import DOMAIN, NORMS, VERSION
 
 __all__ = ["norm_body"]
@@ -23,11 +22,16 @@ def norm_body(op_type: str, *, opset: int, is_float: bool) -> FunctionProto:
     operator = NORMS[op_type]
     attributes = [*operator.required, *(f"{name}: {_typed(value)}" for name, value in operator.defaults.items())]
     if op_type == "GroupNorm":
-        formula = _GROUP + (_BY_INSTANCE_NORM if is_float else _BY_MEANS) + _GROUP_WEIGHTS
+        formula = _GROUP + (_BY_INSTANCE_NORM if is_float else _BY_MEANS + _GROUP_WEIGHTS)
     elif op_type == "MeanVarianceNorm":
-        formula = _MEAN_VARIANCE
+        formula = _BY_MEAN_VARIANCE if is_float else _MEAN_VARIANCE.replace("{result}", "Normal")
+        formula += _MEAN_VARIANCE_WEIGHTS
+    elif is_float and opset >= _SINCE.get(op_type, opset + 1):
+        formula = _AXIS + _channels_last(op_type)
+    elif is_float and op_type == "ChannelAffine":
+        formula = _AXIS + _AXIS_WEIGHTS + _BY_BATCH_NORM
     else:
-        formula = _AXIS + _FORMULAS[op_type] + _CHANNEL_WEIGHTS
+        formula = _AXIS + _AXIS_WEIGHTS + _FORMULAS[op_type] + _CHANNEL_WEIGHTS
         formula += "Weighted = Add(Affine, Value)" if op_type == "GlobalResponseNorm" else "Weighted = Identity(Affine)"
     text = f"""
         <domain: "{DOMAIN}", opset_import: ["" : {opset}]>
@@ -44,7 +48,7 @@ def norm_body(op_type: str, *, opset: int, is_float: bool) -> FunctionProto:
             {"" if op_type == "ChannelAffine" else _EPSILON}
             {formula}
             Sum = Add(Weighted, ResidualLike)
-            {_activation()}
+            {activation()}
             Y = CastLike(Activated, X)
         }}"""
     function: FunctionProto = onnx.parser.parse_function(text)
@@ -70,10 +74,78 @@ _GROUP = """
             GroupShape = Concat <axis = 0> (Batch, GroupCount, GroupSize)
             Grouped = Reshape <allowzero = 1> (Value, GroupShape)"""
 
-_BY_INSTANCE_NORM = """
+# Of one weight for all, for each group or for each channel: as many rows of each item as there are weights.
+_GROUP_WEIGHTS = """
+            ScaleCount = Size(scale)
+            BiasCount = Size(bias)
+            ScaleRows = Reshape(ScaleCount, One)
+            BiasRows = Reshape(BiasCount, One)
+            ScaleRow = Div(Elements, ScaleRows)
+            BiasRow = Div(Elements, BiasRows)
+            ScaleShape = Concat <axis = 0> (Batch, ScaleRows, ScaleRow)
+            BiasShape = Concat <axis = 0> (Batch, BiasRows, BiasRow)
+            ColumnShape = Constant <value_ints = [-1, 1]> ()
+            ScaleColumn = Reshape(ScaleLike, ColumnShape)
+            BiasColumn = Reshape(BiasLike, ColumnShape)
+            ByScale = Reshape <allowzero = 1> (Normal, ScaleShape)
+            Scaled = Mul(ByScale, ScaleColumn)
+            ByBias = Reshape <allowzero = 1> (Scaled, BiasShape)
+            Shifted = Add(ByBias, BiasColumn)
+            Weighted = Reshape <allowzero = 1> (Shifted, XShape)"""
+
+# In a branch: onnxruntime warns of values that it would leave out and a branch reads.
+_MIXED_WEIGHTS = _GROUP_WEIGHTS
+for _name, _own in (
+    ("Weighted", "WeightedOfMixed"),
+    ("ScaleLike", "ScaleVector"),
+    ("BiasLike", "BiasVector"),
+    ("(Batch", "(BatchOfMixed"),
+):
+    _MIXED_WEIGHTS = _MIXED_WEIGHTS.replace(_name, _own)
+
+# Weights for each group are InstanceNormalization's own; those for each channel BatchNormalization applies in one pass,
+# where a Mul and an Add take two.
+_BY_INSTANCE_NORM = (
+    """
+            ScaleSize = Size(scale)
+            BiasSize = Size(bias)
+            Single = Constant <value_int = 1> ()
+            ScaleVector = Reshape(ScaleLike, All)
+            BiasVector = Reshape(BiasLike, All)
+            GroupScale = Equal(ScaleSize, Groups)
+            GroupBias = Equal(BiasSize, Groups)
+            ByGroup = And(GroupScale, GroupBias)
+            AreSeveral = Greater(ScaleSize, Single)
+            AreAsMany = Equal(ScaleSize, BiasSize)
+            ByChannel = And(AreSeveral, AreAsMany)
+            Channels = Reshape(ScaleSize, One)
             Ones = ConstantOfShape <value = float[1] {1.0}> (GroupCount)
             Zeros = ConstantOfShape <value = float[1] {0.0}> (GroupCount)
-            Normal = InstanceNormalization <epsilon: float = @epsilon> (Grouped, Ones, Zeros)"""
+            Weighted = If (ByGroup) <
+                then_branch = weightsOfGroups () => (WholeOfGroups) {
+                    OfGroups = InstanceNormalization <epsilon: float = @epsilon> (Grouped, ScaleVector, BiasVector)
+                    WholeOfGroups = Reshape <allowzero = 1> (OfGroups, XShape)
+                },
+                else_branch = otherWeights () => (WholeOfOthers) {
+                    Normal = InstanceNormalization <epsilon: float = @epsilon> (Grouped, Ones, Zeros)
+                    WholeOfOthers = If (ByChannel) <
+                        then_branch = weightsOfChannels () => (OfChannels) {
+                            ChannelOnes = ConstantOfShape <value = float[1] {1.0}> (Channels)
+                            ChannelZeros = ConstantOfShape <value = float[1] {0.0}> (Channels)
+                            Back = Reshape <allowzero = 1> (Normal, XShape)
+                            OfChannels = BatchNormalization <epsilon = 0.0>
+                                (Back, ScaleVector, BiasVector, ChannelZeros, ChannelOnes)
+                        },
+                        else_branch = mixedWeights () => (WeightedOfMixed) {
+                            BatchOfMixed = Slice(XShape, Zero, One)
+"""
+    + _MIXED_WEIGHTS
+    + """
+                        }
+                    >
+                }
+            >"""
+)
 
 _CENTRED = """
             Total = ReduceSum({x}, {axes})
@@ -94,24 +166,9 @@ _BY_MEANS = (
             Normal = Div(Centred, Deviation)"""
 )
 
-# Of one weight for all, for each group or for each channel: as many rows of each item as there are weights.
-_GROUP_WEIGHTS = """
-            ScaleCount = Size(scale)
-            BiasCount = Size(bias)
-            ScaleRows = Reshape(ScaleCount, One)
-            BiasRows = Reshape(BiasCount, One)
-            ScaleRow = Div(Elements, ScaleRows)
-            BiasRow = Div(Elements, BiasRows)
-            ScaleShape = Concat <axis = 0> (Batch, ScaleRows, ScaleRow)
-            BiasShape = Concat <axis = 0> (Batch, BiasRows, BiasRow)
-            ColumnShape = Constant <value_ints = [-1, 1]> ()
-            ScaleColumn = Reshape(ScaleLike, ColumnShape)
-            BiasColumn = Reshape(BiasLike, ColumnShape)
-            ByScale = Reshape <allowzero = 1> (Normal, ScaleShape)
-            Scaled = Mul(ByScale, ScaleColumn)
-            ByBias = Reshape <allowzero = 1> (Scaled, BiasShape)
-            Shifted = Add(ByBias, BiasColumn)
-            Weighted = Reshape <allowzero = 1> (Shifted, XShape)"""
+_MEAN_VARIANCE_WEIGHTS = """
+            Scaled = Mul(Normal, ScaleLike)
+            Weighted = Add(Scaled, BiasLike)"""
 
 _MEAN_VARIANCE = (
     """
@@ -123,9 +180,25 @@ _MEAN_VARIANCE = (
     + """
             Root = Sqrt(Variance)
             Deviation = Add(Root, Epsilon)
-            Normal = Div(Centred, Deviation)
-            Scaled = Mul(Normal, ScaleLike)
-            Weighted = Add(Scaled, BiasLike)"""
+            {result} = Div(Centred, Deviation)"""
+)
+
+# ONNX's own operator has this epsilon.
+_BY_MEAN_VARIANCE = (
+    """
+            Own = Constant <value_float = 1e-9> ()
+            IsOwn = Equal(EpsilonFloat, Own)
+            Chosen = If (IsOwn) <
+                then_branch = byOwn () => (OwnNormal) {
+                    OwnNormal = MeanVarianceNormalization <axes: ints = @axes> (Value)
+                },
+                else_branch = byMeans () => (OtherNormal) {
+"""
+    + _MEAN_VARIANCE.replace("{result}", "OtherNormal")
+    + """
+                }
+            >
+            Normal = Reshape <allowzero = 1> (Chosen, XShape)"""
 )
 
 _AXIS = """
@@ -134,7 +207,9 @@ _AXIS = """
             AxisAndRank = Add(AxisGiven, Rank)
             Axis = Mod(AxisAndRank, Rank)
             Next = Add(Axis, One)
-            Extent = Slice(XShape, Axis, Next)
+            Extent = Slice(XShape, Axis, Next)"""
+
+_AXIS_WEIGHTS = """
             Count = CastLike(Extent, Value)
             Behind = Slice(XShape, Next, Far)
             BehindRank = Shape(Behind)
@@ -147,6 +222,81 @@ _CHANNEL_WEIGHTS = """
             Scaled = Mul(Normal, Scale)
             Affine = Add(Scaled, Bias)
             """
+
+_SINCE = {"ChannelLayerNorm": 17, "ChannelRMSNorm": 23}
+
+_LAST_NORMS = {
+    "ChannelLayerNorm": "{result} = LayerNormalization <axis = -1, epsilon: float = @epsilon> "
+    "({x}, ScaleVector, BiasVector)",
+    "ChannelRMSNorm": "{result}Normal = RMSNormalization <axis = -1, epsilon: float = @epsilon> ({x}, ScaleVector)"
+    " {result} = Add({result}Normal, BiasVector)",
+}
+
+
+def _channels_last(op_type: str) -> str:
+    """Return the one node that normalizes the last axis, between two Transposes.
+
+    Those of an image are the ones that onnxruntime joins with the reorders of its convolutions.
+    """
+    image, other = (_LAST_NORMS[op_type].format(x=f"{name}Last", result=f"{name}Normal") for name in ("Image", "Flat"))
+    return f"""
+            ScaleAll = Reshape(ScaleLike, All)
+            BiasAll = Reshape(BiasLike, All)
+            ScaleVector = Expand(ScaleAll, Extent)
+            BiasVector = Expand(BiasAll, Extent)
+            Four = Constant <value_ints = [4]> ()
+            HasFour = Equal(Rank, Four)
+            IsSecond = Equal(Axis, One)
+            IsImageVector = And(HasFour, IsSecond)
+            IsImage = Squeeze(IsImageVector)
+            Weighted = If (IsImage) <
+                then_branch = ofImages () => (Image) {{
+                    ImageLast = Transpose <perm = [0, 2, 3, 1]> (Value)
+                    {image}
+                    Image = Transpose <perm = [0, 3, 1, 2]> (ImageNormal)
+                }},
+                else_branch = ofOthers () => (Other) {{
+                    Front = Slice(XShape, Zero, Axis)
+                    Behind = Slice(XShape, Next, Far)
+                    OneAndFront = Concat <axis = 0> (One, Front)
+                    OneAndBehind = Concat <axis = 0> (One, Behind)
+                    FrontSize = ReduceProd <keepdims = 1> (OneAndFront)
+                    BehindSize = ReduceProd <keepdims = 1> (OneAndBehind)
+                    FlatShape = Concat <axis = 0> (FrontSize, Extent, BehindSize)
+                    Flat = Reshape <allowzero = 1> (Value, FlatShape)
+                    FlatLast = Transpose <perm = [0, 2, 1]> (Flat)
+                    {other}
+                    FlatBack = Transpose <perm = [0, 2, 1]> (FlatNormal)
+                    Other = Reshape <allowzero = 1> (FlatBack, XShape)
+                }}
+            >"""
+
+
+_BY_BATCH_NORM = """
+            ScaleSize = Size(scale)
+            BiasSize = Size(bias)
+            Single = Constant <value_int = 1> ()
+            ScaleVector = Reshape(ScaleLike, All)
+            BiasVector = Reshape(BiasLike, All)
+            AreSeveral = Greater(ScaleSize, Single)
+            AreAsMany = Equal(ScaleSize, BiasSize)
+            AreWhole = And(AreSeveral, AreAsMany)
+            Channels = Reshape(ScaleSize, One)
+            IsSecondVector = Equal(Axis, One)
+            IsSecond = Squeeze(IsSecondVector)
+            ByBatchNorm = And(AreWhole, IsSecond)
+            Weighted = If (ByBatchNorm) <
+                then_branch = byBatchNorm () => (OfChannels) {
+                    ChannelOnes = ConstantOfShape <value = float[1] {1.0}> (Channels)
+                    ChannelZeros = ConstantOfShape <value = float[1] {0.0}> (Channels)
+                    OfChannels = BatchNormalization <epsilon = 0.0>
+                        (Value, ScaleVector, BiasVector, ChannelZeros, ChannelOnes)
+                },
+                else_branch = byMulAndAdd () => (Shifted) {
+                    Scaled = Mul(Value, Scale)
+                    Shifted = Add(Scaled, Bias)
+                }
+            >"""
 
 _FORMULAS = {
     "ChannelLayerNorm": _CENTRED.format(x="Value", axes="Axis")
@@ -206,88 +356,3 @@ _FORMULAS = {
     "ChannelAffine": """
             Normal = Identity(Value)""",
 }
-
-
-def _half_of_one_more_than(value: str) -> str:
-    """Return the steps in which both forms of GELU end: Sum / 2 * (1 + value)."""
-    return f"""
-                    Unit = Constant <value_float = 1.0> ()
-                    UnitLike = CastLike(Unit, Sum)
-                    Whole = Add({value}, UnitLike)
-                    Half = Constant <value_float = 0.5> ()
-                    HalfLike = CastLike(Half, Sum)
-                    Part = Mul(Sum, HalfLike)
-                    Bent = Mul(Part, Whole)"""
-
-
-# By number: what is computed of Sum.
-_BENDS = {
-    1: "Bent = Relu(Sum)",
-    2: "Sigmoid = Sigmoid(Sum) Bent = Mul(Sum, Sigmoid)",
-    3: """
-                    RootOfHalf = Constant <value_float = 0.70710678118654752> ()
-                    RootOfHalfLike = CastLike(RootOfHalf, Sum)
-                    Inner = Mul(Sum, RootOfHalfLike)
-                    Erf = Erf(Inner)"""
-    + _half_of_one_more_than("Erf"),
-    4: """
-                    Cubic = Constant <value_float = 0.044715> ()
-                    CubicLike = CastLike(Cubic, Sum)
-                    Square = Mul(Sum, Sum)
-                    Cube = Mul(Square, Sum)
-                    CubePart = Mul(Cube, CubicLike)
-                    Argument = Add(Sum, CubePart)
-                    Factor = Constant <value_float = 0.79788456080286536> ()
-                    FactorLike = CastLike(Factor, Sum)
-                    Inner = Mul(Argument, FactorLike)
-                    Tanh = Tanh(Inner)"""
-    + _half_of_one_more_than("Tanh"),
-    5: """
-                    Slope = Constant <value_float: float = @alpha> ()
-                    SlopeLike = CastLike(Slope, Sum)
-                    NoneFloat = Constant <value_float = 0.0> ()
-                    NoneLike = CastLike(NoneFloat, Sum)
-                    IsNegative = Less(Sum, NoneLike)
-                    Sloped = Mul(Sum, SlopeLike)
-                    Bent = Where(IsNegative, Sloped, Sum)""",
-    6: """
-                    Low = Constant <value_float: float = @alpha> ()
-                    LowLike = CastLike(Low, Sum)
-                    High = Constant <value_float: float = @beta> ()
-                    HighLike = CastLike(High, Sum)
-                    Bent = Clip(Sum, LowLike, HighLike)""",
-    7: """
-                    Sixth = Constant <value_float = 0.16666667> ()
-                    SixthLike = CastLike(Sixth, Sum)
-                    Half = Constant <value_float = 0.5> ()
-                    HalfLike = CastLike(Half, Sum)
-                    Sloped = Mul(Sum, SixthLike)
-                    Ramp = Add(Sloped, HalfLike)
-                    NoneFloat = Constant <value_float = 0.0> ()
-                    NoneLike = CastLike(NoneFloat, Sum)
-                    Unit = Constant <value_float = 1.0> ()
-                    UnitLike = CastLike(Unit, Sum)
-                    Gate = Clip(Ramp, NoneLike, UnitLike)
-                    Bent = Mul(Sum, Gate)""",
-}
-
-
-def _activation() -> str:
-    """Write the activation by number: nested conditions, whose constants runtimes fold, keeping one branch alone."""
-    result, text = "Straight", "Straight = Identity(Sum)"
-    for number, bend in _BENDS.items():
-        # Runtimes put branches in line, where a name may be given once.
-        for name in set(re.findall(r"(\w+) = (?!@)[A-Z]\w*[ (]", bend)):
-            bend = re.sub(rf"(?<![@\w]){name}(?! *[(<]|\w)", f"{name}{number}", bend)
-        text = f"""
-            Number{number} = Constant <value_int = {number}> ()
-            Is{number} = Equal(Activation, Number{number})
-            After{number} = If (Is{number}) <
-                then_branch = bend{number} () => (Bent{number}) {{ {bend} }},
-                else_branch = other{number} () => ({result}) {{ {text} }}
-            >"""
-        result = f"After{number}"
-    return f"""
-            Activation = Constant <value_int: int = @activation> ()
-            {text}
-            Activated = Identity({result})"""

@@ -36,7 +36,7 @@ class Accelerate(TargetPass):
     """Gives LRN to the native kernel for target onnxruntime; writes it out for others that do not run it well."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        natives = self._target.name == "onnxruntime" and has_normalizations(model)
+        natives = self._target.name == "onnxruntime" and has_normalizations(model, self._facts(model))
         if not natives and all(self._target.runs_lrn(_bias(node)) for node in _lrn_nodes(model)):
             return ir.passes.PassResult(model, modified=False)
         if self._target.name != "onnxruntime":

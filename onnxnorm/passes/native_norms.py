@@ -2,20 +2,19 @@
 
 Before: `GroupNormalization`, or what it is written out as where the opset has none; `InstanceNormalization`;
 `LayerNormalization` or `RMSNormalization` between two Transposes that put the channels last and back;
-`LpNormalization`; `MeanVarianceNormalization` over a run of axes. Behind it perhaps an Add of another tensor and an
+`LpNormalization`; `MeanVarianceNormalization` over a run of axes; a global response normalization, written out; the
+affine that stays, a `BatchNormalization`. Behind it perhaps an Add of another tensor and an
 activation. After: one operator of the domain `onnxnorm`, with its body as a model-local function. Algebra: the formula
-is the same. Conditions: rank and type are known. onnxruntime has no blocked form of any of these nodes, so that none of
-them stands in a chain of convolutions whose layout a foreign node would break.
+is the same. Conditions: rank and type are known, and the kernel takes less time than the nodes that it replaces, by the
+costs of `native_costs.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
@@ -25,35 +24,22 @@ from onnxnorm.journal import Effect, Journal
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.operators import DOMAIN
+from onnxnorm.passes.native_affines import batch_norm
+from onnxnorm.passes.native_costs import is_faster
+from onnxnorm.passes.native_readers import READERS, Native, Weight, response
 from onnxnorm.passes.native_tails import Tail, tail_of
-from onnxnorm.recognize.group_norm import group_norm_at
+from onnxnorm.recognize.global_response import global_responses
 
 __all__ = ["give_to_kernels", "has_normalizations"]
 
-_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-
-_FEW_ELEMENTS = 1024
-"""Elements of a channel below which a call of the kernel is not won back (1x64x14x14 against 1x96x56x56)."""
-_STASHING = ("GroupNormalization", "LayerNormalization", "RMSNormalization")
-
-Weight = ir.Value | npt.NDArray[np.float64] | float
+_AFFINES: Mapping[str, Callable[[ir.Node, ir.Graph, Facts], Native | None]] = {
+    "BatchNormalization": batch_norm,
+}
 
 
-@dataclass(frozen=True, eq=False)
-class _Native:
-    """A normalization as the node that it becomes."""
-
-    op_type: str
-    x: ir.Value
-    root: ir.Value
-    scale: Weight = 1.0
-    bias: Weight = 0.0
-    attributes: Mapping[str, int | float | tuple[int, ...]] = field(default_factory=dict)
-
-
-def has_normalizations(model: ir.Model) -> bool:
-    """Whether a node of the model may be given to a kernel."""
-    return any(is_standard(node) and node.op_type in _READERS for graph in graphs_within(model.graph) for node in graph)
+def has_normalizations(model: ir.Model, facts: Facts) -> bool:
+    """Whether there is something in the model that goes to a kernel."""
+    return any(True for graph in graphs_within(model.graph) for _ in _natives(graph, facts))
 
 
 def give_to_kernels(model: ir.Model, facts: Facts, journal: Journal, name: str) -> bool:
@@ -67,26 +53,62 @@ def give_to_kernels(model: ir.Model, facts: Facts, journal: Journal, name: str) 
     """
     made: dict[str, list[ir.Node]] = {}
     for graph in graphs_within(model.graph):
-        if not isinstance(graph, ir.Graph):
-            continue
-        for node in list(graph):
-            if node.graph is not graph or not is_standard(node) or node.op_type not in _READERS:
-                continue
-            native = _READERS[node.op_type](node, graph, facts)
-            if native is None:
-                continue
-            tail = tail_of(native.root, facts)
-            new = _put(node, native, tail, graph, facts)
+        for native, tail in _natives(graph, facts):
+            new = _put(native, tail, graph, facts)
             made.setdefault(new.op_type, []).append(new)
             parts = "".join(f", {part} included" for part in tail.parts)
             detail = f"runs as {new.op_type} in the native kernel where that is installed{parts}"
-            journal.rewrite(name, new, node.op_type, detail, effect=Effect.REFORMED)
+            journal.rewrite(name, new, native.kind, detail, effect=Effect.REFORMED)
     for op_type, nodes in made.items():
         attach_body(model, op_type, nodes)
     return bool(made)
 
 
-def _put(node: ir.Node, native: _Native, tail: Tail, graph: ir.Graph, facts: Facts) -> ir.Node:
+def _natives(graph: ir.Graph, facts: Facts) -> Iterator[tuple[Native, Tail]]:
+    """Yield what takes less time in a kernel, with what ends it; it may be replaced before the next is asked for."""
+    for native in _read(graph, facts):
+        tail = tail_of(native.root, facts)
+        if is_faster(native.kind, facts.shape(native.x), _vectors(native, facts), len(tail.parts)):
+            yield native, tail
+
+
+def _read(graph: ir.Graph, facts: Facts) -> Iterator[Native]:
+    """Yield what a kernel computes, the affines last: they may be part of something else."""
+    for readers in (READERS, _AFFINES):
+        for node in list(graph):
+            if node.graph is graph and is_standard(node) and node.op_type in readers:
+                native = readers[node.op_type](node, graph, facts)
+                if native is not None:
+                    yield native
+        if readers is READERS:
+            for found in global_responses(graph, facts):
+                native = response(found)
+                if native is not None:
+                    yield native
+
+
+def _vectors(native: Native, facts: Facts) -> int | None:
+    """Count the vectors of elements that have a statistic of their own, or weights of their own."""
+    shape = facts.shape(native.x) or (None,)
+    if not all(isinstance(dim, int) for dim in shape):
+        return None
+    extents = [dim for dim in shape if isinstance(dim, int)]
+    if native.op_type == "GroupNorm":
+        groups = native.attributes["num_groups"]
+        assert isinstance(groups, int)
+        return extents[0] * groups
+    if native.op_type == "MeanVarianceNorm":
+        axes = native.attributes["axes"]
+        assert isinstance(axes, tuple)
+        return math.prod(extent for axis, extent in enumerate(extents) if axis not in axes)
+    axis = native.attributes["axis"]
+    assert isinstance(axis, int)
+    if native.op_type in ("GlobalResponseNorm", "ChannelAffine"):
+        return extents[0] * extents[axis]
+    return math.prod(extents[:axis] + extents[axis + 1 :])
+
+
+def _put(native: Native, tail: Tail, graph: ir.Graph, facts: Facts) -> ir.Node:
     dtype = native.x.dtype
     assert dtype is not None
 
@@ -94,12 +116,12 @@ def _put(node: ir.Node, native: _Native, tail: Tail, graph: ir.Graph, facts: Fac
         if isinstance(given, ir.Value):
             return given
         array = np.atleast_1d(np.asarray(given, np.float64)).astype(dtype.numpy())
-        return add_constant(graph, facts.fresh_name(f"{node.name}_{role}"), array, dtype, facts)
+        return add_constant(graph, facts.fresh_name(f"{native.node.name}_{role}"), array, dtype, facts)
 
     residual = weight(0.0, "no_residual") if tail.residual is None else tail.residual
     inputs = [native.x, weight(native.scale, "scale"), weight(native.bias, "bias"), residual]
     attributes = {**_BEND, **native.attributes, **tail.attributes}
-    new = ir.node(native.op_type, inputs, attributes=attributes, domain=DOMAIN, name=node.name)
+    new = ir.node(native.op_type, inputs, attributes=attributes, domain=DOMAIN, name=native.node.name)
     new.outputs[0].type, new.outputs[0].shape = native.x.type, native.x.shape
     last = tail.last.producer()
     assert last is not None
@@ -109,163 +131,3 @@ def _put(node: ir.Node, native: _Native, tail: Tail, graph: ir.Graph, facts: Fac
 
 
 _BEND: Mapping[str, int | float] = {"activation": 0, "alpha": 0.0, "beta": 0.0}
-
-
-def _is_plain(node: ir.Node, facts: Facts, least_rank: int) -> ir.Value | None:
-    """Return what the node normalizes, if all is known of it that has to be and only its first output is read."""
-    x = node.inputs[0] if node.inputs else None
-    if x is None or x.dtype not in _TYPES or (facts.rank(x) or 0) < least_rank:
-        return None
-    if any(other.uses() or other.is_graph_output() for other in node.outputs[1:]):
-        return None
-    if any(attribute.is_ref() for attribute in node.attributes.values()):
-        return None
-    if (
-        x.dtype is ir.DataType.DOUBLE
-        and node.op_type in _STASHING
-        and node.attributes.get_int("stash_type", 1) != x.dtype
-    ):
-        # The node says that its statistics are those of float.
-        return None
-    return x if all(value is None or value.dtype is x.dtype for value in node.inputs) else None
-
-
-def _epsilon(node: ir.Node, default: float = 1e-5) -> float:
-    return node.attributes.get_float("epsilon", default)
-
-
-def _usable(epsilon: float) -> bool:
-    return 0.0 <= epsilon < np.inf
-
-
-def _group(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    x, groups = _is_plain(node, facts, 2), node.attributes.get_int("num_groups", 0)
-    if x is None or len(node.inputs) != 3 or groups < 1 or not _usable(_epsilon(node)):
-        return None
-    scale, bias = node.inputs[1:3]
-    if scale is None or bias is None:
-        return None
-    attributes = {"num_groups": groups, "epsilon": _epsilon(node)}
-    return _Native("GroupNorm", x, node.outputs[0], scale, bias, attributes)
-
-
-def _instance(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    found = _written_out(node, graph, facts)
-    if found is not None:
-        return found
-    x = _is_plain(node, facts, 3)
-    if x is None or len(node.inputs) != 3 or not _usable(_epsilon(node)):
-        return None
-    scale, bias = node.inputs[1:3]
-    if _is_small(x, node, facts):
-        return None
-    channels = (facts.shape(x) or (None, None))[1]
-    if scale is None or bias is None or not isinstance(channels, int) or channels < 1:
-        return None
-    attributes = {"num_groups": channels, "epsilon": _epsilon(node)}
-    return _Native("GroupNorm", x, node.outputs[0], scale, bias, attributes)
-
-
-def _is_small(x: ir.Value, node: ir.Node, facts: Facts) -> bool:
-    """Whether onnxruntime's own InstanceNormalization takes no longer: channels of few elements, nothing behind it."""
-    extents = [dim for dim in (facts.shape(x) or ())[2:] if isinstance(dim, int)]
-    known = len(extents) + 2 == facts.rank(x)
-    return known and math.prod(extents) < _FEW_ELEMENTS and not tail_of(node.outputs[0], facts).parts
-
-
-def _written_out(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    found = group_norm_at(node, graph, facts)
-    if found is None or found.x.dtype not in _TYPES or not _usable(found.epsilon):
-        return None
-    attributes = {"num_groups": found.groups, "epsilon": found.epsilon}
-    return _Native("GroupNorm", found.x, found.root, found.scale, found.bias, attributes)
-
-
-def _layer(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    found = _written_out(node, graph, facts) if node.op_type == "LayerNormalization" else None
-    return found or _between_transposes(node, graph, facts)
-
-
-def _between_transposes(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    value, rank = (
-        _is_plain(node, facts, 3),
-        0 if not node.inputs or node.inputs[0] is None else facts.rank(node.inputs[0]),
-    )
-    if value is None or not rank or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
-        return None
-    output, there = node.outputs[0], value.producer()
-    users = output.consumers()
-    if there is None or len(users) != 1 or output.is_graph_output() or not _usable(_epsilon(node)):
-        return None
-    back = users[0]
-    first, second = _order(there), _order(back)
-    if first is None or second is None or len(first) != rank or there.graph is not graph or back.graph is not graph:
-        return None
-    axis = first[-1]
-    if list(first[:-1]) != [i for i in range(rank) if i != axis] or axis == rank - 1:
-        return None
-    if [second[i] for i in first] != list(range(rank)):
-        return None
-    x = there.inputs[0]
-    scale, bias = (*node.inputs[1:3], None, None)[:2]
-    channels = (facts.shape(value) or (None,))[-1]
-    for weight in (scale, bias):
-        if weight is not None and facts.shape(weight) != (channels,):
-            return None
-    if x is None or x.shape is None or not isinstance(channels, int):
-        return None
-    op_type = "ChannelLayerNorm" if node.op_type == "LayerNormalization" else "ChannelRMSNorm"
-    return _Native(
-        op_type,
-        x,
-        back.outputs[0],
-        1.0 if scale is None else scale,
-        0.0 if bias is None else bias,
-        {"axis": axis, "epsilon": _epsilon(node)},
-    )
-
-
-def _order(node: ir.Node) -> tuple[int, ...] | None:
-    if not is_standard(node) or node.op_type != "Transpose" or "perm" not in node.attributes:
-        return None
-    return tuple(node.attributes["perm"].as_ints())
-
-
-def _lp(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    x = _is_plain(node, facts, 2)
-    if x is None:
-        return None
-    rank = facts.rank(x)
-    axis, p = node.attributes.get_int("axis", -1), node.attributes.get_int("p", 2)
-    if p not in (1, 2) or rank is None or not -rank <= axis < rank:
-        return None
-    return _Native("ChannelLpNorm", x, node.outputs[0], attributes={"axis": axis % rank, "p": p, "epsilon": 0.0})
-
-
-def _mean_variance(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Native | None:
-    x = _is_plain(node, facts, 1)
-    shape = None if x is None else facts.shape(x)
-    if x is None or shape is None:
-        return None
-    given = node.attributes["axes"].as_ints() if "axes" in node.attributes else (0, 2, 3)
-    rank = len(shape)
-    if not given or any(not -rank <= axis < rank for axis in given):
-        return None
-    # An axis of one element makes no difference.
-    axes = sorted({axis % rank for axis in given if shape[axis] != 1}) or [given[0] % rank]
-    filled = list(range(axes[0], axes[-1] + 1))
-    if any(axis not in axes and shape[axis] != 1 for axis in filled):
-        return None
-    return _Native(
-        "MeanVarianceNorm", x, node.outputs[0], attributes={"axes": tuple(filled), "epsilon": float(np.float32(1e-9))}
-    )
-
-
-_READERS: Mapping[str, Callable[[ir.Node, ir.Graph, Facts], _Native | None]] = {
-    "GroupNormalization": _group,
-    "InstanceNormalization": _instance,
-    "LayerNormalization": _layer,
-    "LpNormalization": _lp,
-    "MeanVarianceNormalization": _mean_variance,
-    "RMSNormalization": _between_transposes,
-}

@@ -21,7 +21,7 @@ from onnxnorm.recognize.families.answers import along, along_axis
 from onnxnorm.recognize.polynomial import Input, Unreadable
 from onnxnorm.recognize.reading import Reading
 
-__all__ = ["raise_batch_norms"]
+__all__ = ["batch_norm_weights", "raise_batch_norms"]
 
 _NAME = "recognize"
 _KIND = "BatchNormalization"
@@ -30,6 +30,25 @@ _AFFINES = frozenset({"Add", "Div", "Mul", "Sub"})
 _ROOTS = frozenset({"Pow", "Reciprocal", "Sqrt"})
 _WIDE = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 _LONGEST = 6
+
+
+def batch_norm_weights(node: ir.Node, facts: Facts) -> tuple[Array, Array] | None:
+    """Return scale and bias for each channel of a BatchNormalization at inference; None where they are not constant."""
+    if len(node.inputs) != 5 or any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return None
+    if any(each.is_ref() for each in node.attributes.values()):
+        return None
+    training = node.attributes.get_int("training_mode", 0)
+    if training:
+        return None
+    found = [None if value is None else facts.constant(value) for value in node.inputs[1:]]
+    wide = [np.asarray(array, np.float64) for array in found if array is not None]
+    if len(wide) != 4 or any(array.shape != wide[0].shape or array.ndim != 1 for array in wide):
+        return None
+    gamma, beta, mean, variance = wide
+    with np.errstate(all="ignore"):
+        scale = gamma / np.sqrt(variance + float(np.float32(node.attributes.get_float("epsilon", 1e-5))))
+        return scale, beta - mean * scale
 
 
 def raise_batch_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:

@@ -18,12 +18,20 @@ ONNXNORM_INLINE double lane_sum(V<C> v) {
   return part[0];
 }
 
-// Fewer elements than a vector has lanes; the other lanes are zero.
+// Fewer elements than a vector has lanes, in the last of them; the other lanes are zero.
 template <class C, class T>
 ONNXNORM_INLINE V<C> load_some(const T* x, int64_t n) {
   T lanes[kLanes<C>] = {};
-  __builtin_memcpy(lanes, x, static_cast<size_t>(n) * sizeof(T));
+  __builtin_memcpy(lanes + (kLanes<C> - n), x, static_cast<size_t>(n) * sizeof(T));
   return load<C>(lanes);
+}
+
+// 0, 1, 2 and so on.
+template <class C>
+ONNXNORM_INLINE V<C> lane_numbers() {
+  V<C> v{};
+  ONNXNORM_UNROLL for (int k = 0; k < kLanes<C>; ++k) v[k] = static_cast<C>(k);
+  return v;
 }
 
 // Sums and sums of squares (or of magnitudes) of x - centre over n elements.
@@ -49,10 +57,9 @@ struct RowSums {
     V<C> sums{}, others{};
     for (; n - i >= step; i += step) add(load<C>(x + i), middle, sums, others);
     if (i < n) {
-      const V<C> lanes = load_some<C>(x + i, n - i);
-      V<C> rest = middle;
-      for (int64_t k = 0; k < n - i; ++k) rest[k] = lanes[k];
-      add(rest, middle, sums, others);
+      // The last vector overlaps the one before it, whose elements do not count again.
+      const V<C> last = n >= step ? load<C>(x + n - step) : load_some<C>(x, n);
+      add(lane_numbers<C>() >= static_cast<C>(step - (n - i)) ? last : middle, middle, sums, others);
     }
     hand_on(sums, others);
   }
@@ -233,8 +240,8 @@ void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t e
   const double* const bias = o.bias + row;
   with_activation(p.activation, [&](auto chosen) {
     constexpr Bending B = decltype(chosen)::value;
-    for (int64_t at = begin; at < end;) {
-      const int64_t index = at / p.run % p.params;
+    for (int64_t at = begin, part = begin / p.run; at < end; ++part) {
+      const int64_t index = p.run == 1 ? at % p.params : part % p.params;
       int64_t stop;
       Line<C> line{centre, C{}, C{}, nullptr, nullptr};
       if (p.run == 1) {
@@ -244,7 +251,7 @@ void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t e
         line.scale = scale + index;
         line.bias = bias + index;
       } else {
-        stop = smaller(end, (at / p.run + 1) * p.run);
+        stop = smaller(end, (part + 1) * p.run);
         const double factor = normal.factor * scale[index];
         line.factor = static_cast<C>(factor);
         line.rest = static_cast<C>(bias[index] - less * factor);
@@ -290,9 +297,13 @@ bool norm_rows(const NormProblem& p, const NormOperands& o, int64_t begin, int64
   for (int64_t row = begin; row < end; ++row) {
     const int64_t at = row * p.length;
     Moments all;
-    for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
-      const int64_t from = chunk_begin(p, chunk), to = chunk_begin(p, chunk + 1);
-      all = joined(all, chunk_moments<T, C>(p, static_cast<const T*>(o.x) + at + from, to - from));
+    if (p.chunks == 1) {
+      all = chunk_moments<T, C>(p, static_cast<const T*>(o.x) + at, p.length);
+    } else {
+      for (int64_t chunk = 0; chunk < p.chunks; ++chunk) {
+        const int64_t from = chunk_begin(p, chunk), to = chunk_begin(p, chunk + 1);
+        all = joined(all, chunk_moments<T, C>(p, static_cast<const T*>(o.x) + at + from, to - from));
+      }
     }
     apply<T, C>(p, o, at, at + p.length, finished(p, all));
   }
