@@ -19,12 +19,14 @@ import numpy as np
 import onnxruntime
 
 from bench.clock import Call, fastest
-from bench.tables import head, print_head, print_row, put_between_marks, row
+from bench.pages import FIGURE, TEXT, Section, add_out
+from bench.tables import head, print_head, print_row, row
 
 __all__ = ["OWN", "KernelBench", "Measured", "aligned", "bound", "calls_of"]
 
 OWN = "onnxnorm"
 """The name of this project's kernel among the rivals; it comes first."""
+_COPIES = f"{OWN}, copies"
 
 
 class Case(Protocol):
@@ -123,6 +125,7 @@ class KernelBench(Generic[C]):
         rivals: what makes the call of each, None where it has no such operator; `OWN` is the first.
         tolerance: relative and absolute, of results to each other.
         quick: the cases of `--quick`.
+        page: where its table stands in the docs, if it does.
     """
 
     name: str
@@ -132,6 +135,17 @@ class KernelBench(Generic[C]):
     tolerance: tuple[float, float]
     cases: Sequence[C]
     quick: Sequence[C]
+    page: str = ""
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The part of the page that this command writes: in each cell one figure for each number of threads."""
+        if not self.page:
+            return ()
+        figures = rf"({FIGURE}|-)(, ({FIGURE}|-))*"
+        columns = {self.title: TEXT, "tensor": TEXT, "copy": rf"{FIGURE} ms", _COPIES: figures}
+        columns |= dict.fromkeys(list(self.rivals)[1:], figures)
+        return (Section(self.name, self.page, (columns,), ("onnxruntime", "openvino", "torch")),)
 
     def main(self) -> None:
         """Parse the command line, measure, print, and write what is asked for."""
@@ -141,7 +155,8 @@ class KernelBench(Generic[C]):
         parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
         parser.add_argument("--alone", action="store_true", help="without rivals")
         parser.add_argument("--json", type=Path, help="also write all seconds to this file")
-        parser.add_argument("--out", type=Path, help="a file of the docs whose table is to be written")
+        if self.page:
+            add_out(parser, *self.sections)
         options = parser.parse_args()
         chosen = [
             case
@@ -161,9 +176,8 @@ class KernelBench(Generic[C]):
         if options.json:
             told = [(each.case.label, each.tensor, each.threads, dict(each.seconds)) for each in done]
             options.json.write_text(json.dumps(told, indent=1))
-        if options.out:
-            command = f"python -m bench {self.name} --out {options.out.as_posix()}"
-            put_between_marks(options.out, command, self.table(done))
+        if self.page and options.out:
+            self.sections[0].write(options.out, [self.table(done)])
 
     def rows(self, cases: Sequence[C], threads: Sequence[int], rivals: Mapping[str, Maker[C]]) -> Iterator[Measured[C]]:
         """Measure each case on each number of threads."""
@@ -178,10 +192,8 @@ class KernelBench(Generic[C]):
 
     def table(self, measured: Sequence[Measured[C]]) -> str:
         """Write one line for each case, in whose cells the numbers of threads follow each other."""
-        threads = list(dict.fromkeys(each.threads for each in measured))
         others = list(self.rivals)[1:]
-        titles = [self.title, "tensor", "copy", f"{OWN}, copies"]
-        lines = [head([*titles, *others])]
+        lines = [head([self.title, "tensor", "copy", _COPIES, *others])]
         by_case: dict[tuple[str, str], list[Measured[C]]] = {}
         for each in measured:
             by_case.setdefault((each.case.label, each.tensor), []).append(each)
@@ -190,5 +202,4 @@ class KernelBench(Generic[C]):
             cells = (", ".join(each.times(rival) for each in found) for rival in others)
             shown = ("-" if set(cell) <= set("-, ") else cell for cell in cells)
             lines.append(row([label, tensor, f"{found[0].seconds['copy'] * 1e3:.2f} ms", copies, *shown]))
-        counts = " and ".join(map(str, threads))
-        return "\n".join(lines) + f"\n\nIn each cell: {counts} thread{'s' if threads != [1] else ''}."
+        return "\n".join(lines)

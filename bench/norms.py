@@ -241,7 +241,8 @@ RIVALS = {
 }
 
 
-BENCH = KernelBench("norms", __doc__, "normalization", RIVALS, (1e-3, 1e-4), CASES, QUICK)
+BENCH = KernelBench("norms", __doc__, "normalization", RIVALS, (1e-3, 1e-4), CASES, QUICK, "custom_ops/README.md")
+SECTIONS = BENCH.sections
 
 
 def main() -> None:

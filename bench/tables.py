@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from pathlib import Path
 
-__all__ = ["Table", "head", "print_head", "print_row", "put_between_marks", "row"]
+__all__ = ["Table", "head", "print_head", "print_row", "row"]
 
 
 def row(cells: Iterable[object]) -> str:
@@ -41,14 +39,3 @@ class Table:
 
     def __str__(self) -> str:
         return "\n".join(self._lines)
-
-
-def put_between_marks(page: Path, command: str, text: str) -> None:
-    """Write a text between the marks of the command that measures it; what stands around them is written by hand."""
-    first, last = f"<!-- Written by `{command}` from here on. -->", "<!-- To here. -->"
-    name = command.partition(" --out")[0]
-    marked = rf"<!-- Written by `{re.escape(name)} [^`]*` from here on. -->.*?{re.escape(last)}"
-    written, count = re.subn(marked, lambda _: f"{first}\n\n{text}\n\n{last}", page.read_text(), count=1, flags=re.S)
-    if not count:
-        raise SystemExit(f"error: {page} has no line {first!r} with {last!r} behind it")
-    page.write_text(written)

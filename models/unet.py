@@ -1,23 +1,28 @@
 """U-Net (Ronneberger et al. 2015), three levels, padded convolutions with BatchNorm.
 
-The up-convolutions carry a BatchNorm too; the deepest is plain, the others are grouped. Output: two class maps.
+The up-convolutions carry a BatchNorm too; the deepest is plain, the others are grouped. Output: two class maps. The
+second network is the same with GroupNorm, as it is trained on few large pictures at a time.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from models._weights import randomize
 
+Norm = Callable[[int], nn.Module]
 
-def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
+
+def _double_conv(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1),
-        nn.BatchNorm2d(outputs),
+        norm(outputs),
         nn.ReLU(),
         nn.Conv2d(outputs, outputs, 3, padding=1),
-        nn.BatchNorm2d(outputs),
+        norm(outputs),
         nn.ReLU(),
     )
 
@@ -25,30 +30,32 @@ def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
 class Up(nn.Module):
     """Doubles the resolution, joins the encoder's features of that resolution, and filters both."""
 
-    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+    def __init__(self, inputs: int, outputs: int, groups: int, norm: Norm) -> None:
         super().__init__()
-        self.up = nn.Sequential(
-            nn.ConvTranspose2d(inputs, outputs, 2, stride=2, groups=groups), nn.BatchNorm2d(outputs)
-        )
-        self.conv = _double_conv(2 * outputs, outputs)
+        self.up = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 2, stride=2, groups=groups), norm(outputs))
+        self.conv = _double_conv(2 * outputs, outputs, norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.conv(torch.cat([skip, self.up(x)], 1))
 
 
 class UNet(nn.Module):
-    def __init__(self, *, width: int = 16, classes: int = 2) -> None:
+    def __init__(self, *, width: int = 16, classes: int = 2, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.down = nn.ModuleList(
-            [_double_conv(3, width), _double_conv(width, 2 * width), _double_conv(2 * width, 4 * width)]
+            [
+                _double_conv(3, width, norm),
+                _double_conv(width, 2 * width, norm),
+                _double_conv(2 * width, 4 * width, norm),
+            ]
         )
         self.pool = nn.MaxPool2d(2)
-        self.bottom = _double_conv(4 * width, 8 * width)
+        self.bottom = _double_conv(4 * width, 8 * width, norm)
         self.up = nn.ModuleList(
             [
-                Up(8 * width, 4 * width, groups=1),
-                Up(4 * width, 2 * width, groups=4),
-                Up(2 * width, width, groups=width),
+                Up(8 * width, 4 * width, groups=1, norm=norm),
+                Up(4 * width, 2 * width, groups=4, norm=norm),
+                Up(2 * width, width, groups=width, norm=norm),
             ]
         )
         self.classify = nn.Conv2d(width, classes, 1)
@@ -67,3 +74,7 @@ class UNet(nn.Module):
 
 def unet() -> nn.Module:
     return randomize(UNet())
+
+
+def unet_group_norm() -> nn.Module:
+    return randomize(UNet(norm=lambda channels: nn.GroupNorm(8, channels)))

@@ -23,6 +23,7 @@ from torch import nn  # noqa: E402
 import onnxnorm  # noqa: E402
 from models import __main__ as main_module  # noqa: E402
 from models import demo  # noqa: E402
+from models.convnext import GlobalResponseNorm  # noqa: E402
 from models.picture import HEIGHT, WIDTH, picture, save_png  # noqa: E402
 from onnxnorm.layers import InterChannelLRN, IntraChannelLRN, PerActivationBatchNorm  # noqa: E402
 
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATISTICS = (nn.BatchNorm1d, nn.BatchNorm2d, PerActivationBatchNorm)
 NORMALIZATIONS = (
     *STATISTICS,
+    GlobalResponseNorm,
     nn.GroupNorm,
     nn.InstanceNorm2d,
     nn.LayerNorm,
@@ -64,6 +66,9 @@ EXPECTED = {
     "style": {"InstanceNorm2d": 5, "GroupNorm": 3 * 2},
     "vae-decoder": {"GroupNorm": 2 * 2 + 1 + 3 * 4 + 1},
     "convnext": {"LayerNorm2d": 1 + 3 + 10, "LayerNorm": 1},
+    "convnext-v2": {"LayerNorm2d": 1 + 3, "LayerNorm": 10 + 1, "GlobalResponseNorm": 10},
+    "unet-group": {"GroupNorm": 7 * 2 + 3},
+    "stylegan": {"InstanceNorm2d": 8},
     "bit": {"GroupNorm": 8 * 3 + 1},
 }
 
@@ -114,6 +119,7 @@ def test_normalizations_are_those_of_the_family(name):
 KINDS = {
     "BatchNorm1d": "BatchNormalization",
     "BatchNorm2d": "BatchNormalization",
+    "GlobalResponseNorm": "GlobalResponseNorm (written out)",
     "GroupNorm": "GroupNormalization",
     "InstanceNorm2d": "InstanceNormalization",
     "InterChannelLRN": "LRN (inter-channel)",

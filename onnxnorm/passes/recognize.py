@@ -35,7 +35,7 @@ from onnxnorm.recognize.computed_weights import take_computed_weights
 from onnxnorm.recognize.families import Answer, Found, Named
 from onnxnorm.recognize.group_norm import raise_group_norms
 from onnxnorm.recognize.near_misses import looks_like
-from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.polynomial import Poly, Unreadable
 from onnxnorm.recognize.readers.arithmetic import REDUCTIONS
 from onnxnorm.recognize.replace import replace_region
 
@@ -172,8 +172,13 @@ def _roots(reading: Reading) -> Iterable[Found]:
         for value, form in reading.forms.items()
         if value is not reading.x and form.is_plain and len(form.poly.terms) <= 4
     ]
-    found = [each for each in found if each.quotient is not None or len(each.poly.terms) > 1]
+    found = [each for each in found if each.quotient is not None or len(each.poly.terms) > 1 or _has_shares(each.poly)]
     return sorted(found, key=lambda each: -len(each.cone))
+
+
+def _has_shares(poly: Poly) -> bool:
+    """Whether a statistic over another one is a factor, as in a global response normalization without weights."""
+    return any(len(monomial) > 2 for monomial in poly.terms)
 
 
 def _taken(

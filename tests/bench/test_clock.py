@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -54,15 +53,3 @@ def test_rows_are_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     tables.print_head("a", "b")
     tables.print_row(1, "x|y")
     assert capsys.readouterr().out == "| a | b |\n|---|---|\n| 1 | x/y |\n"
-
-
-def test_a_table_is_written_between_the_marks_of_its_command(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    mark = "<!-- Written by `python -m bench it --out page.md` from here on. -->"
-    page.write_text(f"before\n{mark}\nold\n<!-- To here. -->\nafter\n")
-    tables.put_between_marks(page, "python -m bench it --out other.md", "new")
-    marks = "<!-- Written by `python -m bench it --out other.md` from here on. -->", "<!-- To here. -->"
-    assert page.read_text() == f"before\n{marks[0]}\n\nnew\n\n{marks[1]}\nafter\n"
-    page.write_text("no marks")
-    with pytest.raises(SystemExit, match="has no line"):
-        tables.put_between_marks(page, "python -m bench it --out page.md", "new")
