@@ -12,6 +12,7 @@ import onnx
 import onnxnorm
 from bench.runtime.counting import Counts, complaints, counts
 from bench.runtime.exports import Case
+from bench.runtime.predicted import work_of
 from bench.runtime.store import Measured, Store
 from bench.runtime.timing import Latency, latency
 
@@ -29,7 +30,7 @@ OTHERS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A model for one target: nodes and bytes before and after, the ratio of latencies, and what is worse."""
+    """A model for one target: nodes, bytes and predicted work before and after, latencies, and what is worse."""
 
     model: str
     target: str
@@ -37,6 +38,7 @@ class Row:
     size: tuple[int, int]
     latency: Latency | None
     rewrites: int
+    work: tuple[int, int]
     worse: tuple[str, ...]
 
 
@@ -62,7 +64,7 @@ def verdict(found: Measured) -> Row:
     if time is not None and time.slower(SLOWER):
         worse.append(f"latency: {time.ratio:.2f} times")
     nodes = _totals(found.before, found.after)
-    return Row(found.model, found.target, nodes, found.size, time, found.rewrites, tuple(worse))
+    return Row(found.model, found.target, nodes, found.size, time, found.rewrites, found.work, tuple(worse))
 
 
 def _latency(original: Path, result: Path, seconds: float) -> Latency | None:
@@ -81,12 +83,14 @@ class _Original:
     def __init__(self, case: Case, store: Store) -> None:
         self._case, self._store = case, store
         self._before: dict[str, Counts | str] | None = None
+        self._work = 0
         self._after: dict[str, dict[str, Counts | str]] = {}
         self._latencies: dict[str, Latency | None] = {}
 
     def count(self, target: str) -> Measured:
         if self._before is None:
             self._before = counts(self._case.path, self._case.tool)
+            self._work = work_of(onnx.load(self._case.path))
         size = self._case.path.stat().st_size
         try:
             optimized = onnxnorm.optimize(self._case.path, target=target, verify=False)
@@ -97,9 +101,16 @@ class _Original:
         result = self._store.put_result(data)
         if result not in self._after:
             self._after[result] = counts(self._store.result(result), self._case.tool)
-        sizes = size, len(data)
-        after = self._after[result]
-        return Measured(self._case.name, target, self._before, after, sizes, result, len(optimized.rewrites))
+        return Measured(
+            self._case.name,
+            target,
+            self._before,
+            self._after[result],
+            (size, len(data)),
+            result,
+            len(optimized.rewrites),
+            (self._work, work_of(optimized.model)),
+        )
 
     def time(self, found: Measured, seconds: float) -> Measured:
         if found.result and found.result not in self._latencies:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench import tables
 from bench.pages import COUNT, FIGURE, TEXT, Section
 from bench.runtime.judge import Row
+from bench.runtime.predicted import fit
+from bench.runtime.timing import Latency
 
 __all__ = ["SECTIONS", "by_file", "by_network"]
 
 _WAYS = ("basic", "extended", "all", "transformers", "openvino")
 _CHANGE = r"\d+ -> \d+|-"
+_SIGNED = rf"-?{FIGURE}"
 SECTIONS = (
     Section(
         "runtime",
@@ -22,6 +25,8 @@ SECTIONS = (
             | dict.fromkeys(_WAYS, _CHANGE)
             | {"KB": _CHANGE, "time": rf"{FIGURE} \({FIGURE} to {FIGURE}\)|-", "worse": COUNT},
             {"file": TEXT, "target": TEXT, "what is worse": TEXT},
+            {"target": TEXT, "predicted cheaper": COUNT, "of these faster": COUNT, "ns for 1000 units": _SIGNED}
+            | {"correlation": _SIGNED},
         ),
         ("onnx", "onnxruntime", "openvino", "torch"),
     ),
@@ -44,15 +49,29 @@ def by_file(rows: Sequence[Row]) -> str:
 
 
 def by_network(rows: Iterable[Row]) -> list[str]:
-    """Write the two tables of the page: sums over the files of each network, and the files that are worse."""
+    """Write the tables of the page.
+
+    They are sums over the files of each network, the files that are worse, and the cost model beside what is measured.
+    """
     groups: dict[tuple[str, str], list[Row]] = {}
     worse = []
     for row in rows:
         groups.setdefault((row.model.partition("-")[0], row.target), []).append(row)
         worse += [(row.model, row.target, "; ".join(row.worse))] if row.worse else []
-    sums, faults = (list(columns) for columns in SECTIONS[0].tables)
+    sums, faults, model = (list(columns) for columns in SECTIONS[0].tables)
     lines = [(*key, len(group), *_sums(group), sum(bool(row.worse) for row in group)) for key, group in groups.items()]
-    return [_table(sums, lines), _table(faults, worse or [("none", "any", "nothing")])]
+    return [_table(sums, lines), _table(faults, worse or [("none", "any", "nothing")]), _table(model, _fits(groups))]
+
+
+def _fits(groups: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[tuple[object, ...]]:
+    for target in dict.fromkeys(target for _, target in groups):
+        rows = [row for key, group in groups.items() if key[1] == target for row in group if row.latency is not None]
+        found = fit((row.work[0] - row.work[1], _saved(row.latency)) for row in rows if row.latency is not None)
+        yield target, found.results, found.faster, f"{found.nanoseconds:.2f}", f"{found.correlation:.2f}"
+
+
+def _saved(latency: Latency) -> float:
+    return latency.milliseconds * 1e-3 * (1 - latency.ratio)
 
 
 def _table(titles: Iterable[str], lines: Iterable[Iterable[object]]) -> str:

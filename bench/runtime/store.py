@@ -31,6 +31,7 @@ class Measured:
         size: bytes of the file and of the result.
         result: the digest of the result's bytes; empty where `optimize` refused the file.
         rewrites: how many nodes were rewritten.
+        work: of the file and of the result, by the cost model of `optimize`.
         latency: of both; None as long as it is not measured, and where it cannot be.
     """
 
@@ -41,6 +42,7 @@ class Measured:
     size: tuple[int, int]
     result: str
     rewrites: int
+    work: tuple[int, int] = (0, 0)
     latency: Latency | None = None
 
     def to_json(self) -> str:
@@ -54,7 +56,7 @@ class Measured:
             fields[key] = {
                 way: found if isinstance(found, str) else Counter(found) for way, found in fields[key].items()
             }
-        fields["size"] = tuple(fields["size"])
+        fields["size"], fields["work"] = tuple(fields["size"]), tuple(fields["work"])
         fields["latency"] = None if fields["latency"] is None else Latency(**fields["latency"])
         return cls(**fields)
 

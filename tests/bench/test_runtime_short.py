@@ -9,15 +9,20 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import onnxnorm
+from onnxnorm.affine.cost import node_cost
+from testing.builder import Builder
+
 pytest.importorskip("torch")
 
 from bench.runtime.command import SHORT
 from bench.runtime.counting import after_onnxruntime, complaints
 from bench.runtime.exports import Case, cases
 from bench.runtime.judge import TARGETS, Row, judge
+from bench.runtime.predicted import Fit, fit, work_of
 from bench.runtime.report import SECTIONS, by_file, by_network
 from bench.runtime.store import Store
-from bench.runtime.timing import summarize
+from bench.runtime.timing import Latency, summarize
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -75,7 +80,7 @@ def test_the_table_shows_nodes_bytes_and_the_verdict(tmp_path: Path) -> None:
     _gelu(tmp_path / "gelu.onnx")
     (row,) = judge([Case("gelu", tmp_path / "gelu.onnx")], ["onnxruntime"], seconds=0.01)
     assert row.latency is not None and row.latency.ratio > 0
-    worse = Row(row.model, row.target, {"all": (3, 4)}, (10, 20), None, 1, ("all: 3 -> 4 nodes", "bytes"))
+    worse = Row(row.model, row.target, {"all": (3, 4)}, (10, 20), None, 1, (2, 1), ("all: 3 -> 4 nodes", "bytes"))
     last = by_file([worse]).splitlines()[-1]
     assert last == "| gelu | onnxruntime | 3 -> 4 | 10 -> 20 | - | - | all: 3 -> 4 nodes; bytes |"
 
@@ -101,13 +106,25 @@ def test_a_run_goes_on_where_another_stopped(tmp_path: Path, monkeypatch: pytest
 
 def test_the_page_has_sums_by_network_and_names_what_is_worse() -> None:
     nodes = {"basic": (5, 4), "all": (3, 4), "openvino": (7, None)}
-    rows = [Row("bert-dynamo-17", "web", nodes, (5000, 4000), None, 1, ("all: 3 -> 4 nodes",))]
-    rows += [Row("bert-dynamo-14", "web", {"basic": (6, 6)}, (5000, 5000), None, 0, ())]
-    sums, worse = (text.splitlines()[-1] for text in by_network(rows))
-    assert sums == "| bert | web | 2 | 11 -> 10 | - | 3 -> 4 | - | - | 10 -> 9 | - | 1 |"
+    rows = [
+        Row("bert-dynamo-17", "web", nodes, (5000, 4000), Latency(4.0, 0.5, 0.4), 1, (9, 5), ("all: 3 -> 4 nodes",))
+    ]
+    rows += [Row("bert-dynamo-14", "web", {"basic": (6, 6)}, (5000, 5000), None, 0, (7, 7), ())]
+    sums, worse, model = (text.splitlines()[-1] for text in by_network(rows))
+    assert sums == "| bert | web | 2 | 11 -> 10 | - | 3 -> 4 | - | - | 10 -> 9 | 0.50 (0.50 to 0.50) | 1 |"
     assert worse == "| bert-dynamo-17 | web | all: 3 -> 4 nodes |"
+    assert model == "| web | 1 | 1 | 500000.00 | 0.00 |"
     caption = "Measured on a machine (Linux, 2 cores), with Python 3.11.7."
     assert SECTIONS[0].problems("\n\n".join([caption, *by_network(rows)])) == []
+
+
+def test_predicted_work_is_less_where_an_affine_is_gone_and_is_fitted_to_what_was_measured() -> None:
+    b = Builder(opset=17)
+    model = b.model(b.node("Relu", b.batch_norm(b.conv(b.input((1, 3, 8, 8)), 3, 4, (1, 1)), 4)))
+    assert work_of(model) - work_of(onnxnorm.fold(model).model) == node_cost("BatchNormalization", 4 * 8 * 8)
+    found = fit([(1000, 2e-6), (2000, 4e-6), (500, 1e-6), (0, 1.0), (-5, 1.0)])
+    assert found == Fit(3, 3, pytest.approx(2.0e3), pytest.approx(1.0))
+    assert fit([(10, 1e-6), (20, -1e-6)]).faster == 1
 
 
 @pytest.mark.parametrize(
