@@ -272,10 +272,11 @@ def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal
                 f"alone can be absorbed; the first is {called(first.party) if isinstance(first.party, ir.Node) else ''}"
             )
         code = why.code if why.code in _BY_ROUNDING else Code.READERS_DIFFER
-        return replace(why, reason=reason, code=code, value=value)
+        return replace(why, reason=reason, code=code, value=value, has_more=_weight(waived) > 1)
     if _weight(waived) > 1:
         more = _weight(waived) - 1
-        return replace(why, reason=f"{why.reason} (and {more} more {'obstacle' if more == 1 else 'obstacles'})")
+        reason = f"{why.reason} (and {more} more {'obstacle' if more == 1 else 'obstacles'})"
+        return replace(why, reason=reason, has_more=True)
     return why
 
 
@@ -297,8 +298,8 @@ def _on_both_sides(ends: list[_End]) -> Refusal:
     if before.reason == behind.reason:
         return behind
     if behind.code in _GENERAL and before.code not in _GENERAL:
-        return replace(before, reason=f"{before.reason}; behind it, {behind.reason}")
-    return replace(behind, reason=f"{behind.reason}; before it, {before.reason}")
+        return replace(before, reason=f"{before.reason}; behind it, {behind.reason}", has_more=True)
+    return replace(behind, reason=f"{behind.reason}; before it, {before.reason}", has_more=True)
 
 
 def _cost(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> Cost | None:

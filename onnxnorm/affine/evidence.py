@@ -26,16 +26,24 @@ def evidence_of(node: ir.Node, why: Refusal, facts: Facts, cost: Cost | None = N
         op_type="" if blocker is None or blocker is node else blocker.op_type,
         value="" if why.value is None else why.value.name or "",
         readers=() if why.value is None else tuple(_readers(why.value, node)),
-        remedy=remedy_for(why.code, why.value, facts),
+        remedy=remedy_for(why.code, why.value, facts, has_more=why.has_more),
         cost=cost,
         bound=bound,
     )
 
 
-def remedy_for(code: Code, value: ir.Value | None, facts: Facts) -> Remedy:
-    """Return what would help against a reason of this kind at the value."""
+def remedy_for(code: Code, value: ir.Value | None, facts: Facts, *, has_more: bool = False) -> Remedy:
+    """Return what would help against a reason of this kind at the value.
+
+    Where other obstacles are known there is nothing that could be carried out by itself.
+    """
     advice = ADVICE[code]
     name = "" if value is None else value.name or ""
+    if code is Code.GRAPH_OUTPUT and (value is None or not _can_be_left_out(value, facts)):
+        return Remedy("put a linear layer between the normalization and the output")
+    if has_more:
+        acts = code in (Code.GRAPH_OUTPUT, Code.OVERRIDABLE_WEIGHT, Code.UNKNOWN_SHAPE)
+        return Remedy(f"{advice}; the other obstacles have to go too" if acts else advice)
     if code is Code.GRAPH_OUTPUT and name:
         return Remedy(f"leave the output {name!r} out of the graph, where nobody needs it", output=name)
     if code is Code.OVERRIDABLE_WEIGHT:
@@ -45,6 +53,13 @@ def remedy_for(code: Code, value: ir.Value | None, facts: Facts) -> Remedy:
         options = tuple(word for shape in shapes for word in ("--fix-shape", shape))
         return Remedy(f"{advice}, such as {' '.join(options)}" if options else advice, options)
     return Remedy(advice)
+
+
+def _can_be_left_out(value: ir.Value, facts: Facts) -> bool:
+    """Whether the value is one output of several that the model has, and something else reads it."""
+    graph = value.graph
+    is_main = graph is not None and facts.owner(graph) is None
+    return graph is not None and is_main and len(graph.outputs) > 1 and bool(value.consumers())
 
 
 def _readers(value: ir.Value, node: ir.Node) -> Iterator[str]:

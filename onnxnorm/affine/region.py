@@ -61,12 +61,14 @@ class Refusal:
         code: the kind of the reason.
         value: the value at which it is in the way.
         node: the node that is in the way; None where the value itself is.
+        has_more: whether it is known that other obstacles would have to go too.
     """
 
     reason: str
     code: Code
     value: ir.Value | None = None
     node: ir.Node | None = None
+    has_more: bool = False
 
 
 @dataclass(frozen=True, eq=False)

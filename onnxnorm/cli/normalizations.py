@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onnxnorm.journal import Remedy
     from onnxnorm.optimizer.records import NormRecord
 
 __all__ = ["Group", "detail_lines", "group_line", "grouped", "headline", "remedy_lines", "short_kind"]
@@ -55,15 +56,19 @@ def group_line(group: Group) -> str:
 def remedy_lines(records: Sequence[NormRecord]) -> list[str]:
     """Return a line for each remedy of the records, with the code of the reason that it helps against."""
     lines = {
-        f"{record.code}: {record.remedy.text}{_tried(record.remedy.tried)}": None
+        f"{record.code}: {record.remedy.text}{_tried(record.remedy)}": None
         for record in records
         if record.code is not None and record.remedy is not None
     }
     return list(lines)
 
 
-def _tried(tried: bool | None) -> str:
-    return "" if tried is None else " (tried: it goes)" if tried else " (tried: it stays all the same)"
+def _tried(remedy: Remedy) -> str:
+    options = " ".join(remedy.options)
+    how = f" ({options})" if options and options not in remedy.text else ""
+    if remedy.tried is None:
+        return f"{how} (not tried; `onnxnorm inspect` tries it)" if remedy.options or remedy.output else ""
+    return f"{how} (tried: it goes)" if remedy.tried else " (tried: this alone is not enough)"
 
 
 def detail_lines(record: NormRecord) -> list[str]:
@@ -86,7 +91,7 @@ def detail_lines(record: NormRecord) -> list[str]:
         ("bound", record.bound),
     ]
     if record.remedy is not None:
-        known.append(("what helps", f"{record.remedy.text}{_tried(record.remedy.tried)}"))
+        known.append(("what helps", f"{record.remedy.text}{_tried(record.remedy)}"))
         known.append(("options", " ".join(record.remedy.options)))
     return [f"{name + ':':12} {text}" for name, text in known if text]
 

@@ -25,6 +25,8 @@ def with_tried_remedies(
 ) -> tuple[NormRecord, ...]:
     """Return the records, with those remedies tried that `optimize` can carry out or that leave an output out.
 
+    One that does not do by itself is not offered any more: it has no options and names no output.
+
     Args:
         model: the model that the records are of.
         records: what became of its normalizations.
@@ -40,9 +42,13 @@ def with_tried_remedies(
     return tuple(
         record
         if record.remedy is None or record.remedy not in gone
-        else replace(record, remedy=replace(record.remedy, tried=record.where in gone[record.remedy]))
+        else replace(record, remedy=_judged(record.remedy, record.where in gone[record.remedy]))
         for record in told
     )
+
+
+def _judged(remedy: Remedy, helps: bool) -> Remedy:
+    return replace(remedy, tried=True) if helps else Remedy(remedy.text, tried=False)
 
 
 def _gone_by(remedy: Remedy, model: ModelLike, options: Mapping[str, Any]) -> frozenset[str] | None:
@@ -73,6 +79,5 @@ def _gone_by(remedy: Remedy, model: ModelLike, options: Mapping[str, Any]) -> fr
 
 
 def _leave_out(graph: ir.Graph, name: str) -> None:
-    for body in (graph, *graph.subgraphs()):
-        if len(body.outputs) > 1:
-            body.outputs[:] = [value for value in body.outputs if value.name != name]
+    if len(graph.outputs) > 1:
+        graph.outputs[:] = [value for value in graph.outputs if value.name != name]

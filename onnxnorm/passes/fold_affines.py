@@ -186,6 +186,9 @@ class FoldAffines(JournaledPass):
             region = replace(region, why=diagnosis.why or region.why)
             cost = diagnosis.cost
         detail, left = _told(node, region)
+        why = region.why if left else None
+        # The names are those of the model as it was.
+        evidence = None if why is None else evidence_of(node, why, facts, cost)
         own = node.inputs[found.data]
         refused = apply(region, facts)
         self._digits = None
@@ -196,7 +199,6 @@ class FoldAffines(JournaledPass):
             remember_sizes(region, own, found.spread, facts)
         takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
         into = takers if op_type == "BatchNormalization" else ()
-        why = region.why if left else None
         self._journal.rewrite(
             _NAME,
             node,
@@ -205,7 +207,7 @@ class FoldAffines(JournaledPass):
             effect=Effect.PARTLY if left else Effect.GONE,
             into=into,
             code=None if why is None else why.code,
-            evidence=None if why is None else evidence_of(node, why, facts, cost),
+            evidence=evidence,
         )
         return None
 

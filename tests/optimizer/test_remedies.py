@@ -1,0 +1,112 @@
+"""Tests of remedies: what is offered works, over random networks, and what does not is offered no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import onnxnorm
+from onnxnorm.journal import Code, Remedy
+from onnxnorm.optimizer.records import Fate
+from onnxnorm.optimizer.remedies import with_tried_remedies
+from testing.builder import Builder
+from testing.networks import random_network
+
+
+def _obstructed(seed: int) -> onnx.ModelProto:
+    """A random network; some values beside normalizations are outputs, and some weights are inputs."""
+    random, model = np.random.default_rng(seed), random_network(seed, 30)
+    typed = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    outputs = {value.name for value in model.graph.output}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    inputs = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        if node.op_type != "BatchNormalization":
+            continue
+        for name in (node.input[0], node.output[0]):
+            if name in typed and name not in outputs and random.random() < 0.4:
+                model.graph.output.append(typed[name])
+                outputs.add(name)
+        weight = constants.get(node.input[1])
+        if weight is not None and weight.name not in inputs and random.random() < 0.2:
+            value = helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))
+            model.graph.input.append(value)
+            inputs.add(weight.name)
+    return model
+
+
+def _words(remedy: Remedy) -> Iterator[tuple[str, str]]:
+    words = list(remedy.options)
+    while words:
+        word = words.pop(0)
+        yield word, "" if word == "--freeze-inputs" else words.pop(0)
+
+
+def _done(model: onnx.ModelProto, remedy: Remedy) -> set[str]:
+    """The normalizations that are gone when the remedy is carried out as a user would."""
+    options: dict[str, Any] = {"freeze_inputs": False}
+    for word, what in _words(remedy):
+        if word == "--freeze-inputs":
+            options["freeze_inputs"] = True
+        elif word == "--opset":
+            options["opset"] = int(what)
+        elif word == "--fix-shape":
+            name, _, dims = what.rpartition(":")
+            shape = [int(each) if each.isdecimal() else each for each in dims.split(",")]
+            options.setdefault("fix_shapes", {})[name] = shape
+        else:
+            assert word == "--max-growth"
+            options["max_growth"] = float(what)
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    if remedy.output:
+        (output,) = [value for value in changed.graph.output if value.name == remedy.output]
+        changed.graph.output.remove(output)
+    records = onnxnorm.optimize(changed, verify=False, **options).normalizations
+    return {record.where for record in records if record.fate not in (Fate.LEFT, Fate.PARTLY)}
+
+
+@pytest.mark.parametrize("seed", [2, 4, 16, 19])
+def test_what_is_offered_works(seed: int) -> None:
+    model = _obstructed(seed)
+    untried = onnxnorm.optimize(model, verify=False, freeze_inputs=False).normalizations
+    tried = with_tried_remedies(model, untried, {"freeze_inputs": False}, at_most=99)
+    outputs = {value.name for value in model.graph.output}
+    counted = 0
+    for before, after in zip(untried, tried, strict=True):
+        if before.remedy is None or after.remedy is None or not (before.remedy.options or before.remedy.output):
+            continue
+        assert before.remedy.output in outputs | {""}
+        works = before.where in _done(model, before.remedy)
+        assert after.remedy.tried is works
+        assert bool(after.remedy.options or after.remedy.output) == works
+        counted += 1
+    assert counted
+
+
+@pytest.mark.parametrize("floors", [False, True])
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_output_is_to_be_left_out_where_that_is_enough(floors: bool, alone: bool) -> None:
+    """Behind a Conv whose result is an output: where nothing else is in the way, and there are other outputs."""
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3), name="conv", out="y0")
+    x = b.node("Floor", x) if floors else x
+    y = b.batch_norm(x, 4, name="norm")
+    model = b.model(y) if alone else b.model("y0", b.node("Sigmoid", y))
+    (record,) = onnxnorm.optimize(model, verify=False).normalizations
+    if alone and not floors:
+        assert record.fate is Fate.ABSORBED
+        return
+    assert record.fate is Fate.LEFT and record.remedy is not None
+    if alone:
+        assert record.code is Code.GRAPH_OUTPUT
+        assert (record.remedy.output, record.remedy.text) == (
+            "", "put a linear layer between the normalization and the output"
+        )  # fmt: skip
+    else:
+        assert record.remedy.output == ("" if floors else "y0")
