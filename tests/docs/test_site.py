@@ -18,6 +18,15 @@ def test_the_site_builds_without_a_warning(site: Path) -> None:
     assert "figures/across.svg" in (site / "tutorial" / "normalization.html").read_text(encoding="utf-8")
 
 
+def test_every_page_has_a_place_in_the_navigation() -> None:
+    """Reasons and decisions have pages that list them."""
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r"([\w./-]+\.md)$", text[text.index("\nnav:") :], re.MULTILINE))
+    docs = ROOT / "docs"
+    pages = {path.relative_to(docs).as_posix() for pattern in ("*.md", "tutorial/*.md") for path in docs.glob(pattern)}
+    assert named == pages | {"index.md", "reasons/README.md", "decisions/README.md"}
+
+
 def test_the_recipes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

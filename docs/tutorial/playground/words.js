@@ -18,7 +18,7 @@ const LRN_WORDS = {
   zh: {
     across: "跨通道", within: "通道内", kind: "邻域",
     n: "n，邻域的大小", k: "k", alpha: "alpha", beta: "beta",
-    input: "激活值", ones: "全为 1", loud: "一个很大", ramp: "递增", dead: "全为 0", own: "自定义",
+    input: "激活值", ones: "全为 1", loud: "其中一个很大", ramp: "递增", dead: "全为 0", own: "自定义",
     example: "正文的算例", alexnet: "AlexNet 的常数", zero: "0 / 0",
     channel: "通道", cell: "行，列", before: "归一化前", after: "归一化后", near: "所选位置的求和范围",
     model: "该模型的节点：", save: "保存模型",
