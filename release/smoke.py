@@ -44,6 +44,19 @@ def network() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def newer_operators() -> onnx.ModelProto:
+    """Return operators that the oldest dependencies are the first to know, or to evaluate."""
+    scale = numpy_helper.from_array(np.linspace(0.5, 1.5, 6, dtype=np.float32), "scale")
+    nodes = [
+        helper.make_node("RMSNormalization", ["x", "scale"], ["a"], name="norm"),
+        helper.make_node("Gelu", ["a"], ["b"], name="gelu"),
+        helper.make_node("Gelu", ["b"], ["y"], name="tanh_gelu", approximate="tanh"),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, 3, 6)) for name in "xy"]
+    graph = helper.make_graph(nodes, "newer", values[:1], values[1:], [scale])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-library", action="store_true", help="the library has to be missing")
@@ -63,6 +76,8 @@ def main() -> None:
         assert all(node.op_type != "BatchNormalization" for node in result.model.graph.node), "nothing was folded"
         np.testing.assert_allclose(onnxnorm.session(result.model).run(None, {"x": x})[0], wanted, rtol=1e-4)
     assert onnxnorm.verify(model, result.model).passed
+    newer = newer_operators()
+    assert onnxnorm.verify(newer, onnxnorm.optimize(newer).model).passed
     assert [record.op_type for record in onnxnorm.inspect(model)] == ["BatchNormalization", "LRN"]
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(model, Path(folder, "model.onnx"))

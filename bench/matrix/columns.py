@@ -134,7 +134,7 @@ def run_column(column: Column, names: Sequence[str], folder: Path, place: Path |
             ]
         ended = "ends the process"
         try:
-            subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+            subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired:
             ended = f"does not end within {seconds:.0f} seconds"
         left = [name for name in waiting if not (folder / f"{name}.out.json").exists()]

@@ -57,8 +57,8 @@ def _scope(outcomes: Sequence[Outcome]) -> str:
     subjects = {outcome.subject for outcome in outcomes}
     opsets = sorted({outcome.opset for outcome in outcomes})
     return (
-        f"{len(subjects)} of them, at the opsets {', '.join(map(str, opsets))}: how many files of each form are right. "
-        "The largest error is that of the files that are right."
+        f"{len(subjects)} of them at opset {', '.join(map(str, opsets))}: how many files of each form are right.\n"
+        "The largest error is that of the files that are right, without those of half types."
     )
 
 
@@ -67,7 +67,8 @@ def _counts(outcomes: Sequence[Outcome]) -> str:
     for name, cells in _by_column(outcomes).items():
         counts = [sum(cell.is_right for cell in cells if cell.form == form) for form in FORMS]
         files = sum(cell.form == "exported" for cell in cells)
-        worst = max((cell.error for cell in cells if cell.is_right and cell.error is not None), default=None)
+        exact = [cell for cell in cells if cell.is_right and "float16" not in cell.subject]
+        worst = max((cell.error for cell in exact if cell.error is not None), default=None)
         lines.append(row((name, files, *counts, "" if worst is None else f"{worst:.0e}")))
     return "\n".join(lines)
 

@@ -24,8 +24,8 @@ class Target:
         knows_functions: whether it runs a model that carries functions, as bodies of custom operators. Where not, the
             file is plain: no functions, and what is known when it is written (types, pads, constants) is resolved.
         prefers_standard_lrn: whether `LRN` is better for it than this project's operator.
-        counts_padding: whether its AveragePool counts padding where it is asked to; OpenCV 4, for which portable files
-            have to be right too, does not.
+        counts_padding: whether its AveragePool counts padding where it is asked to. OpenCV 4 does not, and ncnn and
+            onnx2torch only where it is the same before and behind; files for the web are to be right there too.
         cuts_bias_of_lrn: whether it computes `LRN` with the whole part of its bias alone.
     """
 
@@ -77,6 +77,7 @@ _ALL = (
             "MeanVarianceNormalization": "has no kernel for MeanVarianceNormalization on the GPU",
             "RMSNormalization": "has no kernel for RMSNormalization",
         },
+        counts_padding=False,
     ),
 )
 

@@ -1,37 +1,23 @@
 """MNN, by its converter."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 from common import installed, main
 
 installed()
 
+import _tools  # noqa: E402
 import MNN  # noqa: E402
 import numpy as np  # noqa: E402
 
-KINDS = {"float32": "float"}
-
 
 def bind(path, x):
-    converter = f"{sys.argv[2]}/bin/mnnconvert"
-    command = [
-        sys.executable,
-        converter,
-        "-f",
-        "ONNX",
-        "--modelFile",
-        path,
-        "--MNNModel",
-        path + ".mnn",
-        "--bizCode",
-        "x",
-    ]
-    done = subprocess.run(command, env=dict(os.environ, PYTHONPATH=sys.argv[2]), capture_output=True, text=True)
-    if done.returncode or not pathlib.Path(path + ".mnn").exists():
-        raise RuntimeError("its converter " + ("ends the process" if done.returncode < 0 else "refuses it"))
+    # Its converter, called without the command around it, which reports each call over the network.
+    made = pathlib.Path(path + ".mnn")
+    arguments = ["-f", "ONNX", "--modelFile", path, "--MNNModel", str(made), "--bizCode", "x"]
+    _tools.mnnconvert(["mnnconvert", *arguments])
+    if not made.exists():
+        raise RuntimeError("its converter refuses it")
     network = MNN.Interpreter(path + ".mnn")
     session = network.createSession({"backend": "CPU", "precision": "high", "numThread": 1})
     given = network.getSessionInput(session)
