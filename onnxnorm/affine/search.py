@@ -60,7 +60,7 @@ class Search:
 
     @cached_property
     def digits(self) -> Digits:
-        """What is known of the digits of values: `known_digits`, where searches of the same model share it."""
+        """Knowledge of the digits of values: `known_digits`, where searches of the same model share it."""
         return self.known_digits or Digits(self.facts)
 
     @cached_property

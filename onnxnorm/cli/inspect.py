@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.fail_if import Condition
-from onnxnorm.cli.optimize import add_choices
+from onnxnorm.cli.optimize_options import add_choices
 from onnxnorm.validate.choices import closest, target_named
 
 if TYPE_CHECKING:

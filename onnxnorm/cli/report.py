@@ -67,7 +67,7 @@ def _optimized(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
     from onnxnorm.cli.tables import status
     from onnxnorm.io.load_and_save import load
     from onnxnorm.optimizer.inspect import account
-    from onnxnorm.optimizer.optimize import transform
+    from onnxnorm.optimizer.transform import transform
     from onnxnorm.report import report_page
 
     with status(f"optimizing a copy of {arguments.original}"):

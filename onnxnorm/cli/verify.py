@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.libraries import add_library_option, options_of
-from onnxnorm.cli.tensor_files import positive, shape_option
+from onnxnorm.cli.tensor_files import add_sample_options, positive
 
 if TYPE_CHECKING:
     from onnxnorm.verification.layers import LayerError
@@ -30,18 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     parser.add_argument("original", metavar="a.onnx")
     parser.add_argument("candidate", metavar="b.onnx")
-    parser.add_argument(
-        "--input", action="append", default=[], metavar="name:x.npy", help="the array for an input; others are random"
-    )
-    parser.add_argument("--inputs", metavar="x.npz", help="the arrays for the inputs, by their names")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=shape_option,
-        metavar="name:1,3,224,224",
-        help="the shape of a random input (without the name where the model has one input)",
-    )
+    add_sample_options(parser)
     parser.add_argument(
         "--samples", type=positive, default=3, metavar="N", help="how many random inputs (default: %(default)s)"
     )
@@ -81,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm.verification.verify import verify
 
     options = options_of(arguments)
-    inputs, shapes = samples_for(arguments.original, arguments.input, arguments.inputs, arguments.shape, options)
+    inputs, shapes = samples_for(arguments.original, arguments.arrays, arguments.inputs, arguments.shape, options)
     with status("running both models"):
         report = verify(
             arguments.original,

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from onnxnorm.model.source import ModelLike
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fixed_shapes import source_of
-from onnxnorm.optimizer.optimize import transform
 from onnxnorm.optimizer.records import Fate, NormRecord, NormRecords
 from onnxnorm.optimizer.result import OptimizeResult
+from onnxnorm.optimizer.transform import transform
 
 __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import onnx
 import onnx_ir as ir
 
-from onnxnorm.convert.ir_version import lower_ir_version
-from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError, naming
-from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
-from onnxnorm.graph.transformation import Transformation
+from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH
 from onnxnorm.io.model_source import ModelSource
-from onnxnorm.io.new_weights import spool_of
 from onnxnorm.model.source import CarriesModel, ModelLike
-from onnxnorm.model.told_types import keep_inferred_types
-from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.fixed_shapes import source_of
-from onnxnorm.optimizer.for_runtime import check_readable, opset_for, target_for
-from onnxnorm.optimizer.guard import run_pass
-from onnxnorm.optimizer.kept import Kept
-from onnxnorm.optimizer.listed_weights import freeze_listed_weights
+from onnxnorm.optimizer.for_runtime import target_for
 from onnxnorm.optimizer.original import Original
-from onnxnorm.optimizer.own_passes import OwnPass, PassLike, names_of, run_own_pass
+from onnxnorm.optimizer.own_passes import PassLike, names_of
 from onnxnorm.optimizer.preparation import Half, equalization_of, equalized, in_half, with_preprocessing
 from onnxnorm.optimizer.proved import without_disproved
 from onnxnorm.optimizer.provenance import provenance as facts_of
 from onnxnorm.optimizer.provenance import sign
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
-from onnxnorm.passes import DEFAULT, FOLDING, PASSES, Decline, Journal, PassSettings, Rewrite
+from onnxnorm.optimizer.transform import check_choices, transform
+from onnxnorm.passes import DEFAULT, FOLDING, Decline, Rewrite
 from onnxnorm.prepare.preprocessing import Preprocessing
-from onnxnorm.process.gc_pause import collector_paused
-from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
-from onnxnorm.validate.runtimes import Runtime, runtime_named
+from onnxnorm.validate.choices import TARGET_NAMES
+from onnxnorm.validate.runtimes import runtime_named
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
@@ -169,7 +159,7 @@ def optimize(
             read what the model holds, or the result failed verification, or cannot be verified.
     """
     names = names_of(passes)
-    _check_choices(names, target, max_growth)
+    check_choices(names, target, max_growth)
     wanted = None if runtime is None else runtime_named(runtime)
     target = target_for(wanted, target)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)
@@ -230,122 +220,6 @@ def optimize(
     if provenance:
         sign(result.held, facts_of(None if names == DEFAULT else names, target, report))
     return in_half(result, half, source.name, inputs=calibration, judge=verify)
-
-
-@collector_paused
-def transform(
-    work: ir.Model,
-    *,
-    passes: Sequence[str] | None = None,
-    target: str = "portable",
-    freeze_inputs: bool | None = None,
-    workspace: str | os.PathLike[str] | None = None,
-    opset: int | None = None,
-    runtime: Runtime | None = None,
-    max_growth: float = DEFAULT_MAX_GROWTH,
-    keep: Sequence[str] = (),
-    name: str = "the model",
-    as_ir: bool = False,
-    on_pass: Callable[[str], None] = lambda name: None,
-    kept: Collection[str] = (),
-) -> OptimizeResult:
-    """Optimize the model itself, as `optimize` does with a copy.
-
-    `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
-    The nodes of the main graph that make the values `kept` stay as they are.
-    """
-    names = tuple(DEFAULT if passes is None else passes)
-    _check_choices(names, target, max_growth)
-    journal, budget = Journal(), SizeBudget.of(work, max_growth)
-    settings = PassSettings(target_named(target), Transformation(budget))
-    spool_of(work, workspace)
-    note = freeze_listed_weights(work, freeze_inputs)
-    opset = opset_for(runtime, opset, work)
-    if opset is not None:
-        attempt = work.clone()
-        attempt.meta.update(work.meta)
-        spool_of(attempt, workspace)
-        try:
-            convert_opset(attempt, opset, name)
-            work = attempt
-        except OnnxNormError:
-            if not names:
-                raise
-            # What stands in the way may be what the passes take away.
-            disguise = Kept(work, kept, patterns=keep, name=name)
-            work = _run(work, names, settings, name, journal)
-            disguise.reveal(work, journal)
-            convert_opset(work, opset, name)
-    disguise = Kept(work, kept, patterns=keep, name=name)
-    spare = work.clone() if has_shared_weights(graphs_of(work)) else None
-    work = _run(work, names, settings, name, journal, on_pass)
-    if spare is not None and budget.has_refused:
-        unlimited = _with_all_copies(spare, names, settings, workspace, budget, name)
-        if unlimited is not None:
-            work, journal = unlimited
-    disguise.reveal(work, journal)
-    lower_ir_version(work)
-    check_readable(work, runtime, name)
-    if names and names[-1] == "infer_shapes":
-        keep_inferred_types(work)
-    return OptimizeResult(
-        journal.rewrites,
-        journal.declined,
-        work,
-        as_ir,
-        notes=() if note is None else (note,),
-        copies=journal.copies,
-    )
-
-
-def _run(
-    work: ir.Model,
-    names: Sequence[str],
-    settings: PassSettings,
-    name: str,
-    journal: Journal,
-    on_pass: Callable[[str], None] = lambda name: None,
-) -> ir.Model:
-    """Run the passes; return the model, which a pass of the caller may have made anew."""
-    for each in names:
-        on_pass(each)
-        if isinstance(each, OwnPass):
-            work = run_own_pass(each, work, journal, name)
-        else:
-            run_pass(PASSES[each](journal, settings), each, work, name)
-    return work
-
-
-def _with_all_copies(
-    spare: ir.Model,
-    names: Sequence[str],
-    settings: PassSettings,
-    workspace: str | os.PathLike[str] | None,
-    budget: SizeBudget,
-    name: str,
-) -> tuple[ir.Model, Journal] | None:
-    """Transform the model with every copy of a shared weight made; None where its weights outgrow the budget then.
-
-    A copy that all readers of a weight come to share, one after another, takes its place in the end.
-    """
-    journal, unlimited = Journal(), SizeBudget.of(spare)
-    spare.meta.clear()
-    spool_of(spare, workspace)
-    unlimited.unlimited = True
-    try:
-        spare = _run(spare, names, replace(settings, transformation=Transformation(unlimited)), name, journal)
-    except OnnxNormError:
-        return None
-    return (spare, journal) if weight_bytes(spare) <= budget.original + budget.allowed else None
-
-
-def _check_choices(passes: Sequence[str], target: str, max_growth: float) -> None:
-    for each in passes:
-        if each not in PASSES and not isinstance(each, OwnPass):
-            raise OnnxNormError(f"there is no pass {each!r}{closest(each, PASSES)}; there are: {', '.join(PASSES)}")
-    target_named(target)
-    if not 0 <= max_growth < math.inf:
-        raise OnnxNormError(f"max_growth is a part of the weights, such as 0.05, not {max_growth}")
 
 
 def _plainly(source: ModelSource) -> OptimizeResult | None:

@@ -14,8 +14,8 @@ from onnxnorm.journal import Remedy
 from onnxnorm.model.source import ModelLike
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fixed_shapes import fix_shapes
-from onnxnorm.optimizer.optimize import transform
 from onnxnorm.optimizer.records import Fate, NormRecord
+from onnxnorm.optimizer.transform import transform
 
 __all__ = ["with_tried_remedies"]
 

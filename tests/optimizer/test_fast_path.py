@@ -31,7 +31,7 @@ from onnxnorm.optimizer.fast_path import fold as fold_module
 from onnxnorm.optimizer.fast_path import folding_of
 from onnxnorm.optimizer.fast_path import operators as operators_module
 from onnxnorm.optimizer.fast_path.network import OPSETS
-from onnxnorm.optimizer.optimize import transform
+from onnxnorm.optimizer.transform import transform
 from testing.plain_networks import TRAPS, Builder, plain_network
 
 MARK = "no text"

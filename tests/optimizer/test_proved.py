@@ -11,13 +11,13 @@ import onnx_ir as ir
 import pytest
 
 import onnxnorm
-import onnxnorm.optimizer.optimize
+import onnxnorm.optimizer.transform
 from onnxnorm import OnnxNormError, cli
 from onnxnorm.journal import Effect
 from onnxnorm.passes import PASSES, Journal, PassSettings
 from testing.builder import Builder, affines, count
 
-optimize_module = sys.modules["onnxnorm.optimizer.optimize"]
+transform_module = sys.modules["onnxnorm.optimizer.transform"]
 
 
 def _model() -> onnx.ModelProto:
@@ -54,7 +54,7 @@ class _Bad(ir.passes.InPlacePass):
 def _spoil(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setenv("ONNXNORM_DEBUG", "0")
     bad = {"fold_affines_nearby": lambda journal, settings: _Bad(journal, settings, frozenset(names))}
-    monkeypatch.setattr(optimize_module, "PASSES", {**PASSES, **bad})
+    monkeypatch.setattr(transform_module, "PASSES", {**PASSES, **bad})
 
 
 @pytest.mark.parametrize("node", ["norm0", "norm1", "norm2"])
@@ -128,7 +128,7 @@ def test_a_function_that_only_kept_nodes_call_stays(monkeypatch: pytest.MonkeyPa
         '<ir_version: 8, opset_import: ["": 18, "my": 1]> g (float[2, 3] x) => (float[2, 3] y) '
         '{ a = my.twice (x) y = Tanh (a) } <domain: "my", opset_import: ["": 18]> twice (x) => (y) { y = Add (x, x) }'
     )
-    result = optimize_module.transform(ir.from_proto(model), kept=["a"]).ir_model
+    result = transform_module.transform(ir.from_proto(model), kept=["a"]).ir_model
     proto = ir.to_proto(result)
     onnx.checker.check_model(proto)
     assert [(node.domain, node.op_type) for node in proto.graph.node] == [("my", "twice"), ("", "Tanh")]
