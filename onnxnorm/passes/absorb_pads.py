@@ -1,7 +1,8 @@
 """Moves a Pad into the windows of the convolution or pool behind it.
 
 Before: x -> Pad along height, width and so on -> Conv, AveragePool or MaxPool.
-After: the operator with these pads added to its own.
+After: the operator with these pads added to its own. A Transpose may stand between the two, as converters of models
+with the channels last write it; it then reads x.
 Conditions: the Pad has the value that the operator takes beyond its border: 0 for Conv; 0 for AveragePool that counts
 its padding; minus infinity for MaxPool, or 0 where x is never negative. Windows of pools are larger than their pads, as
 runtimes ask, so that each sees at least one element. Nothing is computed in another order, so the result is the same
@@ -46,11 +47,13 @@ class AbsorbPads(JournaledPass):
         return ir.passes.PassResult(model, modified)
 
     def _absorb(self, node: ir.Node, facts: Facts) -> bool:
-        value = node.inputs[0] if node.inputs else None
-        pad = None if value is None else value.producer()
-        if pad is None or pad.op_type != "Pad" or not is_standard(pad) or pad.graph is not node.graph:
+        pad = _maker(node)
+        between = pad if pad is not None and pad.op_type == "Transpose" and _is_for_one(pad) else None
+        if between is not None:
+            pad = _maker(between)
+        if pad is None or pad.op_type != "Pad":
             return False
-        pads = _pads_of(pad, facts)
+        pads = _pads_of(pad, facts, None if between is None else between.attributes.get_ints("perm"))
         own = None if pads is None else _own_pads(node, len(pads) // 2)
         if pads is None or own is None or not _takes(node, pad, own, pads, facts):
             return False
@@ -58,14 +61,36 @@ class AbsorbPads(JournaledPass):
         node.attributes.pop("auto_pad", None)
         if node.op_type == "AveragePool":
             node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
-        set_inputs(node, [pad.inputs[0], *node.inputs[1:]])
+        x = pad.inputs[0]
+        if between is None:
+            set_inputs(node, [x, *node.inputs[1:]])
+        else:
+            set_inputs(between, [x])
+            extents = None if x is None else x.shape
+            order = between.attributes.get_ints("perm", ())
+            between.outputs[0].shape = None if extents is None else ir.Shape([extents[axis] for axis in order])
         self._journal.rewrite(_NAME, pad, "Pad", f"its zeros are pads of {node.op_type} {node.name!r}", into=[node])
         remove_unread([pad], facts)
         return True
 
 
-def _pads_of(pad: ir.Node, facts: Facts) -> list[int] | None:
-    """Return the elements that the Pad adds before and after each spatial axis; None where it does anything else."""
+def _maker(node: ir.Node) -> ir.Node | None:
+    """Return the node of ONNX's own domain that makes the first operand in the same graph."""
+    value = node.inputs[0] if node.inputs else None
+    maker = None if value is None else value.producer()
+    return maker if maker is not None and is_standard(maker) and maker.graph is node.graph else None
+
+
+def _is_for_one(transpose: ir.Node) -> bool:
+    result = transpose.outputs[0]
+    return "perm" in transpose.attributes and len(result.uses()) == 1 and not result.is_graph_output()
+
+
+def _pads_of(pad: ir.Node, facts: Facts, order: Sequence[int] | None = None) -> list[int] | None:
+    """Return the elements that the Pad adds before and after each spatial axis; None where it does anything else.
+
+    `order`: the axes of the Pad in the order of those of the operator, where they are not the same.
+    """
     mode = pad.attributes.get("mode")
     rank = None if pad.inputs[0] is None else facts.rank(pad.inputs[0])
     if rank is None or rank < 3 or (mode is not None and (mode.is_ref() or mode.as_string() != "constant")):
@@ -89,6 +114,10 @@ def _pads_of(pad: ir.Node, facts: Facts) -> list[int] | None:
     before, after = [0] * rank, [0] * rank
     for index, axis in enumerate(axes):
         before[axis], after[axis] = given[index], given[index + len(axes)]
+    if order is not None:
+        if len(order) != rank:
+            return None
+        before, after = [before[axis] for axis in order], [after[axis] for axis in order]
     if any(before[:2]) or any(after[:2]):
         return None
     return before[2:] + after[2:]

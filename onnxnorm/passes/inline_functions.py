@@ -1,7 +1,7 @@
-"""Puts model-local functions that normalize in place of their calls.
+"""Puts model-local functions that normalize, or that normalizations go into, in place of their calls.
 
 Before: a call of a function whose body, or that of a function called there, holds a BatchNormalization or what may be
-a written-out normalization.
+a written-out normalization; where there is a BatchNormalization, also of one that holds a convolution or a product.
 After: the body, with the names, weights and attributes of that call.
 A function may be called with other weights each time, and what stands around a call may absorb what is inside: only in
 place can each call be folded on its own. Functions of the domain `onnxnorm` stay: they are the portable bodies of our
@@ -14,6 +14,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.graph.inline import inline, that_fit
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.journal import Journal
 from onnxnorm.model.walk import graphs_within
@@ -23,6 +24,8 @@ __all__ = ["InlineFunctions"]
 
 _NAME = "inline_functions"
 _ORIGIN = "onnxnorm.name_in_the_function"
+# They absorb a batch normalization beside the call, as where an exporter made a function of each module.
+_ABSORBERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _WITH_KERNELS = ("com.microsoft", "ai.onnx")
 
 
@@ -54,17 +57,29 @@ class InlineFunctions(ir.passes.InPlacePass):
 
 
 def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
-    """Return the functions that normalize, at first or second hand."""
+    """Return the functions that normalize or absorb, at first or second hand."""
     found: set[ir.OperatorIdentifier] = set()
     calls: dict[ir.OperatorIdentifier, set[ir.OperatorIdentifier]] = {}
+    wanted = {"BatchNormalization"} | (_ABSORBERS if _has_batch_norm(model) else set())
     for identifier, function in model.functions.items():
         if function.domain == "onnxnorm":
             continue
         nodes = list(function.graph.all_nodes())
         calls[identifier] = {node.op_identifier() for node in nodes}
-        holds_norm = any(node.op_type == "BatchNormalization" and node.domain in ("", "ai.onnx") for node in nodes)
-        if holds_norm or (not function.domain.startswith(_WITH_KERNELS) and any(candidates(function.graph))):
+        has_kernel = function.domain.startswith(_WITH_KERNELS)
+        holds = {node.op_type for node in nodes if is_standard(node)}
+        if "BatchNormalization" in holds or (not has_kernel and (holds & wanted or any(candidates(function.graph)))):
             found.add(identifier)
     while new := {identifier for identifier, called in calls.items() if identifier not in found and called & found}:
         found |= new
     return found
+
+
+def _has_batch_norm(model: ir.Model) -> bool:
+    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
+    return any(
+        node.op_type == "BatchNormalization" and is_standard(node)
+        for root in (model.graph, *bodies)
+        for graph in graphs_within(root)
+        for node in graph
+    )

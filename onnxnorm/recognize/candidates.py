@@ -38,11 +38,7 @@ def _bases(node: ir.Node) -> Iterator[ir.Value]:
         if producer is None or not is_standard(producer) or producer.graph is not node.graph:
             break
         operands = [operand for operand in producer.inputs if operand is not None]
-        if (
-            producer.op_type == "Abs"
-            or (producer.op_type == "Mul" and len({*operands}) == 1)
-            or producer.op_type == "Pow"
-        ):
+        if producer.op_type == "Abs" or (producer.op_type == "Mul" and _are_one(operands)) or producer.op_type == "Pow":
             value, squared = operands[0], True
         elif producer.op_type == "Concat" and not squared:
             # Beside it zeros.
@@ -56,6 +52,18 @@ def _bases(node: ir.Node) -> Iterator[ir.Value]:
     if value is None or not squared:
         return
     yield from _centred(value)
+
+
+def _are_one(operands: list[ir.Value]) -> bool:
+    """Whether all are one value, or the same difference computed twice, as TensorFlow's moments leave it."""
+    if len({*operands}) == 1:
+        return True
+    makers = [operand.producer() for operand in operands]
+    first = makers[0]
+    return first is not None and all(
+        maker is not None and maker.op_type == "Sub" and is_standard(maker) and maker.inputs == first.inputs
+        for maker in makers
+    )
 
 
 def _centred(value: ir.Value) -> Iterator[ir.Value]:

@@ -114,3 +114,18 @@ def test_a_pad_behind_another_goes_in_the_same_run(outer: float, left: int) -> N
     after = onnxnorm.optimize(model, passes=PASSES, verify=False).model
     assert count(after, "Pad") == left
     same_in_onnxruntime(model, after)
+
+
+@pytest.mark.parametrize("pads", [(0, 1, 2, 0, 0, 0, 1, 0), (0, 1, 2, 1, 0, 0, 1, 0), (1, 1, 2, 0, 0, 0, 1, 0)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_pad_with_the_channels_last_goes_through_the_transpose(pads: tuple[int, ...], shared: bool) -> None:
+    b = Builder(opset=17, dtype=np.float32)
+    x = b.node("Pad", b.input((2, 8, 9, 3)), b.ints(*pads))
+    channels_first = b.node("Transpose", x, perm=[0, 3, 1, 2])
+    y = b.node("Conv", channels_first, b.input((4, 3 + pads[3], 3, 3), "w"), strides=[2, 1])
+    model = b.model(y, *([b.node("Relu", channels_first)] if shared else []))
+    result = onnxnorm.optimize(model, passes=PASSES, verify=False).model
+    # Only height and width are axes of the window, and what else reads the transposed tensor reads the zeros too.
+    moves = not pads[0] and not pads[3] and not shared
+    assert count(result, "Pad") == (0 if moves else 1)
+    same_in_onnxruntime(model, result)
