@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxnorm.affine import AffineNode, affine_of
+from onnxnorm.affine import AffineNode, affine_of, is_affine
 from onnxnorm.affine.cost import constant_cost, node_cost
 from onnxnorm.affine.rules.affine_nodes import elements_of
 from onnxnorm.graph.facts import Facts
@@ -26,7 +26,7 @@ def work_of(model: onnx.ModelProto) -> int:
     facts = Facts(loaded)
     total = 0
     for node in loaded.graph:
-        found = affine_of(node, facts)
+        found = affine_of(node, facts) if is_affine(node) else None
         if isinstance(found, AffineNode):
             constants = [facts.constant(value) for value in node.inputs if value is not None]
             size = max((each.size for each in constants if each is not None), default=0)

@@ -107,7 +107,16 @@ def test_a_run_goes_on_where_another_stopped(tmp_path: Path, monkeypatch: pytest
 def test_the_page_has_sums_by_network_and_names_what_is_worse() -> None:
     nodes = {"basic": (5, 4), "all": (3, 4), "openvino": (7, None)}
     rows = [
-        Row("bert-dynamo-17", "web", nodes, (5000, 4000), Latency(4.0, 0.5, 0.4), 1, (9, 5), ("all: 3 -> 4 nodes",))
+        Row(
+            "bert-dynamo-17",
+            "web",
+            nodes,
+            (5000, 4000),
+            Latency(4.0, 0.5, 0.4),
+            1,
+            (9000, 5000),
+            ("all: 3 -> 4 nodes",),
+        )
     ]
     rows += [Row("bert-dynamo-14", "web", {"basic": (6, 6)}, (5000, 5000), None, 0, (7, 7), ())]
     sums, worse, model = (text.splitlines()[-1] for text in by_network(rows))
