@@ -1,12 +1,13 @@
 """Time and memory of a verification beside those of one run, and beside other tools' checks.
 
     python -m bench verify [--models ResNet-50,DenseNet-121,BERT,chain,large] [--gigabytes 3.6] [--rivals]
+        [--out docs/verification.md]
 
 Every figure is of a process of its own, imports included: seconds of the processor, which other work disturbs less,
 and the peak of resident memory that is no mapped file. `run` loads the original in onnxruntime and runs it once,
 `--no-verify` optimizes it, `optimize` verifies too, and `verify` compares the original with that result alone. The
-rivals compare the same two files: onnxsim's check, and Polygraphy's comparison of two runs of onnxruntime. Both look
-at the outputs of one random input by a tolerance. Rivals that are not installed are left out.
+rivals compare the same two files: onnxsim's check, and Polygraphy's comparison of runs of both in onnxruntime. Both
+look at the outputs of one random input by a tolerance. Rivals that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.large import make
+from bench.pages import COUNT, FIGURE, Section, add_out
 from bench.scale import chain
-from bench.tables import print_head, print_row
+from bench.tables import Table
 
 RUN = (
     "import sys,numpy as np,onnxruntime as o; s=o.SessionOptions(); s.intra_op_num_threads=1; s.log_severity_level=4; "
@@ -39,10 +41,39 @@ RUN = (
 RIVALS = {
     "onnxsim": "import sys,onnx; from onnxsim import model_checking as c; "
     "sys.exit(not c.compare(sys.argv[2],sys.argv[1],1,{}))",
-    "polygraphy": "import sys; from polygraphy.tools import main; "
-    "sys.argv=['polygraphy','run',sys.argv[1],'--onnxrt','--save-outputs',sys.argv[2]+'.json']; main()",
+    "polygraphy": """import sys
+from polygraphy.tools import main
+original, result = sys.argv[1:]
+for options in ([original, "--onnxrt", "--save-outputs", result + ".json"],
+                [result, "--onnxrt", "--load-outputs", result + ".json"]):
+    sys.argv = ["polygraphy", "run", *options]
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code
+    if code:
+        sys.exit(code)
+""",
 }
 LIMIT = 600.0
+COSTS = rf"{FIGURE} s, {COUNT} MB|failed \(-?\d+\)"
+SECTIONS = (
+    Section(
+        "verify --rivals",
+        "docs/verification.md",
+        (
+            {
+                "model": rf"[\w-]+, {COUNT} nodes",
+                "one run": COSTS,
+                "`optimize --no-verify`": COSTS,
+                "`optimize`": COSTS,
+                "`verify`": COSTS,
+                **dict.fromkeys(RIVALS, rf"{COSTS}|-"),
+            },
+        ),
+        ("onnx", "onnxruntime", *RIVALS),
+    ),
+)
 
 
 class _Net:
@@ -186,6 +217,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=3.6, help="of the large model")
     parser.add_argument("--blocks", type=int, default=16000, help="of three nodes in the chain")
     parser.add_argument("--rivals", action="store_true")
+    add_out(parser, *SECTIONS)
     arguments = parser.parse_args()
     makers: dict[str, Callable[[], onnx.ModelProto]] = {
         "ResNet-50": resnet,
@@ -193,8 +225,8 @@ def main() -> None:
         "BERT": bert,
         "chain": lambda: chain(arguments.blocks),
     }
-    rivals = [name for name in RIVALS if arguments.rivals and importlib.util.find_spec(name) is not None]
-    print_head("model", "one run", "optimize --no-verify", "optimize", "verify", *rivals)
+    rivals = {name for name in RIVALS if arguments.rivals and importlib.util.find_spec(name) is not None}
+    table = Table(*SECTIONS[0].tables[0])
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models.split(","):
             if name == "large":
@@ -204,14 +236,19 @@ def main() -> None:
                 onnx.save(makers[name](), path)
             result = path.with_name("result.onnx")
             tool = [sys.executable, "-m", "onnxnorm"]
-            print_row(
+            table.add(
                 f"{name}, {len(onnx.load(path, load_external_data=False).graph.node)} nodes",
                 told([sys.executable, "-c", RUN, str(path)]),
                 told([*tool, "optimize", str(path), str(result), "--no-verify"]),
                 told([*tool, "optimize", str(path), str(result)]),
                 told([*tool, "verify", str(path), str(result), "--samples", "2"]),
-                *(told([sys.executable, "-c", RIVALS[each], str(path), str(result)]) for each in rivals),
+                *(
+                    told([sys.executable, "-c", code, str(path), str(result)]) if each in rivals else "-"
+                    for each, code in RIVALS.items()
+                ),
             )
+    if arguments.out:
+        SECTIONS[0].write(arguments.out, [table])
 
 
 if __name__ == "__main__":

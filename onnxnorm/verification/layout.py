@@ -31,7 +31,7 @@ class Layout:
         last: the last place at which a value is read.
         readers: the operators that read a value, in order.
         initializers: the initializers by name.
-        inputs: the inputs that a caller gives.
+        inputs: the inputs that are no initializers.
         told: what the model says of the types of its values, by their names.
         weight_bytes: for each node the bytes of the initializers that no node before it reads.
     """
@@ -65,12 +65,13 @@ class Layout:
 def layout_of(model: onnx.ModelProto) -> Layout | None:
     """Return the layout of a model; None where it cannot be cut.
 
-    That is where a node reads what stands behind it, or an initializer is sparse or an input that a caller may give.
+    That is where a node reads what stands behind it, or an initializer is sparse. Initializers that are inputs too are
+    taken for constants.
     """
     graph = model.graph
     initializers = {tensor.name: tensor for tensor in graph.initializer}
-    inputs = {value.name: value for value in graph.input}
-    if graph.sparse_initializer or not initializers.keys().isdisjoint(inputs):
+    inputs = {value.name: value for value in graph.input if value.name not in initializers}
+    if graph.sparse_initializer:
         return None
     nodes = list(graph.node)
     constant: dict[str, int] = {}

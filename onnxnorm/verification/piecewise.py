@@ -76,6 +76,9 @@ def in_pieces(
     if len(borders) < 2:
         return None
     samples = _Samples(candidates)
+    if any(name not in ours.inputs for feeds in samples.feeds for name in feeds):
+        # The caller gives weights.
+        return None
     for _ in range(_MOST_DRAWS):
         try:
             return _Walk(ours, theirs, borders, samples, seed, options).verdict()

@@ -227,3 +227,17 @@ def test_inputs_that_the_original_refuses_are_drawn_again() -> None:
     assert report and _is_in_pieces(report), report
     assert any("does not run with x" in note and "was used instead" in note for note in report.notes)
     assert all(shapes["x"][1] % 8 == 0 for shapes in report.samples)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_weights_that_are_inputs_too_are_constants_unless_they_are_given() -> None:
+    model = _blocks(6)
+    model.graph.input.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in model.graph.initializer
+    )
+    report = verify(model, model)
+    assert report and _is_in_pieces(report), report
+    tensor = model.graph.initializer[0]
+    feeds = {"x": np.ones((1, 4, 6, 6), np.float32), tensor.name: 2 * numpy_helper.to_array(tensor)}
+    report = verify(model, model, feeds)
+    assert report and not _is_in_pieces(report), report
