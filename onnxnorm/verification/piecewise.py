@@ -8,6 +8,7 @@ behind it: a value may mean something else in the result, and then it is no bord
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,8 @@ _MOST_TOGETHER = 8
 """Number of pieces that are tried together before one of them is called wrong."""
 _HOPELESS = 100.0
 """The error, in proportion to what is allowed, from which on a value is taken for none that both models have."""
+_MUCH = 1 << 24
+"""Bytes of weights that are not left to Python's collector, which counts objects."""
 _MOST_DRAWS = 64
 """Number of inputs that the original may refuse before the pieces are given up."""
 
@@ -178,6 +181,7 @@ class _Walk:
             if not done.is_right:
                 return None if done.report is None or done.report.passed else self._failed(done.report, done.runs)
             self._hand_on(done, self._borders[first + count - 1])
+            self._free(first, first + count)
             first += count
         return Verdict(self._passed())
 
@@ -245,6 +249,12 @@ class _Walk:
         ]
         if done.report is not None:
             self._reports.append(done.report)
+
+    def _free(self, first: int, end: int) -> None:
+        """Let go of the weights that float64 took in these pieces: its evaluator holds itself until it is collected."""
+        start = self._borders[first - 1].original if first else 0
+        if sum(self._ours.weight_bytes[start : self._borders[end - 1].original]) > _MUCH:
+            gc.collect()
 
     def _failed(self, report: VerifyReport, runs: Runs | None) -> Verdict:
         if runs is not None:
