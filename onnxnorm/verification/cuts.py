@@ -39,7 +39,7 @@ class Limits:
     pieces: PieceSizes
 
 
-LIMITS = Limits(nodes=2000, weight_bytes=1 << 28, pieces=PieceSizes(nodes=512, weight_bytes=1 << 27))
+LIMITS = Limits(nodes=2000, weight_bytes=1 << 28, pieces=PieceSizes(nodes=512, weight_bytes=1 << 26))
 
 
 @dataclass(frozen=True)
