@@ -64,7 +64,11 @@ def runtime() -> str:
             raise FileNotFoundError("npm is not installed")
         with tempfile.TemporaryDirectory() as folder:
             command = [npm, "pack", "--silent", f"onnxruntime-web@{VERSION}"]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+            try:
+                subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+            except subprocess.SubprocessError:
+                # A registry that was busy may answer the next time.
+                subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
             text = _script_of(Path(folder, f"onnxruntime-web-{VERSION}.tgz"))
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=CACHE, delete=False) as file:
