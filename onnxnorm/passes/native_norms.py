@@ -28,6 +28,7 @@ from onnxnorm.passes.native_affines import batch_norm
 from onnxnorm.passes.native_costs import is_faster
 from onnxnorm.passes.native_readers import READERS, Native, Weight, response
 from onnxnorm.passes.native_tails import Tail, tail_of
+from onnxnorm.passes.native_weights import with_weights_behind
 from onnxnorm.recognize.global_response import global_responses
 
 __all__ = ["give_to_kernels", "has_normalizations"]
@@ -66,7 +67,8 @@ def give_to_kernels(model: ir.Model, facts: Facts, journal: Journal, name: str) 
 
 def _natives(graph: ir.Graph, facts: Facts) -> Iterator[tuple[Native, Tail]]:
     """Yield what takes less time in a kernel, with what ends it; it may be replaced before the next is asked for."""
-    for native in _read(graph, facts):
+    for found in _read(graph, facts):
+        native = with_weights_behind(found, graph, facts)
         tail = tail_of(native.root, facts)
         if is_faster(native.kind, facts.shape(native.x), _vectors(native, facts), len(tail.parts)):
             yield native, tail

@@ -243,6 +243,25 @@ def test_a_sum_that_broadcasts_stays() -> None:
     assert node.input[3] != wide
 
 
+def batch_norm_behind(net: Net, x: str, *, variance: str = "") -> str:
+    weights = [net.weight(values) for values in (WEIGHTS, WEIGHTS - 1, WEIGHTS - 0.5)]
+    return net.node("BatchNormalization", x, *weights, variance or net.weight(WEIGHTS))
+
+
+@pytest.mark.parametrize("norm", [group_norm, written_out, channel_layer_norm, lp_norm])
+def test_weights_behind_go_with_it(norm: Spelling) -> None:
+    net = Net(18)
+    (node,) = native(net.model(BENDS["Silu"](net, batch_norm_behind(net, norm(net)))))
+    assert attribute(node, "activation") == ACTIVATIONS.index("Silu")
+
+
+def test_weights_of_what_is_read_elsewhere_stay() -> None:
+    net = Net(18)
+    y = group_norm(net)
+    made = native(net.model(net.node("Tanh", batch_norm_behind(net, y)), net.node("Neg", y)))
+    assert [node.op_type for node in made] == ["GroupNorm"]
+
+
 def other_transpose(net: Net) -> str:
     last = net.node("Transpose", "x", perm=[0, 3, 2, 1])
     normal = net.node("LayerNormalization", last, net.weight(WEIGHTS), axis=-1)
