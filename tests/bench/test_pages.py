@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [path for pattern in ("*.md", "docs/**/*.md", "custom_ops/*.md") for path in sorted(ROOT.glob(pattern))]
 MARKERS = [(page, found) for page in PAGES for found in MARKER.finditer(page.read_text(encoding="utf-8"))]
 # These have a writer of their own, with tests beside it.
-OWN_WRITERS = {"matrix"}
+OWN_WRITERS = {"matrix", "quantize"}
 
 
 def source_of(name: str) -> str:
