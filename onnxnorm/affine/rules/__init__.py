@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.interface import Cause, Declined, Rule
 from onnxnorm.affine.rules import (
-    affine_nodes,
+    changed_affines,
     concat_split_slice,
     control_flow,
     convolution,
@@ -42,7 +42,7 @@ _TABLE: Mapping[str, Rule] = {
     "ArgMax": arg_extremum,
     "ArgMin": arg_extremum,
     "AveragePool": pool.average_pool,
-    "BatchNormalization": affine_nodes.source,
+    "BatchNormalization": changed_affines.source,
     "Cast": elementwise.cast,
     "Clip": elementwise.clip,
     "Concat": concat_split_slice.concat,
@@ -84,7 +84,7 @@ _TABLE: Mapping[str, Rule] = {
     "MeanVarianceNormalization": normalizations.mean_variance_norm,
     "Min": select.extremum,
     "Mul": elementwise.multiply,
-    "Neg": affine_nodes.source,
+    "Neg": changed_affines.source,
     "PRelu": elementwise.prelu,
     "Pad": resample.pad,
     "Pow": powers.pow_,

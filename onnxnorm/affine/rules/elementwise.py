@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Cause, Choice, Constant, Declined, Demands, Edit, Settled, Site
-from onnxnorm.affine.rules.affine_nodes import source
+from onnxnorm.affine.rules.changed_affines import source
 from onnxnorm.affine.rules.crossing import cross, fits_attribute, unchanged
 from onnxnorm.journal.reasons import Code
 
