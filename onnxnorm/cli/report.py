@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import check_output
@@ -13,6 +15,8 @@ from onnxnorm.validate.choices import target_named
 
 if TYPE_CHECKING:
     from onnxnorm.model.source import ModelLike
+    from onnxnorm.optimizer.records import NormRecord
+    from onnxnorm.optimizer.result import OptimizeResult
     from onnxnorm.report import ReportPage
     from onnxnorm.verification.layers import LayerError
     from onnxnorm.verification.verify import VerifyReport
@@ -65,49 +69,68 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _optimized(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
     from onnxnorm.cli.tables import status
-    from onnxnorm.io.load_and_save import load
+    from onnxnorm.io.model_source import ModelSource
     from onnxnorm.optimizer.inspect import account
+    from onnxnorm.optimizer.proved import without_disproved
     from onnxnorm.optimizer.transform import transform
+    from onnxnorm.passes import DEFAULT
     from onnxnorm.report import report_page
 
-    with status(f"optimizing a copy of {arguments.original}"):
-        result, records = account(
-            load(arguments.original),
-            lambda model: transform(model, target=arguments.target, name=arguments.original),
+    source = ModelSource(arguments.original)
+
+    def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+        return account(
+            source.graph(),
+            lambda model: transform(model, passes=names, target=arguments.target, name=arguments.original, kept=kept),
         )
-    proof, layers, latency = _measured(arguments, result.ir_model)
+
+    # What optimize would leave out is left out here too.
+    prove = (lambda done: _proof_of(arguments, done[0].ir_model)) if arguments.verify else None
+    with status(f"optimizing a copy of {arguments.original}"):
+        (result, records), proof, notes = without_disproved(
+            run, prove, lambda done: done[0].rewrites, DEFAULT, source.graph
+        )
+    result = replace(result, notes=result.notes + notes)
+    layers, latency = _measured(arguments, result.ir_model)
     page = report_page(arguments.original, result, records=records, verification=proof, layers=layers, latency=latency)
     return page, proof is None or proof.passed
 
 
 def _compared(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
+    from onnxnorm.cli.tables import status
     from onnxnorm.report import compared_page
 
-    proof, layers, latency = _measured(arguments, arguments.other)
+    with status("comparing both models"):
+        proof = _proof_of(arguments, arguments.other) if arguments.verify else None
+    layers, latency = _measured(arguments, arguments.other)
     page = compared_page(arguments.original, arguments.other, verification=proof, layers=layers, latency=latency)
     return page, proof is None or proof.passed
 
 
+def _proof_of(arguments: argparse.Namespace, other: ModelLike) -> VerifyReport:
+    from onnxnorm.cli.feeds import samples_for
+    from onnxnorm.verification.verify import verify
+
+    inputs, shapes = samples_for(arguments.original, arguments.arrays, arguments.inputs, arguments.shape)
+    return verify(arguments.original, other, inputs, shapes=shapes)
+
+
 def _measured(
     arguments: argparse.Namespace, other: ModelLike
-) -> tuple[VerifyReport | None, tuple[LayerError, ...], tuple[float, float] | None]:
-    """Verify the two, measure their errors by layer and their latency, as far as that is asked for and can be done."""
+) -> tuple[tuple[LayerError, ...], tuple[float, float] | None]:
+    """Measure the errors of the two by layer and their latency, as far as that is asked for and can be done."""
     from onnxnorm.cli.feeds import samples_for
     from onnxnorm.cli.tables import status
     from onnxnorm.report.latency import latencies
     from onnxnorm.verification.layers import errors_by_layer
-    from onnxnorm.verification.verify import verify
 
     inputs, shapes = samples_for(arguments.original, arguments.arrays, arguments.inputs, arguments.shape)
-    proof: VerifyReport | None = None
     layers: tuple[LayerError, ...] = ()
     if arguments.verify:
-        with status("comparing both models"):
-            proof = verify(arguments.original, other, inputs, shapes=shapes)
-            # A model of which the values inside cannot be taken has a verdict all the same.
-            with contextlib.suppress(OnnxNormError):
-                layers = errors_by_layer(arguments.original, other, inputs, shapes=shapes)
+        # A model of which the values inside cannot be taken has a verdict all the same.
+        with status("comparing both models layer by layer"), contextlib.suppress(OnnxNormError):
+            layers = errors_by_layer(arguments.original, other, inputs, shapes=shapes)
     if arguments.repeat is None:
-        return proof, layers, None
+        return layers, None
     with status("measuring latency"):
-        return proof, layers, latencies(arguments.original, other, arguments.repeat, shapes=shapes)
+        return layers, latencies(arguments.original, other, arguments.repeat, shapes=shapes)

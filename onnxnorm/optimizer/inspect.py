@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from onnxnorm.model.source import ModelLike
 from onnxnorm.optimizer.account import account
 from onnxnorm.optimizer.fixed_shapes import source_of
+from onnxnorm.optimizer.guard import leaving_out_failed_passes
 from onnxnorm.optimizer.records import Fate, NormRecord, NormRecords
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.optimizer.transform import transform
+from onnxnorm.passes import DEFAULT
 
 __all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
 
@@ -43,9 +46,20 @@ def examine(
 ) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
     """Optimize a copy of the model with these options of `optimize`; return the result and the records of `inspect`."""
     source = source_of(model, fix_shapes)
-    return account(
-        source.graph(),
-        lambda loaded: transform(
-            loaded, target=target, opset=opset, freeze_inputs=freeze_inputs, keep=keep, name=source.name
-        ),
-    )
+
+    def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+        return account(
+            source.graph(),
+            lambda loaded: transform(
+                loaded,
+                passes=names,
+                target=target,
+                opset=opset,
+                freeze_inputs=freeze_inputs,
+                keep=keep,
+                name=source.name,
+            ),
+        )
+
+    (result, records), notes = leaving_out_failed_passes(run, DEFAULT)
+    return replace(result, notes=result.notes + notes), records
