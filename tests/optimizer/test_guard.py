@@ -16,7 +16,7 @@ from onnxnorm import cli
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.invariants import violations
 from onnxnorm.journal import Journal
-from onnxnorm.optimizer import optimize as module
+from onnxnorm.optimizer import transform as module
 from testing.builder import Builder, affines
 
 
