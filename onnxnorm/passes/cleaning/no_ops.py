@@ -2,7 +2,8 @@
 
 Before: x -> node -> y, where y is x bit for bit at every inference: Cast to the type that x has, Transpose that moves
 no element, Reshape to the shape that x has, Slice of everything, Expand to no more, Pad by nothing, Concat of one,
-Dropout at inference, x * 1, x / 1, x - 0, and x + 0 of integers. After: x.
+Dropout at inference, Where whose condition is constant, x * 1, x / 1, x - 0, x to the power of 1, and x + 0 of
+integers. After: x.
 Conditions: types, extents and constants prove it. x + 0 of floats is another number where x is -0; a constant that
 broadcasts x makes another value of it.
 """
@@ -172,6 +173,19 @@ def _add(node: ir.Node, site: Site) -> int | None:
     return found if found is not None else _neutral(True, 0, floats=True, sign=-1.0)(node, site)
 
 
+def _where(node: ir.Node, site: Site) -> int | None:
+    condition = site.facts.constant(node.inputs[0]) if node.inputs[0] is not None else None
+    if condition is None or not condition.size or not (condition.all() or not condition.any()):
+        return None
+    kept = 1 if condition.all() else 2
+    known = [condition.shape, *(site.extents.of(value) for value in node.inputs[1:])]
+    dims = known[kept]
+    if dims is None or any(each is None for each in known):
+        return None
+    shapes = [each for each in known if each is not None]
+    return kept if same_extents(broadcast(shapes, max(map(len, shapes))), dims) else None
+
+
 NO_OPS: Mapping[str, _Test] = {
     "Add": _add,
     "Cast": _cast,
@@ -187,6 +201,7 @@ NO_OPS: Mapping[str, _Test] = {
     "Min": _only_input,
     "Mul": _neutral(True, 1, floats=True),
     "Pad": _pad,
+    "Pow": _neutral(False, 1, floats=True),
     "Reshape": _reshape,
     "Slice": _slice,
     "Squeeze": _unsqueeze,
@@ -195,4 +210,5 @@ NO_OPS: Mapping[str, _Test] = {
     "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
+    "Where": _where,
 }
