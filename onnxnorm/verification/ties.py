@@ -4,7 +4,7 @@ equal, or next to the boundary of a quantization step.
 Such a decision is no mistake, and what follows from it is as far from the float64 run as the decision says. So the
 original is evaluated in float64 once more, with the result's decisions wherever these are ties, and the result is held
 against that. A tie is a decision whose operands are nearer to the boundary than the errors that the original itself has
-in them. Everything else, the operands too, is compared as tightly as ever.
+in them, in the result as well as in the original. Everything else, the operands too, is compared as tightly as ever.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import onnx
 
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.evaluator import Float64Evaluator
-from onnxnorm.evaluate.operators import is_real
+from onnxnorm.evaluate.operators import is_real, lift
+from onnxnorm.model.held import array_of
 from onnxnorm.runtime.unoptimized import LEVELS
 from onnxnorm.verification.accuracy import ELEMENT_MARGIN, SLICE_MARGIN, Measurement, noise_and_size
 from onnxnorm.verification.cases import RealCase
@@ -59,6 +60,7 @@ class Ties:
             and node.op_type in _COMPARES | _STEPS
             and theirs.get(node.output[0], onnx.NodeProto()).op_type == node.op_type
         ]
+        self._theirs = {node.output[0]: theirs[node.output[0]] for node in self._nodes}
         self._noise: dict[str, float] = {}
         self._known: dict[tuple[str, str], _Followed | None] = {}
 
@@ -99,28 +101,55 @@ class Ties:
         made = {name for node in model.graph.node for name in node.output}
         shown = model
         for node in self._nodes:
-            operands = [name for name in node.input if name in made] if which == "original" else []
-            for name in (node.output[0], *operands):
+            reader = node if which == "original" else self._theirs[node.output[0]]
+            for name in (node.output[0], *(name for name in reader.input if name in made)):
                 shown = expose(shown, name)
         seen = run_all(shown, level, self._runs.samples, self._runs.options)
         exact = []
         for feeds, values in zip(self._runs.samples, seen, strict=True):
-            hook = _Following({node.output[0] for node in self._nodes}, values, self._noise, which == "original")
+            hook = _Following(
+                {node.output[0] for node in self._nodes},
+                values,
+                self._noise,
+                None if which == "original" else _Operands(self._theirs, self._result, {**feeds, **values}),
+            )
             exact.append(Float64Evaluator(self._runs.model, hook).run(feeds))
         return _Followed(exact, seen)
 
 
-class _Following:
-    """A hook that takes over decisions: in the original's own runs all of them, in others those that are ties.
+class _Operands:
+    """The operands of the result's own decisions."""
 
-    During the original's runs it keeps how far their operands are from the exact ones.
+    def __init__(self, nodes: Mapping[str, onnx.NodeProto], model: onnx.ModelProto, seen: Mapping[str, Any]) -> None:
+        self._nodes = nodes
+        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._seen = seen
+
+    def of(self, name: str) -> list[Any] | None:
+        """Return the operands of the decision `name`; None where one of them is not known."""
+        found = [self._value(each) for each in self._nodes[name].input]
+        return None if any(each is None for each in found) else found
+
+    def _value(self, name: str) -> Any:
+        if name in self._weights:
+            return lift(array_of(self._weights[name]))
+        return lift(self._seen.get(name))
+
+
+class _Following:
+    """A hook that takes over decisions: in the original's own runs all of them, in the result's those that are ties.
+
+    During the original's runs it keeps how far their operands are from the exact ones. `operands` are those of the
+    result's decisions, None for the original's.
     """
 
-    def __init__(self, names: set[str], seen: Mapping[str, Any], noise: dict[str, float], is_own: bool) -> None:
+    def __init__(
+        self, names: set[str], seen: Mapping[str, Any], noise: dict[str, float], operands: _Operands | None
+    ) -> None:
         self._names = names
         self._seen = seen
         self._noise = noise
-        self._is_own = is_own
+        self._operands = operands
 
     def after(
         self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
@@ -130,7 +159,7 @@ class _Following:
         if theirs is None or name not in self._names or not is_real(inputs[0]) or np.shape(theirs) != np.shape(mine):
             return outputs
         theirs = np.asarray(theirs).astype(mine.dtype)
-        if self._is_own:
+        if self._operands is None:
             for given, value in zip(node.input, inputs, strict=True):
                 seen = self._seen.get(given)
                 if seen is not None and is_real(seen) and seen.shape == value.shape:
@@ -139,7 +168,14 @@ class _Following:
             return (theirs, *outputs[1:])
         away, size = _distance(node, inputs, mine, theirs)
         noise = np.maximum(self._noise.get(name, 0.0), _UNIT * size)
-        return (np.where(away <= ELEMENT_MARGIN * noise, theirs, mine), *outputs[1:])
+        ties = away <= ELEMENT_MARGIN * noise
+        own = self._operands.of(name)
+        if own is not None and np.shape(own[0]) == np.shape(inputs[0]) and len(own) == len(inputs):
+            # The result may compare multiples of both, so that its errors are as many times as large.
+            its_away, its_size = _distance(node, own, mine, theirs)
+            times = np.maximum(its_size / np.maximum(size, np.finfo(np.float64).tiny), 1.0)
+            ties &= its_away <= ELEMENT_MARGIN * noise * times
+        return (np.where(ties, theirs, mine), *outputs[1:])
 
 
 def _distance(

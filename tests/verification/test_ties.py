@@ -131,3 +131,25 @@ def test_decisions_that_are_no_ties_are_not_followed() -> None:
     assert verify(build("Less", 0.1), build("Less", 0.1))
     assert not verify(build("Less", 0.1), build("Less", 0.101))
     assert not verify(build("Less", 0.1), build("Greater", 0.1))
+
+
+@pytest.mark.parametrize("operator", ["Floor", "Ceil", "Round", "Greater", "Less", "Equal"])
+@pytest.mark.parametrize("shift", [-1.0, 1.0, -0.25])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_operands_on_a_boundary_do_not_hide_a_shift(operator: str, shift: float, factor: float) -> None:
+    """Whole inputs lie on boundaries, where the other decision of the original is no rounding of the result's."""
+
+    def decided(bias: float, times: float) -> onnx.ModelProto:
+        bound = "t = Identity (three)" if operator in ("Floor", "Ceil", "Round") else "t = Mul (three, times)"
+        step = f"d = {operator} (r)" if "Identity" in bound else f"e = {operator} (m, t) d = Cast <to = 1> (e)"
+        return onnx.parser.parse_model(
+            f"""<ir_version: 8, opset_import: ["": 17]> g (float[1, 4, 6, 6] x) => (float[1, 4, 6, 6] y)
+            <float bias = {{{bias}}}, float times = {{{times}}}, float three = {{3.0}}, float k = {{0.37}}>
+            {{ c = Add (x, bias) r = Abs (c) m = Mul (r, times) {bound} {step} y = Mul (d, k) }}"""
+        )
+
+    offset = 0.5 if operator == "Round" else 0.0
+    x = np.random.default_rng(0).integers(-6, 7, (1, 4, 6, 6)).astype("f") + np.float32(offset)
+    right = decided(0.0, 1.0)
+    assert verify(right, decided(0.0, factor), inputs={"x": x})
+    assert not verify(right, decided(shift, factor), inputs={"x": x})
