@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.evaluate.before_opset_7 import ALIGNED
 from onnxnorm.evaluate.operators import REPLACEMENTS, lift
 from onnxnorm.model.held import array_of, is_held
 from onnxnorm.model.source import name_of
@@ -116,7 +117,7 @@ class _Lifted(ReferenceEvaluator):
     def __init__(
         self, proto: Any, opsets: Any = None, functions: Any = None, verbose: int = 0, new_ops: Any = None, **_: Any
     ) -> None:
-        super().__init__(proto, opsets=opsets, functions=functions, verbose=verbose, new_ops=list(REPLACEMENTS))
+        super().__init__(proto, opsets=opsets, functions=functions, verbose=verbose, new_ops=[*ALIGNED, *REPLACEMENTS])
 
     def retrieve_external_data(self, x: onnx.TensorProto) -> npt.NDArray[Any]:
         """Return the elements of a weight that is held beside the message."""

@@ -18,7 +18,6 @@ from onnx.reference.ops.op_cast import cast_to
 from onnx.reference.ops.op_resize import Resize as ReferenceResize
 
 from onnxnorm.evaluate import windows as windowed
-from onnxnorm.evaluate.before_opset_7 import ALIGNED
 from onnxnorm.evaluate.grid_sample import grid_sample
 from onnxnorm.evaluate.normalizations import NORMALIZATIONS, Node
 from onnxnorm.evaluate.resize import resize
@@ -326,7 +325,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 REPLACEMENTS: tuple[type[OpRun], ...] = (
-    *ALIGNED,
     *(_replacement("", op_type, function) for op_type, function in _FUNCTIONS.items()),
     *(_replacement(domain, op_type, function) for (domain, op_type), function in NORMALIZATIONS.items()),
     type("Resize", (_Resize,), {}),

@@ -43,6 +43,7 @@ class ConstantNodes:
     def _evaluated(self, node: ir.Node, arrays: Sequence[object], opset: int) -> Sequence[object]:
         from onnx.reference import ReferenceEvaluator
 
+        from onnxnorm.evaluate.before_opset_7 import ALIGNED
         from onnxnorm.evaluate.evaluator import evaluate_float64
         from onnxnorm.evaluate.operators import REPLACEMENTS
 
@@ -54,7 +55,8 @@ class ConstantNodes:
         if not self._budget.allows(model, feeds):
             return nothing
         # The evaluator of the package onnx has some operators wrong; those are computed as `verify` computes them.
-        lifted = node.op_type in {replacement.__name__ for replacement in REPLACEMENTS}
+        replaced = (*REPLACEMENTS, *ALIGNED) if opset < 7 else REPLACEMENTS
+        lifted = node.op_type in {replacement.__name__ for replacement in replaced}
         made = [name for name in names if name]
         try:
             if lifted:

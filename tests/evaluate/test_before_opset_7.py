@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxnorm
 from onnxnorm.evaluate.evaluator import evaluate_float64
+from onnxnorm.graph.facts import Facts
 
 Array = npt.NDArray[Any]
 ARITHMETIC: dict[str, Callable[..., Any]] = {
@@ -105,3 +107,17 @@ def test_a_model_that_onnxruntime_has_no_kernels_for_is_folded_and_proved(extent
         node.attribute.extend([helper.make_attribute("axis", 3), helper.make_attribute("broadcast", 1)])
     if extent == 4:
         assert not onnxnorm.verify(old, broken)
+
+
+def test_constants_of_old_models_are_computed_by_their_own_rules() -> None:
+    """A square weight, whose rows another rule would take for its columns."""
+    weight, scale = np.arange(9, dtype=np.float32).reshape(3, 3), np.array([1, 10, 100], np.float32)
+    model = onnx.parser.parse_model(
+        """<ir_version: 4, opset_import: ["": 6]> g (float[2, 3] x) => (float[2, 3] y)
+        <float[3, 3] weight = {0, 1, 2, 3, 4, 5, 6, 7, 8}, float[3] scale = {1, 10, 100}>
+        { scaled = Mul <axis = 0, broadcast = 1> (weight, scale) y = MatMul (x, scaled) }"""
+    )
+    loaded = ir.from_proto(model)
+    scaled = next(iter(loaded.graph)).outputs[0]
+    scaled.type, scaled.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape((3, 3))
+    np.testing.assert_array_equal(Facts(loaded).constant(scaled), weight * scale[:, None])
