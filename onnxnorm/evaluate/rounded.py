@@ -18,6 +18,7 @@ import onnx.inliner
 from onnxnorm.evaluate.evaluator import Float64Evaluator, Hook
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.model.protobuf import graphs_in
+from onnxnorm.validate.shape_inference import infer_shapes
 
 __all__ = ["RoundedEvaluator", "has_halves"]
 
@@ -101,7 +102,7 @@ _REAL = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, *_HALVES})
 def _types(model: onnx.ModelProto) -> dict[str, int]:
     """Return the element types of the values, as far as they are known."""
     with contextlib.suppress(Exception):
-        model = onnx.shape_inference.infer_shapes(model)
+        model = infer_shapes(model)
     types: dict[str, int] = {}
     for graph in graphs_in(model):
         if isinstance(graph, onnx.GraphProto):

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
+from onnxnorm.validate.shape_inference import infer_shapes
 
 __all__ = ["ConstantBudget", "foreseen_elements"]
 

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxnorm.graph import onnx_shape_inference
 from onnxnorm.graph.declared_shapes import (
     depends_on_claims,
     dims_of,
@@ -25,6 +24,7 @@ from onnxnorm.graph.declared_shapes import (
 from onnxnorm.model.to_protobuf import Place, structure
 from onnxnorm.model.told_types import note_told_types
 from onnxnorm.model.walk import bytes_of, graphs_of, tensor_in, tensors_of
+from onnxnorm.validate import shape_inference
 
 __all__ = ["infer_shapes"]
 
@@ -82,8 +82,8 @@ def _infer(message: onnx.ModelProto, small: bool, *, follow: bool) -> onnx.Model
     if follow:
         # Where it takes too much to follow the values of shapes, there may be something to say without.
         with contextlib.suppress(onnx.shape_inference.InferenceError):
-            return onnx_shape_inference.infer_shapes(message, data_prop=True)
-    return onnx_shape_inference.infer_shapes(message, suspicious=not small)
+            return shape_inference.infer_shapes(message, data_prop=True)
+    return shape_inference.infer_shapes(message, suspicious=not small)
 
 
 def _computes_shapes(model: ir.Model) -> bool:

@@ -11,9 +11,9 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.model.protobuf import graphs_in, without_weights
 from onnxnorm.ops.operators import ACTIVATIONS, DOMAIN, OPERATORS, VERSION, Operator
+from onnxnorm.validate.shape_inference import infer_shapes
 
 __all__ = ["DEFAULTS", "DOMAIN", "OP_TYPES", "VERSION", "check_nodes", "custom_nodes", "input_elements"]
 

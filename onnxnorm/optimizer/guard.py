@@ -18,9 +18,9 @@ import onnx_ir as ir
 from onnxnorm.errors import OnnxNormError, first_line
 from onnxnorm.graph.contradictions import contradiction_in
 from onnxnorm.graph.invariants import violations
-from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.model.to_protobuf import Place, structure
 from onnxnorm.model.walk import bytes_of, tensors_of
+from onnxnorm.validate.shape_inference import infer_shapes
 
 __all__ = ["InvariantError", "PassFailedError", "is_debugging", "leaving_out_failed_passes", "run_pass"]
 

@@ -19,12 +19,12 @@ import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.errors import OnnxNormError, OnnxNormWarning, say_once
 from onnxnorm.files.foreign_formats import foreign_format
-from onnxnorm.graph.onnx_shape_inference import ends_runtimes
 from onnxnorm.io import load_and_save
 from onnxnorm.model.source import CarriesModel, model_of, name_of
 from onnxnorm.ops import attach
 from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
+from onnxnorm.validate.shape_inference import ends_runtimes
 
 __all__ = ["reason_of", "session"]
 

@@ -16,8 +16,8 @@ import onnxnorm
 from fuzz.harness.limits import limited, survives
 from fuzz.sources.mutated import mutated
 from fuzz.sources.seeds import FINDINGS, seed_model
-from onnxnorm.graph.onnx_shape_inference import infer_shapes
 from onnxnorm.io.skip_weights import varint
+from onnxnorm.validate.shape_inference import infer_shapes
 
 Change = Callable[[onnx.ModelProto], object]
 
