@@ -168,14 +168,15 @@ def optimize(
         raise OnnxNormError("calibration shows how large activations become: give prepare or dtype as well")
     original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
-    chosen = bool(keep or fix_shapes) or any(each is not None for each in (passes, opset, wanted, equalization))
-    plain = None if chosen else _plainly(source)
+    ran = None if names == DEFAULT else names
+    chosen = ran not in (None, FOLDING) or any(each is not None for each in (opset, wanted, equalization))
+    plain = None if chosen or keep or fix_shapes else _plainly(source)
     if plain is not None:
         report = _proof_of(source, plain, session_options) if verify else None
         if report is None or report.passed:
             result = replace(plain, report=report, _source=original)
             if provenance:
-                sign(result.held, facts_of(None, target, report))
+                sign(result.held, facts_of(ran, target, report))
             return in_half(result, half, source.name, inputs=calibration, judge=verify)
     loaded: list[ir.Model] = [source.graph()]
     if verify:
@@ -218,7 +219,7 @@ def optimize(
         )
     result = replace(result, notes=result.notes + notes, report=report, _source=original)
     if provenance:
-        sign(result.held, facts_of(None if names == DEFAULT else names, target, report))
+        sign(result.held, facts_of(ran, target, report))
     return in_half(result, half, source.name, inputs=calibration, judge=verify)
 
 
