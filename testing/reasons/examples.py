@@ -82,7 +82,7 @@ def _example(
 
 
 @_example(Code.GRAPH_OUTPUT, "The output 'y0' is left out of the graph.")
-def _(done: bool) -> onnx.ModelProto:
+def graph_output(done: bool) -> onnx.ModelProto:
     b = _builder()
     b.node("Conv", b.input((1, 3, 6, 6)), b.constant(b.normal(4, 3, 3, 3)), name="stem", out="y0")
     y = b.node("Sigmoid", _norm(b, "y0"))
@@ -90,7 +90,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.GRAPH_INPUT, "A convolution stands before it.")
-def _(done: bool) -> onnx.ModelProto:
+def graph_input(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.input((1, 4, 6, 6))
     x = b.conv(x, 4, 4, (1, 1), name="stem") if done else x
@@ -102,7 +102,7 @@ def _(done: bool) -> onnx.ModelProto:
     "Initializers that are inputs too are taken for constants.",
     remedied={"freeze_inputs": True},
 )
-def _(done: bool) -> onnx.ModelProto:
+def overridable_weight(done: bool) -> onnx.ModelProto:
     b = _builder()
     model = b.model(b.node("Sigmoid", _norm(b, b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3)))))
     model.graph.input.append(helper.make_tensor_value_info(model.graph.node[1].input[1], TensorProto.FLOAT, [4]))
@@ -114,14 +114,14 @@ def _(done: bool) -> onnx.ModelProto:
     "The input has the shape that the model will see.",
     remedied={"fix_shapes": {"x": ("N", 4, 8, 8)}},
 )
-def _(done: bool) -> onnx.ModelProto:
+def unknown_shape(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(_norm(b, b.input(("N", 4, "H", "W"))), 4, 4, (3, 3), pads=[1, 1, 1, 1], name="padded")
     return b.model(b.node("Sigmoid", b.conv(x, 4, 2, (8, 8), name="last")))
 
 
 @_example(Code.COMPUTED_PARAMETER, "The scale is a constant of the model.")
-def _(done: bool) -> onnx.ModelProto:
+def computed_parameter(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3), name="stem")
     scale = b.constant(np.array(_POSITIVE)) if done else b.input((4,), "scale")
@@ -130,14 +130,14 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.TRAINING_MODE, "The node is in inference mode.")
-def _(done: bool) -> onnx.ModelProto:
+def training_mode(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((2, 3, 6, 6)), 3, 4, (3, 3), name="stem")
     return b.model(b.node("Sigmoid", _norm(b, x, training_mode=0 if done else 1)))
 
 
 @_example(Code.FURTHER_OUTPUTS, "The mask is not asked for.")
-def _(done: bool) -> onnx.ModelProto:
+def further_outputs(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = _norm(b, _bent(b))
     y, mask = b.nodes_out("Dropout", x, outputs=2)
@@ -149,7 +149,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.UNDEFINED, "All its constants are finite.")
-def _(done: bool) -> onnx.ModelProto:
+def undefined(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3), name="stem")
     return b.model(b.node("Sigmoid", _norm(b, x, (1.0, 1.0 if done else np.inf, 1.0, 1.0))))
@@ -161,14 +161,14 @@ def _(done: bool) -> onnx.ModelProto:
     options={"passes": ("fold_affines", "account")},
     remedied={},
 )
-def _(done: bool) -> onnx.ModelProto:
+def constant_input(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = _norm(b, b.constant(b.normal(1, 4, 6, 6)))
     return b.model(b.node("Add", b.input((1, 4, 6, 6)), x))
 
 
 @_example(Code.BENDS_AT_ZERO, "The normalization stands between the convolution and the bend.")
-def _(done: bool) -> onnx.ModelProto:
+def bends_at_zero(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.node("Relu", b.input((1, 4, 6, 6)))
     x = b.conv(x, 4, 4, (1, 1), name="linear") if done else x
@@ -176,7 +176,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.NEGATIVE_SCALE, "The normalization stands behind a convolution.")
-def _(done: bool) -> onnx.ModelProto:
+def negative_scale(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = _bent(b)
     x = b.conv(x, 4, 4, (1, 1), name="linear") if done else x
@@ -185,7 +185,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.ZERO_PADDING, "The normalization stands before the pool.")
-def _(done: bool) -> onnx.ModelProto:
+def zero_padding(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3), name="stem")
     pool = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1, "name": "pool"}
@@ -194,7 +194,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.OTHER_AXIS, "The normalization stands behind a convolution.")
-def _(done: bool) -> onnx.ModelProto:
+def other_axis(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = _bent(b)
     x = b.conv(x, 4, 4, (1, 1), name="linear") if done else x
@@ -202,7 +202,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.OPERATOR, "The normalization stands behind a convolution.")
-def _(done: bool) -> onnx.ModelProto:
+def operator(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = _bent(b)
     x = b.conv(x, 4, 4, (1, 1), name="linear") if done else x
@@ -210,7 +210,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.ZERO_SCALE, "No channel is multiplied by zero.")
-def _(done: bool) -> onnx.ModelProto:
+def zero_scale(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (1, 1), name="stem")
     y = b.node("Sigmoid", _norm(b, x, (1.0, 1.0 if done else 0.0, 2.0, 0.5), np.zeros(4)))
@@ -218,7 +218,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.QUANTIZED, "The normalization stands behind a convolution.")
-def _(done: bool) -> onnx.ModelProto:
+def quantized(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.input((1, 4, 6, 6), "x", TensorProto.UINT8)
     x = b.node("DequantizeLinear", x, b.constant(np.array(0.1)), name="dequantize")
@@ -227,7 +227,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.RUNTIME_UNIT, "The normalization stands behind a convolution.")
-def _(done: bool) -> onnx.ModelProto:
+def runtime_unit(done: bool) -> onnx.ModelProto:
     b = _builder()
     q, k, v = (b.input((1, 4, 6, 8), name) for name in "qkv")
     q = b.conv(q, 4, 4, (1, 1), name="linear") if done else b.node("Sigmoid", q)
@@ -237,7 +237,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.READERS_DIFFER, "The other reader is left out.")
-def _(done: bool) -> onnx.ModelProto:
+def readers_differ(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3), name="stem")
     y = b.node("Relu", _norm(b, x))
@@ -245,7 +245,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.LOSES_ACCURACY, "The shift is as small as the values.")
-def _(done: bool) -> onnx.ModelProto:
+def loses_accuracy(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (1, 1), name="stem")
     y = b.node("Sigmoid", _norm(b, x, shift=np.full(4, 0.5 if done else 100.0)))
@@ -253,14 +253,14 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.OUT_OF_RANGE, "The model is in float32.")
-def _(done: bool) -> onnx.ModelProto:
+def out_of_range(done: bool) -> onnx.ModelProto:
     b = Builder(dtype=np.float32 if done else np.float16)
     x = b.node("Conv", b.input((1, 1, 6, 6)), b.constant(np.full((4, 1, 1, 1), 3e3)), name="stem")
     return b.model(b.node("Sigmoid", _norm(b, x, (100.0, 100.0, 100.0, 100.0))))
 
 
 @_example(Code.WEIGHTS_GROW, "The weights may double.", remedied={"max_growth": 1.0})
-def _(done: bool) -> onnx.ModelProto:
+def weights_grow(done: bool) -> onnx.ModelProto:
     b = _builder()
     weight = b.constant(b.normal(4, 512, 5, 5))
     first = b.node("Conv", b.input((1, 512, 8, 8)), weight, name="first")
@@ -269,14 +269,14 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.MASK, "Its numbers are no mask's.")
-def _(done: bool) -> onnx.ModelProto:
+def mask(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(_bent(b), 4, 4, (1, 1), name="linear") if done else _bent(b)
     return b.model(b.node("Sigmoid", _norm(b, x, shift=np.full(4, 1.0 if done else -1e9))))
 
 
 @_example(Code.SEARCH_LIMIT, "Fewer nodes read the value.")
-def _(done: bool) -> onnx.ModelProto:
+def search_limit(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (1, 1), name="stem")
     y = b.node("Sigmoid", _norm(b, x))
@@ -296,19 +296,19 @@ def _written_out(b: Builder, *, power: float = 0.5) -> str:
 
 
 @_example(Code.NEEDS_OPSET, "The model is converted to opset 17.", remedied={"opset": 17})
-def _(done: bool) -> onnx.ModelProto:
+def needs_opset(done: bool) -> onnx.ModelProto:
     b = _builder(13)
     return b.model(b.node("Sigmoid", _written_out(b)))
 
 
 @_example(Code.LOOKS_LIKE, "The variance has its root.")
-def _(done: bool) -> onnx.ModelProto:
+def looks_like(done: bool) -> onnx.ModelProto:
     b = _builder(17)
     return b.model(b.node("Sigmoid", _written_out(b, power=0.5 if done else 1.0)))
 
 
 @_example(Code.NO_ONNX_NODE, "A LayerNormalization stands in its place.")
-def _(done: bool) -> onnx.ModelProto:
+def no_onnx_node(done: bool) -> onnx.ModelProto:
     b = _builder(17)
     if done:
         return b.model(b.node("Sigmoid", _written_out(b)))
@@ -317,7 +317,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.ONE_NODE, "A BatchNormalization stands in its place.")
-def _(done: bool) -> onnx.ModelProto:
+def one_node(done: bool) -> onnx.ModelProto:
     b = _builder()
     x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (1, 1), name="stem")
     if done:
@@ -327,7 +327,7 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.SIMPLIFIED_LAYER_NORM, "It is an RMSNormalization of opset 23.", becomes=Code.ONE_NODE)
-def _(done: bool) -> onnx.ModelProto:
+def simplified_layer_norm(done: bool) -> onnx.ModelProto:
     b = _builder(23 if done else 17, ir_version=11 if done else 8)
     x, scale = b.input((2, 6)), b.constant(np.ones(6))
     y = b.node("RMSNormalization" if done else "SimplifiedLayerNormalization", x, scale, name="norm")
@@ -336,12 +336,12 @@ def _(done: bool) -> onnx.ModelProto:
 
 
 @_example(Code.KEPT, "It is not kept.", options={"keep": ("norm",)}, remedied={})
-def _(done: bool) -> onnx.ModelProto:
+def kept(done: bool) -> onnx.ModelProto:
     b = _builder()
     return b.model(b.node("Sigmoid", _norm(b, b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3)))))
 
 
 @_example(Code.NOT_ASKED, "The default passes run.", options={"passes": ("clean", "account")}, remedied={})
-def _(done: bool) -> onnx.ModelProto:
+def not_asked(done: bool) -> onnx.ModelProto:
     b = _builder()
     return b.model(b.node("Sigmoid", _norm(b, b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3)))))
