@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["MARK", "PREFIX", "SUFFIX", "lock_file", "locked", "remove_temporaries", "sync_folder", "unfinished"]
+__all__ = [
+    "MARK", "PREFIX", "SUFFIX", "lock_file", "locked", "mark", "remove_temporaries", "sync_folder", "unfinished",
+]  # fmt: skip
 
 PREFIX, SUFFIX = ".onnxnorm.", ".tmp"
 MARK = "user.onnxnorm.unfinished"
@@ -54,6 +56,13 @@ def remove_temporaries(folder: Path) -> None:
             with contextlib.suppress(OSError), _opened(path) as descriptor:
                 if lock_file(descriptor):
                     path.unlink()
+
+
+def mark(folder: Path, names: Iterable[str]) -> None:
+    """Mark files as of no use, where the file system has such attributes; the caller holds the lock of the folder."""
+    for name in names:
+        with contextlib.suppress(AttributeError, OSError):
+            os.setxattr(folder / name, MARK, b"")
 
 
 def unfinished(folder: Path, prefix: str) -> set[str]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.files.folders import locked, remove_temporaries, sync_folder, unfinished
+from onnxnorm.files.folders import locked, mark, remove_temporaries, sync_folder, unfinished
 from onnxnorm.files.new_file import NewFile
 
-__all__ = ["clean", "data_of", "locations", "put_in_place", "target_of", "telling_why", "write_message"]
+__all__ = ["clean", "locations", "outdated_data", "put_in_place", "target_of", "telling_why", "write_message"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ENDINGS = (".data", ".safetensors")
@@ -59,15 +59,27 @@ def put_in_place(file: NewFile, target: Path) -> None:
     """Let a model without data files take the place of whatever is at `target`."""
     file.sync()
     with locked(target.parent) as alone:
-        outdated = data_of(target)
+        outdated = outdated_data(target, alone=alone)
         file.replace(target)
         sync_folder(target.parent)
         clean(target, outdated, set(), alone=alone)
 
 
-def data_of(target: Path) -> set[str]:
+def _data_of(target: Path) -> set[str]:
     """Return the data files, by our naming, of the model that is about to be replaced."""
     return {name for name in locations(target) if name.startswith(f"{target.name}.") and name.endswith(_ENDINGS)}
+
+
+def outdated_data(target: Path, *, alone: bool) -> set[str]:
+    """Return the data files of the model that is about to be replaced, marked for whoever writes there next.
+
+    A process that dies once its model is in place leaves them. Until the model is replaced it needs them; nobody but a
+    process that replaces it removes what is marked.
+    """
+    names = _data_of(target)
+    if alone:
+        mark(target.parent, names)
+    return names
 
 
 def clean(target: Path, outdated: set[str], needed: set[str], *, alone: bool) -> None:

@@ -22,7 +22,7 @@ from onnxnorm.files.folders import locked, sync_folder
 from onnxnorm.files.new_file import NewFile
 from onnxnorm.io.file_tensors import DataFile, FileTensor
 from onnxnorm.io.new_weights import ALIGNMENT, Spool
-from onnxnorm.io.replace import clean, data_of, locations, put_in_place
+from onnxnorm.io.replace import clean, locations, outdated_data, put_in_place
 from onnxnorm.io.safetensors import head_of
 from onnxnorm.io.skip_weights import varint
 from onnxnorm.model.to_protobuf import Place, structure
@@ -119,7 +119,7 @@ def write_with_data(
         files = [_written(part, folder, stack, on_bytes) for part in parts]
         file = stack.enter_context(NewFile(folder))
         with locked(folder) as alone:
-            outdated = data_of(target)
+            outdated = outdated_data(target, alone=alone)
             names: list[str] = []
             try:
                 for number, data in enumerate(files):
