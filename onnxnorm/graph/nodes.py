@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnxnorm.model.walk import subgraphs_of
 
-__all__ = ["captured", "is_standard", "read_once"]
+__all__ = ["captured", "is_standard", "only_reader", "read_once"]
 
 
 def is_standard(node: ir.Node | None) -> bool:
@@ -19,6 +19,11 @@ def is_standard(node: ir.Node | None) -> bool:
 def read_once(value: ir.Value) -> bool:
     """Whether one input of one node is all that reads the value."""
     return len(value.uses()) == 1 and not value.is_graph_output()
+
+
+def only_reader(value: ir.Value) -> ir.Node | None:
+    """Return the node one input of which is all that reads the value; None where there is more, or nothing."""
+    return value.consumers()[0] if read_once(value) else None
 
 
 def captured(node: ir.Node) -> Iterable[ir.Value]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, only_reader
 from onnxnorm.idioms.idiom import Idiom, Kind
 
 __all__ = ["run_with_neighbours"]
@@ -24,13 +24,8 @@ def run_with_neighbours(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
     for node in graph:
         if node.op_type != "BatchNormalization" or not is_standard(node) or not node.inputs:
             continue
-        after = _only_reader(node.outputs[0])
+        after = only_reader(node.outputs[0])
         data = node.inputs[0]
-        before = None if data is None or _only_reader(data) is not node else data.producer()
-        if any(each is not None and each.op_type in _ELEMENTWISE and is_standard(each) for each in (before, after)):
+        before = None if data is None or only_reader(data) is not node else data.producer()
+        if any(each is not None and is_standard(each) and each.op_type in _ELEMENTWISE for each in (before, after)):
             yield Idiom(Kind.ELEMENTWISE, frozenset({node}))
-
-
-def _only_reader(value: ir.Value) -> ir.Node | None:
-    uses = value.uses()
-    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard, read_once
+from onnxnorm.graph.nodes import is_standard, only_reader
 from onnxnorm.recognize.batch_norm import batch_norm_weights
 from onnxnorm.recognize.candidates import candidates
 from onnxnorm.recognize.coefficients import Array
@@ -148,10 +148,8 @@ def _with_input_added(response: GlobalResponse, reading: Reading) -> GlobalRespo
 
 
 def _only_reader(value: ir.Value, reading: Reading) -> ir.Node | None:
-    if not read_once(value):
-        return None
-    (user,) = value.consumers()
-    return user if is_standard(user) and user.graph is reading.graph else None
+    user = only_reader(value)
+    return user if user is not None and is_standard(user) and user.graph is reading.graph else None
 
 
 def _is_length(atom: Atom) -> bool:
