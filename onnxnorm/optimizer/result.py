@@ -19,7 +19,7 @@ from onnxnorm.io import load_and_save
 from onnxnorm.io.replace import write_message
 from onnxnorm.journal import Decline, Rewrite
 from onnxnorm.optimizer.original import Original
-from onnxnorm.optimizer.records import Account, NormRecord
+from onnxnorm.optimizer.records import Account, Fate, NormRecord
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -190,6 +190,8 @@ class OptimizeResult(Generic[_Form]):
             (len(self.rewrites), "rewrite", "rewrites"),
             (len(self.declined), "normalization left", "normalizations left"),
         ]
+        if partly := self.account.fates.get(Fate.PARTLY):
+            counts.append((partly, "partly absorbed", "partly absorbed"))
         if self.notes:
             counts.append((len(self.notes), "note", "notes"))
         return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts)

@@ -161,3 +161,12 @@ def test_both_faces_verify_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path:
     onnxnorm.fold(path, verify=False)
     main(["optimize", str(path), str(tmp_path / "out.onnx"), "--no-verify"])
     assert len(calls) == 4
+
+
+def test_what_is_partly_absorbed_is_counted_apart() -> None:
+    """A shift before Relu stays as one Add, and the scale goes into the convolution behind it."""
+    b = Builder(dtype=np.float32)
+    x = b.input((2, 3, 64, 64))
+    scaled = b.affine(x, [2, 3, 5], [1, -1, 2])
+    shown = repr(onnxnorm.optimize(b.model(b.conv(b.node("Relu", scaled), 3, 4, (3, 3))), verify=False))
+    assert "0 normalizations left, 1 partly absorbed" in shown
