@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnorm.model.domains import full_name
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -48,7 +50,7 @@ def _nodes(model: ir.Model) -> dict[str, ir.Node]:
 
 
 def _operator(node: ir.Node) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+    return full_name(node.op_type, node.domain)
 
 
 def _why(name: str, rewrites: Iterable[Rewrite]) -> str:

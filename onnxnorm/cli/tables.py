@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from onnxnorm.cli.terminal import paragraphs, width_of
+from onnxnorm.model.domains import full_name
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -216,9 +217,7 @@ def count_operators(nodes: Iterable[_Node]) -> Counter[str]:
 
     Those of other domains are called `domain::Op`.
     """
-    return Counter(
-        node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}" for node in nodes
-    )
+    return Counter(full_name(node.op_type, node.domain) for node in nodes)
 
 
 def operator_table(before: Mapping[str, int], after: Mapping[str, int]) -> Table:

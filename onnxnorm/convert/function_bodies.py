@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm.graph.inline import inline
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.walk import graphs_of
 
 __all__ = ["lower_by_bodies"]
@@ -30,7 +31,7 @@ def lower_by_bodies(model: ir.Model, own: int, is_guilty: Callable[[ir.Node], bo
         # What is registered on the way is a graph of the next round.
         for graph in list(graphs_of(model)):
             for node in graph:
-                if node.domain in ("", "ai.onnx") and is_guilty(node):
+                if node.domain in STANDARD_DOMAINS and is_guilty(node):
                     replaced += _register(model, node, own, origins, replaced)
         if not replaced:
             break

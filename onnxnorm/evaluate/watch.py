@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from onnxnorm.evaluate.operators import is_real
+from onnxnorm.model.domains import STANDARD_DOMAINS
 
 __all__ = ["PARTS", "Watch"]
 
@@ -25,7 +26,7 @@ class Watch:
     def after(
         self, node: onnx.NodeProto, inputs: Sequence[Any], outputs: tuple[Any, ...], *, constant: bool
     ) -> tuple[Any, ...]:
-        if not constant and node.domain in ("", "ai.onnx") and node.op_type in PARTS:
+        if not constant and node.domain in STANDARD_DOMAINS and node.op_type in PARTS:
             self.see(node, inputs, real=is_real(outputs[0]))
         return outputs
 

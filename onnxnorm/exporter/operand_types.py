@@ -17,12 +17,12 @@ import onnx_ir as ir
 from onnxnorm.convert.same_form import schema_of
 from onnxnorm.exporter import kernels
 from onnxnorm.exporter.casts import Casts
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.dtypes import FLOATS, HALVES, type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 
 __all__ = ["settle_types"]
 
-_DOMAINS = ("", "ai.onnx")
 
 # The first whose scale and bias have one element for each channel.
 _GROUP_NORM_OPSET = 21
@@ -40,7 +40,7 @@ def settle_types(model: ir.Model, *, only_mixed: bool = False) -> tuple[str, ...
     casts, left = Casts(model), list[str]()
     for graph in graphs_within(model.graph):
         for node in list(graph):
-            schema = schema_of(node.op_type, opset) if node.domain in _DOMAINS else None
+            schema = schema_of(node.op_type, opset) if node.domain in STANDARD_DOMAINS else None
             if schema is not None and not any(subgraphs_of(node)):
                 reason = _settle(_Site(node, schema, opset), casts, only_mixed)
                 if reason:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.constant_nodes import ConstantNodes, array_of, array_of_constant_node
 from onnxnorm.graph.known_shapes import KnownShapes
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.graph.opsets import Opsets
 
 __all__ = ["GENERATORS", "Constants"]
@@ -82,8 +83,8 @@ class Constants:
 
     def dequantized(self, value: ir.Value | None) -> npt.NDArray[np.generic] | None:
         """Return the array as `constant` does, and that of the result of a DequantizeLinear of constants too."""
-        node = None if value is None else value.producer()
-        if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+        node = producer_of(value)
+        if node is None or node.op_type != "DequantizeLinear" or not is_standard(node):
             return self.constant(value)
         arrays = [self.constant(operand) for operand in node.inputs]
         if any(array is None for operand, array in zip(node.inputs, arrays, strict=True) if operand is not None):
@@ -174,7 +175,7 @@ class Constants:
         if value.is_initializer():
             return not self.overridable(value) and value.const_value is not None
         node = value.producer()
-        if node is None or value.is_graph_input() or node.domain not in ("", "ai.onnx"):
+        if node is None or value.is_graph_input() or not is_standard(node):
             return False
         return node.op_type == "Constant" or (node.op_type == "Shape" and self._static_shape(node) is not None)
 
@@ -182,14 +183,9 @@ class Constants:
         if value.is_initializer() and not self.overridable(value):
             return None if value.const_value is None else array_of(value.const_value)
         node = value.producer()
-        if node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+        if node is not None and node.op_type == "Constant" and is_standard(node):
             return array_of_constant_node(node)
-        if (
-            node is not None
-            and node.op_type == "Shape"
-            and node.domain in ("", "ai.onnx")
-            and not value.is_graph_input()
-        ):
+        if node is not None and node.op_type == "Shape" and is_standard(node) and not value.is_graph_input():
             return self._static_shape(node)
         return None
 
@@ -198,7 +194,7 @@ class Constants:
         node = value.producer()
         if (
             node is None
-            or node.domain not in ("", "ai.onnx")
+            or not is_standard(node)
             or node.op_type in _NO_CONSTANT
             or node.op_type == "Constant"
             or not node.inputs

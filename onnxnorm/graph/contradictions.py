@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.constant_budget import foreseen_elements
 from onnxnorm.graph.facts import GENERATORS, Dim, Facts
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.one_node import model_of_node
 from onnxnorm.model.walk import graphs_of
 from onnxnorm.numerics.arrays import MAX_RANK
@@ -114,7 +115,7 @@ class _Trial:
     """A trial that runs one node for the shapes of its results."""
 
     def __init__(self, node: ir.Node, facts: Facts) -> None:
-        if node.domain not in ("", "ai.onnx") or any(
+        if node.domain not in STANDARD_DOMAINS or any(
             each.is_ref() or each.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
             for each in node.attributes.values()
         ):

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import onnx
 import onnx_ir as ir
 
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.protobuf import graphs_of_node
 from onnxnorm.model.walk import subgraphs_of
 
@@ -129,7 +130,7 @@ def _first_rounds(graph: ir.Graph, inferred: onnx.GraphProto) -> _Pairs:
     for node, proto in zip(graph, inferred.node, strict=True):
         bodies = zip(subgraphs_of(node), graphs_of_node(proto), strict=False)
         for body, body_proto in bodies:
-            if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
+            if node.op_type == "Loop" and is_standard(node):
                 carried = zip(body.inputs[2:], node.inputs[2:], strict=False)
                 yield from ((inner, known.get(outer.name or "")) for inner, outer in carried if outer is not None)
             yield from _first_rounds(body, body_proto)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import captured
+from onnxnorm.graph.nodes import captured, is_standard
 from onnxnorm.model.walk import subgraphs_of
 
 __all__ = [
@@ -118,7 +118,7 @@ def settle_casts(graph: ir.Graph) -> bool:
     """
     modified = False
     for node in graph:
-        if node.op_type != "CastLike" or node.domain not in ("", "ai.onnx") or len(node.inputs) != 2:
+        if node.op_type != "CastLike" or not is_standard(node) or len(node.inputs) != 2:
             continue
         like = node.inputs[1]
         if like is None or like.dtype is None or not _rounds_as_cast(node):

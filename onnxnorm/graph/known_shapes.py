@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.constant_nodes import array_of_constant_node
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
 
 __all__ = ["Dim", "KnownShapes", "within_reach"]
@@ -82,7 +83,7 @@ class KnownShapes:
             return tuple(array.shape)
         node = value.producer()
         # Shape inference does not reach the bodies of functions, where constants are nodes.
-        if node is not None and node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+        if node is not None and node.op_type == "Constant" and is_standard(node):
             array = array_of_constant_node(node)
             if isinstance(array, np.ndarray):
                 return tuple(array.shape)
@@ -105,7 +106,7 @@ class KnownShapes:
             if known is not None:
                 return known if keeps_extents else (None,) * len(known)
             node = value.producer()
-            if node is None or node.domain not in ("", "ai.onnx") or not node.inputs or node.inputs[0] is None:
+            if node is None or not is_standard(node) or not node.inputs or node.inputs[0] is None:
                 return None
             keeps_extents &= node.op_type not in _OTHER_EXTENTS
             if node.op_type not in _RANK_OF_INPUT:
@@ -120,7 +121,7 @@ class KnownShapes:
         if isinstance(array := self._constants.get(value), np.ndarray):
             return tuple(array.shape)
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or node.op_type not in _CHANNELS_OF_WEIGHT:
+        if node is None or not is_standard(node) or node.op_type not in _CHANNELS_OF_WEIGHT:
             return None
         weight = node.inputs[1] if len(node.inputs) > 1 else None
         shape = None if weight is None else self._own_shape(weight)

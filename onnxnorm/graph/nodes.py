@@ -6,14 +6,20 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.walk import subgraphs_of
 
-__all__ = ["captured", "is_standard", "only_reader", "read_once"]
+__all__ = ["captured", "is_standard", "only_reader", "producer_of", "read_once"]
 
 
 def is_standard(node: ir.Node | None) -> bool:
     """Whether the node is of ONNX's own domain."""
-    return node is not None and node.domain in ("", "ai.onnx")
+    return node is not None and node.domain in STANDARD_DOMAINS
+
+
+def producer_of(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that makes the value; None where no node does, or there is no value."""
+    return None if value is None else value.producer()
 
 
 def read_once(value: ir.Value) -> bool:

@@ -19,7 +19,8 @@ from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.cost import Cost, gathering
 from onnxnorm.linear.operators.table import is_sum, may_step, merely_scales
 from onnxnorm.linear.reader import Reader
-from onnxnorm.linear.step import FLOATS, Family
+from onnxnorm.linear.step import Family
+from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["Plan", "Term", "plans_for"]
 

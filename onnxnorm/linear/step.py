@@ -19,10 +19,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.linear.convolution import Convolution
+from onnxnorm.model.dtypes import FLOATS
 
 __all__ = [
-    "FLOATS",
     "Combine",
     "Extents",
     "Family",
@@ -33,8 +34,6 @@ __all__ = [
     "channels_of",
     "rank_of",
 ]
-
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 Extents: TypeAlias = "Sequence[int | None]"
 Combine: TypeAlias = "Callable[[Sequence[Convolution], Extents], Convolution | None]"
@@ -145,7 +144,7 @@ def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
     if family is not Family.CONVOLUTION:
         place = 0 if family is Family.PRODUCT else 1
         for user in value.consumers():
-            if user.op_type == "MatMul" and user.domain in ("", "ai.onnx") and user.inputs[place] is value:
+            if user.op_type == "MatMul" and is_standard(user) and user.inputs[place] is value:
                 matrix = Weight.of(user.inputs[1 - place], facts)
                 if matrix is not None:
                     return matrix.shape[place - 2]
@@ -155,7 +154,7 @@ def channels_of(value: ir.Value, family: Family, facts: Facts) -> int | None:
 def _weight_of_reader(value: ir.Value, facts: Facts) -> tuple[tuple[int, ...], int] | None:
     """Return the shape of a convolution's weight that reads the value, and the number of channels it reads."""
     for user in value.consumers():
-        if user.op_type == "Conv" and user.domain in ("", "ai.onnx") and user.inputs[0] is value:
+        if user.op_type == "Conv" and is_standard(user) and user.inputs[0] is value:
             weight = Weight.of(user.inputs[1], facts)
             if weight is not None:
                 return weight.shape, weight.shape[1] * user.attributes.get_int("group", 1)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from onnxnorm.model.domains import CUSTOM_DOMAIN
 from onnxnorm.model.to_protobuf import TYPES
 
 __all__ = [
     "Holder",
     "bytes_of",
+    "changeable_graphs",
+    "changeable_roots",
     "graphs_of",
     "graphs_within",
     "stored_bytes",
@@ -57,6 +60,17 @@ def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
     yield from graphs_within(model.graph)
     for function in model.functions.values():
         yield from graphs_within(function.graph)
+
+
+def changeable_roots(model: ir.Model) -> list[ir.Graph]:
+    """Return the main graph and the bodies of functions, but for the portable bodies of this project's operators."""
+    return [model.graph, *(body.graph for body in model.functions.values() if body.domain != CUSTOM_DOMAIN)]
+
+
+def changeable_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """Yield the graphs of `changeable_roots`, and all that is nested in them."""
+    for root in changeable_roots(model):
+        yield from graphs_within(root)
 
 
 def graphs_within(graph: ir.Graph) -> list[ir.Graph]:

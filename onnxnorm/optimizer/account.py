@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Decline, Effect, Rewrite
+from onnxnorm.model.domains import CUSTOM_DOMAIN
 from onnxnorm.model.names import fresh_name
 from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.process.gc_pause import collector_paused
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from onnxnorm.optimizer.result import OptimizeResult
 
 __all__ = ["account"]
-
-_OWN_DOMAIN = "onnxnorm"
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class _Books:
     def raised_and_gone(self, known: Container[str]) -> Iterator[NormRecord]:
         """Yield a record of each normalization that was written out, became one node and is none in the result."""
         for name, steps in self._rewrites.items():
-            kind = KINDS.get(("", steps[0].op_type)) or KINDS.get((_OWN_DOMAIN, steps[0].op_type))
+            kind = KINDS.get(("", steps[0].op_type)) or KINDS.get((CUSTOM_DOMAIN, steps[0].op_type))
             if steps[0].effect is not Effect.RAISED or kind is None or name in known:
                 continue
             reason = "; ".join(step.detail for step in steps)
@@ -210,7 +209,7 @@ def _nodes(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
     """Yield every node with the path of its graph, in the order of the graphs."""
     yield from _nodes_below(model.graph, "")
     for function in model.functions.values():
-        if function.domain != _OWN_DOMAIN:
+        if function.domain != CUSTOM_DOMAIN:
             yield from _nodes_below(function.graph, f"{function.domain}::{function.name}")
 
 

@@ -15,7 +15,7 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Code, Evidence, Journal, Remedy
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.walk import changeable_graphs, changeable_roots, graphs_within
 from onnxnorm.validate.choices import closest
 
 __all__ = ["Kept"]
@@ -54,7 +54,8 @@ class Kept:
         for node in dict.fromkeys((*nodes, *asked)):
             prefix = _ASKED if node in asked else _DOMAIN
             node.domain, node.op_type = f"{prefix}.{node.domain}", f"{_PREFIX}{node.op_type}"
-            for graph in _roots(model):
+            # They say of which versions the operators are.
+            for graph in changeable_roots(model):
                 graph.opset_imports[node.domain] = 1
 
     def reveal(self, model: ir.Model, journal: Journal) -> None:
@@ -75,7 +76,7 @@ class Kept:
             else:
                 advice = Remedy(f"leave out that {node.name!r} is kept (--keep, keep=)")
                 journal.decline(node, "is kept, as was asked", Code.KEPT, evidence=Evidence(remedy=advice))
-        for graph in _roots(model):
+        for graph in changeable_roots(model):
             for domain in [each for each in graph.opset_imports if each.startswith((_DOMAIN, _ASKED))]:
                 del graph.opset_imports[domain]
         self._give_back_functions(model)
@@ -113,12 +114,6 @@ def _matches(node: ir.Node, pattern: str) -> bool:
     return node.name == pattern or (kind_of(node) is not None and fnmatchcase(node.name or "", pattern))
 
 
-def _roots(model: ir.Model) -> list[ir.Graph]:
-    """Return the main graph and the bodies of the functions, which say what their operators are of."""
-    return [model.graph, *(function.graph for function in model.functions.values() if function.domain != "onnxnorm")]
-
-
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:
-    for root in _roots(model):
-        for graph in graphs_within(root):
-            yield from graph
+    for graph in changeable_graphs(model):
+        yield from graph

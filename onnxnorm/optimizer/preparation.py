@@ -18,6 +18,7 @@ from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.load_and_save import load, to_proto
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.journal import Journal
+from onnxnorm.model.domains import standard_opset
 from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.prepare.preprocessing import Preprocessing, prepend
 from onnxnorm.validate.choices import closest
@@ -100,8 +101,9 @@ def in_half(
 
     with naming(name):
         message = to_proto(result.held)
-        if half.dtype is ir.DataType.BFLOAT16 and _opset(message) < 13:
-            raise OnnxNormError(f"opset {_opset(message)} has no bfloat16: give opset=22 (--opset 22)")
+        opset = standard_opset(message.opset_import)
+        if half.dtype is ir.DataType.BFLOAT16 and opset < 13:
+            raise OnnxNormError(f"opset {opset} has no bfloat16: give opset=22 (--opset 22)")
         samples = samples_of(message, inputs)
         names = [value for node in message.graph.node for value in node.output if value]
         observed = observe(message, samples, names)
@@ -220,17 +222,9 @@ def _told(stayed: Sequence[Stayed], half: Half, message: onnx.ModelProto) -> Ite
     for reason, nodes in by_reason.items():
         more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
         yield f"in float32 stays {', '.join(nodes[:4])}{more}: {reason}"
-    opset = next((entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if (
-        half.dtype is ir.DataType.BFLOAT16
-        and opset < _BFLOAT16_OPSET
-        and any("definition" in each for each in by_reason)
-    ):
+    lacks_types = half.dtype is ir.DataType.BFLOAT16 and standard_opset(message.opset_import) < _BFLOAT16_OPSET
+    if lacks_types and any("definition" in each for each in by_reason):
         yield f"from opset {_BFLOAT16_OPSET} on more operators take bfloat16: opset={_BFLOAT16_OPSET}, --opset"
-
-
-def _opset(message: onnx.ModelProto) -> int:
-    return next((entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def _judged(before: onnx.ModelProto, after: onnx.ModelProto, samples: Samples, half: Half) -> str:

@@ -6,6 +6,8 @@ import unicodedata
 
 import numpy as np
 
+from onnxnorm.model.domains import full_name
+
 __all__ = ["number", "operator", "shown"]
 
 _LONGEST = 160
@@ -30,7 +32,7 @@ def _escaped(character: str) -> str:
 
 def operator(op_type: str, domain: str) -> str:
     """Return an operator's name as people write it: with its domain where that is not ONNX's own."""
-    return shown(op_type if domain in ("", "ai.onnx") else f"{domain}::{op_type}", 60)
+    return shown(full_name(op_type, domain), 60)
 
 
 def number(value: float) -> float | str:

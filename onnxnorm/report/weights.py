@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.model.domains import STANDARD_DOMAINS
 
 __all__ = ["Weights", "weights_of"]
 
@@ -57,7 +58,7 @@ def weights_of(node: ir.Node, facts: Facts) -> Weights | None:
 
 
 def _places(node: ir.Node, facts: Facts) -> tuple[int, int, int, int | None] | None:
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in STANDARD_DOMAINS:
         return None
     if node.op_type in _FIXED:
         return _FIXED[node.op_type]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
+from onnxnorm.model.domains import STANDARD_DOMAINS
+
 __all__ = ["Arities"]
 
 _SINGLE = onnx.defs.OpSchema.FormalParameterOption.Single
@@ -16,7 +18,7 @@ class Arities:
     """The arities of the standard operators of a model or a function, which imports these opsets."""
 
     def __init__(self, imports: Iterable[onnx.OperatorSetIdProto]) -> None:
-        versions = [entry.version for entry in imports if entry.domain in ("", "ai.onnx")]
+        versions = [entry.version for entry in imports if entry.domain in STANDARD_DOMAINS]
         # A later opset may let in more.
         known = bool(versions) and versions[-1] <= onnx.defs.onnx_opset_version()
         self._opset = versions[-1] if known else None
@@ -24,7 +26,7 @@ class Arities:
 
     def wrong(self, node: onnx.NodeProto, given: Sequence[str] | None = None) -> str | None:
         """Tell what a node has too much or too little of, or None; `given` stands for its inputs."""
-        if self._opset is None or node.domain not in ("", "ai.onnx"):
+        if self._opset is None or node.domain not in STANDARD_DOMAINS:
             return None
         try:
             sides = self._found[node.op_type]

@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.walk import graphs_of, stored_bytes
 from onnxnorm.validate.arity import Arities
 from onnxnorm.validate.attributes import impossible
@@ -96,7 +97,7 @@ def _check_nodes(
             _check_text(texts, name, f"something in node {node.name!r} ({node.op_type})")
         if not node.op_type:
             raise OnnxNormError(f"{name}: node {node.name!r} of {where} names no operator; export the model again")
-        wrong = arities.wrong(node) or (impossible(node) if node.domain in ("", "ai.onnx") else None)
+        wrong = arities.wrong(node) or (impossible(node) if node.domain in STANDARD_DOMAINS else None)
         if wrong is not None:
             raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
         for output in node.output:
@@ -146,7 +147,7 @@ def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeP
         )
     texts = [attribute.s] if kind == onnx.AttributeProto.STRING else attribute.strings
     # Operators of other domains may keep anything there.
-    if node.domain in ("", "ai.onnx"):
+    if node.domain in STANDARD_DOMAINS:
         for text in texts:
             try:
                 text.decode()

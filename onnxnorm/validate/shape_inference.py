@@ -16,6 +16,7 @@ from typing import Any
 
 import onnx
 
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.protobuf import graphs_in, without_weights
 from onnxnorm.process.child import FORKS, BrokenOffError, FailedError, in_child
 from onnxnorm.validate.attributes import fatal
@@ -82,7 +83,7 @@ def _nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def _is_opaque(node: onnx.NodeProto) -> bool:
     is_whole = bool(node.input) and bool(node.output)
-    return node.op_type in _OPAQUE and node.domain in ("", "ai.onnx") and is_whole
+    return node.op_type in _OPAQUE and node.domain in STANDARD_DOMAINS and is_whole
 
 
 def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
@@ -90,7 +91,7 @@ def ends_runtimes(model: onnx.ModelProto) -> tuple[onnx.NodeProto, str] | None:
 
     Runtimes have ONNX's shape inference in them.
     """
-    nodes = [node for graph in graphs_in(model) for node in graph.node if node.domain in ("", "ai.onnx")]
+    nodes = [node for graph in graphs_in(model) for node in graph.node if node.domain in STANDARD_DOMAINS]
     for node in nodes:
         if (wrong := fatal(node)) is not None:
             return node, wrong

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.graph.reshape import runs, shape_after
 from onnxnorm.linear.channels import Integers
 from onnxnorm.linear.step import Family, Step, channel_axis
@@ -40,8 +41,8 @@ def shuffle(node: ir.Node, value: ir.Value, family: Family, facts: Facts) -> Ste
 
 
 def _made_by(op_type: str, value: ir.Value | None, user: ir.Node) -> ir.Node | None:
-    node = None if value is None else value.producer()
-    if node is None or node.op_type != op_type or node.domain not in ("", "ai.onnx") or node.graph is not user.graph:
+    node = producer_of(value)
+    if node is None or node.op_type != op_type or not is_standard(node) or node.graph is not user.graph:
         return None
     return node
 

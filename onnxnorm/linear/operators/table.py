@@ -8,11 +8,13 @@ import onnx_ir as ir
 
 from onnxnorm.affine import AffineNode, affine_of, is_affine
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.linear.convolution import Convolution
 from onnxnorm.linear.operators.convolutions import WINDOWED
 from onnxnorm.linear.operators.products import LEFT_PRODUCTS, PRODUCTS
 from onnxnorm.linear.operators.selections import SELECTIONS
-from onnxnorm.linear.step import FLOATS, Extents, Family, Step, StepReader, channel_axis
+from onnxnorm.linear.step import Extents, Family, Step, StepReader, channel_axis
+from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["is_sum", "may_step", "merely_scales", "step_of"]
 
@@ -28,7 +30,7 @@ def is_sum(node: ir.Node, facts: Facts) -> bool:
     """Whether the node adds (or subtracts) values that all depend on the input, with no rules from before opset 7."""
     return (
         node.op_type in _SUMS
-        and node.domain in ("", "ai.onnx")
+        and is_standard(node)
         and len(node.inputs) > 1
         and all(value is not None and not facts.is_constant(value) for value in node.inputs)
         and facts.opset(node) >= 7
@@ -49,7 +51,7 @@ def may_step(value: ir.Value, family: Family) -> bool:
 def step_of(value: ir.Value, family: Family, facts: Facts) -> Step | None:
     """Return how the producer of `value` makes it; None where that is not linear, or not known to be."""
     node = value.producer()
-    if node is None or node.domain not in ("", "ai.onnx") or value.dtype not in (None, *FLOATS):
+    if node is None or not is_standard(node) or value.dtype not in (None, *FLOATS):
         return None
     if any(attribute.is_ref() for attribute in node.attributes.values()) or not node.inputs or node.inputs[0] is None:
         return None

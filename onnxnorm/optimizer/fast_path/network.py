@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.numerics.batch_norm import EPSILON
 from onnxnorm.optimizer.fast_path.cleanable import require_nothing_to_clean
 from onnxnorm.optimizer.fast_path.message_parts import (
@@ -118,7 +119,7 @@ class Network:
 
     def _read_node(self, place: int, node: NodeProto) -> None:
         op_type, made = node.op_type, node.output
-        require(node.domain in ("", "ai.onnx") and not node.overload and not node.device_configurations)
+        require(node.domain in STANDARD_DOMAINS and not node.overload and not node.device_configurations)
         require(len(made) == 1 and type(made[0]) is str and has_text(node))
         require(takes(op_type, node.input, self.opset))
         attributes = attributes_of(node) if node.attribute else {}
@@ -234,7 +235,7 @@ def network_of(message: ModelProto) -> Network | None:
         require(message.ir_version in _IR_VERSIONS)
         graph = message.graph
         require(bool(graph.node) and not (graph.sparse_initializer or graph.quantization_annotation))
-        versions = [entry.version for entry in message.opset_import if entry.domain in ("", "ai.onnx")]
+        versions = [entry.version for entry in message.opset_import if entry.domain in STANDARD_DOMAINS]
         require(len(versions) == 1 and versions[0] in OPSETS)
         network = Network(message, versions[0], list(graph.node))
         network.read()
