@@ -22,6 +22,7 @@ import onnx_ir as ir
 from onnx import ModelProto, TensorProto, inliner
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
+from onnxnorm.model.domains import standard_opset
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.bodies import Precision, portable_body
 from onnxnorm.ops.operators import DOMAIN, OPERATORS, VERSION
@@ -49,7 +50,7 @@ def attach_bodies(model: ModelProto) -> None:
     if not used:
         return
     check_nodes(model)
-    opset = _opset(model)
+    opset = standard_opset(model.opset_import)
     precision = Precision.DOUBLE if TensorProto.DOUBLE in input_elements(model) else Precision.FLOAT
     bodies = {op: portable_body(op, opset=opset, precision=precision) for op in OP_TYPES if op in used}
     for node in custom_nodes(model):
@@ -85,10 +86,6 @@ def inline_bodies(model: ModelProto) -> ModelProto:
     del inlined.opset_import[:]
     inlined.opset_import.extend(kept)
     return inlined
-
-
-def _opset(model: ModelProto) -> int:
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def attach_bodies_in(model: ir.Model) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from onnx import AttributeProto
 
+from onnxnorm.model.domains import CUSTOM_DOMAIN
+
 __all__ = ["ACTIVATIONS", "DOMAIN", "NORMS", "OPERATORS", "VERSION", "Operator"]
 
-DOMAIN = "onnxnorm"
+DOMAIN = CUSTOM_DOMAIN
 VERSION = 1
 
 ACTIVATIONS = ("", "Relu", "Silu", "Gelu", "GeluTanh", "LeakyRelu", "Clip", "HardSwish")
