@@ -13,7 +13,8 @@ import numpy as np
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.pictures import is_picture, read_picture
 from onnxnorm.cli.tensor_files import ShapeOption, listed, read_npy, read_npz, shapes_by_name, split_name
-from onnxnorm.runtime.inputs import Feeds, InputSpec, input_specs, random_samples
+from onnxnorm.runtime.inputs import Feeds, InputSpec, input_specs
+from onnxnorm.runtime.random_samples import random_samples
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]

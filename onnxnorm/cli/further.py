@@ -88,7 +88,8 @@ def bench(arguments: argparse.Namespace, source: ModelSource) -> Latency:
 
     from onnxnorm.cli.latency import measure
     from onnxnorm.cli.tables import status
-    from onnxnorm.runtime.inputs import input_specs, random_samples
+    from onnxnorm.runtime.inputs import input_specs
+    from onnxnorm.runtime.random_samples import random_samples
     from onnxnorm.runtime.session import session
 
     given, shapes = arguments.samples

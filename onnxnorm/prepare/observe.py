@@ -11,7 +11,8 @@ import numpy.typing as npt
 import onnx
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.runtime.inputs import given_samples, input_specs, random_samples
+from onnxnorm.runtime.inputs import given_samples, input_specs
+from onnxnorm.runtime.random_samples import random_samples
 from onnxnorm.runtime.unoptimized import open_session
 from onnxnorm.verification.runs import exposing
 

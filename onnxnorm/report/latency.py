@@ -11,7 +11,8 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.io.load_and_save import to_proto
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import ModelLike
-from onnxnorm.runtime.inputs import Feeds, input_specs, random_samples
+from onnxnorm.runtime.inputs import Feeds, input_specs
+from onnxnorm.runtime.random_samples import random_samples
 from onnxnorm.runtime.session import session
 
 if TYPE_CHECKING:

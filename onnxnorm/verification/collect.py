@@ -17,9 +17,11 @@ from onnxnorm.evaluate.evaluator import Float64Evaluator, NoFloat64Error
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.evaluate.rounded import has_halves
 from onnxnorm.evaluate.watch import PARTS, Watch
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.protobuf import graphs_in
 from onnxnorm.process.child import FORKS, BrokenOffError, in_child
-from onnxnorm.runtime.inputs import Feeds, Ways
+from onnxnorm.runtime.inputs import Feeds
+from onnxnorm.runtime.random_samples import Ways
 from onnxnorm.runtime.unoptimized import LEVELS, lacks_kernel, open_session
 from onnxnorm.verification.accuracy import unit_roundoff
 from onnxnorm.verification.random_draws import RANDOM, with_same_draws
@@ -148,7 +150,7 @@ def _watched(original: onnx.ModelProto, level: str, samples: Sequence[Feeds], op
     made = {name for node in original.graph.node if node.op_type != "Constant" for name in node.output}
     for node in original.graph.node:
         wanted = [name for name in (*node.input[: 2 if node.op_type == "Loop" else 1], node.output[0]) if name in made]
-        if node.domain not in ("", "ai.onnx") or node.op_type not in PARTS or not given.union(made) & set(node.input):
+        if node.domain not in STANDARD_DOMAINS or node.op_type not in PARTS or not given.union(made) & set(node.input):
             continue
         shown = original
         for name in wanted:
@@ -201,7 +203,7 @@ def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways
 def _is_deterministic(model: onnx.ModelProto) -> bool:
     """Whether every node is of an operator of ONNX that draws nothing."""
     return all(
-        (node.domain in ("", "ai.onnx") and node.op_type not in RANDOM)
+        (node.domain in STANDARD_DOMAINS and node.op_type not in RANDOM)
         or any((node.domain, node.op_type) == (function.domain, function.name) for function in model.functions)
         for graph in graphs_in(model)
         for node in graph.node

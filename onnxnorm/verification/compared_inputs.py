@@ -13,9 +13,11 @@ import numpy.typing as npt
 import onnx
 import onnx.inliner
 
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.held import size_of
 from onnxnorm.model.protobuf import graphs_of_node
-from onnxnorm.runtime.inputs import Draw, InputSpec, Ways, random_samples
+from onnxnorm.runtime.inputs import InputSpec
+from onnxnorm.runtime.random_samples import Draw, Ways, random_samples
 
 __all__ = ["Decisive", "deciding_samples", "decisive_values"]
 
@@ -84,7 +86,7 @@ def _walk(
     found: Mapping[str, Decisive],
 ) -> None:
     for node in nodes:
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD_DOMAINS:
             continue
         if node.op_type == "Constant":
             value = _constant(node)

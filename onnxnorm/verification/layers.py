@@ -17,7 +17,8 @@ from onnxnorm.evaluate.operators import is_real
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.held import HeldWeights
 from onnxnorm.model.source import ModelLike
-from onnxnorm.runtime.inputs import Feeds, GivenInputs, Ways, given_samples, input_specs, random_samples
+from onnxnorm.runtime.inputs import Feeds, GivenInputs, given_samples, input_specs
+from onnxnorm.runtime.random_samples import Ways, random_samples
 from onnxnorm.verification.inside import FLOAT64_RUN, Inside, portions, rms
 from onnxnorm.verification.message import message_of
 from onnxnorm.verification.pairs import Pair, pairs_of, region_before

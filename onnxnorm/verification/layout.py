@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.verification.pairs import reads
 from onnxnorm.verification.random_draws import RANDOM
 
@@ -89,7 +90,7 @@ def layout_of(model: onnx.ModelProto) -> Layout | None:
             return None
         is_constant = (
             not has_graphs
-            and node.domain in ("", "ai.onnx")
+            and node.domain in STANDARD_DOMAINS
             and node.op_type not in RANDOM
             and (bool(read) or node.op_type == "Constant")
             and all(name in constant or name in initializers for name in read)

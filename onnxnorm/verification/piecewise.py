@@ -19,7 +19,8 @@ import onnx
 
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.held import size_of
-from onnxnorm.runtime.inputs import Draw, Feeds, Ways
+from onnxnorm.runtime.inputs import Feeds
+from onnxnorm.runtime.random_samples import Draw, Ways
 from onnxnorm.runtime.unoptimized import LEVELS
 from onnxnorm.verification import cuts
 from onnxnorm.verification.collect import collect

@@ -18,7 +18,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.runtime.inputs import Draw, Ways
+from onnxnorm.model.domains import STANDARD_DOMAINS, standard_opset
+from onnxnorm.runtime.random_samples import Draw, Ways
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
 
 __all__ = ["RANDOM", "OtherDrawsError", "SameDraws", "with_same_draws"]
@@ -77,7 +78,8 @@ def with_same_draws(
 
 def _random_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     """Return the nodes of the main graph that draw, by their output."""
-    return {node.output[0]: node for node in model.graph.node if node.domain in ("", "ai.onnx") and _draws(model, node)}
+    standard = (node for node in model.graph.node if node.domain in STANDARD_DOMAINS)
+    return {node.output[0]: node for node in standard if _draws(model, node)}
 
 
 def _draws(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
@@ -199,7 +201,7 @@ def _replaced(model: onnx.ModelProto, keys: dict[str, str], types: dict[str, int
     """Return a copy of the model in which the random nodes are computed from inputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+    opset = standard_opset(model.opset_import, 1)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         key = keys.get(node.output[0]) if node.output else None

@@ -13,10 +13,11 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.evaluator import Float64Evaluator, NoFloat64Error
 from onnxnorm.evaluate.rounded import RoundedEvaluator
 from onnxnorm.evaluate.watch import Watch
-from onnxnorm.runtime.inputs import Feeds, Ways
-from onnxnorm.verification.rounding_noise import shake, shaken_weights
+from onnxnorm.runtime.inputs import Feeds
+from onnxnorm.runtime.random_samples import Ways
+from onnxnorm.verification.rounding_noise import shaken_weights
 from onnxnorm.verification.runs import ROUNDED, Outputs, Runs
-from onnxnorm.verification.shaken_runs import SHAKES, forget
+from onnxnorm.verification.shaken_runs import SHAKES, shaken_copy
 
 __all__ = ["add_rounded", "run_rounded_alone"]
 
@@ -63,13 +64,8 @@ def run_rounded_alone(
         runs.result[ROUNDED] = [theirs.run(feeds, kinds) for feeds in runs.samples]
     except OnnxNormError as error:
         runs.failures["result", ROUNDED] = str(error)
-    weights = shaken_weights(original)
-    for number in range(SHAKES if weights else 0):
-        copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
-        if copy is not None:
-            moved = RoundedEvaluator(copy, singles=True)
-            runs.shaken_rounded.append([moved.run(feeds, kinds) for feeds in runs.samples])
-            forget(copy, original)
+    every = [kinds] * len(runs.samples)
+    _add_shaken(original, shaken_weights(original), runs, every, count=SHAKES, seed=seed, singles=True)
 
 
 def _first_rounded(
@@ -95,12 +91,27 @@ def add_rounded(
         ours, theirs = RoundedEvaluator(original), RoundedEvaluator(result)
         before = [ours.run(*each) for each in zip(runs.samples, kinds, strict=True)]
         after = [theirs.run(*each) for each in zip(runs.samples, kinds, strict=True)]
-        for number in range(_SHAKES):
-            copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
-            if copy is not None:
-                moved = RoundedEvaluator(copy)
-                runs.shaken_rounded.append([moved.run(*each) for each in zip(runs.samples, kinds, strict=True)])
+        _add_shaken(original, weights, runs, kinds, count=_SHAKES, seed=seed)
     except NoFloat64Error as error:
         runs.notes.append(f"what half precision does at each node was not compared: {error}")
         return
     runs.original[ROUNDED], runs.result[ROUNDED] = before, after
+
+
+def _add_shaken(
+    original: onnx.ModelProto,
+    weights: tuple[str, ...],
+    runs: Runs,
+    kinds: Sequence[Mapping[str, Any]],
+    *,
+    count: int,
+    seed: int,
+    singles: bool = False,
+) -> None:
+    """Run copies of the original whose weights are moved by one rounding; `kinds` are those of each sample."""
+    for number in range(count):
+        with shaken_copy(original, weights, number, seed) as copy:
+            if copy is None:
+                return
+            moved = RoundedEvaluator(copy, singles=singles)
+            runs.shaken_rounded.append([moved.run(*each) for each in zip(runs.samples, kinds, strict=True)])

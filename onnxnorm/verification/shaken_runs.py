@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnxnorm.model.held import is_held, store_of
 from onnxnorm.verification.rounding_noise import shake, shaken_weights
 from onnxnorm.verification.runs import Runs, run_all
 
-__all__ = ["SHAKES", "add_noise", "add_shaken", "forget"]
+__all__ = ["SHAKES", "add_noise", "add_shaken", "shaken_copy"]
 
 SHAKES = 3
 """Number of copies at most: what passes with fewer samples of noise passes with more."""
@@ -35,22 +36,29 @@ def add_shaken(runs: Runs, seed: int) -> bool:
     while runs.shakes:
         number = SHAKES - runs.shakes
         runs.shakes -= 1
-        copy = shake(runs.model, shaken_weights(runs.model), np.random.default_rng([seed, number, 1]))
-        if copy is None:
-            runs.shakes = 0
-            return False
-        try:
+        with shaken_copy(runs.model, shaken_weights(runs.model), number, seed) as copy:
+            if copy is None:
+                runs.shakes = 0
+                return False
             # A copy that does not run says nothing of noise.
             with contextlib.suppress(OnnxNormError):
                 runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples, runs.options))
                 return True
-        finally:
-            forget(copy, runs.model)
     return False
 
 
-def forget(copy: onnx.ModelProto, original: onnx.ModelProto) -> None:
-    """Let go of the weights of a copy of the original."""
-    tensor = next((tensor for tensor in copy.graph.initializer if is_held(tensor)), None)
-    if tensor is not None:
-        store_of(tensor).forget(copy, original)
+@contextlib.contextmanager
+def shaken_copy(
+    original: onnx.ModelProto, weights: tuple[str, ...], number: int, seed: int
+) -> Iterator[onnx.ModelProto | None]:
+    """Give the copy of this number of the original, its weights moved by one rounding, and let go of it in the end.
+
+    None where there is nothing to move, or too much.
+    """
+    copy = shake(original, weights, np.random.default_rng([seed, number, 1]))
+    try:
+        yield copy
+    finally:
+        held = next((each for each in copy.graph.initializer if is_held(each)), None) if copy is not None else None
+        if copy is not None and held is not None:
+            store_of(held).forget(copy, original)

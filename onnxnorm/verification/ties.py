@@ -20,6 +20,7 @@ import onnx
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.evaluator import Float64Evaluator
 from onnxnorm.evaluate.operators import is_real, lift
+from onnxnorm.model.domains import STANDARD_DOMAINS
 from onnxnorm.model.held import array_of
 from onnxnorm.runtime.unoptimized import LEVELS
 from onnxnorm.verification.accuracy import ELEMENT_MARGIN, SLICE_MARGIN, Measurement, noise_and_size
@@ -56,7 +57,7 @@ class Ties:
         self._nodes = [
             node
             for node in runs.model.graph.node
-            if node.domain in ("", "ai.onnx")
+            if node.domain in STANDARD_DOMAINS
             and node.op_type in _COMPARES | _STEPS
             and theirs.get(node.output[0], onnx.NodeProto()).op_type == node.op_type
         ]

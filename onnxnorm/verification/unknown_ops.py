@@ -16,7 +16,8 @@ import onnx
 from onnx import helper
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.runtime.inputs import Draw, Feeds, InputSpec, random_samples
+from onnxnorm.runtime.inputs import Feeds, InputSpec
+from onnxnorm.runtime.random_samples import Draw, random_samples
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
 from onnxnorm.verification.pairs import reads, region_before
 

@@ -18,13 +18,8 @@ from onnxnorm.errors import OnnxNormError, naming
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.held import HeldWeights, size_of
 from onnxnorm.model.source import ModelLike
-from onnxnorm.runtime.inputs import (
-    GivenInputs,
-    Ways,
-    given_samples,
-    input_specs,
-    random_samples,
-)
+from onnxnorm.runtime.inputs import GivenInputs, given_samples, input_specs
+from onnxnorm.runtime.random_samples import Ways, random_samples
 from onnxnorm.verification.collect import collect
 from onnxnorm.verification.compared_inputs import deciding_samples
 from onnxnorm.verification.judge import judge, worst_output

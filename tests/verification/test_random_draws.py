@@ -74,7 +74,7 @@ def _many(body: str, out: str) -> tuple[np.ndarray, np.ndarray]:
     original.graph.output[0].CopyFrom(onnx.helper.make_empty_tensor_value_info(out))
     rows = np.random.default_rng(5).standard_normal((1, 6)).astype("f")
     feeds = {"x": np.tile(rows, (20000, 1))}
-    from onnxnorm.runtime.inputs import Draw, Ways
+    from onnxnorm.runtime.random_samples import Draw, Ways
 
     same = with_same_draws(original, original, [Ways(lambda: [Draw(feeds)])], seed=1)
     (draw,) = same.candidates[0].draws()
