@@ -11,6 +11,7 @@ from onnxnorm.convert.opset import convert_opset
 from onnxnorm.exporter import dynamo, plain_weights, tidy, torchscript
 from onnxnorm.exporter.arguments import Arguments
 from onnxnorm.exporter.operand_types import settle_types
+from onnxnorm.exporter.torchscript_mode import ScriptTrace
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Journal
 from onnxnorm.ops.schema import DOMAIN
@@ -63,7 +64,7 @@ def _by_dynamo(module: torch.nn.Module, arguments: Arguments, opset: int | None)
 
 def _by_script(module: torch.nn.Module, arguments: Arguments, opset: int | None) -> Exported:
     name = type(module).__name__
-    trace = torchscript.ScriptTrace()
+    trace = ScriptTrace()
     wanted = opset or DEFAULT_OPSET
     model = torchscript.script(module, arguments, wanted, trace)
     infer_shapes(model)
