@@ -47,9 +47,9 @@ from onnxnorm.affine.diagnose import Diagnosis, diagnose
 from onnxnorm.affine.evidence import evidence_of
 from onnxnorm.affine.exactness import remember_sizes
 from onnxnorm.affine.interface import Declined
-from onnxnorm.affine.obstacles import Memory
+from onnxnorm.affine.obstacles import Obstacles
 from onnxnorm.affine.region import Refusal, Region
-from onnxnorm.affine.repeated_failures import Twins
+from onnxnorm.affine.repeated_failures import RepeatedFailures
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, is_affine
 from onnxnorm.affine.solve import Stuck, next_door, solve
 from onnxnorm.affine.units import Units
@@ -60,11 +60,11 @@ __all__ = [
     "Declined",
     "Diagnosis",
     "Gauge",
-    "Memory",
+    "Obstacles",
     "Refusal",
     "Region",
+    "RepeatedFailures",
     "Stuck",
-    "Twins",
     "Units",
     "affine_of",
     "apply",

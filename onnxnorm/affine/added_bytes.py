@@ -10,7 +10,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.affine.interface import Constant
-from onnxnorm.affine.region import Outside, Region
+from onnxnorm.affine.parties import Outside
+from onnxnorm.affine.region import Region
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.size_budget import freed_bytes, same_bits
 

@@ -12,7 +12,8 @@ from onnxnorm.affine.added_bytes import growth_of
 from onnxnorm.affine.channel import FloatArray, leading_axes_dropped
 from onnxnorm.affine.integer_kernels import biases_in_full, completed, products_near
 from onnxnorm.affine.interface import Constant, Edit, Scaling
-from onnxnorm.affine.region import Insertion, Outside, Refusal, Region, owner_of_output
+from onnxnorm.affine.parties import Outside, owner_of_output
+from onnxnorm.affine.region import Insertion, Refusal, Region
 from onnxnorm.graph.edit import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge
+from onnxnorm.affine.growth import Growth
 from onnxnorm.affine.interface import Cause, Declined, Settled
 from onnxnorm.affine.refusals import called, forgotten, joined, refusal
-from onnxnorm.affine.region import Growth, Refusal
+from onnxnorm.affine.region import Refusal
 from onnxnorm.affine.search import Search
 
 __all__ = ["Reply", "ask", "unanswered"]

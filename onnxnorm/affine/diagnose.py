@@ -19,10 +19,12 @@ from onnxnorm.affine.asking import ask, unanswered
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.digits import Digits
-from onnxnorm.affine.obstacles import Memory
+from onnxnorm.affine.growth import Growth, unknown_extents
+from onnxnorm.affine.obstacles import Obstacles
+from onnxnorm.affine.parties import Outside, Party
 from onnxnorm.affine.refusals import called, refusal
-from onnxnorm.affine.region import Growth, Insertion, Outside, Party, Refusal, unknown_extents
-from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.region import Insertion, Refusal
+from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.affine.rules.affine_nodes import AffineNode
 from onnxnorm.affine.search import Search
 from onnxnorm.affine.units import Units
@@ -86,7 +88,7 @@ def diagnose(
     if value is None or found.vast or found.affine.is_identity:
         return Diagnosis(None)
     search = Search(
-        node, found, facts, Memory(), Questions(facts, units), questions=_MOST_QUESTIONS, known_digits=digits
+        node, found, facts, Obstacles(), RuleCache(facts, units), questions=_MOST_QUESTIONS, known_digits=digits
     )
     if search.masks:
         return Diagnosis(None)

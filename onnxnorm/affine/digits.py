@@ -21,6 +21,7 @@ from onnxnorm.affine.channel import FloatArray
 from onnxnorm.affine.exactness import size_of
 from onnxnorm.affine.rules.affine_nodes import VAST, AffineNode, affine_of, is_affine
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["Digits"]
@@ -81,7 +82,7 @@ class Digits:
 
     def _decided(self, value: ir.Value, seen: dict[ir.Value, bool]) -> bool:
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or value.dtype not in (None, *FLOATS):
+        if node is None or not is_standard(node) or value.dtype not in (None, *FLOATS):
             return False
         kind, operands = node.op_type, [each for each in node.inputs if each is not None]
         dynamic = [each for each in operands if not self._facts.is_constant(each)]

@@ -11,8 +11,9 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.exactness import fits
 from onnxnorm.affine.interface import Declined, Demands, Edit, Settled
-from onnxnorm.affine.region import Insertion, Outside, Region, maker_of, takers_of, wires
-from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.parties import Outside, maker_of, takers_of, wires
+from onnxnorm.affine.region import Insertion, Region
+from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
 
@@ -27,13 +28,13 @@ def free_region(value: ir.Value, gauge: Gauge, facts: Facts, units: Units | None
     None where one of them cannot, or where the model ends there. Of several ways that a rule offers the first that fits
     is taken.
     """
-    growth = _Growth(facts, Questions(facts, units))
+    growth = _Growth(facts, RuleCache(facts, units))
     return growth.region() if growth.take(None, ((value, gauge),)) and growth.settle() else None
 
 
 class _Growth:
-    def __init__(self, facts: Facts, questions: Questions) -> None:
-        self._facts, self._questions = facts, questions
+    def __init__(self, facts: Facts, rules: RuleCache) -> None:
+        self._facts, self._rules = facts, rules
         self._gauges: dict[ir.Value, Gauge] = {}
         self._edits: dict[ir.Node, Edit] = {}
         self._readers: dict[ir.Value, set[ir.Node]] = {}
@@ -45,7 +46,7 @@ class _Growth:
         while self._todo:
             node = next(iter(self._todo))
             del self._todo[node]
-            answer = self._questions.ask(node, self._gauges_of(node))
+            answer = self._rules.ask(node, self._gauges_of(node))
             if isinstance(answer, Declined):
                 return False
             ways = (answer,) if isinstance(answer, Settled) else answer.ways

@@ -14,19 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.affine.interface import Constant
+from onnxnorm.affine.region import Region
 from onnxnorm.graph.edit import add_constant, drop_if_unused
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.model.dtypes import FLOATS
-
-if TYPE_CHECKING:
-    from onnxnorm.affine.region import Region
 
 __all__ = ["biases_in_full", "completed", "is_for_kernel", "output_axis", "products_near"]
 
@@ -94,7 +91,7 @@ def biases_in_full(products: Iterable[ir.Node], facts: Facts) -> None:
     """Write the quantized biases of products in floating point, since scales before them have changed."""
     for node in products:
         bias = node.inputs[2] if node.op_type in _BIASED and is_standard(node) and len(node.inputs) > 2 else None
-        maker = None if bias is None else bias.producer()
+        maker = producer_of(bias)
         if bias is None or maker is None or node.graph is None or not _makes(maker, "DequantizeLinear"):
             continue
         array = facts.dequantized(bias)

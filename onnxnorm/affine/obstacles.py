@@ -20,7 +20,7 @@ from onnxnorm.affine.interface import Cause
 from onnxnorm.affine.region import Refusal
 from onnxnorm.numerics.arrays import any_of
 
-__all__ = ["Memory", "Obstacle"]
+__all__ = ["Obstacle", "Obstacles"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class _Record:
     obstacle: Obstacle
 
 
-class Memory:
+class Obstacles:
     """Obstacles by the values from which gauges are led to them."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Memory:
             if len(records) < 4:
                 records.append(_Record(cause, mask, obstacle))
 
-    def obstacle(self, value: ir.Value, gauge: Gauge) -> Obstacle | None:
+    def of(self, value: ir.Value, gauge: Gauge) -> Obstacle | None:
         """Return the obstacle that the gauge on `value` would be led to; None where none is known."""
         for record in self._records.get(value, ()):
             mask = _mask(gauge, record.cause)

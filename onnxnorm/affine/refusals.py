@@ -9,8 +9,10 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.exactness import beyond_range, fits, hides_digits, loses_digits, size_of
+from onnxnorm.affine.growth import Growth
 from onnxnorm.affine.interface import Demands, Settled
-from onnxnorm.affine.region import Growth, Refusal, owner_of_output, takers_of
+from onnxnorm.affine.parties import owner_of_output, takers_of
+from onnxnorm.affine.region import Refusal
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, is_affine
 from onnxnorm.affine.search import Search
 from onnxnorm.journal.reasons import Code
@@ -36,7 +38,7 @@ def refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: Sear
         elif (refused := _inexact(value, gauge, growth, search)) is not None:
             search.by_numbers = True
             return refused
-        elif (obstacle := search.memory.obstacle(value, gauge)) is not None:
+        elif (obstacle := search.obstacles.of(value, gauge)) is not None:
             # What is restored there must cost less than all that is saved.
             saved = search.worth - sum(edit.cost for node, edit in growth.edits.items() if node is not search.node)
             if obstacle.toll + growth.inserted >= saved:

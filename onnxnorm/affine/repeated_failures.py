@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from onnxnorm.affine.rules.affine_nodes import AffineNode
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import producer_of
 
-__all__ = ["Twins"]
+__all__ = ["RepeatedFailures"]
 
 _MOST_NODES = 64
 _MOST_KNOWN = 16
@@ -37,7 +38,7 @@ class _Known:
     looks: tuple[Hashable, ...]
 
 
-class Twins:
+class RepeatedFailures:
     """The affines that are known to be stuck, so that their twins are given up without a search."""
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ def _follow(seen: list[ir.Node], step: _Step) -> ir.Node | None:
     node = seen[number]
     if place < 0:
         value = node.inputs[index]
-        return None if value is None else value.producer()
+        return producer_of(value)
     users = node.outputs[index].consumers()
     return users[place] if place < len(users) else None
 

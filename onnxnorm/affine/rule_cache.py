@@ -13,14 +13,14 @@ from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import TooLargeError
 
-__all__ = ["Questions"]
+__all__ = ["RuleCache"]
 
 # Numbers in the gauges that are kept for their answers.
 _MAX_KEPT = 2**23
 
 
-class Questions:
-    """Questions to the rules, with the answers kept as long as the model stays as it is."""
+class RuleCache:
+    """Answers of the rules, kept as long as the model stays as it is."""
 
     def __init__(self, facts: Facts, units: Units | None = None) -> None:
         """

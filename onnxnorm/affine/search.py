@@ -9,10 +9,10 @@ import onnx_ir as ir
 
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.digits import Digits
-from onnxnorm.affine.obstacles import Memory
+from onnxnorm.affine.obstacles import Obstacles
 from onnxnorm.affine.placements import MAX_QUESTIONS
 from onnxnorm.affine.region import Refusal
-from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.affine.rules.affine_nodes import AffineNode, elements_of
 from onnxnorm.graph.facts import Facts
 
@@ -50,8 +50,8 @@ class Search:
     node: ir.Node
     found: AffineNode
     facts: Facts
-    memory: Memory
-    rules: Questions
+    obstacles: Obstacles
+    rules: RuleCache
     questions: int = MAX_QUESTIONS
     branches: int = MAX_BRANCHES
     touched: set[ir.Node] = field(default_factory=set)

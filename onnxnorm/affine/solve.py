@@ -30,12 +30,13 @@ from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.digits import Digits
 from onnxnorm.affine.exactness import fits
+from onnxnorm.affine.growth import Growth, unknown_extents
 from onnxnorm.affine.interface import Cause, Constant, Demands, Settled
-from onnxnorm.affine.obstacles import Memory, Obstacle
+from onnxnorm.affine.obstacles import Obstacle, Obstacles
 from onnxnorm.affine.placements import is_perfect, tries
 from onnxnorm.affine.refusals import refusal
-from onnxnorm.affine.region import Growth, Refusal, Region, unknown_extents
-from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.region import Refusal, Region
+from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.affine.rules.affine_nodes import AffineNode, is_affine
 from onnxnorm.affine.search import MAX_BRANCHES, Search, Stuck
 from onnxnorm.affine.units import Units
@@ -59,7 +60,7 @@ def solve(
     node: ir.Node,
     found: AffineNode,
     facts: Facts,
-    memory: Memory | None = None,
+    obstacles: Obstacles | None = None,
     units: Units | None = None,
     digits: Digits | None = None,
 ) -> Region | Stuck:
@@ -69,13 +70,13 @@ def solve(
         node: what computes the affine.
         found: the affine.
         facts: what is known of the model.
-        memory: what earlier searches in the same model ran into.
+        obstacles: what earlier searches in the same model ran into.
         units: what must stay whole, since a runtime runs it as one node.
         digits: what earlier searches found of values, in the model as it is.
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = Search(node, found, facts, memory or Memory(), Questions(facts, units), known_digits=digits)
+    search = Search(node, found, facts, obstacles or Obstacles(), RuleCache(facts, units), known_digits=digits)
     if search.is_lone and search.masks:
         return Stuck(_MASK, 0)
     if (region := _next_door(search, value)) is not None:
@@ -112,7 +113,7 @@ def next_door(node: ir.Node, found: AffineNode, facts: Facts, units: Units | Non
     """
     value = node.inputs[found.data]
     assert value is not None
-    search = Search(node, found, facts, Memory(), Questions(facts, units))
+    search = Search(node, found, facts, Obstacles(), RuleCache(facts, units))
     return None if search.is_lone and search.masks else _next_door(search, value)
 
 
@@ -128,7 +129,7 @@ def _next_door(search: Search, value: ir.Value) -> Region | None:
     gauge = Gauge.new(affine)
     if affine.is_identity or not fits(gauge, facts.shape(value)) or facts.is_constant(value):
         return None
-    if search.memory.obstacle(value, gauge) is not None or (search.found.vast and is_affine(maker)):
+    if search.obstacles.of(value, gauge) is not None or (search.found.vast and is_affine(maker)):
         return None
     edits = {}
     for party in (node, maker):
@@ -254,7 +255,7 @@ def _remember(growth: Growth, value: ir.Value, cause: Cause, why: Refusal, searc
         # At the least: the cheapest node that could restore the old value here.
         toll = node_cost("Mul" if growth.gauges[value].scales else "Add", search.facts.elements(value))
         chain = [(each, growth.gauges[each]) for each in growth.chain(value)]
-        search.memory.note(chain, cause, Obstacle(why, value, toll))
+        search.obstacles.note(chain, cause, Obstacle(why, value, toll))
 
 
 def _set_aside(

@@ -7,7 +7,7 @@ reason. The algebra and its conditions are those of `onnxnorm.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -15,11 +15,11 @@ import onnx_ir as ir
 from onnxnorm.affine import (
     AffineNode,
     Declined,
-    Memory,
+    Obstacles,
     Refusal,
     Region,
+    RepeatedFailures,
     Stuck,
-    Twins,
     Units,
     affine_of,
     apply,
@@ -36,7 +36,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.walk import changeable_graphs
 from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["FoldAffines"]
@@ -77,7 +77,7 @@ class FoldAffines(JournaledPass):
         self._asked = 0
         # Of the model as it is; None when it has changed.
         self._digits: Digits | None = None
-        self._twins = Twins()
+        self._failures = RepeatedFailures()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self._after and not self._journal.since(_NAME) & self._after:
@@ -98,7 +98,7 @@ class FoldAffines(JournaledPass):
     def _anywhere(self, model: ir.Model, facts: Facts) -> bool:
         # A fold may clear the way for one that was declined before it; each lowers the cost, so this ends. The cost is
         # an estimate, though, and a model can be made to fool it: there is a limit besides.
-        affines = sum(is_affine(node) for graph in _graphs(model) for node in graph)
+        affines = sum(is_affine(node) for graph in changeable_graphs(model) for node in graph)
         self._left = _FOLDS_PER_AFFINE * affines
         modified = False
         stuck: dict[ir.Node, frozenset[ir.Node]] = {}
@@ -111,7 +111,7 @@ class FoldAffines(JournaledPass):
     def _to_neighbours(self, model: ir.Model, facts: Facts) -> bool:
         """Fold the affines first that the maker of their input takes up for them alone."""
         modified = False
-        for graph in _graphs(model):
+        for graph in changeable_graphs(model):
             for node in graph:
                 found = affine_of(node, facts) if self._may_go(node) else None
                 region = next_door(node, found, facts, self._units) if isinstance(found, AffineNode) else None
@@ -133,10 +133,10 @@ class FoldAffines(JournaledPass):
         The dearest first: where several affines compete for one freedom, such as those that read one residual stream,
         the one that costs most at run time gets it.
         """
-        nodes = [node for graph in _graphs(model) for node in graph if self._may_go(node)]
+        nodes = [node for graph in changeable_graphs(model) for node in graph if self._may_go(node)]
         nodes.sort(key=lambda node: -facts.elements(node.outputs[0]))
         changed: set[ir.Node] = set()
-        memory = Memory()
+        obstacles = Obstacles()
         for node in nodes:
             if node.graph is None or not is_affine(node):
                 continue
@@ -145,7 +145,7 @@ class FoldAffines(JournaledPass):
             if self._left <= 0:
                 return set()
             stuck.pop(node, None)
-            outcome = self._fold(node, facts, memory)
+            outcome = self._fold(node, facts, obstacles)
             if isinstance(outcome, Stuck):
                 stuck[node] = outcome.touched | {node}
             else:
@@ -153,7 +153,7 @@ class FoldAffines(JournaledPass):
                 changed |= outcome
         return changed
 
-    def _fold(self, node: ir.Node, facts: Facts, memory: Memory) -> set[ir.Node] | Stuck:
+    def _fold(self, node: ir.Node, facts: Facts, obstacles: Obstacles) -> set[ir.Node] | Stuck:
         """Fold the affine of the node; return the nodes that were changed, or why the affine stays."""
         found = affine_of(node, facts)
         if isinstance(found, Declined):
@@ -161,15 +161,15 @@ class FoldAffines(JournaledPass):
             self._decline(node, why, facts)
             return Stuck(why, 0)
         # Of a normalization people want to know what is in its own way.
-        has_twins = node.op_type != "BatchNormalization"
-        if has_twins and (touched := self._twins.touched(node, found, facts)) is not None:
+        may_repeat = node.op_type != "BatchNormalization"
+        if may_repeat and (touched := self._failures.touched(node, found, facts)) is not None:
             return Stuck(Refusal("", Code.OPERATOR), 0, touched)
         self._digits = self._digits or Digits(facts)
-        region = solve(node, found, facts, memory, self._units, self._digits)
+        region = solve(node, found, facts, obstacles, self._units, self._digits)
         if not isinstance(region, Region):
             self._decline(node, region.why, facts)
-            if has_twins and not region.by_numbers:
-                self._twins.note(node, found, region.touched, facts)
+            if may_repeat and not region.by_numbers:
+                self._failures.note(node, found, region.touched, facts)
             return region
         around = _around(region)
         refused = self._apply(node, found, region, facts)
@@ -215,13 +215,6 @@ class FoldAffines(JournaledPass):
         # An Add or a Mul is a bias or a gate more often than a normalization; nobody asks why it is there.
         if node.op_type == "BatchNormalization":
             self._journal.decline(node, why.reason, why.code, evidence=evidence_of(node, why, facts))
-
-
-def _graphs(model: ir.Model) -> Iterable[ir.Graph]:
-    # The portable bodies of our own operators are as they should be.
-    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
-    for graph in (model.graph, *bodies):
-        yield from graphs_within(graph)
 
 
 def _around(region: Region) -> set[ir.Node]:

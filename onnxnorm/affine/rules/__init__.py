@@ -33,6 +33,8 @@ from onnxnorm.affine.rules.recurrent import recurrent
 from onnxnorm.affine.rules.resample import grid_sample
 from onnxnorm.affine.rules.select import arg_extremum, sign
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.graph.nodes import is_standard
+from onnxnorm.model.domains import CUSTOM_DOMAIN, STANDARD_DOMAINS
 
 __all__ = ["refusal_of", "register", "rule_for", "unregister"]
 
@@ -124,7 +126,7 @@ _TABLE: Mapping[str, Rule] = {
 
 
 _REGISTERED: dict[tuple[str, str], Rule] = {}
-_OWN_DOMAINS = frozenset({"", "ai.onnx", "onnxnorm"})
+_OWN_DOMAINS = STANDARD_DOMAINS | {CUSTOM_DOMAIN}
 
 
 def register(domain: str, op_type: str, rule: Rule) -> None:
@@ -155,13 +157,13 @@ def unregister(domain: str, op_type: str) -> None:
 
 def rule_for(node: ir.Node) -> Rule | None:
     """Return the entry for the node's operator; None where it has none, also among those that were registered."""
-    if node.domain in ("", "ai.onnx"):
+    if is_standard(node):
         return _TABLE.get(node.op_type)
     return _REGISTERED.get((node.domain, node.op_type))
 
 
 def refusal_of(node: ir.Node) -> Declined:
     """Return the answer of a node without a rule."""
-    if node.op_type in quantize.ROUNDING and node.domain in ("", "ai.onnx", "com.microsoft"):
+    if node.op_type in quantize.ROUNDING and (is_standard(node) or node.domain == "com.microsoft"):
         return quantize.rounds()
     return Declined("lets no affine pass", Cause.ANYTHING)

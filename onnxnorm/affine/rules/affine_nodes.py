@@ -15,6 +15,7 @@ from onnxnorm.affine.cost import ARITHMETIC
 from onnxnorm.affine.exactness import is_vast
 from onnxnorm.affine.interface import Declined
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.journal.reasons import Code
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.numerics.arrays import all_of, any_of
@@ -46,7 +47,7 @@ class AffineNode:
 
 def is_affine(node: ir.Node) -> bool:
     """Whether `affine_of` may be asked about the node."""
-    return node.domain in ("", "ai.onnx") and (node.op_type == "BatchNormalization" or node.op_type in _ELEMENTWISE)
+    return is_standard(node) and (node.op_type == "BatchNormalization" or node.op_type in _ELEMENTWISE)
 
 
 def affine_of(node: ir.Node, facts: Facts) -> AffineNode | Declined:

@@ -9,7 +9,7 @@ import pytest
 from onnxnorm.affine import rule_cache
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Site
-from onnxnorm.affine.rule_cache import Questions
+from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.graph.facts import Facts
 
 
@@ -42,26 +42,26 @@ def _gauge(extent: int = 1) -> Gauge:
 
 def test_the_same_gauges_get_the_same_answer_unasked(rule: _Counted) -> None:
     node, x, facts = _node()
-    rules, gauge = Questions(facts), _gauge()
+    rules, gauge = RuleCache(facts), _gauge()
     assert rules.ask(node, {x: gauge}) is rules.ask(node, {x: gauge})
     assert rule.asked == 1
 
 
 def test_other_gauges_other_values_and_other_searches_are_asked_anew(rule: _Counted) -> None:
     node, x, facts = _node()
-    rules, gauge = Questions(facts), _gauge()
+    rules, gauge = RuleCache(facts), _gauge()
     rules.ask(node, {x: gauge})
     rules.ask(node, {x: _gauge()})
     rules.ask(node, {node.outputs[0]: gauge})
     rules.ask(node, {x: gauge, node.outputs[0]: gauge})
-    Questions(facts).ask(node, {x: gauge})
+    RuleCache(facts).ask(node, {x: gauge})
     assert rule.asked == 5
 
 
 def test_large_gauges_are_not_kept(rule: _Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_cache, "_MAX_KEPT", 10)
     node, x, facts = _node()
-    rules, large, small = Questions(facts), _gauge(6), _gauge(2)
+    rules, large, small = RuleCache(facts), _gauge(6), _gauge(2)
     for gauge in (large, large, small, small):
         rules.ask(node, {x: gauge})
     assert rule.asked == 3
