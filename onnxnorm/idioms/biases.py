@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.idioms.idiom import Idiom, Kind
 
 __all__ = ["biases"]
@@ -23,7 +23,7 @@ def biases(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
 def _is_bias(node: ir.Node, facts: Facts) -> bool:
     first, second = node.inputs
     for data, other in ((first, second), (second, first)):
-        maker = None if data is None else data.producer()
+        maker = producer_of(data)
         if data is None or maker is None or maker.op_type != "MatMul" or not is_standard(maker):
             continue
         if len(data.uses()) != 1 or data.is_graph_output() or not facts.is_constant(maker.inputs[1]):

@@ -17,7 +17,7 @@ from onnxnorm.idioms.idiom import Idiom, Kind
 from onnxnorm.idioms.normalizations import written_out_normalizations
 from onnxnorm.idioms.quantization import dynamic_quantizations, quantized_arithmetic
 from onnxnorm.idioms.rotary import rotary_embeddings
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.walk import changeable_graphs
 
 __all__ = ["idioms_in", "units_in"]
 
@@ -47,8 +47,7 @@ def units_in(model: ir.Model, facts: Facts, target: str) -> Units:
     own: set[ir.Node] = set()
     products: set[ir.Node] = set()
     companions: set[ir.Node] = set()
-    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
-    for graph in (inside for root in (model.graph, *bodies) for inside in graphs_within(root)):
+    for graph in changeable_graphs(model):
         for idiom in idioms_in(graph, facts):
             if idiom.kind not in kinds:
                 continue

@@ -14,7 +14,8 @@ from onnxnorm.graph.nodes import is_standard
 from onnxnorm.idioms.idiom import Idiom, Kind
 from onnxnorm.recognize import FAMILIES, Proposal, Reading, candidates
 from onnxnorm.recognize.families import Found
-from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.monomials import Unreadable
+from onnxnorm.recognize.selection import roots_of
 
 __all__ = ["written_out_normalizations"]
 
@@ -42,12 +43,9 @@ def _largest(reading: Reading, taken: set[ir.Node]) -> Iterator[tuple[Kind, froz
 
     Nodes in `taken` belong to others.
     """
-    roots = [
-        Found(reading, value, form.poly)
-        for value, form in reading.forms.items()
-        if value is not reading.x and form.is_plain and len(form.poly.terms) <= 4
-    ]
-    for found in sorted((each for each in roots if each.quotient is not None), key=lambda each: -len(each.cone)):
+    for found in roots_of(reading):
+        if found.quotient is None:
+            continue
         cone = frozenset(found.cone)
         if not cone & taken and (kind := _kind(found)) is not None:
             yield kind, cone

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.idioms.idiom import Idiom, Kind
 
 __all__ = ["dynamic_quantizations", "quantized_arithmetic"]
@@ -30,7 +30,7 @@ def quantized_arithmetic(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
         if node.op_type not in ("Add", "Mul") or not is_standard(node) or len(node.outputs[0].consumers()) != 1:
             continue
         (reader,) = node.outputs[0].consumers()
-        makers = [None if value is None else value.producer() for value in node.inputs]
+        makers = [producer_of(value) for value in node.inputs]
         if reader.op_type == "QuantizeLinear" and all(
             maker is not None and maker.op_type == "DequantizeLinear" for maker in makers
         ):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, only_reader, producer_of
 from onnxnorm.idioms.idiom import Idiom, Kind
 
 __all__ = ["rotary_embeddings"]
@@ -29,7 +29,7 @@ def rotary_embeddings(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
 
 
 def _around(join: ir.Node) -> frozenset[ir.Node] | None:
-    makers = [None if value is None else value.producer() for value in join.inputs]
+    makers = [producer_of(value) for value in join.inputs]
     negated = [node for node in makers if node is not None and node.op_type == "Neg" and is_standard(node)]
     if len(negated) != 1:
         return None
@@ -53,11 +53,10 @@ def _around(join: ir.Node) -> frozenset[ir.Node] | None:
 
 
 def _maker(value: ir.Value | None) -> ir.Node | None:
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     return node if node is not None and is_standard(node) else None
 
 
 def _only_reader(node: ir.Node) -> ir.Node | None:
-    value = node.outputs[0]
-    users = value.consumers()
-    return users[0] if len(users) == 1 and not value.is_graph_output() and is_standard(users[0]) else None
+    reader = only_reader(node.outputs[0])
+    return reader if is_standard(reader) else None

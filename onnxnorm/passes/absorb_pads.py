@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import remove_unread, set_inputs
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.graph.windows import stated_padding
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.model.walk import graphs_within
@@ -77,7 +77,7 @@ class AbsorbPads(JournaledPass):
 def _maker(node: ir.Node) -> ir.Node | None:
     """Return the node of ONNX's own domain that makes the first operand in the same graph."""
     value = node.inputs[0] if node.inputs else None
-    maker = None if value is None else value.producer()
+    maker = producer_of(value)
     return maker if maker is not None and is_standard(maker) and maker.graph is node.graph else None
 
 

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.convert.opset import convert_opset
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.journal import Effect
 from onnxnorm.journal.reasons import Code
 from onnxnorm.model.walk import graphs_within
@@ -94,8 +95,5 @@ def _bias(node: ir.Node) -> float:
 
 def _lrn_nodes(model: ir.Model) -> list[ir.Node]:
     return [
-        node
-        for graph in graphs_within(model.graph)
-        for node in graph
-        if node.op_type == "LRN" and node.domain in ("", "ai.onnx")
+        node for graph in graphs_within(model.graph) for node in graph if node.op_type == "LRN" and is_standard(node)
     ]

@@ -14,7 +14,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.journal.reasons import Code
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.walk import changeable_roots, graphs_within
 from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["Account"]
@@ -43,8 +43,8 @@ class Account(JournaledPass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         stuck = []
-        bodies = [function.graph for function in model.functions.values() if function.domain != "onnxnorm"]
-        for graph in [*graphs_within(model.graph), *bodies]:
+        main, *bodies = changeable_roots(model)
+        for graph in [*graphs_within(main), *bodies]:
             for node in graph:
                 if kind_of(node) is None:
                     continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import splice_out
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.cleaning.leftovers import remove_dead
 
@@ -23,7 +24,7 @@ class CleanUp(ir.passes.InPlacePass):
         modified = False
         for graph in [*graphs_within(model.graph), *(function.graph for function in model.functions.values())]:
             for node in list(graph):
-                if node.op_type == "Identity" and node.domain in ("", "ai.onnx"):
+                if node.op_type == "Identity" and is_standard(node):
                     splice_out(node)
                     modified |= node.graph is None
         return ir.passes.PassResult(model, remove_dead(model) or modified)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnxnorm.affine import is_affine
 from onnxnorm.graph.edit import add_constant
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.walk import graphs_within
 from onnxnorm.passes.journaled import JournaledPass
 
@@ -31,7 +32,7 @@ class FlattenProducts(JournaledPass):
         modified = False
         for graph in graphs_within(model.graph):
             for node in list(graph):
-                if node.op_type == "MatMul" and node.domain in ("", "ai.onnx"):
+                if node.op_type == "MatMul" and is_standard(node):
                     modified |= self._move(node, graph, facts)
         return ir.passes.PassResult(model, modified)
 
@@ -47,7 +48,7 @@ class FlattenProducts(JournaledPass):
         rank, shape, request = facts.rank(x), facts.shape(flat), facts.constant(reshape.inputs[1])
         if (
             reshape.graph is not graph
-            or reshape.domain not in ("", "ai.onnx")
+            or not is_standard(reshape)
             or reshape.inputs[0] is not output
             or (rank or 0) < 3
             or matrix is None

@@ -17,7 +17,8 @@ from onnxnorm.graph.inline import inline, that_fit
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.journal import Journal
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.domains import CUSTOM_DOMAIN
+from onnxnorm.model.walk import changeable_graphs, graphs_within
 from onnxnorm.recognize.candidates import candidates
 
 __all__ = ["InlineFunctions"]
@@ -62,7 +63,7 @@ def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
     calls: dict[ir.OperatorIdentifier, set[ir.OperatorIdentifier]] = {}
     wanted = {"BatchNormalization"} | (_ABSORBERS if _has_batch_norm(model) else set())
     for identifier, function in model.functions.items():
-        if function.domain == "onnxnorm":
+        if function.domain == CUSTOM_DOMAIN:
             continue
         nodes = list(function.graph.all_nodes())
         calls[identifier] = {node.op_identifier() for node in nodes}
@@ -76,10 +77,8 @@ def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:
 
 
 def _has_batch_norm(model: ir.Model) -> bool:
-    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
     return any(
         node.op_type == "BatchNormalization" and is_standard(node)
-        for root in (model.graph, *bodies)
-        for graph in graphs_within(root)
+        for graph in changeable_graphs(model)
         for node in graph
     )

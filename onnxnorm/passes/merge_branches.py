@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 
 import onnx_ir as ir
 
@@ -24,7 +23,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
-from onnxnorm.model.walk import graphs_within
+from onnxnorm.model.walk import changeable_graphs
 from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["MergeBranches"]
@@ -69,7 +68,7 @@ class MergeBranches(JournaledPass):
         modified = False
         if self._families != (Family.CONVOLUTION,):
             self._apart = units_in(model, facts, self._target).products
-        for graph, family in itertools.product(list(_graphs(model)), self._families):
+        for graph, family in itertools.product(list(changeable_graphs(model)), self._families):
             if any(node.op_type in _CORES[family] for node in graph):
                 # Every merge lowers the cost, so this ends.
                 while self._sweep(graph, facts, family):
@@ -114,9 +113,3 @@ def _told(plan: Plan) -> str:
         return f"{len(plan.merged)} branches"
     counts = Counter(node.op_type for node in (*reversed(plan.gone), plan.root))
     return " and ".join(op_type if count == 1 else f"{count} {op_type}" for op_type, count in counts.items())
-
-
-def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    bodies = (function.graph for function in model.functions.values() if function.domain != "onnxnorm")
-    for graph in (model.graph, *bodies):
-        yield from graphs_within(graph)

@@ -14,11 +14,11 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.journal import Effect, Journal
-from onnxnorm.recognize.coefficients import Array
-from onnxnorm.recognize.families.answers import along, along_axis
-from onnxnorm.recognize.polynomial import Input, Unreadable
+from onnxnorm.recognize.coefficients import Array, axes_of
+from onnxnorm.recognize.families.answers import along_axis
+from onnxnorm.recognize.monomials import Unreadable
 from onnxnorm.recognize.reading import Reading
 
 __all__ = ["batch_norm_weights", "raise_batch_norms"]
@@ -126,7 +126,7 @@ def _from_root(value: ir.Value | None) -> bool:
     stack = [(value, 0)]
     while stack:
         current, depth = stack.pop()
-        producer = None if current is None else current.producer()
+        producer = producer_of(current)
         if producer is None or depth > 6:
             continue
         if producer.op_type in _ROOTS:
@@ -139,12 +139,11 @@ def _affine(value: ir.Value, reading: Reading, channels: int) -> tuple[Array, Ar
     form = reading.forms.get(value)
     if form is None or not form.is_plain or value.dtype is not reading.x.dtype:
         return None
-    linear = dict(form.poly.terms)
-    factor = linear.pop(frozenset({(Input(), 1.0)}), None)
-    shift = linear.pop(frozenset(), np.zeros((1,) * form.poly.rank))
+    affine = form.poly.affine
     # For all channels alike it is a change of range, such as from bytes to -1..1.
-    if linear or factor is None or along(factor) | along(shift) != {1}:
+    if affine is None or axes_of(affine[0]) | axes_of(affine[1]) != {1}:
         return None
+    factor, shift = affine
     return along_axis(factor, 1, channels), along_axis(shift, 1, channels)
 
 

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
+from onnxnorm.recognize.monomials import Stack, Unreadable
+from onnxnorm.recognize.polynomial import Poly
 
 __all__ = ["Form", "Layout", "combine", "constant_like"]
 

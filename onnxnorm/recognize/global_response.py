@@ -20,15 +20,14 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard, only_reader
 from onnxnorm.recognize.batch_norm import batch_norm_weights
 from onnxnorm.recognize.candidates import candidates
-from onnxnorm.recognize.coefficients import Array
-from onnxnorm.recognize.families.answers import Found, along, along_axis
-from onnxnorm.recognize.polynomial import Atom, Base, Input, Mean, Monomial, Poly, Total, Unreadable
+from onnxnorm.recognize.coefficients import Array, axes_of
+from onnxnorm.recognize.families.answers import Found, along_axis
+from onnxnorm.recognize.monomials import SQUARE, Atom, Base, Input, Mean, Total, Unreadable, X
+from onnxnorm.recognize.polynomial import Poly
 from onnxnorm.recognize.reading import Reading
 
 __all__ = ["GlobalResponse", "global_responses"]
 
-_X: Monomial = frozenset({(Input(), 1.0)})
-_SQUARE: Monomial = frozenset({(Input(), 2.0)})
 _ALIKE = 1e-6
 
 
@@ -89,7 +88,7 @@ def _last(reading: Reading) -> GlobalResponse | None:
 
 def _response(found: Found) -> GlobalResponse | None:
     terms = dict(found.poly.terms)
-    one, bias = terms.pop(_X, None), terms.pop(frozenset(), np.zeros((1,) * found.rank))
+    one, bias = terms.pop(X, None), terms.pop(frozenset(), np.zeros((1,) * found.rank))
     if len(terms) != 1 or found.rank < 3 or (one is not None and not np.allclose(one, 1.0, rtol=_ALIKE)):
         return None
     ((monomial, scale),) = terms.items()
@@ -115,7 +114,7 @@ def _response(found: Found) -> GlobalResponse | None:
     channels = found.extent(axis)
     if length.axes != frozenset(range(1, found.rank)) - {axis} or axis not in (1, found.rank - 1) or not channels:
         return None
-    if not along(scale) | along(bias) <= {axis}:
+    if not axes_of(scale) | axes_of(bias) <= {axis}:
         return None
     # With m = L / sqrt(count): m / (factor * mean of m + epsilon) is the ratio of the lengths, over the factor.
     root = math.sqrt(count)
@@ -153,7 +152,7 @@ def _only_reader(value: ir.Value, reading: Reading) -> ir.Node | None:
 
 
 def _is_length(atom: Atom) -> bool:
-    return isinstance(atom, (Mean, Total)) and atom.of == _SQUARE
+    return isinstance(atom, (Mean, Total)) and atom.of == SQUARE
 
 
 def _averaged(poly: Poly, length: Mean | Total) -> tuple[int, float, float] | None:

@@ -16,13 +16,13 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Dim, Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code, needs_opset
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
-from onnxnorm.recognize.coefficients import Array
-from onnxnorm.recognize.families.answers import along, along_axis
-from onnxnorm.recognize.polynomial import Input, Unreadable
+from onnxnorm.recognize.coefficients import Array, axes_of
+from onnxnorm.recognize.families.answers import along_axis
+from onnxnorm.recognize.monomials import Unreadable
 from onnxnorm.recognize.reading import Reading
 
 __all__ = ["GroupNorm", "group_norm_at", "raise_group_norms"]
@@ -69,8 +69,11 @@ class GroupNorm:
 def group_norm_at(node: ir.Node, graph: ir.Graph, facts: Facts) -> GroupNorm | None:
     """Return the group normalization whose statistics `node` takes, as the node at the heart of it; None for none."""
     core = _core(node, graph, facts)
-    if core is None:
-        return None
+    return None if core is None else _with_weights(core, graph, facts)
+
+
+def _with_weights(core: _Core, graph: ir.Graph, facts: Facts) -> GroupNorm:
+    """Return the normalization with the Mul and Add for each channel behind it."""
     root, scale, bias = _weights(core, core.back.outputs[0], graph, facts)
     per_group = core.channels // core.groups
     own_scale, own_bias = np.repeat(core.scale, per_group), np.repeat(core.bias, per_group)
@@ -93,7 +96,7 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
     if len(node.inputs) < 2:
         return None
     value, output = node.inputs[0], node.outputs[0]
-    before = None if value is None else value.producer()
+    before = producer_of(value)
     users = output.consumers()
     if (
         before is None
@@ -124,7 +127,7 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
         return None
     if not _keeps_batch(before, shape[0], grouped[0], facts) or not _is_whole_shape(back, x, facts):
         return None
-    if node.op_type == "LayerNormalization" and _whole(node, "axis", -1) % len(grouped) != 2:
+    if node.op_type == "LayerNormalization" and node.attributes.get_int("axis", -1) % len(grouped) != 2:
         return None
     weights = [facts.constant(each) for each in (*node.inputs[1:3],)]
     if any(each is None for each in weights) and not (len(node.inputs) == 2 and weights[0] is not None):
@@ -134,8 +137,7 @@ def _core(node: ir.Node, graph: ir.Graph, facts: Facts) -> _Core | None:
         if np.any(scale != scale[0]) or np.any(bias != bias[0]):
             return None
         scale, bias = scale[:1], bias[:1]
-    attribute = node.attributes.get("epsilon")
-    epsilon = 1e-5 if attribute is None else attribute.as_float()
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
     spread = [np.broadcast_to(each, (groups,)) for each in (scale, bias)]
     return _Core(x, node, back, groups, channels, epsilon, spread[0], spread[1])
 
@@ -151,7 +153,7 @@ def _grouped_shape(reshape: ir.Node, value: ir.Value, facts: Facts) -> tuple[Dim
     if request is None or reshape.inputs[0] is None:
         return inferred
     source = facts.shape(reshape.inputs[0]) or ()
-    copies = not _whole(reshape, "allowzero", 0)
+    copies = not reshape.attributes.get_int("allowzero", 0)
     return tuple(
         (source[i] if i < len(source) else None) if n == 0 and copies else n if n > 0 else None
         for i, n in enumerate(int(each) for each in request.ravel())
@@ -162,22 +164,17 @@ def _is_reshape(node: ir.Node) -> bool:
     return is_standard(node) and node.op_type == "Reshape" and len(node.inputs) == 2
 
 
-def _whole(node: ir.Node, name: str, default: int) -> int:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
-
-
 def _keeps_batch(reshape: ir.Node, batch: object, first: object, facts: Facts) -> bool:
     if batch is not None and batch == first:
         return True
     request = facts.constant(reshape.inputs[1])
-    return request is not None and int(request.ravel()[0]) == 0 and not _whole(reshape, "allowzero", 0)
+    return request is not None and int(request.ravel()[0]) == 0 and not reshape.attributes.get_int("allowzero", 0)
 
 
 def _is_whole_shape(reshape: ir.Node, x: ir.Value, facts: Facts) -> bool:
     """Whether a Reshape gives the shape of `x` back."""
     request = reshape.inputs[1]
-    producer = None if request is None else request.producer()
+    producer = producer_of(request)
     if producer is not None and producer.op_type == "Shape" and producer.inputs[0] is x and not producer.attributes:
         return True
     own, wanted = facts.shape(x), facts.shape(reshape.outputs[0])
@@ -194,13 +191,10 @@ def _others_known(own: tuple[object, ...], wanted: tuple[object, ...]) -> bool:
 
 
 def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
-    start = core.back.outputs[0]
-    root, scale, bias = _weights(core, start, graph, facts)
-    per_group = core.channels // core.groups
-    group_scale, group_bias = np.repeat(core.scale, per_group), np.repeat(core.bias, per_group)
-    one_each = per_group == 1
+    found = _with_weights(core, graph, facts)
+    one_each = core.channels == core.groups
     kind = "InstanceNormalization" if one_each else _KIND
-    last = root.producer()
+    last = found.root.producer()
     assert last is not None
     if not one_each and facts.opset(core.node) < _SINCE:
         version = facts.opset(core.node)
@@ -218,8 +212,8 @@ def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool
     dtype = core.x.dtype or ir.DataType.FLOAT
     name = core.node.name or last.name or facts.fresh_name(kind)
     operands = [
-        add_constant(graph, facts.fresh_name(f"{root.name}_{role}"), array.astype(dtype.numpy()), dtype, facts)
-        for role, array in (("scale", group_scale * scale), ("bias", group_bias * scale + bias))
+        add_constant(graph, facts.fresh_name(f"{found.root.name}_{role}"), array.astype(dtype.numpy()), dtype, facts)
+        for role, array in (("scale", found.scale), ("bias", found.bias))
     ]
     attributes: dict[str, int | float] = {"epsilon": core.epsilon}
     if not one_each:
@@ -251,11 +245,10 @@ def _weights(core: _Core, start: ir.Value, graph: ir.Graph, facts: Facts) -> tup
         form = reading.forms.get(value)
         if form is None or not form.is_plain or value.dtype is not start.dtype or user.op_type not in _AFFINES:
             break
-        linear = dict(form.poly.terms)
-        factor = linear.pop(frozenset({(Input(), 1.0)}), None)
-        shift = linear.pop(frozenset(), np.zeros((1,) * form.poly.rank))
-        if linear or factor is None or not along(factor) | along(shift) <= {1}:
+        affine = form.poly.affine
+        if affine is None or not axes_of(affine[0]) | axes_of(affine[1]) <= {1}:
             break
+        factor, shift = affine
         best, scale, bias = value, along_axis(factor, 1, core.channels), along_axis(shift, 1, core.channels)
     return best, scale, bias
 

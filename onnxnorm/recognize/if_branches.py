@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.recognize.form import Form
 
 __all__ = ["branch_taken", "decided", "helper_nodes"]
@@ -34,8 +35,8 @@ def decided(
     known = facts.constant(condition)
     if known is not None:
         return bool(known.all()) if known.size == 1 else None
-    node = None if condition is None else condition.producer()
-    if node is None or node.op_type != "Equal" or node.domain not in ("", "ai.onnx"):
+    node = producer_of(condition)
+    if node is None or node.op_type != "Equal" or not is_standard(node):
         return None
     sides = [_number(operand, forms, extents, facts) for operand in node.inputs]
     return None if None in sides else sides[0] == sides[1]
@@ -48,7 +49,7 @@ def _number(
     known = facts.constant(value)
     if known is not None:
         return int(known.reshape(())) if known.size == 1 and np.issubdtype(known.dtype, np.integer) else None
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     if node is None or node.op_type != "Gather" or len(node.inputs) != 2 or node.inputs[0] is None:
         return None
     index, shape = facts.constant(node.inputs[1]), node.inputs[0].producer()

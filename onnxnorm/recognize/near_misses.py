@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from onnxnorm.recognize.polynomial import Base, Mean, Poly, Stack, Window
-from onnxnorm.recognize.reading import SQUARE, Reading, Stop, statistics_in
+from onnxnorm.recognize.monomials import SQUARE, Base, Mean, Stack, Window
+from onnxnorm.recognize.polynomial import Poly
+from onnxnorm.recognize.reading import Reading, Stop, statistics_in
 
 __all__ = ["looks_like"]
 
@@ -39,10 +40,6 @@ def _meant(poly: Poly) -> str | None:
                     return "RMSNormalization"
     atoms = [(atom, power) for monomial in poly.terms for atom, power in monomial]
     means = [(atom, power) for atom, power in atoms if isinstance(atom, Mean)]
-    if any(power == 2 for _, power in means) and any(power == 1 and _is_square(atom) for atom, power in means):
+    if any(power == 2 for _, power in means) and any(power == 1 and atom.of == SQUARE for atom, power in means):
         return "LayerNormalization"
     return None
-
-
-def _is_square(atom: Mean) -> bool:
-    return atom.of == SQUARE

@@ -1,51 +1,44 @@
 """Formulas in one tensor X as polynomials: two spellings of one formula become the same polynomial.
 
-A polynomial is a sum of coefficients times monomials; a monomial is a product of atoms (`Atom`) with real exponents.
+A polynomial is a sum of coefficients times monomials (`monomials.py`).
 Coefficients are float64 arrays with the axes of X, of extent 1 where they do not vary. Everything is an identity of
 real numbers; where an identity holds for some signs alone, the operation is refused (`Unreadable`).
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from typing import TypeAlias
+from functools import cached_property
 
 import numpy as np
 
 from onnxnorm.recognize.coefficients import Array, axes_of, element_count, rounded, trimmed
+from onnxnorm.recognize.monomials import (
+    EVER,
+    ONE,
+    Atom,
+    Base,
+    Floor,
+    Input,
+    Magnitude,
+    Monomial,
+    Total,
+    Unreadable,
+    Window,
+    X,
+    is_even,
+    mean,
+    mean_of_squares,
+    never_negative,
+    product,
+    varying_axes,
+)
 
-__all__ = [
-    "EVER",
-    "Atom",
-    "Base",
-    "Floor",
-    "Input",
-    "Magnitude",
-    "Mean",
-    "Monomial",
-    "Poly",
-    "Stack",
-    "Total",
-    "Unreadable",
-    "Window",
-]
-
+__all__ = ["Poly"]
 
 _MOST_TERMS = 12
 _NO_BOUND = 1e30
-
-
-class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
-    """Raised at a node that computes something that is no such polynomial.
-
-    The text says what, to continue "... , but".
-    """
-
-
-_ONE: Monomial = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +53,11 @@ class Poly:
 
     @classmethod
     def input(cls, rank: int) -> Poly:
-        return cls({frozenset({(Input(), 1.0)}): np.ones((1,) * rank)}, rank)
+        return cls({X: np.ones((1,) * rank)}, rank)
 
     @classmethod
     def constant(cls, array: Array, rank: int) -> Poly:
-        return cls({_ONE: array} if np.any(array) else {}, rank)
+        return cls({ONE: array} if np.any(array) else {}, rank)
 
     @cached_property
     def key(self) -> frozenset[tuple[Monomial, tuple[int, ...], bytes]]:
@@ -98,7 +91,7 @@ class Poly:
         result = Poly({}, self.rank)
         for m1, c1 in self.terms.items():
             for m2, c2 in other.terms.items():
-                result = result + Poly({_product(m1, m2): trimmed(c1 * c2)}, self.rank)
+                result = result + Poly({product(m1, m2): trimmed(c1 * c2)}, self.rank)
         return result
 
     def scaled(self, factor: float | Array) -> Poly:
@@ -109,7 +102,7 @@ class Poly:
         """The value where the polynomial is one number."""
         if not self.terms:
             return 0.0
-        coefficient = self.terms.get(_ONE)
+        coefficient = self.terms.get(ONE)
         if len(self.terms) > 1 or coefficient is None or coefficient.size != 1:
             return None
         return float(coefficient.reshape(()))
@@ -119,12 +112,19 @@ class Poly:
         """The axes along which the value may vary."""
         found: set[int] = set()
         for monomial, coefficient in self.terms.items():
-            found |= _varies(monomial, self.rank) | axes_of(coefficient)
+            found |= varying_axes(monomial, self.rank) | axes_of(coefficient)
         return frozenset(found)
 
     @property
+    def affine(self) -> tuple[Array, Array] | None:
+        """Scale and shift, where the polynomial is scale * X + shift."""
+        rest = dict(self.terms)
+        scale, shift = rest.pop(X, None), rest.pop(ONE, np.zeros((1,) * self.rank))
+        return None if rest or scale is None else (scale, shift)
+
+    @property
     def is_constant(self) -> bool:
-        return set(self.terms) <= {_ONE}
+        return set(self.terms) <= {ONE}
 
     def power(self, exponent: float) -> Poly:
         if exponent == 1:
@@ -149,11 +149,11 @@ class Poly:
                 bound = float(coefficient.min())
             elif np.any(coefficient < 0):
                 negative[monomial] = coefficient
-            elif not _is_even(monomial):
+            elif not is_even(monomial):
                 return -np.inf
         for monomial, coefficient in negative.items():
             # The square of a mean is at most the mean of the squares.
-            square = _mean_of_squares(monomial)
+            square = mean_of_squares(monomial)
             above = None if square is None else self.terms.get(square)
             if above is None or np.any(above * (1 + 1e-6) + coefficient < 0):
                 return -np.inf
@@ -177,7 +177,7 @@ class Poly:
             if len(monomial) == 1 and coefficient.size == 1 and coefficient.item() > 0:
                 ((atom, exponent),) = monomial
                 base = Poly({frozenset({(atom, 1.0)}): np.ones((1,) * self.rank)}, self.rank)
-                if exponent < 0 and _never_negative(atom, 1.0):
+                if exponent < 0 and never_negative(atom, 1.0):
                     least = float((most / coefficient.item()) ** (1 / exponent))
                     return base.floor(least).power(exponent).scaled(coefficient)
         raise Unreadable("a bound from above")
@@ -194,7 +194,7 @@ class Poly:
         for monomial, coefficient in self.terms.items():
             if axes_of(coefficient) & axes:
                 raise Unreadable("weights along the axes over which it averages")
-            constant = frozenset(f for f in monomial if not _varies(frozenset({f}), self.rank) & axes)
+            constant = frozenset(f for f in monomial if not varying_axes(frozenset({f}), self.rank) & axes)
             varying = monomial - constant
             count = None if extents is None else element_count(axes, extents)
             if extents is not None and count is None:
@@ -202,9 +202,9 @@ class Poly:
                     raise Unreadable("a sum over an axis of unknown extent")
                 inner: Monomial = frozenset({(Total(axes, varying), 1.0)})
             else:
-                inner = _mean(axes, varying) if varying else _ONE
+                inner = mean(axes, varying) if varying else ONE
                 coefficient = coefficient * (1 if count is None else count)
-            result = result + Poly({_product(constant, inner): coefficient}, self.rank)
+            result = result + Poly({product(constant, inner): coefficient}, self.rank)
         return result
 
     def windowed(self, reach: tuple[tuple[int, int, int], ...]) -> Poly:
@@ -244,7 +244,7 @@ class Poly:
         candidates = [
             (repr(sorted(map(repr, monomial))), coefficient)
             for monomial, coefficient in self.terms.items()
-            if coefficient.size == 1 and coefficient.item() > 0 and _is_even(monomial)
+            if coefficient.size == 1 and coefficient.item() > 0 and is_even(monomial)
         ]
         if not candidates:
             return self, 1.0
@@ -256,62 +256,6 @@ def _checked(terms: dict[Monomial, Array], rank: int) -> Poly:
     if len(terms) > _MOST_TERMS:
         raise Unreadable("arithmetic beyond that of a normalization")
     return Poly(terms, rank)
-
-
-def _product(first: Monomial, second: Monomial) -> Monomial:
-    exponents = dict(first)
-    for atom, exponent in second:
-        known = exponents.get(atom, 0.0)
-        if known * exponent < 0:
-            # x / x is not 1 where x is zero.
-            raise Unreadable("a quotient of equal parts")
-        exponents[atom] = known + exponent
-    return frozenset(exponents.items())
-
-
-def _mean(axes: frozenset[int], monomial: Monomial) -> Monomial:
-    if len(monomial) == 1:
-        ((atom, exponent),) = monomial
-        if isinstance(atom, Mean) and exponent == 1 and not atom.axes & axes:
-            return frozenset({(Mean(atom.axes | axes, atom.of), 1.0)})
-    return frozenset({(Mean(axes, monomial), 1.0)})
-
-
-def _varies(monomial: Monomial, rank: int) -> frozenset[int]:
-    found: frozenset[int] = frozenset()
-    every = frozenset(range(rank))
-    for atom, _ in monomial:
-        if isinstance(atom, Input):
-            return every
-        if isinstance(atom, (Mean, Total)):
-            found |= _varies(atom.of, rank) - atom.axes
-        elif isinstance(atom, Window):
-            found |= _varies(atom.of, rank)
-        else:
-            found |= atom.poly.varies
-    return found
-
-
-def _is_even(monomial: Monomial) -> bool:
-    """Whether the monomial is never negative, whatever X is."""
-    return bool(monomial) and all(_never_negative(atom, exponent) for atom, exponent in monomial)
-
-
-def _mean_of_squares(monomial: Monomial) -> Monomial | None:
-    """Return the mean of the squares of what this monomial is the squared mean of; None where it is none."""
-    ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
-    if not isinstance(atom, Mean) or power != 2:
-        return None
-    return frozenset({(Mean(atom.axes, frozenset((inner, 2 * each) for inner, each in atom.of)), 1.0)})
-
-
-def _never_negative(atom: Atom, exponent: float) -> bool:
-    if isinstance(exponent, float) and exponent % 2 == 0:
-        return True
-    if isinstance(atom, (Mean, Total, Window)):
-        return _is_even(atom.of)
-    # A fractional power is not negative: it is no number where its base is.
-    return isinstance(atom, Magnitude) or exponent % 1 != 0 or (isinstance(atom, Floor) and atom.least >= 0)
 
 
 def _power_of_term(monomial: Monomial, coefficient: Array, exponent: float, rank: int) -> dict[Monomial, Array]:
@@ -326,85 +270,8 @@ def _power_of_term(monomial: Monomial, coefficient: Array, exponent: float, rank
             if inner % 2:
                 raise Unreadable("a root of the input")
             atom = Magnitude(Poly.input(rank))
-        elif not whole and not _never_negative(atom, inner) and not (isinstance(atom, Base) and abs(inner) == 1):
+        elif not whole and not never_negative(atom, inner) and not (isinstance(atom, Base) and abs(inner) == 1):
             raise Unreadable("a root of something that may be negative")
         result[atom] = inner * exponent
     with np.errstate(all="ignore"):
         return {frozenset(result.items()): np.asarray(coefficient**exponent)}
-
-
-EVER = -(2**31)
-"""The first position of a window that begins where the axis does."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """The atom that stands for the tensor X itself."""
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of a monomial over axes."""
-
-    axes: frozenset[int]
-    of: Monomial
-
-
-@dataclass(frozen=True)
-class Total:
-    """The sum of a monomial over axes, where an extent is not known."""
-
-    axes: frozenset[int]
-    of: Monomial
-
-
-@dataclass(frozen=True)
-class Window:
-    """The sum of `of` over the positions `first` to `last` (relative, inclusive) along each axis of `reach`."""
-
-    reach: tuple[tuple[int, int, int], ...]
-    of: Monomial
-
-    @property
-    def is_cumulated(self) -> bool:
-        return any(first == EVER for _, first, _ in self.reach)
-
-
-@dataclass(frozen=True)
-class Base:
-    """The base of a power: a polynomial of several terms, taken as one factor."""
-
-    poly: Poly
-
-
-@dataclass(frozen=True)
-class Magnitude:
-    """The absolute value of a polynomial."""
-
-    poly: Poly
-
-
-@dataclass(frozen=True)
-class Floor:
-    """A polynomial that is held at `least` from below."""
-
-    poly: Poly
-    least: float
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The parts that a Concat puts side by side along a new dimension."""
-
-    polys: tuple[Poly, ...]
-
-    @property
-    def poly(self) -> Poly:
-        """The sum of the parts, which varies as they do."""
-        return reduce(operator.add, self.polys)
-
-
-Atom: TypeAlias = "Input | Mean | Total | Window | Base | Magnitude | Floor | Stack"
-
-
-Monomial: TypeAlias = "frozenset[tuple[Atom, float]]"

@@ -11,17 +11,17 @@ from onnxnorm.graph.facts import Dim, Facts, within_reach
 from onnxnorm.graph.nodes import captured, is_standard
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.if_branches import branch_taken, decided, helper_nodes
-from onnxnorm.recognize.polynomial import Base, Input, Mean, Poly, Total, Unreadable, Window
+from onnxnorm.recognize.monomials import Base, Mean, Total, Unreadable, Window
+from onnxnorm.recognize.polynomial import Poly
 from onnxnorm.recognize.readers.arithmetic import READERS
 from onnxnorm.recognize.readers.operands import ReadSite, extents_of
 
-__all__ = ["LONGEST_WAY_BACK", "SQUARE", "STEPS_BACK", "Reading", "Stop", "statistics_in"]
+__all__ = ["LONGEST_WAY_BACK", "STEPS_BACK", "Reading", "Stop", "statistics_in"]
 
 _MOST_NODES = 96
 # Where a value has several readers, each may begin a normalization of its own.
 _NODES_A_READER = 16
 _MOST_NODES_OF_ALL = 1024
-SQUARE = frozenset({(Input(), 2.0)})
 LONGEST_WAY_BACK = 12
 STEPS_BACK = frozenset(
     {"Abs", "Cast", "CastLike", "Identity", "Pad", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}

@@ -20,7 +20,7 @@ from hypothesis import given
 
 import onnxnorm.affine.rules as rules
 import onnxnorm.passes as passes
-import onnxnorm.passes.recognize as recognize
+import onnxnorm.recognize.acceptance as acceptance
 from testing.builder import QUICK, Builder, affines, folded
 from tests.affine import pairs
 from tests.affine.around import Surroundings, check_around
@@ -95,7 +95,7 @@ def test_recipe_of_random_graphs(data: st.DataObject) -> None:
 
 def test_recipe_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
     family = module_of("onnxnorm/recognize/families/mean_abs_norm.py", monkeypatch).mean_abs_norm
-    monkeypatch.setattr(recognize, "FAMILIES", (*recognize.FAMILIES, family))
+    monkeypatch.setattr(acceptance, "FAMILIES", (*acceptance.FAMILIES, family))
     assert run_tests_of(module_of("tests/recognize/test_mean_abs_norm.py", monkeypatch)) == 2
 
 

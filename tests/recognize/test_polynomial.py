@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxnorm.recognize.polynomial import EVER, Base, Floor, Input, Magnitude, Mean, Poly, Total, Unreadable, Window
+from onnxnorm.recognize.monomials import EVER, Base, Floor, Input, Magnitude, Mean, Total, Unreadable, Window
+from onnxnorm.recognize.polynomial import Poly
 
 SHAPE = (2, 3, 4)
 RANK = len(SHAPE)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, set_inputs
-from onnxnorm.graph.nodes import is_standard, read_once
+from onnxnorm.graph.nodes import is_standard, producer_of, read_once
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.passes.cleaning.site import Site
 
@@ -43,7 +43,7 @@ _NUMBERS = frozenset(_HELD) | {_D.BOOL}
 
 def join_casts(node: ir.Node, site: Site) -> str | None:
     """Have a Cast behind a Cast read what the first one reads."""
-    first = node.inputs[0].producer() if node.inputs[0] is not None else None
+    first = producer_of(node.inputs[0])
     if first is None or not is_standard(first) or first.op_type != "Cast" or first.inputs[0] is None:
         return None
     x, middle = first.inputs[0], first.outputs[0]
@@ -81,7 +81,7 @@ def _alike(a: ir.DataType, between: ir.DataType, target: ir.DataType) -> bool:
 
 def join_clips(node: ir.Node, site: Site) -> str | None:
     """Have a Clip behind a Clip do what both do."""
-    first = node.inputs[0].producer() if node.inputs[0] is not None else None
+    first = producer_of(node.inputs[0])
     if first is None or not is_standard(first) or first.op_type != "Clip" or first.inputs[0] is None:
         return None
     bounds, outer = _bounds(first, site), _bounds(node, site)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, drop_if_unused, set_inputs, splice_out
 from onnxnorm.graph.extents import Extent, ints_of, wrapped
-from onnxnorm.graph.nodes import is_standard, read_once
+from onnxnorm.graph.nodes import is_standard, producer_of, read_once
 from onnxnorm.passes.cleaning.no_ops import same_extents
 from onnxnorm.passes.cleaning.shapes_read import as_request
 from onnxnorm.passes.cleaning.site import Site
@@ -29,7 +29,7 @@ _OPSET_OF_AXES = 13
 
 def join_layouts(node: ir.Node, site: Site) -> str | None:
     """Have one node do what two do."""
-    first = node.inputs[0].producer() if node.inputs[0] is not None else None
+    first = producer_of(node.inputs[0])
     if first is None or first.graph is not node.graph or not (_keeps_order(first, site) and _keeps_order(node, site)):
         return None
     if first.inputs[0] is None or first in site.units or node in site.units:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, drop_if_unused, set_inputs
 from onnxnorm.graph.extents import ints_of, wrapped
-from onnxnorm.graph.nodes import is_standard, read_once
+from onnxnorm.graph.nodes import is_standard, producer_of, read_once
 from onnxnorm.passes.cleaning.site import Site
 
 __all__ = ["join_slices"]
@@ -22,7 +22,7 @@ _OPSET_OF_INPUTS = 10
 
 def join_slices(node: ir.Node, site: Site) -> str | None:
     """Have a Slice cut what the Slice before it cuts, too."""
-    first = node.inputs[0].producer() if node.inputs[0] is not None else None
+    first = producer_of(node.inputs[0])
     if first is None or not is_standard(first) or first.op_type != "Slice" or first.graph is not node.graph:
         return None
     x, graph = first.inputs[0], node.graph

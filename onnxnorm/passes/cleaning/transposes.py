@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, drop_if_unused, splice_out
 from onnxnorm.graph.extents import wrapped
-from onnxnorm.graph.nodes import is_standard, read_once
+from onnxnorm.graph.nodes import is_standard, producer_of, read_once
 from onnxnorm.model.walk import subgraphs_of
 from onnxnorm.passes.cleaning.site import Site
 
@@ -50,7 +50,7 @@ def order_of(node: ir.Node | None) -> tuple[int, ...] | None:
 
 def join_transposes(node: ir.Node, site: Site) -> str | None:
     """Have one Transpose do what two do."""
-    first = node.inputs[0].producer() if node.inputs[0] is not None else None
+    first = producer_of(node.inputs[0])
     one, two = order_of(first), order_of(node)
     if first is None or one is None or two is None or len(one) != len(two) or first.inputs[0] is None:
         return None
@@ -136,7 +136,7 @@ def _grown(node: ir.Node, order: tuple[int, ...], site: Site) -> _Region:
         pending.extend(user.outputs[0].consumers())
     for user in region.nodes:
         for value in user.inputs:
-            maker = None if value is None else value.producer()
+            maker = producer_of(value)
             if maker is not None and maker not in taken and order_of(maker) == order:
                 region.before.add(maker)
     region.values = reach
@@ -179,7 +179,7 @@ def _apply(region: _Region, site: Site) -> None:
     back = tuple(int(axis) for axis in np.argsort(region.order))
     for node in region.nodes:
         for index, value in enumerate(node.inputs):
-            maker = None if value is None else value.producer()
+            maker = producer_of(value)
             if value is None:
                 continue
             if maker in region.before:

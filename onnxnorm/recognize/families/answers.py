@@ -16,7 +16,7 @@ from onnxnorm.recognize.families.quotient import Quotient, Statistic, quotient_o
 from onnxnorm.recognize.polynomial import Poly
 from onnxnorm.recognize.reading import Reading
 
-__all__ = ["Answer", "Found", "Named", "Near", "Proposal", "along", "along_axis"]
+__all__ = ["Answer", "Found", "Named", "Near", "Proposal", "along_axis"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +123,6 @@ class Found:
         assert self.dtype is not None
         with np.errstate(over="ignore"):
             return values.astype(self.dtype.numpy())
-
-
-def along(values: Array) -> frozenset[int]:
-    """Return the axes on which the array varies."""
-    return frozenset(axis for axis, extent in enumerate(values.shape) if extent > 1)
 
 
 def along_axis(values: Array, axis: int, extent: int) -> Array:

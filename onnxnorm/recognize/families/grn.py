@@ -7,19 +7,18 @@ Source: Woo et al., "ConvNeXt V2" (2023), arXiv 2301.00808, section 3.
 from __future__ import annotations
 
 from onnxnorm.recognize.families.answers import Answer, Found, Named
-from onnxnorm.recognize.polynomial import Atom, Base, Input, Mean, Total
+from onnxnorm.recognize.monomials import SQUARE, Atom, Base, Input, Mean, Total, X
 
 __all__ = ["global_response_norm"]
 
 _KIND = "GlobalResponseNorm"
-_SQUARE = frozenset({(Input(), 2.0)})
 
 
 def global_response_norm(found: Found) -> Answer:
     """Recognize a global response normalization, which no one node computes."""
     for monomial in found.poly.terms:
         if len(monomial) == 3 and (Input(), 1.0) in monomial:
-            rest = dict(monomial - {(Input(), 1.0)})
+            rest = dict(monomial - X)
             lengths = [atom for atom, power in rest.items() if power == 0.5 and _is_length(atom)]
             divisors = [atom for atom, power in rest.items() if power == -1 and isinstance(atom, Base)]
             if len(lengths) == len(divisors) == 1 and _averages(divisors[0], lengths[0]):
@@ -28,7 +27,7 @@ def global_response_norm(found: Found) -> Answer:
 
 
 def _is_length(atom: Atom) -> bool:
-    return isinstance(atom, (Mean, Total)) and atom.of == _SQUARE
+    return isinstance(atom, (Mean, Total)) and atom.of == SQUARE
 
 
 def _averages(divisor: Atom, length: Atom) -> bool:

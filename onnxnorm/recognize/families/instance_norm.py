@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxnorm.recognize.families.answers import Answer, Found, Named, Proposal, along, along_axis
+from onnxnorm.recognize.coefficients import axes_of
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Proposal, along_axis
 from onnxnorm.recognize.families.layer_norm import centred_mistake
 
 __all__ = ["instance_norm"]
@@ -23,15 +24,16 @@ def instance_norm(found: Found) -> Answer:
         return None
     if centred_mistake(found) is not None or found.casts:
         return None
+    varying = axes_of(quotient.scale) | axes_of(quotient.shift)
     batch = frozenset({0, *range(2, found.rank)})
-    if statistic.axes == batch and found.rank > 2 and along(quotient.scale) | along(quotient.shift) <= {1}:
+    if statistic.axes == batch and found.rank > 2 and varying <= {1}:
         return Named(
             "BatchNormalization (statistics of the batch)",
             "it normalizes each batch by its own statistics, which no operator does at inference",
         )
-    if statistic.axes != frozenset(range(2, found.rank)) or not along(quotient.scale) | along(quotient.shift) <= {1}:
+    if statistic.axes != frozenset(range(2, found.rank)) or not varying <= {1}:
         return None
-    if found.rank == 3 and not along(quotient.scale) | along(quotient.shift):
+    if found.rank == 3 and not varying:
         # Over a lone last axis without weights nothing tells it from LayerNorm, which it most often is.
         return None
     if found.dtype is ir.DataType.DOUBLE and not _may_be_group_norm(found):

@@ -10,15 +10,14 @@ import math
 
 import numpy as np
 
-from onnxnorm.recognize.coefficients import Array
-from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal, along
+from onnxnorm.recognize.coefficients import Array, axes_of
+from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
 from onnxnorm.recognize.families.quotient import Quotient
-from onnxnorm.recognize.polynomial import Base, Input, Mean
+from onnxnorm.recognize.monomials import SQUARE, Base, Mean
 
 __all__ = ["layer_norm", "normalized_last", "trailing"]
 
 _KIND = "LayerNormalization"
-_SQUARE = frozenset({(Input(), 2.0)})
 _SINCE = 17
 
 
@@ -36,7 +35,7 @@ def layer_norm(found: Found) -> Answer:
     if statistic.outside:
         # That of MeanVarianceNormalization, which says so itself.
         return None
-    varying = along(quotient.scale) | along(quotient.shift)
+    varying = axes_of(quotient.scale) | axes_of(quotient.shift)
     spatial = frozenset(range(2, found.rank))
     # With casts around it the statistics are those of float32, which this node takes of a half tensor too.
     is_plain = not varying and (found.rank == 3 or found.casts)
@@ -57,7 +56,7 @@ def _misplaced(quotient: Quotient) -> Answer:
         inner.axes
         for monomial in atom.poly.terms
         for inner, power in monomial
-        if isinstance(inner, Mean) and power == 1 and inner.of == _SQUARE
+        if isinstance(inner, Mean) and power == 1 and inner.of == SQUARE
     ]
     if not spreads:
         return None

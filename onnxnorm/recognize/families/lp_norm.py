@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
 
 __all__ = ["lp_norm"]
@@ -57,7 +58,7 @@ def _never_zero(found: Found, axis: int) -> bool:
     """Whether, by what X comes from, no vector along the axis is all zero, or so small that its length is zero."""
     x, facts = found.reading.x, found.reading.facts
     node = x.producer()
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or not is_standard(node):
         return False
     if node.op_type == "Softmax":
         # Before opset 13 it runs over the axis and all that follow.

@@ -15,11 +15,11 @@ import onnx_ir as ir
 
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.families.answers import Answer, Found, Named, Near, Proposal
-from onnxnorm.recognize.polynomial import Base, Input, Poly, Window
+from onnxnorm.recognize.monomials import SQUARE, Base, Window
+from onnxnorm.recognize.polynomial import Poly
 
 __all__ = ["lrn"]
 
-_SQUARE = frozenset({(Input(), 2.0)})
 _INTER, _INTRA = "LRN (inter-channel)", "LRN (intra-channel)"
 _OPSET_OF_BODIES = 15
 
@@ -62,11 +62,11 @@ def _window(poly: Poly) -> tuple[tuple[tuple[int, int, int], ...], float] | str:
     parts: list[tuple[tuple[int, int, int], ...]] = []
     ends: dict[int, list[int]] = {1: [], -1: []}
     for monomial, coefficient in terms.items():
-        if monomial == _SQUARE and _is_number(coefficient, 1):
+        if monomial == SQUARE and _is_number(coefficient, 1):
             parts.append(())
             continue
         ((atom, power),) = monomial if len(monomial) == 1 else ((None, 0.0),)
-        if monomial != _SQUARE and (not isinstance(atom, Window) or power != 1 or atom.of != _SQUARE):
+        if monomial != SQUARE and (not isinstance(atom, Window) or power != 1 or atom.of != SQUARE):
             return "its window sums up something else than squares of the input"
         cumulated = isinstance(atom, Window) and atom.is_cumulated
         sign = next((each for each in ends if _is_number(coefficient, each)), 0)

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnorm.recognize.coefficients import Array
-from onnxnorm.recognize.polynomial import Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Poly, Total
+from onnxnorm.recognize.monomials import SQUARE, Atom, Base, Floor, Input, Magnitude, Mean, Monomial, Total, X
+from onnxnorm.recognize.polynomial import Poly
 
 __all__ = ["Quotient", "Statistic", "quotient_of", "statistic_of"]
 
-_X: Monomial = frozenset({(Input(), 1.0)})
-_SQUARE: Monomial = frozenset({(Input(), 2.0)})
 _TOLERANCE = 1e-6
 
 
@@ -70,7 +69,7 @@ def quotient_of(poly: Poly) -> Quotient | None:
     if len(linear) != 1:
         return None
     monomial, scale = linear[0]
-    ((root, exponent),) = monomial - _X
+    ((root, exponent),) = monomial - X
     if exponent >= 0:
         return None
     shift, mean_axes, whole, others = np.zeros((1,) * poly.rank), None, True, 0
@@ -83,7 +82,7 @@ def quotient_of(poly: Poly) -> Quotient | None:
         rest = other - {(root, exponent)}
         if len(rest) == 1 and len(other) == 2:
             ((atom, power),) = rest
-            if isinstance(atom, Mean) and atom.of == _X and power == 1 and mean_axes is None:
+            if isinstance(atom, Mean) and atom.of == X and power == 1 and mean_axes is None:
                 mean_axes = atom.axes
                 whole = bool(np.allclose(coefficient, -scale, rtol=_TOLERANCE, atol=0))
                 continue
@@ -151,7 +150,7 @@ def _is_spread(monomial: Monomial) -> bool:
 
 def _of_squares(monomial: Monomial) -> bool | None:
     """Return True for squares of X, False for its absolute value, None for all else."""
-    if monomial == _SQUARE:
+    if monomial == SQUARE:
         return True
     if len(monomial) == 1:
         ((atom, power),) = monomial
@@ -175,7 +174,7 @@ def _centred(found: Statistic, terms: dict[Monomial, Array]) -> Statistic | None
     if len(monomial) != 1 or not np.allclose(coefficient, -1, rtol=_TOLERANCE):
         return None
     ((atom, power),) = monomial
-    if not isinstance(atom, Mean) or atom.of != _X or power != 2:
+    if not isinstance(atom, Mean) or atom.of != X or power != 2:
         return None
     return replace(found, centred=atom.axes)
 

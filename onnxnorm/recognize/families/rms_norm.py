@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from onnxnorm.recognize.families.answers import Answer, Found, Near, along
+from onnxnorm.recognize.coefficients import axes_of
+from onnxnorm.recognize.families.answers import Answer, Found, Near
 from onnxnorm.recognize.families.layer_norm import normalized_last
 from onnxnorm.recognize.families.lp_norm import lp_norm
 
@@ -41,6 +42,6 @@ def rms_norm(found: Found) -> Answer:
     if statistic.epsilon == 0 and lp_norm(found) is not None:
         # x over its length has a name of its own.
         return None
-    if statistic.epsilon < 0 or not along(quotient.scale) <= statistic.axes:
+    if statistic.epsilon < 0 or not axes_of(quotient.scale) <= statistic.axes:
         return None
     return normalized_last(found, _KIND, _SINCE, quotient.scale, None)

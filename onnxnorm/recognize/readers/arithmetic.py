@@ -1,7 +1,7 @@
 """Reads arithmetic, powers and reductions: what each operator makes of the formulas of its operands.
 
 A reader raises `Unreadable` for what no normalization does. The arithmetic is that of real numbers; in which type it is
-done, and whether a rewriting may change that, is asked of the whole region (`onnxnorm.passes.recognize`).
+done, and whether a rewriting may change that, is asked of the whole region (`onnxnorm.recognize.acceptance`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from onnxnorm.graph.nodes import producer_of
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.recognize.form import Form, combine
-from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
+from onnxnorm.recognize.monomials import Stack, Unreadable
+from onnxnorm.recognize.polynomial import Poly
 from onnxnorm.recognize.readers import layout, windows
 from onnxnorm.recognize.readers.operands import ReadSite
 
@@ -157,7 +159,7 @@ def _without(form: Form, reduced: set[int], site: ReadSite) -> Form:
 def _stacked(site: ReadSite, form: Form, reduced: set[int]) -> tuple[Poly, ...] | None:
     """Return the parts that a Concat has put side by side, where it is just that dimension which is reduced."""
     operand = site.value(0)
-    node = None if operand is None else operand.producer()
+    node = producer_of(operand)
     if node is None or node.op_type != "Concat" or len(form.poly.terms) != 1:
         return None
     ((monomial, coefficient),) = form.poly.terms.items()

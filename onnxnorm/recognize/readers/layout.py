@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Dim
+from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.recognize.form import Form, Layout
-from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.monomials import Unreadable
 from onnxnorm.recognize.readers.operands import ReadSite
 
 __all__ = ["READERS"]
@@ -84,8 +85,8 @@ def _requested(value: ir.Value | None, form: Form, site: ReadSite) -> tuple[Dim,
         numbers = [int(entry) for entry in constant.ravel()]
         kept = [_dim_of(form.layout[i], site) if i < len(form.layout) else None for i in range(len(numbers))]
         return tuple(None if n < 0 else kept[i] if n == 0 else n for i, n in enumerate(numbers))
-    node = None if value is None else value.producer()
-    if node is None or node.domain not in ("", "ai.onnx"):
+    node = producer_of(value)
+    if node is None or not is_standard(node):
         return None
     if node.op_type == "Shape":
         source = None if node.inputs[0] is None else site.forms.get(node.inputs[0])
@@ -177,7 +178,7 @@ def _expand(site: ReadSite) -> Form:
     if wanted is None or len(wanted) != len(form.layout) or form.is_padded:
         raise Unreadable("an Expand to a shape that is not known")
     source = site.value(1)
-    producer = None if source is None else source.producer()
+    producer = producer_of(source)
     whole = producer is not None and producer.op_type == "Shape" and not producer.attributes
     like = site.forms.get(producer.inputs[0]) if whole and producer and producer.inputs[0] is not None else None
     layout = []

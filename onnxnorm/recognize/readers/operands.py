@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.recognize.form import Form, constant_like
-from onnxnorm.recognize.polynomial import Unreadable
+from onnxnorm.recognize.monomials import Unreadable
 
 __all__ = ["ReadSite", "extents_of"]
 

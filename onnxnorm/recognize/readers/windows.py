@@ -16,7 +16,8 @@ import numpy as np
 from onnxnorm.graph.windows import read_window
 from onnxnorm.recognize.coefficients import Array
 from onnxnorm.recognize.form import Form
-from onnxnorm.recognize.polynomial import Poly, Stack, Unreadable
+from onnxnorm.recognize.monomials import Stack, Unreadable
+from onnxnorm.recognize.polynomial import Poly
 from onnxnorm.recognize.readers.operands import ReadSite
 
 __all__ = ["READERS", "WINDOWS"]
