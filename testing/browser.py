@@ -21,7 +21,8 @@ class Page:
         self._shots = shots
 
     def open(self, path: Path) -> float:
-        """Open a file; return the milliseconds until it could be used."""
+        """Open a file, and forget what was complained of before; return the milliseconds until it could be used."""
+        self.errors()
         self.driver.get(path.resolve().as_uri())
         return float(self.value("document.documentElement.dataset.ready"))
 

@@ -118,24 +118,32 @@ class OptimizeResult(Generic[_Form]):
         )
 
     def report_page(
-        self, path: str | os.PathLike[str] | None = None, *, original: ModelLike | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        original: ModelLike | None = None,
+        layers: bool = False,
     ) -> ReportPage:
         """Make a page of what was done: one HTML file, which a notebook shows in place.
 
         Args:
             path: the file to write; none where None.
             original: the model as it was before; by default the one that was given to `optimize`.
+            layers: measure the error value by value along the depth, too, which runs both models again.
 
         Raises:
-            OnnxNormError: the original has changed since, or cannot be read, or the page cannot be written.
+            OnnxNormError: the original has changed since, or cannot be read, or the page cannot be written; or the
+                values inside the models cannot be taken.
         """
         from onnxnorm.report.page import report_page
+        from onnxnorm.verification.layers import errors_by_layer
 
         if original is None:
             if self._source is None:
                 raise OnnxNormError("this result does not know what it was made of: give the original")
             original = self._source.unchanged()
-        page = report_page(original, self, verification=self.report)
+        measured = errors_by_layer(original, self) if layers else ()
+        page = report_page(original, self, verification=self.report, layers=measured)
         if path is not None:
             page.save(path)
         return page

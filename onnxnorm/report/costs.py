@@ -8,14 +8,30 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.inline import inline
 from onnxnorm.graph.multiply_adds import COUNTED, UNCOUNTED, multiply_adds
+from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.model.walk import weight_bytes
+from onnxnorm.ops.operators import DOMAIN
 from onnxnorm.report.texts import operator
 
-__all__ = ["costs_of", "operators"]
+__all__ = ["costs_of", "opened", "operators"]
 
 _PRODUCTS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
+
+
+def opened(model: ir.Model) -> ir.Model:
+    """Return the model with functions in place of their calls, as it runs; the bodies of the kernels' operators stay.
+
+    The model itself is returned where it calls none, and is never changed.
+    """
+    if all(function.domain == DOMAIN for function in model.functions.values()):
+        return model
+    copy = model.clone()
+    inline(copy, lambda function: function.domain != DOMAIN)
+    infer_shapes(copy)
+    return copy
 
 
 def operators(before: ir.Model, after: ir.Model) -> list[tuple[str, int, int]]:

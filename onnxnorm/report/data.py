@@ -11,9 +11,9 @@ import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal import Rewrite
-from onnxnorm.optimizer.records import Fate, NormRecord
+from onnxnorm.optimizer.records import Account, Fate, NormRecord
 from onnxnorm.report.algebra import algebra_of, formula_of
-from onnxnorm.report.costs import costs_of, operators
+from onnxnorm.report.costs import costs_of, opened, operators
 from onnxnorm.report.picture import Block, Picture, picture_of
 from onnxnorm.report.places import Norm, norms_of
 from onnxnorm.report.ranges import ranges
@@ -82,7 +82,11 @@ def data_of(subject: Subject) -> dict[str, Any]:
         lambda value: (facts if value.graph is subject.before.graph else facts_after).is_constant(value),
     )
     norms = norms_of(subject.records, subject.rewrites, picture)
-    costs = [costs_of(subject.before, facts), costs_of(subject.after, facts_after)]
+    running = [opened(model) for model in (subject.before, subject.after)]
+    costs = [
+        costs_of(model, known if model is known_of else Facts(model))
+        for model, known_of, known in zip(running, (subject.before, subject.after), (facts, facts_after), strict=True)
+    ]
     notes = [shown(note, _LONGEST_REASON) for note in subject.notes]
     spread: dict[str, Any] = {"count": [0, 0], "poor": [0, 0], "weights": []}
     if max(cost["bytes"] for cost in costs) > _MANY_BYTES:
@@ -91,11 +95,13 @@ def data_of(subject: Subject) -> dict[str, Any]:
         spread = ranges(picture, subject.before.graph, subject.after.graph, facts, facts_after)
     with_numbers = not notes or "not looked through" not in notes[-1]
     texts = _Texts()
+    account = Account.of(subject.records)
     return {
         "version": _version(),
         "before": shown(subject.name),
         "after": shown(subject.name_after),
         "fates": [fate.value for fate in _FATES],
+        "account": [account.before, account.after],
         "nodes": _nodes(picture, norms, facts, facts_after, texts),
         "edges": [each for edge in picture.edges for each in edge],
         "blocks": [_block(block) for block in picture.blocks],
@@ -104,7 +110,7 @@ def data_of(subject: Subject) -> dict[str, Any]:
             _norm(norm, picture, facts, facts_after, with_numbers and place < _ALGEBRAS)
             for place, norm in enumerate(norms)
         ],
-        "operators": operators(subject.before, subject.after),
+        "operators": operators(*running),
         "costs": costs,
         "ranges": spread,
         "layers": [

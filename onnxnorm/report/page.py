@@ -147,8 +147,7 @@ def compared_page(
 
 
 def _page(subject: Subject) -> ReportPage:
-    data = data_of(subject)
-    return ReportPage(data, node_data_of(subject.before, data))
+    return ReportPage(data_of(subject), node_data_of(subject.before, subject.records))
 
 
 def _short(model: ModelLike) -> str:

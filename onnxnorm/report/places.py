@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxnorm.journal import Rewrite
 from onnxnorm.optimizer.records import NormRecord
 from onnxnorm.report.picture import Picture
 
-__all__ = ["Norm", "norms_of"]
+__all__ = ["Norm", "holder", "norms_of"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,24 @@ class Norm:
 def norms_of(records: Sequence[NormRecord], rewrites: Sequence[Rewrite], picture: Picture) -> tuple[Norm, ...]:
     """Find each normalization of the records in the picture, and where it went."""
     places = _places(picture)
+    calls: dict[str, str] = {}
+    for each in picture.before:
+        if each is not None and each.name:
+            calls.setdefault(f"{each.domain}::{each.op_type}", each.name)
     takers: dict[str, list[str]] = {}
     for rewrite in rewrites:
         takers.setdefault(rewrite.node, []).extend(rewrite.into)
-    return tuple(_norm(record, takers, places, picture) for record in records)
+    return tuple(_norm(record, takers, places, calls, picture) for record in records)
 
 
-def _norm(record: NormRecord, takers: Mapping[str, Sequence[str]], places: Mapping[str, int], picture: Picture) -> Norm:
-    node = places.get(record.node) if not record.path else _holder(record.path, places)
+def _norm(
+    record: NormRecord,
+    takers: Mapping[str, Sequence[str]],
+    places: Mapping[str, int],
+    calls: Mapping[str, str],
+    picture: Picture,
+) -> Norm:
+    node = places.get(_standing(record, places, calls))
     went = tuple(dict.fromkeys(places[name] for name in _followed(record.node, takers) if name in places))
     path: tuple[int, ...] = ()
     if node is not None and went:
@@ -50,6 +60,14 @@ def _norm(record: NormRecord, takers: Mapping[str, Sequence[str]], places: Mappi
             way += picture.path(node, taker)
         path = tuple(dict.fromkeys(way))
     return Norm(record, node, went, path, places.get(record.blocker) if record.blocker else None)
+
+
+def _standing(record: NormRecord, names: Container[str], calls: Mapping[str, str]) -> str:
+    """Return the name of the node of the main graph that it is, or that holds it, or that first calls its function."""
+    if not record.path:
+        return record.node
+    function = record.path if record.path in calls else holder(record.path, calls) or ""
+    return holder(record.path, names) or calls.get(function, "")
 
 
 def _followed(name: str, takers: Mapping[str, Sequence[str]]) -> Iterable[str]:
@@ -73,11 +91,8 @@ def _places(picture: Picture) -> dict[str, int]:
     return places
 
 
-def _holder(path: str, places: Mapping[str, int]) -> int | None:
-    """Return the place of the node whose subgraph a path leads into; names hold slashes too."""
+def holder(path: str, names: Container[str]) -> str | None:
+    """Return the name of the node whose subgraph a path leads into; names hold slashes too."""
     parts = path.split("/")
-    for count in range(len(parts) - 1, 0, -1):
-        place = places.get("/".join(parts[:count]))
-        if place is not None:
-            return place
-    return None
+    heads = ("/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((head for head in heads if head in names), None)

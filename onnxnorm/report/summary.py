@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["summary_of"]
 
-# So many normalizations of one fate are named.
+# So many reasons of one fate are told, each with the names of so many normalizations.
 _NAMED = 8
+_ALIKE = 3
 
 
 def summary_of(data: Mapping[str, Any]) -> str:
@@ -17,11 +18,22 @@ def summary_of(data: Mapping[str, Any]) -> str:
     return "\n".join(_lines(data)) + "\n"
 
 
+def _group(norms: Sequence[Mapping[str, Any]]) -> str:
+    """Return the line of normalizations of one kind that share reason and remedy."""
+    first = norms[0]
+    names = ", ".join(norm["where"] for norm in norms[:_ALIKE])
+    more = f" and {len(norms) - _ALIKE} more" if len(norms) > _ALIKE else ""
+    kind = f"{first['kind']}, {first['shape']}" if len(norms) == 1 else f"{len(norms)} of {first['kind']}"
+    helps = f". What helps: {first['remedy']}" if first["remedy"] else ""
+    return f"  {names}{more} ({kind}): {first['reason']}{helps}"
+
+
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield data["before"] + (f" -> {data['after']}" if data["after"] else "")
     counts = Counter(norm["fate"] for norm in data["norms"])
     fates = ", ".join(f"{counts[fate]} {name}" for fate, name in enumerate(data["fates"]) if counts[fate])
-    yield f"normalizations: {len(data['norms'])}" + (f" ({fates})" if fates else "")
+    before, after = data["account"]
+    yield f"normalizations: {before} -> {after}" + (f" ({fates})" if fates else "")
     before, after = data["costs"]
     for name, text in (("nodes", "nodes"), ("multiply_adds", "multiply-adds"), ("bytes", "bytes of weights")):
         yield f"{text}: {before[name]:,} -> {after[name]:,}"
@@ -37,10 +49,12 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         if not own:
             continue
         yield f"\n{name}:"
-        for norm in own[:_NAMED]:
-            helps = f". What helps: {norm['remedy']}" if norm["remedy"] else ""
-            yield f"  {norm['where']} ({norm['kind']}, {norm['shape']}): {norm['reason']}{helps}"
-        if len(own) > _NAMED:
-            yield f"  and {len(own) - _NAMED} more"
+        groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+        for norm in own:
+            groups.setdefault((norm["kind"], norm["reason"], norm["remedy"]), []).append(norm)
+        shown = list(groups.values())[:_NAMED]
+        yield from map(_group, shown)
+        if left := len(own) - sum(map(len, shown)):
+            yield f"  and {left} more"
     for note in data["notes"]:
         yield f"note: {note}"

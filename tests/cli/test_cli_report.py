@@ -19,7 +19,7 @@ def test_report_writes_a_page_and_prints_the_facts(capsys: Captured, model_path:
     words = ["report", str(model_path), "-o", str(page), "--node-data", str(overlay), "--repeat", "2"]
     assert cli.main(words) == 0
     out = capsys.readouterr().out
-    assert "normalizations: 2 (1 absorbed, 1 written out)" in out
+    assert "normalizations: 2 -> 1 (1 absorbed, 1 written out)" in out
     assert "verification: passed" in out and "latency: " in out
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>") and '"layers":[[' in text

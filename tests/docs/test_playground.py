@@ -6,7 +6,6 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +15,9 @@ import onnx
 import pytest
 
 from onnxnorm import reference
-from tests.report.browser import Page, started
+from tests.report.browser import Page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-SHOTS = DOCS.parent / "out" / "screenshots"
 ROOT = "document.getElementById('lrn-playground')"
 RAMP = np.arange(1.0, 9.0)
 
@@ -63,13 +61,6 @@ def test_each_constant_stands_where_it_is_said_to(kind: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    page = started(tmp_path_factory.mktemp("profile"), SHOTS)
-    yield page
-    page.driver.quit()
-
-
-@pytest.fixture(scope="module")
 def runtime(site: Path) -> Path:
     """Return the folder of a site that has onnxruntime-web; without npm there is none."""
     if not (site / "tutorial" / "playground" / "runtime.js").is_file():
@@ -79,6 +70,7 @@ def runtime(site: Path) -> Path:
 
 def opened(browser: Page, site: Path, name: str = "normalization") -> str:
     """Open the tutorial at the playground; return by what its figures were computed."""
+    browser.errors()
     browser.driver.get((site / "tutorial" / f"{name}.html").resolve().as_uri())
     browser.driver.execute_script(f"{ROOT}.scrollIntoView()")
     return answered(browser)

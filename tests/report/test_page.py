@@ -19,7 +19,7 @@ from onnxnorm.report.texts import shown
 from testing.builder import Builder
 from testing.residual_blocks import residual_blocks
 from tests.cli.samples import conv_bn_lrn
-from tests.report.networks import HOSTILE, hostile
+from tests.report.networks import HOSTILE
 
 
 def data_in(page: str) -> dict:
@@ -86,11 +86,6 @@ def test_a_blocker_and_a_remedy_are_told() -> None:
     assert norm["blocker"] == (names.index(record.blocker) if record.blocker in names else None)
 
 
-@pytest.fixture(scope="module")
-def large() -> ReportPage:
-    return onnxnorm.fold(residual_blocks(400), verify=False).report_page()
-
-
 def test_size_of_a_page(large: ReportPage) -> None:
     assert len(large.html.encode()) < 2_000_000
     assert len(large.data["nodes"]) == 2000 and large.data["blocks"]
@@ -116,36 +111,33 @@ def test_data_flows_down_the_order_of_the_picture() -> None:
     assert edges and all(start < end for start, end in zip(edges[::3], edges[1::3], strict=True))
 
 
-@pytest.fixture(scope="module")
-def hostile_page() -> str:
-    return onnxnorm.fold(hostile(), verify=False).report_page().html
-
-
-def test_hostile_names_are_data(hostile_page: str) -> None:
-    scripts = re.findall(r"<script[^>]*>", hostile_page)
+def test_hostile_names_are_data(hostile_page: ReportPage) -> None:
+    page = hostile_page.html
+    scripts = re.findall(r"<script[^>]*>", page)
     assert scripts == ['<script type="application/json" id="data">', "<script>"]
-    assert len(hostile_page) < 1_000_000
-    assert "\0" not in hostile_page and "\u202e" not in hostile_page and "\u2028" not in hostile_page
-    names = [entry[0] for entry in data_in(hostile_page)["nodes"]]
+    assert len(page) < 1_000_000
+    assert "\0" not in page and "\u202e" not in page and "\u2028" not in page
+    names = [entry[0] for entry in data_in(page)["nodes"]]
     assert {shown(name, 120) for name in HOSTILE} <= set(names)
-    assert not re.findall(r"<(img|b|!--<script)", hostile_page.split('id="data">')[1].split("</script>")[0])
+    assert not re.findall(r"<(img|b|!--<script)", page.split('id="data">')[1].split("</script>")[0])
 
 
-def test_the_policy_allows_the_own_script_and_style_alone(hostile_page: str) -> None:
-    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', hostile_page)
+def test_the_policy_allows_the_own_script_and_style_alone(hostile_page: ReportPage) -> None:
+    page = hostile_page.html
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     for rule, tag in (("script-src", "script"), ("style-src", "style")):
-        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", hostile_page, re.DOTALL)
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert rules[rule] == f"'sha256-{digest}'"
     # Meta elements with a policy count for what follows them.
-    assert hostile_page.index("Content-Security-Policy") < hostile_page.index("<style>")
+    assert page.index("Content-Security-Policy") < page.index("<style>")
 
 
-def test_the_page_refers_to_nothing(hostile_page: str) -> None:
+def test_the_page_refers_to_nothing(hostile_page: ReportPage) -> None:
     assets = resources.files("onnxnorm.report") / "assets"
-    markup = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", hostile_page, flags=re.DOTALL)
+    markup = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", hostile_page.html, flags=re.DOTALL)
     assert re.findall(r"""\b(?:src|href|action)\s*=\s*["']([^"']*)""", markup) == ["#normalizations"]
     own = [
         each.read_text(encoding="utf-8") for each in assets.iterdir() if re.search(r"(?<!min)\.(js|css)$", each.name)
@@ -219,6 +211,55 @@ def test_node_data_names_nodes_and_fates() -> None:
     }
 
 
+def test_node_data_has_whole_names_and_sums_up_subgraphs() -> None:
+    """A viewer looks names up as the file has them; nodes of the result alone are none of its nodes."""
+    long = "layers/" * 40 + "bn"
+    b = Builder(dtype=np.float32)
+    x = b.input((1, 3, 6, 6))
+    model = b.model(b.batch_norm(b.conv(x, 3, 4, (1, 1)), 4, name=long))
+    inner = onnx.helper.make_graph(
+        [onnx.helper.make_node("LRN", [x], [f"r{place}"], name=f"lrn{place}", size=3) for place in range(2)]
+        + [onnx.helper.make_node("Add", ["r0", "r1"], ["r"], name="sum")],
+        "body", [], [onnx.helper.make_tensor_value_info("r", onnx.TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    branches = {"then_branch": inner, "else_branch": inner}
+    condition = onnx.helper.make_tensor_value_info("condition", onnx.TensorProto.BOOL, [])
+    model.graph.input.append(condition)
+    model.graph.node.append(onnx.helper.make_node("If", ["condition"], ["z"], name="layers/if", **branches))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, None))
+    (overlay,) = onnxnorm.fold(model, verify=False).report_page().node_data.values()
+    told = {name: entry["value"] for name, entry in overlay["results"].items()}
+    assert told == {long: "absorbed", "layers/if": "4 left"}
+
+
+def test_functions_count_as_what_they_do_and_their_norms_stand_at_the_call() -> None:
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17, "own": 1]>
+    called (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)
+    <float[2, 2, 1, 1] w = {1, 2, 3, 4}> { first = Relu (x) y = own.Block (first, w) }
+    <opset_import: ["": 17], domain: "own">
+    Block (x, w) => (y)
+    { c = Conv (x, w) g = Constant <value_floats: floats = [1.0, 2.0]> ()
+      n = BatchNormalization (c, g, g, g, g) y = Relu (n) }""")
+    model.graph.node[1].name, model.functions[0].node[2].name = "call", "inside"
+    page = onnxnorm.fold(model).report_page()
+    (norm,) = page.data["norms"]
+    assert page.data["nodes"][norm["node"]][0] == "call" and "inside" in norm["where"]
+    assert [cost["nodes"] for cost in page.data["costs"]] == [5, 3]
+    # Two channels to two, at 16 places.
+    assert [cost["multiply_adds"] for cost in page.data["costs"]] == [64, 64]
+    assert ("BatchNormalization", 1, 0) in [tuple(row) for row in page.data["operators"]]
+
+
+def test_the_summary_tells_a_reason_once() -> None:
+    b = Builder(dtype=np.float32)
+    value = b.input((1, 3, 6, 6))
+    for place in range(5):
+        value = b.node("LRN", value, size=3, name=f"lrn{place}")
+    summary = onnxnorm.fold(b.model(value)).report_page().summary
+    (line,) = [line for line in summary.splitlines() if line.startswith("  ")]
+    assert line.startswith("  lrn0, lrn1, lrn2 and 2 more (5 of LRN (inter-channel)): ")
+
+
 def test_layer_errors_and_latency_are_shown_where_they_are_given() -> None:
     from onnxnorm.verification.layers import errors_by_layer
 
@@ -227,6 +268,8 @@ def test_layer_errors_and_latency_are_shown_where_they_are_given() -> None:
     layers = errors_by_layer(model, result)
     page = report_page(model, result, layers=layers, latency=(2.0, 1.0))
     assert [row[0] for row in page.data["layers"]] == [layer.value for layer in layers] and layers
+    assert result.report_page(layers=True).data["layers"] == page.data["layers"]
+    assert result.report_page().data["layers"] == []
     assert page.data["latency"] == {"median": [2.0, 1.0]}
     assert "latency: 2.0 ms -> 1.0 ms" in page.summary
 

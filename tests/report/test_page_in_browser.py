@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import onnxnorm
-from onnxnorm.report import report_page
+from onnxnorm.report import ReportPage, report_page
 from onnxnorm.verification.layers import errors_by_layer
-from testing.residual_blocks import residual_blocks
 from tests.cli.samples import conv_bn_lrn
-from tests.report.browser import Page, started
-from tests.report.networks import HOSTILE, hostile
-
-SHOTS = Path(__file__).resolve().parents[2] / "out" / "screenshots"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    page = started(tmp_path_factory.mktemp("profile"), SHOTS)
-    yield page
-    page.driver.quit()
+from tests.report.browser import Page
+from tests.report.networks import HOSTILE
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +28,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large_file(large: ReportPage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "large.html"
-    onnxnorm.fold(residual_blocks(400), verify=False).report_page(path)
+    large.save(path)
     return path
 
 
@@ -146,9 +135,9 @@ def test_dark_is_dark_and_light_is_light(browser: Page, small: Path) -> None:
     assert shades[0] < 150 and shades[1] > 700
 
 
-def test_two_thousand_nodes_can_be_used_at_once(browser: Page, large: Path) -> None:
+def test_two_thousand_nodes_can_be_used_at_once(browser: Page, large_file: Path) -> None:
     # The best of three: other work on the machine is not the page's.
-    times = [browser.open(large) for _ in range(3)]
+    times = [browser.open(large_file) for _ in range(3)]
     assert min(times) < 2000, times
     items = "document.querySelectorAll('#before .item').length"
     closed = browser.value(items)
@@ -162,9 +151,49 @@ def test_two_thousand_nodes_can_be_used_at_once(browser: Page, large: Path) -> N
     assert browser.errors() == []
 
 
-def test_hostile_names_stay_names(browser: Page, tmp_path: Path) -> None:
+def test_keys_alone_open_and_close_blocks_and_move_the_picture(browser: Page, large_file: Path) -> None:
+    browser.open(large_file)
+    items, places = "document.querySelectorAll('#before .item').length", "document.querySelector('#before .world')"
+    closed = browser.value(items)
+    browser.driver.execute_script("document.getElementById('before').focus()")
+    browser.press("\ue015")
+    assert browser.find("#detail h3").text.startswith("A block of ")
+    assert "with normalizations" in browser.find("#detail").text
+    browser.press("\ue007")
+    opened = browser.value(items)
+    assert opened > closed and "A block of 4 nodes" in browser.find("#detail h3").text
+    # Blocks hold blocks.
+    browser.press("\ue007")
+    assert browser.value(items) > opened and browser.find("#detail h3").text == "Conv"
+    for left in (opened, closed):
+        browser.press("\ue003")
+        assert browser.value(items) == left
+        assert browser.find("#detail h3").text.startswith("A block of ")
+    before = browser.value(f"{places}.getAttribute('transform')")
+    moved = "new KeyboardEvent('keydown', {key: 'ArrowRight', shiftKey: true, bubbles: true})"
+    browser.driver.execute_script(f"document.getElementById('before').dispatchEvent({moved})")
+    assert browser.value(f"{places}.getAttribute('transform')") != before
+    # Every key that does something is on the list, and so is no other.
+    told = set(browser.value("[...document.querySelectorAll('#keys kbd')].map(each => each.textContent)"))
+    assert told == {key for key in browser.value("Object.keys(KEYS)") if not key.startswith("Shift+") or "Down" in key}
+    assert browser.errors() == []
+
+
+def test_escape_takes_the_filter_back(browser: Page, small: Path) -> None:
+    browser.open(small)
+    rows = "document.querySelectorAll('#norms tbody tr').length"
+    all_rows = browser.value(rows)
+    browser.find("#fates button").click()
+    assert browser.value(rows) < all_rows
+    browser.press("\ue00c")
+    assert browser.value(rows) == all_rows
+    assert browser.value("document.querySelectorAll('#fates [aria-pressed=true]').length") == 0
+    assert browser.errors() == []
+
+
+def test_hostile_names_stay_names(browser: Page, hostile_page: ReportPage, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"
-    onnxnorm.fold(hostile(), verify=False).report_page(path)
+    hostile_page.save(path)
     browser.open(path)
     for _ in range(6):
         browser.press("n")

@@ -6,7 +6,7 @@ function card(value, label, kind) {
 function drawCards() {
   const cards = byId("cards");
   const counts = FATES.map((_, fate) => DATA.norms.filter((norm) => norm.fate === fate).length);
-  cards.append(card(DATA.norms.length, "normalizations"));
+  cards.append(card(DATA.account.join(" → "), "normalizations"));
   counts.forEach((count, fate) => { if (count) cards.append(card(count, `${FATES[fate]}`)); });
   const [before, after] = DATA.costs;
   cards.append(card(`${before.nodes} → ${after.nodes}`, "nodes"));

@@ -7,14 +7,16 @@ DATA.norms.forEach((norm, place) => {
 function select(node, move) {
   if (move && openTo(node)) redraw();
   chosen.node = node;
-  const norms = normsOf.get(node) || [];
+  const { block } = picture.items[picture.itemOf[node]];
+  const norms = block ? [] : normsOf.get(node) || [];
   chosen.path = norms.length ? DATA.norms[norms[0]].path : [];
   if (!chosen.path.length && norms.length && DATA.norms[norms[0]].blocker !== null) chosen.path = [node, DATA.norms[norms[0]].blocker];
-  if (chosen.path.map(openTo).includes(true)) redraw();
+  const more = chosen.path.map(openTo).includes(true);
+  if (more) redraw();
   mark();
-  if (move) centre(node);
+  if (move || more) centre(node);
   const pane = byId("detail");
-  pane.replaceChildren(...describe(node, norms));
+  pane.replaceChildren(...(block ? describeBlock(block) : describe(node, norms)));
   pane.scrollTop = 0;
 }
 
@@ -40,6 +42,7 @@ function describe(node, norms) {
     parts.push(element("p", {}, `took up ${took.length} normalization${took.length > 1 ? "s" : ""}:`));
     parts.push(links(took.slice(0, 20).map((norm) => norm.node)));
   }
+  if (blockAround(node)) parts.push(action("Close its block (Backspace)", closeHere));
   const weights = DATA.ranges.weights.find((each) => each.node === node);
   if (weights) {
     const [old, now] = weights.ratio.map((value) => (value === null ? "none" : formatted(value)));
@@ -48,13 +51,45 @@ function describe(node, norms) {
   return parts;
 }
 
+function describeBlock(block) {
+  const [start, end] = block;
+  const inside = [...normsOf.keys()].filter((node) => start <= node && node < end).sort((a, b) => a - b);
+  const parts = [element("h3", {}, `A block of ${end - start} nodes`), action("Open it (Enter)", openHere)];
+  parts.push(element("p", {}, inside.length ? `${inside.length} with normalizations:` : "no normalizations"));
+  if (inside.length) parts.push(links(inside.slice(0, 20)));
+  return parts;
+}
+
+function action(text, act) {
+  const button = element("button", { type: "button" }, text);
+  button.addEventListener("click", act);
+  return button;
+}
+
+// Opens the block that is chosen.
+function openHere() {
+  if (chosen.node < 0) return;
+  const { block } = picture.items[picture.itemOf[chosen.node]];
+  if (!block) return;
+  openBlock(block, true);
+  select(chosen.node, false);
+  centre(chosen.node);
+}
+
+// Closes the block around the chosen node.
+function closeHere() {
+  const block = chosen.node < 0 ? null : blockAround(chosen.node);
+  if (!block) return;
+  openBlock(block, false);
+  select(block[0], false);
+  centre(block[0]);
+}
+
 function links(nodes) {
   const list = element("ul", {});
   for (const node of nodes) {
     if (node === null || node === undefined) continue;
-    const button = element("button", { type: "button" }, `${titleOf(node)} ${cut(DATA.nodes[node][NAME], 40)}`);
-    button.addEventListener("click", () => select(node, true));
-    list.append(element("li", {}, button));
+    list.append(element("li", {}, action(`${titleOf(node)} ${cut(DATA.nodes[node][NAME], 40)}`, () => select(node, true))));
   }
   return list;
 }

@@ -115,6 +115,12 @@ function look() {
   }
 }
 
+function pan(dx, dy) {
+  view.x += dx;
+  view.y += dy;
+  look();
+}
+
 function zoom(factor, x, y) {
   const scale = Math.min(4, Math.max(0.02, view.scale * factor));
   view.x = x - ((x - view.x) * scale) / view.scale;
@@ -166,9 +172,7 @@ for (const pane of panes) {
     const dx = event.clientX - held.x, dy = event.clientY - held.y;
     if (!held.moved && Math.hypot(dx, dy) < 4) return;
     held = { x: event.clientX, y: event.clientY, moved: true };
-    view.x += dx;
-    view.y += dy;
-    look();
+    pan(dx, dy);
   });
   pane.svg.addEventListener("click", (event) => {
     const moved = held && held.moved;
@@ -176,12 +180,13 @@ for (const pane of panes) {
     const group = event.target.closest(".item");
     if (moved || !group) return;
     const item = picture.items[Number(group.dataset.item)];
-    if (item.block) toggleBlock(item);
+    if (item.block) openBlock(item.block, true);
     else select(item.start, false);
   });
 }
 
-function toggleBlock(item) {
-  opened.add(keyOf(item.block));
+function openBlock(block, open) {
+  if (open) opened.add(keyOf(block));
+  else opened.delete(keyOf(block));
   redraw();
 }

@@ -47,6 +47,18 @@ function openTo(node) {
   }
 }
 
+// The innermost open block that a node is in, or null.
+function blockAround(node) {
+  let found = null;
+  let blocks = DATA.blocks;
+  for (;;) {
+    const block = blocks.find((each) => each[0] <= node && node < each[1]);
+    if (!block || block[1] - block[0] === 1 || !opened.has(keyOf(block))) return found;
+    found = block;
+    blocks = block[2];
+  }
+}
+
 function laidOut() {
   const items = visibleItems();
   const itemOf = new Int32Array(DATA.nodes.length);

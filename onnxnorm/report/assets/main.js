@@ -12,6 +12,10 @@ function drawFates() {
 
 function toggleFate(fate) {
   if (!chosen.fates.delete(fate)) chosen.fates.add(fate);
+  filter();
+}
+
+function filter() {
   for (const chip of byId("fates").children) chip.setAttribute("aria-pressed", String(chosen.fates.has(Number(chip.dataset.fate))));
   mark();
   drawTables();
@@ -52,7 +56,7 @@ function nextNorm(step) {
 // Along an edge, or to the item beside it in the same row.
 function walk(direction) {
   if (chosen.node < 0) {
-    if (DATA.nodes.length) select(0, true);
+    if (picture.items.length) stand(0);
     return;
   }
   const here = picture.itemOf[chosen.node];
@@ -69,9 +73,12 @@ function walk(direction) {
     });
   }
   const nearest = [...ends].sort((a, b) => Math.abs(picture.items[a].x - item.x) - Math.abs(picture.items[b].x - item.x))[0];
-  if (nearest === undefined) return;
-  // A block on the way stays closed.
-  const node = picture.items[nearest].start;
+  if (nearest !== undefined) stand(nearest);
+}
+
+// Chooses what stands at a place of the picture; a block stays closed.
+function stand(place) {
+  const node = picture.items[place].start;
   select(node, false);
   centre(node);
 }
@@ -100,6 +107,10 @@ function clear() {
   chosen.path = [];
   byId("search").value = "";
   search();
+  if (chosen.fates.size) {
+    chosen.fates.clear();
+    filter();
+  }
   byId("detail").replaceChildren(element("p", {}, "Choose a node to see where it went."));
 }
 
@@ -108,6 +119,12 @@ const KEYS = {
   "ArrowUp": [() => walk("up"), "to a node that this one reads"],
   "ArrowLeft": [() => walk("left"), "to the node on the left"],
   "ArrowRight": [() => walk("right"), "to the node on the right"],
+  "Shift+ArrowDown": [() => pan(0, -80), "move the picture; the other arrows likewise"],
+  "Shift+ArrowUp": [() => pan(0, 80)],
+  "Shift+ArrowLeft": [() => pan(80, 0)],
+  "Shift+ArrowRight": [() => pan(-80, 0)],
+  "Enter": [openHere, "open the block that is chosen"],
+  "Backspace": [closeHere, "close the block around the chosen node"],
   "n": [() => nextNorm(1), "next normalization"],
   "p": [() => nextNorm(-1), "previous normalization"],
   "+": [() => zoomCentre(1.25), "zoom in"],
@@ -118,7 +135,7 @@ const KEYS = {
   "/": [() => byId("search").focus(), "search"],
   "t": [nextTheme, "dark, light, or as the system has it"],
   "?": [() => byId("help").click(), "these keys"],
-  "Escape": [clear, "clear search and selection"],
+  "Escape": [clear, "clear search, filter and selection"],
 };
 
 function onKey(event) {
@@ -128,9 +145,10 @@ function onKey(event) {
     if (field.id === "search" && event.key === "Enter") nextMatch(event.shiftKey ? -1 : 1);
     return;
   }
-  const inGraph = event.target.closest("svg[tabindex]");
-  const found = KEYS[event.key === "=" ? "+" : event.key];
-  if (!found || (event.key.startsWith("Arrow") && !inGraph)) return;
+  const arrow = event.key.startsWith("Arrow");
+  const found = KEYS[event.key === "=" ? "+" : arrow && event.shiftKey ? `Shift+${event.key}` : event.key];
+  // Elsewhere these keys scroll the page, or press a button.
+  if (!found || ((arrow || event.key === "Enter" || event.key === "Backspace") && !event.target.closest("svg[tabindex]"))) return;
   event.preventDefault();
   found[0]();
 }
@@ -151,7 +169,7 @@ function start() {
   clear();
   byId("collapse").hidden = DATA.blocks.length === 0;
   byId("expand").hidden = DATA.blocks.length === 0 || DATA.nodes.length > MOST_OPEN;
-  for (const [key, [, text]] of Object.entries(KEYS)) byId("keys").append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, text));
+  for (const [key, [, text]] of Object.entries(KEYS)) if (text) byId("keys").append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, text));
   byId("help").addEventListener("click", () => {
     byId("keys").hidden = !byId("keys").hidden;
     byId("help").setAttribute("aria-expanded", String(!byId("keys").hidden));
