@@ -21,6 +21,11 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Name the language of the pages in Chinese, by which browsers choose fonts and voices."""
+    return output.replace('lang="en"', 'lang="zh-Hans"', 1) if page.file.src_uri.endswith(".zh.md") else output
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Replace links to files outside of docs/, which the site does not have, by their names."""
     home = page.file.src_uri == "index.md"

@@ -15,6 +15,7 @@ def test_the_site_builds_without_a_warning(site: Path) -> None:
     wanted = {path.relative_to(ROOT / "docs").with_suffix("").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert {page.replace("README", "index") for page in wanted} | {"index"} <= pages
     assert "Transform a model into a faster one" in (site / "reference.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-Hans"' in (site / "tutorial" / "normalization.zh.html").read_text(encoding="utf-8")
     assert "figures/across.svg" in (site / "tutorial" / "normalization.html").read_text(encoding="utf-8")
 
 
@@ -33,6 +34,8 @@ def test_the_recipes_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     assert len(blocks) == page.count("```python") >= 6
     monkeypatch.chdir(tmp_path)
+    # A rule that a recipe registers ends with the test.
+    monkeypatch.setattr("onnxnorm.affine.rules._REGISTERED", {})
     names: dict[str, object] = {"__name__": "recipes"}
     for place, block in enumerate(blocks):
         exec(compile(block, f"recipe {place}", "exec"), names)

@@ -221,7 +221,7 @@ const lrnPlayground = (() => {
         // What one setting of the sliders breaks, the next may not; a runtime that does not start stays away.
         way = "formula";
         if (!started) failure = error;
-        told.textContent = ["wasm", "missing"].includes(error.message) ? words[error.message] : words.failed(error.message);
+        told.textContent = (["wasm", "missing"].includes(error.message) ? words[error.message] : words.failed(error.message)) + words.formula;
       }
       busy = false;
       root.dataset.ready = way;
@@ -231,7 +231,7 @@ const lrnPlayground = (() => {
       const alike = expected.every((value, place) => Number.isFinite(value) || Object.is(value, results[place]));
       const errors = expected.map((value, place) => (Number.isFinite(value) ? Math.abs(value - results[place]) : 0));
       const finite = expected.every(Number.isFinite);
-      told.textContent = !finite && alike ? words.undefinedToo : words.ran(short(Math.max(...errors)));
+      told.textContent = words.computed + (!finite && alike ? words.undefinedToo : words.difference(short(Math.max(...errors))));
       root.dataset.results = JSON.stringify(results.map(String));
     }
 
