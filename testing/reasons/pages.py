@@ -6,6 +6,7 @@ import ast
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,26 @@ from onnxnorm.journal.reasons import ADVICE
 from onnxnorm.optimizer.records import NormRecord
 from testing.reasons.examples import EXAMPLES, WITHOUT_EXAMPLE, Example
 
-__all__ = ["FOLDER", "pages", "record_of"]
+__all__ = ["FOLDER", "index", "page_of", "pages", "records_of"]
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reasons"
 _MOST_NODES = 14
 
 
-def record_of(example: Example, *, done: bool) -> NormRecord | None:
-    """Optimize the model of the example, or the one with the remedy; return what became of its normalization."""
+def records_of(code: Code) -> tuple[NormRecord, NormRecord] | None:
+    """Optimize the model of a code's example, and the one with the remedy; return what became of the normalization.
+
+    None stands for a code without an example.
+    """
+    example = EXAMPLES.get(code)
+    if example is None:
+        return None
+    before, after = _record_of(example, done=False), _record_of(example, done=True)
+    assert before is not None and after is not None, code
+    return before, after
+
+
+def _record_of(example: Example, *, done: bool) -> NormRecord | None:
     options = example.remedied if done else example.options
     records = onnxnorm.optimize(example.build(done), verify=False, **options).normalizations
     # One that is written out may have another name than its last node.
@@ -33,11 +46,20 @@ def record_of(example: Example, *, done: bool) -> NormRecord | None:
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
-    meanings = _meanings()
-    told = {f"{code.value}.md": "\n".join(_page(code, meanings[code])) + "\n" for code in Code}
-    return {"README.md": "\n".join(_index(meanings)) + "\n", **told}
+    return {"README.md": index(), **{f"{code.value}.md": page_of(code, records_of(code)) for code in Code}}
 
 
+def index() -> str:
+    """Return the text of the page that lists all codes."""
+    return "\n".join(_index(_meanings())) + "\n"
+
+
+def page_of(code: Code, records: tuple[NormRecord, NormRecord] | None) -> str:
+    """Return the text of the page of a code, whose example has the records that `records_of` returns."""
+    return "\n".join(_page(code, _meanings()[code], records)) + "\n"
+
+
+@cache
 def _meanings() -> dict[Code, str]:
     """Return the docstring of each code."""
     tree = ast.parse(inspect.getsource(reasons))
@@ -63,19 +85,17 @@ def _index(meanings: Mapping[Code, str]) -> Iterator[str]:
         yield f"| [{code.value}]({code.value}.md) | {meanings[code]} |"
 
 
-def _page(code: Code, meaning: str) -> Iterator[str]:
+def _page(code: Code, meaning: str, records: tuple[NormRecord, NormRecord] | None) -> Iterator[str]:
     yield f"# {code.value}"
     yield ""
     yield meaning
     yield ""
     yield f"What helps: {ADVICE[code]}."
     yield ""
-    example = EXAMPLES.get(code)
-    if example is None:
+    if records is None:
         yield WITHOUT_EXAMPLE[code]
         return
-    before, after = record_of(example, done=False), record_of(example, done=True)
-    assert before is not None and after is not None, code
+    example, (before, after) = EXAMPLES[code], records
     yield "## Example"
     yield ""
     yield from _listing(example.build(False), example.options)

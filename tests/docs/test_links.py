@@ -51,9 +51,9 @@ def dead_links(page: Path) -> list[str]:
     return dead
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_link_leads_somewhere(page: Path) -> None:
-    assert not dead_links(page)
+def test_every_link_leads_somewhere() -> None:
+    assert len(PAGES) > 50
+    assert {page.relative_to(ROOT).as_posix(): dead for page in PAGES if (dead := dead_links(page))} == {}
 
 
 def test_a_dead_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
