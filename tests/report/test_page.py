@@ -88,7 +88,7 @@ def test_a_blocker_and_a_remedy_are_told() -> None:
 
 def test_size_of_a_page(large: ReportPage) -> None:
     assert len(large.html.encode()) < 2_000_000
-    assert len(large.data["nodes"]) == 2000 and large.data["blocks"]
+    assert len(large.data["nodes"]) == len(large.data["layers"]) == 2000 and large.data["blocks"]
     small = onnxnorm.fold(residual_blocks(20), verify=False).report_page()
     assert len(small.html.encode()) < 400_000
     assert len(small.data["nodes"]) == 100 and not small.data["blocks"]

@@ -142,6 +142,7 @@ def test_two_thousand_nodes_can_be_used_at_once(browser: Page, large_file: Path)
     items = "document.querySelectorAll('#before .item').length"
     closed = browser.value(items)
     assert closed < 100
+    assert browser.value("document.querySelectorAll('#layers tbody tr').length") == 2000
     browser.find("#before .block").click()
     assert browser.value(items) > closed
     browser.find("#norms tr.go:nth-child(100)").click()
