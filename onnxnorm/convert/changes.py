@@ -200,6 +200,26 @@ def _prelu_7(step: Step) -> bool | str:
     return shape in ((), (1,)) or rank <= 2 or _add_axes(step, range(1, rank - 1))
 
 
+def _thresholded_relu_10(step: Step) -> bool | str:
+    """ThresholdedRelu since opset 10: before, it is a choice between x and zero, by whether x is above alpha."""
+    node, x, dtype = step.node, step.operand(0), step.dtype()
+    alpha = node.attributes.get("alpha")
+    if step.up:
+        return True
+    if x is None or dtype is None or (alpha is not None and alpha.is_ref()):
+        return False
+    limit = step.constant(1.0 if alpha is None else alpha.as_float(), dtype, "alpha")
+    above = step.insert(ir.node("Less", [limit, x]))
+    above.type = ir.TensorType(ir.DataType.BOOL)
+    zero = step.constant(0.0, dtype, "zero")
+    node.op_type = "Where"
+    node.attributes.clear()
+    node.resize_inputs(3)
+    for index, value in enumerate((above, x, zero)):
+        node.replace_input_with(index, value)
+    return True
+
+
 def _scatter_11(step: Step) -> bool | str:
     step.node.op_type = "ScatterElements"
     return True
@@ -246,6 +266,7 @@ _CHANGES: dict[tuple[str, int], Change] = {
     ("ReduceSum", 13): moved(Moved("axes", 1), before=axes_of_reduction),
     ("Reshape", 5): moved(Moved("shape", 1)),
     ("Reshape", 14): axes.reshape_14,
+    ("Resize", 10): sampling.resize_10,
     ("Resize", 11): sampling.resize_11,
     ("Resize", 13): sampling.resize_13,
     ("Resize", 18): sampling.resize_18,
@@ -258,6 +279,7 @@ _CHANGES: dict[tuple[str, int], Change] = {
     ("Split", 13): moved(Moved("split", 1)),
     ("Split", 18): axes.split_18,
     ("Squeeze", 13): moved(Moved("axes", 1), before=axes_of_squeeze),
+    ("ThresholdedRelu", 10): _thresholded_relu_10,
     ("TopK", 10): moved(Moved("k", 1, _INT)),
     ("Unsqueeze", 13): moved(Moved("axes", 1)),
     ("Upsample", 9): moved(Moved("scales", 1, _FLOATS)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.convert.step import Step
@@ -11,6 +12,7 @@ from onnxnorm.graph.windows import read_window
 __all__ = [
     "grid_sample_20",
     "pool_22",
+    "resize_10",
     "resize_11",
     "resize_13",
     "resize_18",
@@ -60,6 +62,16 @@ def upsample_10(step: Step) -> bool | str:
     return True
 
 
+def resize_10(step: Step) -> bool | str:
+    """Resize since opset 10: before, there was Upsample, which only enlarges."""
+    if not step.up:
+        factors = step.known(1)
+        if factors is None or not np.all(np.asarray(factors, np.float64) >= 1):
+            return "reduces, or has scales that are no constants, which it does since opset 10"
+        step.node.op_type = "Upsample"
+    return True
+
+
 def resize_11(step: Step) -> bool | str:
     """Resize since opset 11: before, samples lay from the first one on.
 
@@ -67,7 +79,7 @@ def resize_11(step: Step) -> bool | str:
     """
     node = step.node
     if not step.up:
-        return False
+        return _resize_without_modes(step)
     enlarges = _ENLARGES in step.notes
     scales = step.operand(1)
     nearest = step.word("mode", "nearest") == "nearest"
@@ -85,6 +97,53 @@ def resize_11(step: Step) -> bool | str:
     roi = None if step.opset >= 13 else step.constant(np.zeros(0), ir.DataType.FLOAT, "roi")
     node.replace_input_with(1, roi)
     return True
+
+
+def _resize_without_modes(step: Step) -> bool | str:
+    """Write a Resize in the words of opset 10, of which there was one for each mode."""
+    node = step.node
+    if any(attribute.is_ref() for attribute in node.attributes.values()):
+        return False
+    mode, places = step.word("mode", "nearest"), step.word("coordinate_transformation_mode", "half_pixel")
+    if places != "asymmetric" or mode not in ("nearest", "linear") or step.whole("antialias", 0):
+        return f"interpolates by {mode!r} with coordinates by {places!r}, which it does since opset 11"
+    factors, scales = _factors(step), step.known(2)
+    if mode == "nearest" and (factors is None or not _takes_the_usual(factors, step.word("nearest_mode", ""))):
+        return "takes another nearest sample than before opset 11, or has scales that are no constants"
+    if factors is not None:
+        step.put(1, step.constant(factors, ir.DataType.FLOAT, "scales"))
+    elif step.operand(2) is None or scales is not None:
+        return "has sizes that are no constants, or that no scales give exactly"
+    else:
+        step.put(1, step.operand(2))
+    step.cut(2)
+    for name in node.attributes.keys() - {"mode"}:
+        del node.attributes[name]
+    return True
+
+
+def _factors(step: Step) -> npt.NDArray[np.float32] | None:
+    """Return the scales of a Resize since opset 11, as they are or as its sizes give them; None if not known."""
+    scales, sizes, shape = step.known(2), step.known(3), step.shape()
+    if scales is not None and scales.size:
+        return np.asarray(scales, np.float32)
+    if sizes is None or shape is None or len(shape) != sizes.size:
+        return None
+    extents = np.array([extent if isinstance(extent, int) else 0 for extent in shape], np.float64)
+    if step.word("keep_aspect_ratio_policy", "stretch") != "stretch" or not extents.all():
+        return None
+    factors = np.asarray(sizes / extents, np.float32)
+    return factors if np.array_equal(factors.astype(np.float64) * extents, sizes) else None
+
+
+def _takes_the_usual(factors: npt.NDArray[np.float32], nearest: str) -> bool:
+    """Whether the samples are those that Resize takes at opset 10: the one before, or where it reduces, behind."""
+    mantissas = np.frexp(factors)[0]
+    if np.all(factors >= 1):
+        # At twice the extent the sample in the middle is nearer to none, and goes to the one before.
+        return nearest == "floor" or (nearest in ("", "round_prefer_floor") and set(factors.tolist()) <= {1.0, 2.0})
+    # Where every second or fourth sample is taken, each lies where one is.
+    return bool(np.all(factors <= 1)) and (nearest == "ceil" or bool(np.all(mantissas == 0.5)))
 
 
 def resize_13(step: Step) -> bool | str:

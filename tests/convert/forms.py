@@ -140,9 +140,28 @@ def _resizes() -> list[Form]:
     half = "coordinate_transformation_mode"
     some = "float[2] scales = {2.0, 1.5}"
     every = "float[4] scales = {1.0, 1.0, 2.0, 1.5}"
+    fewer = "float[4] scales = {1.0, 1.0, 0.3, 0.7}"
+    first = f'{half} = "asymmetric"'
     return [
-        Form(10, 'Resize <mode = "nearest"> (x, scales)', constants=every, lowest=10),
-        Form(10, 'Resize <mode = "linear"> (x, scales)', constants=every, lowest=10),
+        Form(10, 'Resize <mode = "nearest"> (x, scales)', constants=every),
+        Form(10, 'Resize <mode = "linear"> (x, scales)', constants=every),
+        Form(10, 'Resize <mode = "linear"> (x, scales)', constants=fewer, lowest=10),
+        Form(10, 'Resize <mode = "linear"> (x, scales)', inputs=f"{IMAGE}, float[4] scales", lowest=10),
+        Form(11, f'Resize <mode = "nearest", {first}, nearest_mode = "floor"> (x, roi, scales)',
+             constants=every + ", float[0] roi = {}"),
+        Form(13, f'Resize <mode = "linear", {first}, cubic_coeff_a = -0.5> (x, , scales)', constants=every),
+        Form(13, f'Resize <mode = "linear", {first}> (x, , scales)', constants=fewer, lowest=10),
+        Form(13, f'Resize <mode = "linear", {first}> (x, , scales)', inputs=f"{IMAGE}, float[4] scales", lowest=10),
+        Form(13, f'Resize <{first}> (x, , scales)', constants="float[4] scales = {1.0, 1.0, 2.0, 1.0}"),
+        Form(13, f'Resize <{first}> (x, , scales)', constants=every, lowest=11),
+        Form(13, f'Resize <{first}, nearest_mode = "floor"> (x, , , sizes)',
+             constants="int64[4] sizes = {2, 4, 12, 15}"),
+        Form(13, f'Resize <{first}, nearest_mode = "floor"> (x, , , sizes)',
+             constants="int64[4] sizes = {2, 4, 13, 15}", lowest=11),
+        Form(13, f'Resize <{first}, nearest_mode = "ceil"> (x, , scales)', constants=fewer, lowest=10),
+        Form(13, f'Resize <{first}, nearest_mode = "floor"> (x, , scales)', constants=fewer, lowest=11),
+        Form(13, f'Resize <{first}, nearest_mode = "floor"> (x, , scales)', lowest=10,
+             constants="float[4] scales = {1.0, 1.0, 0.5, 1.0}"),
         Form(13, f'Resize <mode = "cubic", cubic_coeff_a = -0.5, exclude_outside = 1, {half} = "half_pixel"> '
              "(x, , scales)", constants=every, lowest=11),
         Form(13, 'Resize <mode = "nearest", nearest_mode = "ceil"> (x, , , sizes)',
@@ -362,6 +381,8 @@ FORMS = [
     Form(11, "Squeeze <axes = [1]> (x)", inputs="float[2, 1, 5] x"),
     Form(13, "Squeeze (x, a)", inputs="float[2, 1, 5] x", constants="int64[1] a = {-2}"),
     Form(13, "Squeeze (x)", inputs="float[2, 1, 5] x"),
+    Form(10, "ThresholdedRelu <alpha = 0.4> (x)", 9),
+    Form(22, "ThresholdedRelu (x)", 9),
     Form(9, "TopK <k = 2, axis = 1> (x)", results="y, z"),
     Form(11, "TopK <axis = -2, largest = 1, sorted = 1> (x, k)", results="y, z", constants="int64[1] k = {2}"),
     Form(11, "TopK <largest = 0, sorted = 1> (x, k)", 11, results="y, z", constants="int64[1] k = {2}"),
