@@ -13,6 +13,7 @@ from onnxnorm.affine.integer_kernels import is_for_kernel
 from onnxnorm.affine.interface import Edit
 from onnxnorm.affine.parties import Outside, Party, maker_of, takers_of, wires
 from onnxnorm.affine.region import Insertion, Refusal, Region
+from onnxnorm.graph.blocked_layout import needs_batch_norm
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code
 from onnxnorm.model.dtypes import FLOATS
@@ -210,11 +211,9 @@ def unknown_extents(value: ir.Value, facts: Facts) -> tuple[str, ...] | None:
 def _expressed_by(affine: ChannelAffine, value: ir.Value, facts: Facts) -> tuple[str, ...]:
     if affine.is_identity:
         return ()
-    if not affine.scales:
-        return ("Add",)
-    if not affine.shifts:
-        return ("Mul",)
     shape = facts.shape(value)
     channels = shape[1] if shape is not None and affine.rank >= 2 else None
     per_channel = isinstance(channels, int) and set(affine.axes) == (set() if channels == 1 else {1})
+    if not (affine.scales and affine.shifts) and not (per_channel and needs_batch_norm(value, facts)):
+        return ("Mul",) if affine.scales else ("Add",)
     return ("BatchNormalization",) if per_channel else ("Mul", "Add")

@@ -132,7 +132,7 @@ def _factors(step: Step) -> npt.NDArray[np.float32] | None:
     extents = np.array([extent if isinstance(extent, int) else 0 for extent in shape], np.float64)
     if step.word("keep_aspect_ratio_policy", "stretch") != "stretch" or not extents.all():
         return None
-    factors = np.asarray(sizes / extents, np.float32)
+    factors = np.asarray(np.asarray(sizes, np.float64) / extents, np.float32)
     return factors if np.array_equal(factors.astype(np.float64) * extents, sizes) else None
 
 

@@ -28,9 +28,9 @@ __all__ = [
 def add_constant(
     graph: ir.Graph, name: str, array: npt.NDArray[np.generic], dtype: ir.DataType, facts: Facts
 ) -> ir.Value:
-    """Add a constant to `graph`: an initializer, or a node where the graph is the body of a function.
+    """Add a constant to `graph`: an initializer, or a node where the graph takes none (`Facts.takes_initializers`).
 
-    Before IR version 4 it is listed among the inputs of the graph too, as every initializer there has to be.
+    Before IR version 4 one of the main graph is listed among its inputs too, as every initializer has to be.
     """
     return add_tensor(graph, name, facts.new_tensor(array, dtype, name), facts)
 
@@ -39,7 +39,7 @@ def add_tensor(graph: ir.Graph, name: str, tensor: ir.TensorProtocol, facts: Fac
     """Add a tensor made by `Facts.new_tensor` to the graph as a constant (see `add_constant`)."""
     tensor.name = name
     shape, dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
-    if facts.is_function_body(graph):
+    if not facts.takes_initializers(graph):
         holder = ir.node("Constant", [], attributes={"value": tensor})
         value = holder.outputs[0]
         value.name, value.shape, value.dtype = name, shape, dtype

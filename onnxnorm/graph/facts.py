@@ -41,6 +41,7 @@ class Facts:
         self._bodies = {function.graph for function in model.functions.values()}
         self._spool = spool_of(model)
         ir_version = model.ir_version or 4
+        self._nests_initializers = ir_version >= 4
         initializers = model.graph.initializers.values()
         self._lists_initializers = ir_version < 4 and (
             not initializers or any(value.is_graph_input() for value in initializers)
@@ -81,6 +82,14 @@ class Facts:
     def is_function_body(self, graph: ir.Graph) -> bool:
         """Whether this is the body of a function, which has no initializers: a constant there is a node."""
         return graph in self._bodies
+
+    def takes_initializers(self, graph: ir.Graph) -> bool:
+        """Whether a constant of the graph may be an initializer; elsewhere it is a node.
+
+        Bodies of functions have none. Before IR version 4 each has to be an input, which a graph within a node is not
+        given.
+        """
+        return graph is self._main or (self._nests_initializers and graph not in self._bodies)
 
     def new_tensor(self, array: npt.NDArray[np.generic], dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
         """Return the array as a tensor of the model: in memory, or in a file where memory holds much already."""

@@ -91,6 +91,7 @@ _MERGING = ("merge_convolutions", "merge_products")
 
 PASSES: Mapping[str, PassMaker] = {
     "inline_functions": lambda journal, settings: InlineFunctions(journal),
+    "inline_for_target": lambda journal, settings: InlineFunctions(journal, target=settings.target),
     "infer_shapes": lambda journal, settings: InferShapes(),
     # Normalizations that share what they compute are recognized as they are written.
     "simplify_first": lambda journal, settings: Simplify(
@@ -142,7 +143,7 @@ PASSES: Mapping[str, PassMaker] = {
 
 FOLDING: tuple[str, ...] = ("inline_functions", "infer_shapes", "flatten_products", "fold_affines", "clean", "account")
 DEFAULT: tuple[str, ...] = (
-    "inline_functions",
+    "inline_for_target",
     "infer_shapes",
     "simplify_first",
     "recognize",

@@ -5,8 +5,8 @@ a written-out normalization; where there is a BatchNormalization, also of one th
 After: the body, with the names, weights and attributes of that call.
 A function may be called with other weights each time, and what stands around a call may absorb what is inside: only in
 place can each call be folded on its own. Functions of the domain `onnxnorm` stay: they are the portable bodies of our
-operators. Functions that normalize nothing stay too, and so do those of the domains in which runtimes have kernels, and
-those of another opset than the model's.
+operators. Functions that normalize nothing stay too, unless the target knows none, and so do those of the domains in
+which runtimes have kernels, and those of another opset than the model's.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.journal import Journal
 from onnxnorm.model.domains import CUSTOM_DOMAIN
-from onnxnorm.model.walk import changeable_graphs, graphs_within
+from onnxnorm.model.walk import changeable_graphs, graphs_of, graphs_within
+from onnxnorm.passes.targets import TARGETS
 from onnxnorm.recognize.candidates import candidates
 
-__all__ = ["InlineFunctions"]
+__all__ = ["InlineFunctions", "forget_domains", "inline_for_plain_file"]
 
 _NAME = "inline_functions"
 _ORIGIN = "onnxnorm.name_in_the_function"
@@ -33,14 +34,27 @@ _WITH_KERNELS = ("com.microsoft", "ai.onnx")
 class InlineFunctions(ir.passes.InPlacePass):
     """Inlines, by onnx-ir's pass, the functions for which it pays."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, *, target: str | None = None) -> None:
+        """
+        Args:
+            journal: is told which calls went.
+            target: what the result is to run on; where that knows no functions, none stays that can go.
+        """
         super().__init__()
         self._journal = Journal() if journal is None else journal
+        self._is_plain = target is not None and not TARGETS[target].knows_functions
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        modified = self._inline_normalizing(model)
+        if self._is_plain:
+            # What goes in the end goes first, so that nothing stops at the border of a function until then.
+            modified |= inline_for_plain_file(model)
+        return ir.passes.PassResult(model, modified)
+
+    def _inline_normalizing(self, model: ir.Model) -> bool:
         normalizing = _normalizing(model) & that_fit(model).keys()
         if not normalizing:
-            return ir.passes.PassResult(model, modified=False)
+            return False
         for graph in graphs_within(model.graph):
             for node in graph:
                 if node.op_identifier() in normalizing:
@@ -54,7 +68,23 @@ class InlineFunctions(ir.passes.InPlacePass):
             for node in graph:
                 if (origin := node.meta.pop(_ORIGIN, None)) is not None:
                     self._journal.copied(origin, node.name or "")
-        return ir.passes.PassResult(model, modified=True)
+        return True
+
+
+def inline_for_plain_file(model: ir.Model) -> bool:
+    """Put the functions that have no kernel anywhere in place of their calls; tell whether there was one."""
+    kept = (CUSTOM_DOMAIN, *_WITH_KERNELS)
+    chosen = [each for each, function in that_fit(model).items() if not function.domain.startswith(kept)]
+    if chosen:
+        inline(model, lambda function: function.identifier() in chosen)
+        forget_domains(model, {domain for domain, *_ in chosen})
+    return bool(chosen)
+
+
+def forget_domains(model: ir.Model, domains: set[str]) -> None:
+    """Import those of the domains no more of which there is no node."""
+    for domain in domains - {node.domain for graph in graphs_of(model) for node in graph} - {""}:
+        model.graph.opset_imports.pop(domain, None)
 
 
 def _normalizing(model: ir.Model) -> set[ir.OperatorIdentifier]:

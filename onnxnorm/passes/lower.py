@@ -11,7 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.inline import inline, that_fit
+from onnxnorm.graph.inline import inline
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.journal import Effect
 from onnxnorm.journal.reasons import Code
@@ -20,6 +20,7 @@ from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.ops.bodies import OLDEST_OPSET
 from onnxnorm.ops.schema import DEFAULTS, DOMAIN, OP_TYPES
 from onnxnorm.passes.for_target import TargetPass
+from onnxnorm.passes.inline_functions import forget_domains, inline_for_plain_file
 from onnxnorm.write_out import custom_lrn
 from onnxnorm.write_out.normalizations import FORMS, rank_is_known, write_out
 from onnxnorm.write_out.plain import make_plain
@@ -27,15 +28,13 @@ from onnxnorm.write_out.plain import make_plain
 __all__ = ["Lower"]
 
 _NAME = "lower"
-# Runtimes have kernels for functions of these domains; those of our own are resolved node by node.
-_KEPT_DOMAINS = (DOMAIN, "com.microsoft", "ai.onnx")
 
 
 class Lower(TargetPass):
     """Writes the normalizations of a model as `target` runs them best."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        modified = not self._target.knows_functions and _inline_all(model)
+        modified = not self._target.knows_functions and inline_for_plain_file(model)
         facts = self._facts(model)
         for graph in graphs_within(model.graph):
             for node in list(graph):
@@ -72,7 +71,7 @@ class Lower(TargetPass):
             if model.graph.opset_imports.get("", 0) >= OLDEST_OPSET:
                 attach_bodies_in(model)
             inline(model, lambda function: function.domain == DOMAIN)
-        _forget_domains(model, {DOMAIN})
+        forget_domains(model, {DOMAIN})
         return bool(ours or used)
 
     def _as_standard(self, node: ir.Node, facts: Facts) -> bool:
@@ -113,18 +112,3 @@ class Lower(TargetPass):
             _NAME, node, op_type, f"written out: {self._target.name} {reason}", effect=Effect.REFORMED
         )
         return True
-
-
-def _inline_all(model: ir.Model) -> bool:
-    """Put the functions that have no kernel anywhere in place of their calls; tell whether there was one."""
-    chosen = [each for each, function in that_fit(model).items() if not function.domain.startswith(_KEPT_DOMAINS)]
-    if chosen:
-        inline(model, lambda function: function.identifier() in chosen)
-        _forget_domains(model, {domain for domain, *_ in chosen})
-    return bool(chosen)
-
-
-def _forget_domains(model: ir.Model, domains: set[str]) -> None:
-    """Import those of the domains no more of which there is no node."""
-    for domain in domains - {node.domain for graph in graphs_of(model) for node in graph} - {""}:
-        model.graph.opset_imports.pop(domain, None)

@@ -3,7 +3,7 @@
 Before: BatchNormalization at inference, which the folding also makes of a Mul and an Add that stay, and an activation
 behind it. After: `ChannelAffine`. Algebra: y = scale * x + bias, with scale = gamma / sqrt(variance + epsilon) and
 bias = beta - mean * scale. Conditions: all weights are constant, and the tensor is not the result of a convolution,
-to which onnxruntime would give the affine, nor held in blocks of channels (`native_costs.py`).
+to which onnxruntime would give the affine, nor held in blocks of channels (`graph/blocked_layout.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from onnxnorm.graph.blocked_layout import is_blocked
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.passes.native_costs import is_blocked
 from onnxnorm.passes.native_readers import TYPES, Native
 from onnxnorm.recognize.batch_norm import batch_norm_weights
 

@@ -2,11 +2,6 @@
 
 A time is that of a call, of each vector that has a statistic of its own, and of each element. The figures are those of
 `python -m bench norm_costs` (onnxruntime 1.32, one thread of processor time, AVX2): ratios of them hold elsewhere.
-
-onnxruntime keeps the results of convolutions of float in blocks of channels, and goes on so through pooling, sums and
-activations. A BatchNormalization there costs nothing that can be won back: it is a convolution itself, where any other
-node has its input put in order and its result in blocks again. All other normalizations have no blocked form: the two
-reorders stand around them as around a kernel, and do not count.
 """
 
 from __future__ import annotations
@@ -15,12 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import onnx_ir as ir
-
-from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
-
-__all__ = ["COSTS", "Cost", "is_blocked", "is_faster"]
+__all__ = ["COSTS", "Cost", "is_faster"]
 
 
 @dataclass(frozen=True)
@@ -51,34 +41,6 @@ COSTS: Mapping[str, tuple[Cost, Cost]] = {
 
 Relu stands for any one more node behind it, which the kernel computes while it has the result in registers.
 """
-
-# What onnxruntime computes in blocks where its input is in blocks.
-_STAYS_BLOCKED = frozenset(
-    {
-        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "GlobalAveragePool", "GlobalMaxPool",
-        "HardSigmoid", "HardSwish", "LeakyRelu", "MaxPool", "Mul", "Relu", "Resize", "Sigmoid", "Sum", "Tanh",
-        "Upsample",
-    }
-)  # fmt: skip
-_FARTHEST = 64
-
-
-def is_blocked(x: ir.Value, facts: Facts) -> bool:
-    """Whether onnxruntime may hold the tensor in blocks of channels: a convolution is where it comes from."""
-    if x.dtype is not ir.DataType.FLOAT or facts.rank(x) != 4:
-        return False
-    waiting, seen = [x], {x}
-    for value in waiting:
-        node = value.producer()
-        if node is None or not is_standard(node):
-            continue
-        if node.op_type == "Conv" or len(seen) > _FARTHEST:
-            return True
-        if node.op_type in _STAYS_BLOCKED:
-            new = [each for each in node.inputs if each is not None and each not in seen]
-            waiting.extend(new)
-            seen.update(new)
-    return False
 
 
 def is_faster(kind: str, shape: tuple[object, ...] | None, vectors: int | None, parts: int) -> bool:

@@ -34,8 +34,11 @@ __all__ = ["Simplify"]
 
 _NAME = "simplify"
 _MOST_ROUNDS = 40
+# What stands for the operator of a node that handed on a constant: inference does not see through it to the axes,
+# scales or shape that a node behind it is given.
+_OF_A_CONSTANT = ""
 # With a constant in place of what they compute, or one branch of two, inference knows more of what follows.
-_TELL_SHAPES = frozenset({"If", *READERS_OF_SHAPES})
+_TELL_SHAPES = frozenset({"If", *READERS_OF_SHAPES, _OF_A_CONSTANT})
 
 # The order in which the rules for an operator are tried; the first that does something is the only one in a round.
 _TABLES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
@@ -126,9 +129,9 @@ class Simplify(JournaledPass):
         return changed
 
     def _at(self, node: ir.Node, site: Site) -> set[str]:
-        op_type = node.op_type
+        op_type, operand = node.op_type, node.inputs[0] if node.inputs else None
         for rule in _RULES.get(op_type, ()):
             if (detail := rule(node, site)) is not None:
                 self._journal.rewrite(_NAME, node, op_type, detail)
-                return {op_type}
+                return {op_type, _OF_A_CONSTANT} if site.facts.is_constant(operand) else {op_type}
         return set()

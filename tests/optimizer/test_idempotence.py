@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import onnxnorm
 from onnxnorm.passes.targets import TARGETS
+from testing.builder import Builder, affines, same_in_onnxruntime
 from testing.networks import random_network
 
 
@@ -16,3 +18,18 @@ def test_a_second_run_changes_nothing(seed: int, target: str) -> None:
     again = onnxnorm.optimize(once, target=target, verify=False)
     assert not again.rewrites
     assert list(again.model.graph.node) == list(once.graph.node)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_rank_that_cleaning_brings_to_light_is_known_in_the_same_run(hidden: bool) -> None:
+    """ONNX infers no shape where the axes of an operator come out of an Identity."""
+    b = Builder(dtype=np.float32)
+    x = b.node("MatMul", b.input((2, 4, 5)), b.constant(b.normal(5, 5)))
+    axes = b.ints(2)
+    x = b.node("Unsqueeze", x, b.node("Identity", axes) if hidden else axes)
+    x = b.node("Mul", b.node("Relu", x), b.constant(b.vector(5, "positive")))
+    model = b.model(b.node("MatMul", x, b.constant(b.normal(5, 3))))
+    once = onnxnorm.optimize(model).model
+    assert affines(once) == 0
+    assert not onnxnorm.optimize(once, verify=False).rewrites
+    same_in_onnxruntime(model, once)

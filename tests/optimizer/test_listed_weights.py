@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 import onnxnorm
 from onnxnorm import cli
-from testing.builder import count
+from testing.builder import count, same_in_onnxruntime
 
 RNG = np.random.default_rng(5)
 
@@ -117,3 +117,30 @@ def test_before_ir_version_4_weights_are_constants_listed_or_not(listed: Collect
     constants = {tensor.name for tensor in result.model.graph.initializer}
     inputs = {value.name for value in result.model.graph.input}
     assert inputs == ({"x"} if listed == () else {"x"} | constants)
+
+
+@pytest.mark.parametrize("target", ["portable", "onnxruntime"])
+def test_before_ir_version_4_constants_of_a_branch_are_nodes(target: str) -> None:
+    """An initializer would have to be an input there, which a graph within a node is not given."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 3, opset_import: ["": 11]>
+        g (bool c, float[1, 4] x) => (float[1, 4] z) <float[4, 4] w, float[4] s, float[4] b>
+        {
+            z = If (c) <
+                then_branch = yes () => (float[1, 4] p) { m = MatMul (x, w)  n = Mul (m, s)  p = Add (n, b) },
+                else_branch = no () => (float[1, 4] q) { l = MatMul (x, w)  r = Neg (l)  q = Add (r, b) }
+            >
+        }"""
+    )
+    del model.graph.initializer[:]
+    for name, extents in (("w", (4, 4)), ("s", (4,)), ("b", (4,))):
+        tensor = numpy_helper.from_array(RNG.normal(size=extents).astype(np.float32), name)
+        model.graph.initializer.append(tensor)
+        model.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
+    result = onnxnorm.optimize(model, target=target).model
+    assert result.ir_version == 3
+    assert count(result, "Mul", "Neg") == 0
+    for chosen in (True, False):
+        same_in_onnxruntime(
+            model, result, feeds={"c": np.array(chosen), "x": RNG.normal(size=(1, 4)).astype(np.float32)}
+        )

@@ -55,3 +55,24 @@ def test_a_function_stays_where_nothing_is_to_be_gained(body: str, normalizes: b
     model = _model(body, normalizes=normalizes, domain=domain)
     result = onnxnorm.optimize(model, passes=("inline_functions",), verify=False).model
     assert len(result.functions) == 1
+
+
+@pytest.mark.parametrize("target", ["portable", "openvino", "tensorrt", "web"])
+@pytest.mark.parametrize("body", ["Mul (X, S)", "Neg (X)", "Relu (X)"])
+def test_where_the_target_knows_no_functions_none_stops_an_affine(body: str, target: str) -> None:
+    """Each call would be opened in the end, and a second run would find what stopped at it."""
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17, "modules": 1]>
+        g (float[2, 3] x) => (float[2, 3] z) <float[3] s, float[3, 3] w, float[3, 3] v>
+        {{ a = MatMul (x, w)  b = modules.Layer (a, s)  c = Mul (b, s)  z = MatMul (c, v) }}
+        <domain: "modules", opset_import: ["": 17]> Layer (X, S) => (Y) {{ Y = {body} }}"""
+    )
+    random = np.random.default_rng(0)
+    del model.graph.initializer[:]
+    for name, extents in (("s", (3,)), ("w", (3, 3)), ("v", (3, 3))):
+        weight = random.uniform(0.5, 1, extents).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weight, name))
+    result = onnxnorm.optimize(model, target=target).model
+    assert count(result, "Layer", "Mul", "Neg") == 0
+    assert not onnxnorm.optimize(result, target=target, verify=False).rewrites
+    same_in_onnxruntime(model, result)

@@ -1,7 +1,7 @@
 """Writes affine operators anew: with an affine b before it and a after, the node A becomes a . A . b.
 
 BatchNormalization expresses every affine for each channel; Mul takes scales and Add takes shifts, and what they cannot
-take goes on to their other side.
+take goes on to their other side. Where a runtime holds values in blocks of channels a BatchNormalization stays one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnxnorm.affine.channel import ChannelAffine, Gauge, leading_axes_dropped
 from onnxnorm.affine.cost import ARITHMETIC, node_cost
 from onnxnorm.affine.interface import Answer, Choice, Constant, Declined, Edit, Settled, Site
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, elements_of
+from onnxnorm.graph.blocked_layout import needs_batch_norm
 from onnxnorm.journal.reasons import Code
 
 __all__ = ["source"]
@@ -56,7 +57,7 @@ def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None
         constant = Constant("shift", partial(leading_axes_dropped, new.shift), _dtype(site, found), old=site.input(0))
         return Edit((constant, found.data), what="absorbs")
     kind = "Add" if not new.scales else "Mul" if not new.shifts else None
-    if kind is None:
+    if kind is None or _stays_batch_norm(site, found):
         return _as_batch_norm(site, found, new) if site.node.op_type == "BatchNormalization" else None
     values = new.shift if kind == "Add" else new.scale
     constant = Constant(
@@ -72,6 +73,11 @@ def _expressed(site: Site, found: AffineNode, new: ChannelAffine) -> Edit | None
         constant = Constant(constant.role, partial(np.array, inner), constant.dtype)
         attributes |= {"broadcast": ir.AttrInt64("broadcast", 1), "axis": ir.AttrInt64("axis", start)}
     return Edit((found.data, constant), op_type=kind, attributes=attributes, cost=cost, what="absorbs")
+
+
+def _stays_batch_norm(site: Site, found: AffineNode) -> bool:
+    value = site.input(found.data)
+    return site.node.op_type == "BatchNormalization" and value is not None and needs_batch_norm(value, site.facts)
 
 
 def _dtype(site: Site, found: AffineNode) -> ir.DataType:

@@ -4,7 +4,7 @@ Before: nodes without a reader, also with subgraphs; initializers without one, i
 none of these; what a Constant held is an initializer of the same name, and where the graph has the same constant
 already, that.
 Conditions: outputs of graphs stay what they are. Text, sparse tensors and the bodies of functions keep their nodes, and
-so do models before IR version 4, in which initializers are inputs.
+so do models before IR version 4 whose initializers are inputs, and all graphs within nodes there.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def lift_constants(model: ir.Model, facts: Facts) -> bool:
     if facts.initializers_are_inputs:
         return False
     modified = False
-    for graph in graphs_within(model.graph):
+    for graph in filter(facts.takes_initializers, graphs_within(model.graph)):
         known = {key: value for value in graph.initializers.values() if (key := _key(value, facts)) is not None}
         for node in list(graph):
             if node.op_type == "Constant" and is_standard(node) and not node.outputs[0].is_graph_output():
