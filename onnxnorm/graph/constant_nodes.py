@@ -14,7 +14,7 @@ from onnxnorm.model.one_node import model_of_node
 from onnxnorm.model.walk import tensor_in
 from onnxnorm.numerics.arrays import MAX_RANK
 
-__all__ = ["ConstantNodes", "array_of", "array_of_constant_node", "laid_out"]
+__all__ = ["ConstantNodes", "array_of", "array_of_constant_node", "laid_out", "tensor_of_constant_node"]
 
 
 class ConstantNodes:
@@ -123,6 +123,21 @@ def array_of_constant_node(node: ir.Node) -> object:
             return np.array(attribute.value, np.float32)
         if name in ("value_int", "value_ints"):
             return np.array(attribute.value, np.int64)
+    return None
+
+
+def tensor_of_constant_node(node: ir.Node) -> ir.TensorProtocol | None:
+    """Return what a node `Constant` holds as a tensor; None for attributes of a function, and for what is no number."""
+    for name, attribute in node.attributes.items():
+        if attribute.is_ref():
+            return None
+        if name == "value":
+            tensor = tensor_in(attribute)
+            return None if tensor.dtype is ir.DataType.STRING else tensor
+        if name in ("value_float", "value_floats"):
+            return ir.tensor(attribute.value, dtype=ir.DataType.FLOAT)
+        if name in ("value_int", "value_ints"):
+            return ir.tensor(attribute.value, dtype=ir.DataType.INT64)
     return None
 
 

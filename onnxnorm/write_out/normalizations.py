@@ -74,14 +74,6 @@ class _Form:
     def operand(self, index: int) -> ir.Value | None:
         return self.node.inputs[index] if index < len(self.node.inputs) else None
 
-    def whole(self, name: str, default: int) -> int:
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_int()
-
-    def real(self, name: str, default: float) -> float:
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_float()
-
     def wide(self, value: ir.Value) -> ir.Value:
         """Return the value in float32 if it is of a half type, else as it is."""
         if self.x.dtype not in HALVES:
@@ -124,13 +116,13 @@ def _centred(form: _Form, axes: Sequence[int]) -> tuple[ir.Value, ir.Value]:
 
 
 def _trailing(form: _Form) -> range:
-    return range(form.whole("axis", -1) % form.rank, form.rank)
+    return range(form.node.attributes.get_int("axis", -1) % form.rank, form.rank)
 
 
 def _layer_norm(form: _Form) -> ir.Value:
     add = form.steps.add
     centred, variance = _centred(form, _trailing(form))
-    deviation = add("Sqrt", add("Add", variance, form.steps.number(form.real("epsilon", 1e-5))))
+    deviation = add("Sqrt", add("Add", variance, form.steps.number(form.node.attributes.get_float("epsilon", 1e-5))))
     return form.with_weights(form.narrow(add("Div", centred, deviation)), form.operand(1), form.operand(2))
 
 
@@ -138,14 +130,13 @@ def _rms_norm(form: _Form) -> ir.Value:
     add = form.steps.add
     x = form.wide(form.x)
     mean = form.steps.reduced("ReduceMean", add("Mul", x, x), _trailing(form))
-    root = add("Sqrt", add("Add", mean, form.steps.number(form.real("epsilon", 1e-5))))
+    root = add("Sqrt", add("Add", mean, form.steps.number(form.node.attributes.get_float("epsilon", 1e-5))))
     return form.with_weights(form.narrow(add("Div", x, root)), form.operand(1), None)
 
 
 def _mean_variance(form: _Form) -> ir.Value:
     add = form.steps.add
-    attribute = form.node.attributes.get("axes")
-    axes = (0, 2, 3) if attribute is None else tuple(attribute.as_ints())
+    axes = form.node.attributes.get_ints("axes", (0, 2, 3))
     centred, variance = _centred(form, axes)
     deviation = add("Add", add("Sqrt", variance), form.steps.number(1e-9))
     return form.narrow(add("Div", centred, deviation))
@@ -156,9 +147,9 @@ def _lp_norm(form: _Form) -> ir.Value:
 
     A vector of zeros is divided by the smallest normal number, since the operator gives 0 for it.
     """
-    op_type = "ReduceL1" if form.whole("p", 2) == 1 else "ReduceL2"
+    op_type = "ReduceL1" if form.node.attributes.get_int("p", 2) == 1 else "ReduceL2"
     x = form.wide(form.x)
-    length = form.steps.reduced(op_type, x, [form.whole("axis", -1)])
+    length = form.steps.reduced(op_type, x, [form.node.attributes.get_int("axis", -1)])
     least = np.finfo(np.float64 if form.steps.dtype is ir.DataType.DOUBLE else np.float32).tiny
     return form.narrow(form.steps.add("Div", x, form.steps.at_least(length, float(least))))
 
@@ -167,14 +158,20 @@ def _group_norm(form: _Form) -> ir.Value | None:
     """Write an InstanceNormalization of the reshaped tensor, then scale and bias for each channel (opset 21)."""
     if form.facts.opset(form.node) < 21:
         return None
-    groups, add = form.whole("num_groups", 1), form.steps.add
+    groups, add = form.node.attributes.get_int("num_groups", 1), form.steps.add
     if not 1 <= groups <= MAX_ELEMENTS:
         return None
     dtype = form.steps.dtype
     x = form.wide(form.x)
     shape = form.steps.ints([0, groups, -1])
     ones, zeros = (_filled(form, value, groups) for value in (1.0, 0.0))
-    y = add("InstanceNormalization", add("Reshape", x, shape), ones, zeros, epsilon=form.real("epsilon", 1e-5))
+    y = add(
+        "InstanceNormalization",
+        add("Reshape", x, shape),
+        ones,
+        zeros,
+        epsilon=form.node.attributes.get_float("epsilon", 1e-5),
+    )
     extents = [dim for dim in (form.facts.shape(form.x) or ())[1:] if isinstance(dim, int) and dim > 0]
     is_fixed = len(extents) == form.rank - 1
     y = add("Reshape", y, form.steps.ints([0, *extents]) if is_fixed else add("Shape", x, dtype=ir.DataType.INT64))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 
+from onnxnorm.graph.constant_nodes import tensor_of_constant_node
 from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
@@ -38,7 +38,7 @@ def make_plain(model: ir.Model, facts: Facts) -> bool:
                 continue
             if node.op_type in _PADDED:
                 modified |= _say_pads(node, facts)
-            elif node.op_type == "Constant" and (tensor := _tensor_of(node)) is not None:
+            elif node.op_type == "Constant" and (tensor := tensor_of_constant_node(node)) is not None:
                 if graph is not model.graph or (model.ir_version or 0) < _LOOSE_INITIALIZERS:
                     modified |= _hold(node, tensor)
                 else:
@@ -67,22 +67,6 @@ def _lift(node: ir.Node, graph: ir.Graph, tensor: ir.TensorProtocol) -> bool:
     graph.remove(node, safe=True)
     graph.register_initializer(held)
     return True
-
-
-def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
-    if len(node.attributes) != 1:
-        return None
-    ((name, attribute),) = node.attributes.items()
-    if attribute.is_ref():
-        return None
-    if name == "value":
-        tensor = attribute.as_tensor()
-        return None if tensor.dtype is ir.DataType.STRING else tensor
-    if name in ("value_float", "value_floats"):
-        return ir.tensor(np.array(attribute.value, np.float32))
-    if name in ("value_int", "value_ints"):
-        return ir.tensor(np.array(attribute.value, np.int64))
-    return None
 
 
 def _say_pads(node: ir.Node, facts: Facts) -> bool:

@@ -30,6 +30,7 @@ from onnxnorm.affine.rules import (
 from onnxnorm.affine.rules.gather import gather, gather_elements, gather_nd, reverse_sequence
 from onnxnorm.affine.rules.normalizations import lp_norm
 from onnxnorm.affine.rules.recurrent import recurrent
+from onnxnorm.affine.rules.reductions import reduction
 from onnxnorm.affine.rules.resample import grid_sample
 from onnxnorm.affine.rules.select import arg_extremum, sign
 from onnxnorm.errors import OnnxNormError
@@ -93,13 +94,13 @@ _TABLE: Mapping[str, Rule] = {
     "RMSNormalization": normalizations.rms_norm,
     "RNN": recurrent,
     "Reciprocal": powers.reciprocal,
-    "ReduceL1": pool.reduction,
-    "ReduceL2": pool.reduction,
-    "ReduceMax": pool.reduction,
-    "ReduceMean": pool.reduction,
-    "ReduceMin": pool.reduction,
-    "ReduceSum": pool.reduction,
-    "ReduceSumSquare": pool.reduction,
+    "ReduceL1": reduction,
+    "ReduceL2": reduction,
+    "ReduceMax": reduction,
+    "ReduceMean": reduction,
+    "ReduceMin": reduction,
+    "ReduceSum": reduction,
+    "ReduceSumSquare": reduction,
     "Relu": elementwise.rectifier,
     "Reshape": layout.reshape,
     "Resize": resample.resize,

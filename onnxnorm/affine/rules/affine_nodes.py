@@ -79,13 +79,7 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     attributes = node.attributes
     if any(attribute.is_ref() for attribute in attributes.values()):
         return Declined("takes an attribute from the function around it", code=Code.COMPUTED_PARAMETER)
-    if opset >= 14:
-        training = "training_mode" in attributes and attributes["training_mode"].as_int() != 0
-    elif opset < 7:
-        training = "is_test" not in attributes or attributes["is_test"].as_int() == 0
-    else:
-        training = any(output.name for output in node.outputs[1:])
-    if training:
+    if _trains(node, opset):
         return Declined(
             f"is in training mode{_SILENT if opset < 7 else ''}: it normalizes by the statistics of each batch; "
             "export the model in eval mode",
@@ -95,19 +89,9 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         return Declined("has further outputs that are used", code=Code.FURTHER_OUTPUTS)
     if facts.is_constant(node.inputs[0]) and facts.constant(node.inputs[0]) is not None:
         return Declined("normalizes a constant, so whoever reads it sees a constant", code=Code.CONSTANT_INPUT)
-    names = ("scale", "bias", "mean", "variance")
-    parameters = []
-    for name, value in zip(names, node.inputs[1:5], strict=True):
-        array = facts.dequantized(value)
-        if array is None:
-            if facts.overridable(value):
-                return Declined(
-                    f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs, "
-                    "--freeze-inputs)",
-                    code=Code.OVERRIDABLE_WEIGHT,
-                )
-            return Declined(f"has a {name} that is not constant", code=Code.COMPUTED_PARAMETER)
-        parameters.append(np.asarray(array, np.float64))
+    parameters = _parameters(node, facts)
+    if isinstance(parameters, Declined):
+        return parameters
     gamma, beta, mean, variance = parameters
     if not gamma.shape == beta.shape == mean.shape == variance.shape:
         return Declined("has parameters that are no vectors of one length", code=Code.UNDEFINED)
@@ -118,12 +102,11 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
     rank = len(shape)
     scale, shift, spread = affine_of_batch_norm(
         gamma, beta, mean, variance,
-        epsilon=attributes["epsilon"].as_float() if "epsilon" in attributes else EPSILON,
+        epsilon=attributes.get_float("epsilon", EPSILON),
         unit=_epsilon(node.inputs[1]),
     )  # fmt: skip
     measured = any_of(mean) or not all_of(variance == 1.0)
-    per_activation = opset < 9 and "spatial" in attributes and attributes["spatial"].as_int() == 0
-    if per_activation:
+    if opset < 9 and attributes.get_int("spatial", 1) == 0:
         if scale.ndim != rank - 1:
             return Declined("has per-activation statistics of another rank than its input", code=Code.UNDEFINED)
         return AffineNode(0, ChannelAffine.of(scale[None], shift[None], rank), spread[None], measured)
@@ -135,6 +118,32 @@ def _batch_norm(node: ir.Node, facts: Facts) -> AffineNode | Declined:
         )
     columns = (-1,) + (1,) * (rank - 2)
     return AffineNode(0, ChannelAffine.along(1, scale, shift, rank), spread.reshape(columns), measured)
+
+
+def _trains(node: ir.Node, opset: int) -> bool:
+    """Whether a BatchNormalization normalizes by the statistics of each batch."""
+    if opset >= 14:
+        return node.attributes.get_int("training_mode", 0) != 0
+    if opset < 7:
+        return node.attributes.get_int("is_test", 0) == 0
+    return any(output.name for output in node.outputs[1:])
+
+
+def _parameters(node: ir.Node, facts: Facts) -> list[FloatArray] | Declined:
+    """Return scale, bias, mean and variance of a BatchNormalization."""
+    found = []
+    for name, value in zip(("scale", "bias", "mean", "variance"), node.inputs[1:5], strict=True):
+        array = facts.dequantized(value)
+        if array is None and facts.overridable(value):
+            return Declined(
+                f"has a {name} that is also a graph input, so a caller may override it (see freeze_inputs, "
+                "--freeze-inputs)",
+                code=Code.OVERRIDABLE_WEIGHT,
+            )
+        if array is None:
+            return Declined(f"has a {name} that is not constant", code=Code.COMPUTED_PARAMETER)
+        found.append(np.asarray(array, np.float64))
+    return found
 
 
 def _epsilon(value: ir.Value | None) -> float:

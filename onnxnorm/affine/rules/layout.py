@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Site
-from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.affine.rules.crossing import Mapped, cross
 from onnxnorm.graph.facts import Dim
 from onnxnorm.graph.reshape import runs, shape_after
 from onnxnorm.journal.reasons import Code
@@ -50,6 +50,14 @@ def _counted(axes: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
     return tuple(counted) if len(counted) == len(axes) else None
 
 
+def _with_axes(axes: tuple[int, ...]) -> Mapped:
+    return lambda gauge: gauge.map(lambda array: np.expand_dims(array, axes))
+
+
+def _without_axes(axes: tuple[int, ...]) -> Mapped:
+    return lambda gauge: gauge.map(lambda array: np.squeeze(array, axes))
+
+
 def unsqueeze(site: Site) -> Answer:
     """Unsqueeze: the arrays of an affine get the same axes of extent one."""
     axes = _axes_operand(site)
@@ -60,11 +68,7 @@ def unsqueeze(site: Site) -> Answer:
     added = _counted(axes, rank)
     if added is None:
         return Declined("adds axes that there cannot be", code=Code.UNDEFINED)
-    return cross(
-        site,
-        lambda gauge: gauge.map(lambda array: np.expand_dims(array, added)),
-        lambda gauge: gauge.map(lambda array: np.squeeze(array, added)),
-    )
+    return cross(site, _with_axes(added), _without_axes(added))
 
 
 def squeeze(site: Site) -> Answer:
@@ -80,11 +84,7 @@ def squeeze(site: Site) -> Answer:
     removed = _counted(axes, len(shape))
     if removed is None:
         return Declined("removes axes that there cannot be", code=Code.UNDEFINED)
-    return cross(
-        site,
-        lambda gauge: gauge.map(lambda array: np.squeeze(array, removed)),
-        lambda gauge: gauge.map(lambda array: np.expand_dims(array, removed)),
-    )
+    return cross(site, _without_axes(removed), _with_axes(removed))
 
 
 def reshape(site: Site) -> Answer:

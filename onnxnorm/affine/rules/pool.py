@@ -1,8 +1,7 @@
-"""Pooling and reductions: means let every affine pass, maxima one that keeps the order.
+"""Pooling: means let every affine pass, maxima one that keeps the order.
 
-    mean(s x + t) = s mean(x) + mean(t)     max(s x + t) = s max(x) + t for s >= 0, s min(x) + t for s <= 0
-    sum(s x + t) = s sum(x) + sum(t)        norm(s x) = |s| norm(x)
-A scale must not vary along an axis that is pooled or reduced; a shift may in means and sums, if the extents are known.
+    mean(s x + t) = s mean(x) + mean(t)     max(s x + t) = s max(x) + t for s >= 0     norm(s x) = |s| norm(x)
+A scale must not vary along an axis that is pooled; a shift may in means, if the extents are known.
 Padding that is counted is not shifted: there the shift of the result differs from place to place.
 """
 
@@ -15,14 +14,13 @@ from functools import partial
 import numpy as np
 
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
-from onnxnorm.affine.interface import Answer, Cause, Declined, Edit, Settled, Site
+from onnxnorm.affine.interface import Answer, Cause, Declined, Site
 from onnxnorm.affine.rules.crossing import cross
-from onnxnorm.affine.rules.powers import absolute, rooted, squared
+from onnxnorm.affine.rules.powers import absolute
 from onnxnorm.affine.rules.windows import static_space, window_of
 from onnxnorm.journal.reasons import Code
-from onnxnorm.numerics.arrays import check_size
 
-__all__ = ["average_pool", "global_average_pool", "global_max_pool", "lp_pool", "max_pool", "reduction"]
+__all__ = ["average_pool", "global_average_pool", "global_max_pool", "lp_pool", "max_pool", "shift_changed"]
 
 _VARIES = "pools along an axis on which the affine varies"
 _COUNTED = "counts the zeros of its padding, so no shift passes it"
@@ -69,12 +67,12 @@ def global_average_pool(site: Site) -> Answer:
         if space is None:
             return Declined(_VARIES, code=Code.OTHER_AXIS)
         axes = tuple(range(2, gauge.any.rank))
-        return _shift_changed(gauge, axes, lambda shift: shift.mean(axis=axes, keepdims=True), _VARIES)
+        return shift_changed(gauge, axes, lambda shift: shift.mean(axis=axes, keepdims=True), _VARIES)
 
     return cross(site, forward, lambda gauge: gauge)
 
 
-def _shift_changed(
+def shift_changed(
     gauge: Gauge, axes: Sequence[int], change: Callable[[FloatArray], FloatArray], refusal: str
 ) -> Gauge | Declined:
     """Return the gauge with its shift put through a linear map along `axes`, where its scale must not vary."""
@@ -127,7 +125,7 @@ def average_pool(site: Site) -> Answer:
         work = math.prod(placed.extents) * math.prod(placed.kernel) * gauge.any.scale.shape[1]
         if work > 2**30:
             return Declined(_COUNTED if counts else _VARIES, code=_code(counts=counts))
-        return _shift_changed(gauge, range(2, rank), averaged, _VARIES)
+        return shift_changed(gauge, range(2, rank), averaged, _VARIES)
 
     def backward(gauge: Gauge) -> Gauge | Declined:
         if gauge.shifts and counts:
@@ -149,96 +147,3 @@ def lp_pool(site: Site) -> Answer:
         )
 
     return cross(site, partial(through, forward=True), partial(through, forward=False))
-
-
-_NORMS = frozenset({"ReduceL1", "ReduceL2"})
-_SUMS = frozenset({"ReduceSum", "ReduceMean"})
-_OPPOSITE = {"ReduceMax": "ReduceMin", "ReduceMin": "ReduceMax"}
-
-
-def reduction(site: Site) -> Answer:
-    """ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceL1, ReduceL2 and ReduceSumSquare."""
-    shape = site.shape_in(0)
-    if shape is None:
-        return Declined("reduces a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
-    rank = len(shape)
-    axes = site.integers("axes")
-    if axes is None and site.input(1) is not None:
-        constant = site.constant(1)
-        if constant is None:
-            return Declined("reduces along axes that are not constant", code=Code.COMPUTED_PARAMETER)
-        axes = tuple(int(axis) for axis in np.ravel(constant))
-    if not axes:
-        if site.integer("noop_with_empty_axes", 0):
-            return Declined("reduces along no axis", code=Code.OTHER_AXIS)
-        axes = tuple(range(rank))
-    reduced = tuple(sorted({axis % rank for axis in axes}))
-    keeps = bool(site.integer("keepdims", 1))
-    kind = site.node.op_type
-    gauge = site.gauge_in(0) or site.gauge_out()
-    assert gauge is not None
-    turned = kind in _OPPOSITE and bool(np.all(gauge.any.scale <= 0.0))
-
-    def values(gauge: Gauge, *, forward: bool) -> Gauge | Declined:
-        """Return the gauge after what the operator does to single elements, the axes left as they are."""
-        if kind in _OPPOSITE and not (gauge.non_negative or turned):
-            return Declined(
-                "takes extrema, so no scale passes it that is negative for some channels only", code=Code.NEGATIVE_SCALE
-            )
-        if kind in _NORMS:
-            return absolute(gauge, forward=forward)
-        if kind == "ReduceSumSquare":
-            return squared(gauge) if forward else rooted(gauge)
-        return gauge
-
-    def forward(gauge: Gauge) -> Gauge | Declined:
-        mapped = values(gauge, forward=True)
-        if isinstance(mapped, Declined):
-            return mapped
-        if kind in _SUMS and mapped.shifts:
-            extents = [shape[axis] for axis in reduced]
-            varies = bool(set(reduced) & set(mapped.axes))
-            if (varies or kind == "ReduceSum") and not all(isinstance(extent, int) for extent in extents):
-                return Declined(
-                    "sums over an axis whose extent is not known, so no shift passes it", code=Code.UNKNOWN_SHAPE
-                )
-            full = [shape[axis] if axis in reduced else 1 for axis in range(rank)]
-
-            def summed(shift: FloatArray) -> FloatArray:
-                if not varies and kind == "ReduceMean":
-                    return shift
-                whole = np.broadcast_shapes(shift.shape, tuple(int(n or 1) for n in full))
-                check_size(whole, shift.size)
-                shift = np.broadcast_to(shift, whole)
-                take = np.sum if kind == "ReduceSum" else np.mean
-                result: FloatArray = take(shift, axis=reduced, keepdims=True)
-                return result
-
-            changed = _shift_changed(mapped, reduced, summed, "reduces along an axis on which the scale varies")
-            if isinstance(changed, Declined):
-                return changed
-            mapped = changed
-        elif set(reduced) & set(mapped.axes):
-            return Declined("reduces along an axis on which the affine varies", code=Code.OTHER_AXIS)
-        return mapped if keeps else mapped.map(lambda array: np.squeeze(array, reduced))
-
-    def backward(gauge: Gauge) -> Gauge | Declined:
-        mapped = values(gauge, forward=False)
-        if isinstance(mapped, Declined):
-            return mapped
-        if not keeps:
-            mapped = mapped.map(lambda array: np.expand_dims(array, reduced))
-        if kind == "ReduceSum" and mapped.shifts:
-            count = math.prod(dim if isinstance(dim, int) else 0 for dim in (shape[axis] for axis in reduced))
-            if count == 0:
-                return Declined(
-                    "sums over an axis whose extent is not known, so no shift passes it", code=Code.UNKNOWN_SHAPE
-                )
-            return _shift_changed(mapped, reduced, lambda shift: shift / count, "")
-        return mapped
-
-    answer = cross(site, forward, backward)
-    if turned and isinstance(answer, Settled):
-        inputs = tuple(range(len(site.node.inputs)))
-        return Settled(Edit(inputs, op_type=_OPPOSITE[kind], what="turns into its opposite"), answer.demands)
-    return answer

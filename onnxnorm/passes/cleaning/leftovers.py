@@ -14,9 +14,10 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from onnxnorm.graph.constant_nodes import tensor_of_constant_node
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.model.walk import bytes_of, graphs_within, subgraphs_of, tensor_in
+from onnxnorm.model.walk import bytes_of, graphs_within, subgraphs_of
 from onnxnorm.passes.cleaning.conditions import discard_graphs
 
 __all__ = ["lift_constants", "remove_dead"]
@@ -78,8 +79,8 @@ def _key(value: ir.Value, facts: Facts) -> object | None:
 
 
 def _lift(node: ir.Node, graph: ir.Graph, known: dict[object, ir.Value], facts: Facts) -> bool:
-    output, tensor = node.outputs[0], _tensor_of(node)
-    if tensor is None or tensor.dtype is ir.DataType.STRING or not output.name:
+    output, tensor = node.outputs[0], tensor_of_constant_node(node)
+    if tensor is None or not output.name:
         return False
     name = output.name
     if not output.uses():
@@ -96,16 +97,3 @@ def _lift(node: ir.Node, graph: ir.Graph, known: dict[object, ir.Value], facts: 
     if same is None or same is value:
         graph.register_initializer(value)
     return True
-
-
-def _tensor_of(node: ir.Node) -> ir.TensorProtocol | None:
-    for name, attribute in node.attributes.items():
-        if attribute.is_ref():
-            return None
-        if name == "value":
-            return tensor_in(attribute)
-        if name in ("value_float", "value_floats"):
-            return ir.tensor(attribute.value, dtype=ir.DataType.FLOAT)
-        if name in ("value_int", "value_ints"):
-            return ir.tensor(attribute.value, dtype=ir.DataType.INT64)
-    return None
