@@ -1,6 +1,7 @@
 """Finds layer and RMS normalizations that are written out, and stay so at opsets without the node, in any spelling.
 
-Before their end come a product with gamma and a sum with beta. These may take other values; the rest stays.
+Before their end come a product with gamma and a sum with beta. These may take other values; the rest stays. Where no
+extent proves that these two do not enlarge the tensor, they belong to it all the same: runtimes go by the nodes alone.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, only_reader
 from onnxnorm.idioms.idiom import Idiom, Kind
 from onnxnorm.recognize import FAMILIES, Proposal, Reading, candidates
 from onnxnorm.recognize.families import Found
+from onnxnorm.recognize.families.answers import Named
+from onnxnorm.recognize.families.layer_norm import trailing
 from onnxnorm.recognize.monomials import Unreadable
 from onnxnorm.recognize.selection import roots_of
 
@@ -54,10 +57,14 @@ def _largest(reading: Reading, taken: set[ir.Node]) -> Iterator[tuple[Kind, froz
 def _kind(found: Found) -> Kind | None:
     for family in FAMILIES:
         answer = family(found)
+        kind = None
         if isinstance(answer, Proposal):
             kind = _KINDS.get(answer.op_type)
-            if kind is not None and found.reading.escape(found.root, found.cone) is None:
-                return kind
+        elif isinstance(answer, Named) and found.statistic is not None and trailing(found.statistic.axes, found.rank):
+            # No one node can be written where an extent is not known; runtimes go by the order of the nodes alone.
+            kind = _KINDS.get(answer.kind)
+        if kind is not None and found.reading.escape(found.root, found.cone) is None:
+            return kind
     return None
 
 
@@ -77,7 +84,31 @@ def _idiom(kind: Kind, cone: frozenset[ir.Node], facts: Facts) -> Idiom:
         else:
             beyond = set(tail[tail.index(node) :])
             break
-    return Idiom(kind, cone - outer - beyond, frozenset(outer))
+    inner = cone - outer - beyond
+    if not beyond:
+        outer |= _behind(inner, outer, facts)
+    return Idiom(kind, inner, frozenset(outer))
+
+
+def _behind(inner: frozenset[ir.Node], outer: set[ir.Node], facts: Facts) -> set[ir.Node]:
+    """Find gamma and beta behind the rest, where no extent proves that they do not enlarge the tensor."""
+    found: set[ir.Node] = set()
+    own = inner | outer
+    last = [node for node in own if not any(user in own for user in node.outputs[0].consumers())]
+    node = last[0] if len(last) == 1 else None
+    for op_type in ("Mul", "Add"):
+        if node is None or any(each.op_type in (op_type, "Add", "Sub") for each in outer):
+            continue
+        reader = only_reader(node.outputs[0])
+        if reader is not None and reader.op_type == op_type and is_standard(reader) and _by_vector(reader, facts):
+            found.add(reader)
+            node = reader
+    return found
+
+
+def _by_vector(node: ir.Node, facts: Facts) -> bool:
+    constants = [array for value in node.inputs if (array := facts.constant(value)) is not None]
+    return len(constants) == 1 and constants[0].ndim == 1
 
 
 def _tail(cone: frozenset[ir.Node], facts: Facts) -> list[ir.Node]:

@@ -75,6 +75,21 @@ def test_norms_before_linear_layers_keep_their_scale(
         assert count(result, "Mul") == 1
 
 
+@pytest.mark.parametrize("target", ["portable", "onnxruntime"])
+@pytest.mark.parametrize("write", [layer_norm, rms_norm])
+def test_norms_of_an_input_whose_extents_are_not_known_stay_whole(
+    write: Callable[[Builder, str, int], str], target: str, tmp_path: Path
+) -> None:
+    """Gamma and beta might enlarge the tensor, for all that is known; onnxruntime takes them for what they are."""
+    b = Builder(dtype=np.float32, opset=14)
+    x = write(b, b.input((None, None, None)), 3)
+    x = b.node("Add", b.node("MatMul", x, b.constant(b.normal(3, 5))), b.constant(b.normal(5)))
+    model = b.model(x)
+    result = assert_no_worse(model, target, tmp_path)
+    kind = "LayerNormalization" if write is layer_norm else "SimplifiedLayerNormalization"
+    assert fused(result, tmp_path)[kind] == fused(model, tmp_path)[kind] == 1
+
+
 @pytest.mark.parametrize("target", ["portable", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("scaled", ["queries", "keys", "scores"])
 def test_attention_keeps_its_scale_and_mask(scaled: str, target: str, tmp_path: Path) -> None:
