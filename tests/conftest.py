@@ -1,4 +1,4 @@
-"""What all tests share: the developers' checks, which look through the model after every pass, and one browser."""
+"""What all tests share: the checks of developers after every pass, one thread a process, and one browser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from tests.report.browser import Page, started
 
 os.environ["ONNXNORM_DEBUG"] = "1"
+# Tests run side by side: threads of torch and NumPy would wait for each other in loops, at four times the cost.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHOTS = Path(__file__).resolve().parents[1] / "out" / "screenshots"
 
