@@ -8,11 +8,36 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["OnnxNormError", "OnnxNormWarning", "cause_of", "first_line", "naming", "say_once"]
+__all__ = [
+    "OnnxNormError",
+    "OnnxNormWarning",
+    "RunError",
+    "UnprovedError",
+    "cause_of",
+    "first_line",
+    "naming",
+    "say_once",
+]
 
 
 class OnnxNormError(Exception):
     """The base of every error that the user can mend: its message names the file or node and says what to do."""
+
+
+class UnprovedError(OnnxNormError):
+    """Raised where a result cannot be verified; the caller may want it unproved.
+
+    Attributes:
+        why: why it cannot, without how to do without it.
+    """
+
+    def __init__(self, told: str, why: str = "") -> None:
+        super().__init__(told)
+        self.why = why or told
+
+
+class RunError(OnnxNormError):
+    """Raised where onnxruntime takes a model, and then runs it on none of the inputs."""
 
 
 class OnnxNormWarning(UserWarning):

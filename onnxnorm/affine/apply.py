@@ -57,7 +57,7 @@ def apply(region: Region, facts: Facts) -> Refusal | None:
     growth = growth_of(region, tensors, operands, facts)
     if (refused := facts.size_budget.refusal(growth)) is not None:
         facts.spool.back_to(before)
-        return Refusal(f"moving it {refused}", Code.WEIGHTS_GROW)
+        return Refusal(f"moving it {refused}", Code.WEIGHTS_GROW, growth=growth)
     facts.size_budget.spend(growth)
     for node in region.edits:
         facts.read_nodes.pop(node, None)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxnorm.affine.channel import ChannelAffine, FloatArray
+from onnxnorm.affine.channel import FloatArray
+from onnxnorm.affine.rules.affine_nodes import AffineNode
 from onnxnorm.graph.facts import Facts
 
 __all__ = ["bound_of"]
@@ -33,14 +34,14 @@ class _Reader:
     places: FloatArray
 
 
-def bound_of(left: Mapping[ir.Node, ChannelAffine], facts: Facts) -> tuple[int, frozenset[ir.Node]]:
+def bound_of(left: Mapping[ir.Node, AffineNode], facts: Facts) -> tuple[int, frozenset[ir.Node]]:
     """Return how many of the normalizations must stay at least, and those of which that is proved.
 
     Args:
-        left: the affines that are left, each with what it computes.
+        left: the affines that are left, also of normalizations that are left in part.
         facts: what is known of the model.
     """
-    groups = _groups({node: affine for node, affine in left.items() if _bends_behind(node)}, facts)
+    groups = _groups({node: found for node, found in left.items() if _bends_behind(node)}, facts)
     least, told = 0, set[ir.Node]()
     for value, readers in sorted(groups.items(), key=lambda item: -len(item[1])):
         mine = [reader for reader in readers if reader.node not in told]
@@ -59,11 +60,11 @@ def bound_of(left: Mapping[ir.Node, ChannelAffine], facts: Facts) -> tuple[int, 
     return least, frozenset(told)
 
 
-def _groups(left: Mapping[ir.Node, ChannelAffine], facts: Facts) -> dict[ir.Value, list[_Reader]]:
+def _groups(left: Mapping[ir.Node, AffineNode], facts: Facts) -> dict[ir.Value, list[_Reader]]:
     """Return the readers of each value whose channels several of them read."""
     groups: dict[ir.Value, list[_Reader]] = {}
-    for node, affine in list(left.items())[:_MOST_READERS]:
-        value = node.inputs[0]
+    for node, found in list(left.items())[:_MOST_READERS]:
+        value, affine = node.inputs[found.data], found.affine
         if value is None or affine.rank < 2 or set(affine.axes) - {1}:
             continue
         shape = facts.shape(value)

@@ -13,8 +13,8 @@ from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["evidence_of", "remedy_for"]
 
-# Extents that stand for those that only the user knows.
-_SPATIAL = 224
+# By rank extents that stand for those that only the user knows: of pictures, and of volumes, which are smaller.
+_EXTENTS = {4: 224, 5: 32}
 _READERS = 8
 
 
@@ -82,6 +82,7 @@ def _fixed_shapes(facts: Facts) -> Iterator[str]:
         if all(isinstance(dim, int) for dim in dims[1:]):
             continue
         words = [
-            dim if isinstance(dim, int) else (_SPATIAL if axis >= 1 else dim or "N") for axis, dim in enumerate(dims)
+            dim if isinstance(dim, int) else (_EXTENTS.get(len(dims), 128) if axis >= 1 else dim or "N")
+            for axis, dim in enumerate(dims)
         ]
         yield f"{value.name}:{','.join(map(str, words))}"

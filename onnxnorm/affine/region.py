@@ -30,6 +30,7 @@ class Refusal:
         value: the value at which it is in the way.
         node: the node that is in the way; None where the value itself is.
         has_more: whether it is known that other obstacles would have to go too.
+        growth: by how many bytes the weights would grow, where that is why.
     """
 
     reason: str
@@ -37,6 +38,7 @@ class Refusal:
     value: ir.Value | None = None
     node: ir.Node | None = None
     has_more: bool = False
+    growth: int = 0
 
 
 @dataclass(frozen=True, eq=False)

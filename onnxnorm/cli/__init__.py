@@ -21,7 +21,7 @@ from typing import NoReturn, TextIO
 from onnxnorm.cli.exit_codes import JobError, UsageError
 from onnxnorm.cli.lazy_imports import import_later
 from onnxnorm.cli.terminal import WrappedStream, width_of, wrapped
-from onnxnorm.errors import OnnxNormError
+from onnxnorm.errors import OnnxNormError, RunError
 from onnxnorm.validate.choices import closest
 
 __all__ = ["entry", "main", "parsers"]
@@ -50,8 +50,14 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ").split()[:1] if "unrecognized" in message else []
         if "invalid choice" in message:
             unknown = re.findall(r"invalid choice: '([^']*)'", message)
-        meant = "".join(closest(word.partition("=")[0], known) for word in unknown)
+        meant = "".join(closest(word.partition("=")[0], known) or self._elsewhere(word) for word in unknown)
         raise UsageError(f"{message}{meant} (see {parser.prog} --help)")
+
+    def _elsewhere(self, word: str) -> str:
+        """Tell which other commands have such an option, if any."""
+        option = word.partition("=")[0]
+        having = [name for name, parser in parsers().items() if option in parser._option_string_actions]
+        return f" (an option of {', '.join(having)})" if option.startswith("--") and having else ""
 
     def _asked(self) -> tuple[argparse.ArgumentParser, list[str]]:
         """The parser of the one command that is known, if it is one, and the words that would have been understood."""
@@ -173,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except JobError as error:
+    except (JobError, RunError) as error:
         return _fail(error, 1, words)
     except OnnxNormError as error:
         return _fail(error, 2, words)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxnorm.cli.example_options import InputOption, OpenShape, input_option, open_shape
-from onnxnorm.cli.exit_codes import UsageError, check_output
+from onnxnorm.cli.exit_codes import UsageError, check_output, refuse_beside
 from onnxnorm.cli.factory import Target, load_target
 from onnxnorm.cli.image_input import add_image_arguments, image_arguments
 from onnxnorm.errors import say_once
@@ -177,6 +177,7 @@ def _dynamic_shapes(target: Target, example: _Example, axes: list[str]) -> Any:
     if not axes:
         return target.dynamic_shapes
     if "none" in axes:
+        refuse_beside("--dynamic none", {f"--dynamic {axis}": axis != "none" for axis in axes}, "no axis stays open")
         return None
     if isinstance(example.args, dict):
         return {name: _open_axes(value, index, axes) for index, (name, value) in enumerate(example.args.items())}

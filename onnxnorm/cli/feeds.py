@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import numpy as np
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.pictures import is_picture, read_picture
 from onnxnorm.cli.tensor_files import ShapeOption, listed, read_npy, read_npz, shapes_by_name, split_name
+from onnxnorm.errors import RunError, naming
 from onnxnorm.runtime.inputs import Feeds, InputSpec, input_specs
 from onnxnorm.runtime.random_samples import random_samples
 
@@ -80,19 +80,20 @@ def samples_for(
 
     from onnxnorm.io.load_and_save import load
 
-    specs = input_specs(ir.to_proto(load(model)))
-    names = [spec.name for spec in specs]
-    given = _given_arrays(arrays, archive, names)
-    shapes = shapes_by_name(options, names)
-    if not given:
-        next(random_samples(specs, shapes, seed=0, index=0))
-        return None, shapes
-    if len(given) == len(names):
-        if shapes:
-            raise UsageError(f"input {next(iter(shapes))!r} has both an array and a --shape")
-        return [given], None
-    known = {spec.name: spec.check(given[spec.name]) for spec in specs if spec.name in given}
-    return [_completed(model, specs, known, shapes, index, session_options) for index in range(_COMPLETED)], None
+    with naming(model):
+        specs = input_specs(ir.to_proto(load(model)))
+        names = [spec.name for spec in specs]
+        given = _given_arrays(arrays, archive, names)
+        shapes = shapes_by_name(options, names)
+        if not given:
+            next(random_samples(specs, shapes, seed=0, index=0))
+            return None, shapes
+        known = {spec.name: spec.check(given[spec.name]) for spec in specs if spec.name in given}
+        if len(given) == len(names):
+            if shapes:
+                raise UsageError(f"input {next(iter(shapes))!r} has both an array and a --shape")
+            return [known], None
+        return [_completed(model, specs, known, shapes, index, session_options) for index in range(_COMPLETED)], None
 
 
 def _completed(
@@ -105,19 +106,19 @@ def _completed(
 ) -> Feeds:
     """Return the arrays given and random ones for the other inputs, with which the model runs if there are such."""
     from onnxnorm.runtime.session import session
+    from onnxnorm.runtime.turns import first_accepted
 
     for name in given:
         if name in shapes:
             raise UsageError(f"input {name!r} has both an array and a --shape")
     known = {spec.name: given[spec.name].shape for spec in specs if spec.name in given and spec.dtype.kind not in _TEXT}
     invented = [spec for spec in specs if spec.name in known or spec.name not in given]
-    draws = [draw.feeds for draw in random_samples(invented, {**shapes, **known}, seed=0, index=index)]
-    opened = session(model, sess_options=session_options)
-    for feeds in draws:
-        with contextlib.suppress(Exception):
-            opened.run(None, {**feeds, **given})
-            return {**feeds, **given}
-    return {**draws[0], **given}
+    draws = [{**draw.feeds, **given} for draw in random_samples(invented, {**shapes, **known}, seed=0, index=index)]
+    try:
+        return first_accepted([(model, session(model, sess_options=session_options))], draws).feeds
+    except RunError:
+        # Whoever uses them says what is wrong.
+        return draws[0]
 
 
 def _read(arguments: argparse.Namespace, by_name: Mapping[str, InputSpec], name: str, path: str) -> np.ndarray:

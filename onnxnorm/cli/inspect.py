@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.cli.exit_codes import UsageError, refuse_beside
 from onnxnorm.cli.fail_if import Condition
 from onnxnorm.cli.optimize_options import add_choices
-from onnxnorm.validate.choices import closest, target_named
+from onnxnorm.validate.choices import nearest, target_named
 
 if TYPE_CHECKING:
     from onnxnorm.optimizer.records import Account, NormRecord
@@ -56,8 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from onnxnorm.cli.model_paths import is_batch
 
+    one = {"--node": arguments.node, "--ranges": arguments.ranges}
     if is_batch(arguments.model):
+        refuse_beside("several models", one, "of these a line each is told")
         return _run_many(arguments)
+    if arguments.ranges:
+        others = {"--node": arguments.node, "--fail-if": arguments.fail_if, "--all": arguments.all}
+        refuse_beside("--ranges", others, "it tells of weights, not of normalizations")
     from onnxnorm.cli.normalizations import detail_lines
     from onnxnorm.cli.tables import print_json
     from onnxnorm.io.load_and_save import load
@@ -145,7 +150,7 @@ def _of_node(records: Sequence[NormRecord], name: str, path: str) -> tuple[NormR
     found = tuple(record for record in records if name in (record.node, record.where))
     if not found:
         known = [record.where for record in records]
-        raise UsageError(f"{path}: no normalization is called {name!r}{closest(name, known)} (--all lists them)")
+        raise UsageError(f"{path}: no normalization is called {name!r}{nearest(name, known)} (--all lists them)")
     return found
 
 

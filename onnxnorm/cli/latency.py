@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from onnxnorm.cli.exit_codes import JobError
 
 if TYPE_CHECKING:
     from onnxnorm.runtime.inputs import Feeds
@@ -39,30 +35,13 @@ class Latency:
 
 
 def measure(before: Any, after: Any, candidates: Iterable[Feeds]) -> Latency:
-    """Run two sessions by turns on the first inputs that the first accepts.
+    """Run two sessions by turns on the first inputs that both accept.
 
     Raises:
-        JobError: it accepts none of them.
+        RunError: they accept none of them.
     """
-    feeds = _accepted(before, candidates)
-    after.run(None, feeds)
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(2 * _ROUNDS):
-        # Whoever comes second finds the caches warm: each comes second half of the time.
-        for which in (0, 1) if turn % 2 else (1, 0):
-            start = time.perf_counter()
-            (before, after)[which].run(None, feeds)
-            times[which].append((time.perf_counter() - start) * 1000)
-    return Latency(statistics.median(times[0]), statistics.median(times[1]), 2 * _ROUNDS)
+    from onnxnorm.runtime.turns import first_accepted, median_times
 
-
-def _accepted(session: Any, candidates: Iterable[Feeds]) -> Feeds:
-    first: Exception | None = None
-    for feeds in candidates:
-        try:
-            session.run(None, feeds)
-        except Exception as error:  # onnxruntime's errors have no base of their own
-            first = first or error
-            continue
-        return feeds
-    raise JobError(f"--bench: onnxruntime cannot run the original: {first}")
+    feeds = first_accepted([("--bench: the original", before), ("--bench: the result", after)], candidates).feeds
+    slow, fast = median_times((before, after), feeds, 2 * _ROUNDS)
+    return Latency(slow, fast, 2 * _ROUNDS)

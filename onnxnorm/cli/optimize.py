@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from onnxnorm.cli.equalization import check_equalization, equalization_wanted
-from onnxnorm.cli.exit_codes import JobError, UsageError
+from onnxnorm.cli.exit_codes import JobError, UsageError, refuse_beside
 from onnxnorm.cli.further import (
     bench,
     node_changes,
@@ -43,6 +43,7 @@ _Done: TypeAlias = "tuple[Changes, VerifyReport | None]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    _refuse_contradictions(arguments)
     if is_batch(arguments.input):
         if arguments.command == "fold":
             raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")
@@ -55,6 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
     (arguments.input,) = arguments.input
     with output_place(arguments) as told:
         return _optimize(arguments, told)
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    if not arguments.verify:
+        samples = {"--input": arguments.arrays, "--inputs": arguments.inputs, "--shape": arguments.shape}
+        compared = {"--bisect": arguments.bisect, **({} if arguments.bench else samples)}
+        refuse_beside("--no-verify", compared, "nothing is compared")
+    if arguments.json:
+        refuse_beside("--json", {"--explain": arguments.explain}, "the document tells all of every normalization")
 
 
 def _optimize(arguments: argparse.Namespace, told: str) -> int:
@@ -136,12 +146,11 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
     from onnxnorm.io.load_and_save import save
     from onnxnorm.model.walk import weight_bytes
+    from onnxnorm.optimizer.accounted import accounted
     from onnxnorm.optimizer.for_runtime import target_for
-    from onnxnorm.optimizer.inspect import account
     from onnxnorm.optimizer.preparation import equalized, in_half
     from onnxnorm.optimizer.proved import without_disproved
     from onnxnorm.optimizer.provenance import provenance, sign
-    from onnxnorm.optimizer.transform import transform
     from onnxnorm.passes import DEFAULT, FOLDING
     from onnxnorm.verification.memory_needed import check_room
 
@@ -160,22 +169,19 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
         model = loaded.pop() if loaded else source.graph()
         with steps(f"optimizing {arguments.input}", len(names)) as advance:
-            done, records = account(
+            done, records = accounted(
                 model,
-                lambda model: transform(
-                    model,
-                    passes=names,
-                    target=target_for(arguments.runtime, arguments.target),
-                    opset=arguments.opset,
-                    runtime=arguments.runtime,
-                    freeze_inputs=arguments.freeze_inputs,
-                    max_growth=arguments.max_growth,
-                    keep=arguments.keep,
-                    workspace=Path(arguments.output).parent,
-                    name=arguments.input,
-                    on_pass=advance,
-                    kept=kept,
-                ),
+                passes=names,
+                target=target_for(arguments.runtime, arguments.target),
+                opset=arguments.opset,
+                runtime=arguments.runtime,
+                freeze_inputs=arguments.freeze_inputs,
+                max_growth=arguments.max_growth,
+                keep=arguments.keep,
+                workspace=Path(arguments.output).parent,
+                name=arguments.input,
+                on_pass=advance,
+                kept=kept,
             )
         samples = arguments.calibration
         wanted = equalization_wanted(arguments)

@@ -157,8 +157,8 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NODE",
-        help="leave this normalization alone; a pattern such as 'head.*' means all that match; may be given several "
-        "times",
+        help="leave this node alone, such as a normalization; a pattern such as 'head.*' means the normalizations that "
+        "match, or other nodes where none does; may be given several times",
     )
 
 
@@ -219,6 +219,8 @@ def chosen_passes(passes: str | None, skip: Sequence[str]) -> tuple[str, ...]:
 
     chosen = DEFAULT if passes is None else tuple(filter(None, (name.strip() for name in passes.split(","))))
     skipped = [name.strip() for text in skip for name in text.split(",")]
+    if not chosen:
+        raise UsageError("--passes names no pass; --list-passes lists them")
     for name in [*chosen, *skipped]:
         if name not in PASSES:
             raise UsageError(f"there is no pass {name!r}{closest(name, PASSES)}; there are: {', '.join(PASSES)}")

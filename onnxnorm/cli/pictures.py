@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxnorm.cli.exit_codes import UsageError
-from onnxnorm.errors import first_line
+from onnxnorm.cli.tensor_files import why
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ def read_picture(path: str, spec: InputSpec, preset: str) -> np.ndarray:
         with Image.open(path) as opened:
             picture = opened.convert("L" if channels == 1 else "RGB")
     except Exception as error:
-        raise UsageError(f"{path}: cannot be read as a picture ({first_line(error)})") from error
+        raise UsageError(f"{path}: cannot be read as a picture ({why(error)})") from error
     factor = max(height * _MARGIN / picture.height, width * _MARGIN / picture.width)
     size = (max(round(picture.width * factor), width), max(round(picture.height * factor), height))
     picture = picture.resize(size, Image.Resampling.BILINEAR)
@@ -118,7 +118,7 @@ def read_labels(path: str | None) -> tuple[str, ...]:
     try:
         return tuple(Path(path).read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as text ({first_line(error)})") from error
+        raise UsageError(f"{path}: cannot be read as text ({why(error)})") from error
 
 
 def favoured(outputs: dict[str, Any], count: int, labels: Sequence[str]) -> tuple[Favoured, ...]:
@@ -139,5 +139,5 @@ def favoured(outputs: dict[str, Any], count: int, labels: Sequence[str]) -> tupl
         found.append(Favoured(name, tuple(int(i) for i in order), tuple(float(row[i]) for i in order), names))
     if not found:
         shapes = ", ".join(f"{name}: {list(getattr(value, 'shape', ()))}" for name, value in outputs.items())
-        raise UsageError(f"--top: no output has one number for each class ({shapes})")
+        raise UsageError(f"no output has one number for each class, as --top and folders need it ({shapes})")
     return tuple(found)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnorm.cli.exit_codes import JobError, check_output
+from onnxnorm.cli.exit_codes import JobError, check_output, refuse_beside
 from onnxnorm.cli.libraries import options_of
 from onnxnorm.cli.run_options import add_run_options, providers_of
 from onnxnorm.cli.tensor_files import positive
-from onnxnorm.errors import naming
+from onnxnorm.errors import UnprovedError, naming
 from onnxnorm.validate.choices import target_named
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("other", metavar="b.onnx", nargs="?", help="the model to compare it with")
     parser.add_argument("--alone", action="store_true", help="profile the one model, and optimize nothing")
     parser.add_argument(
-        "--target", type=target_named, default="portable", help="what the result is for, as for optimize"
+        "--target", type=target_named, help="what the result is for, as for optimize (default: portable)"
     )
     parser.add_argument(
         "--no-verify", action="store_false", dest="verify", help="profile the optimized copy without proving it"
@@ -68,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    optimizing = {"--target": arguments.target, "--no-verify": not arguments.verify}
+    if arguments.other is not None:
+        refuse_beside("a second model", {"--alone": arguments.alone, **optimizing}, "the two are compared as they are")
+    if arguments.alone:
+        refuse_beside("--alone", optimizing, "nothing is optimized")
     if arguments.trace is not None:
         check_output(arguments.trace)
     from onnxnorm.cli.profile_tables import document, print_profiles
@@ -103,13 +108,24 @@ def _models(arguments: argparse.Namespace) -> Iterator[list[tuple[str, str]]]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
-        with status(f"optimizing a copy of {arguments.original}"):
+        with _unproved(), status(f"optimizing a copy of {arguments.original}"):
             options = options_of(arguments) if arguments.verify else None
             result = optimize(
-                arguments.original, target=arguments.target, verify=arguments.verify, session_options=options
+                arguments.original,
+                target=arguments.target or "portable",
+                verify=arguments.verify,
+                session_options=options,
             )
             result.save(path)
         yield [*models, ("optimized", str(path))]
+
+
+@contextlib.contextmanager
+def _unproved() -> Iterator[None]:
+    try:
+        yield
+    except UnprovedError as error:
+        raise JobError(f"{error.why}; --no-verify profiles the optimized copy unproved") from error
 
 
 def _profiles(paths: Sequence[str], arguments: argparse.Namespace) -> tuple[Profile, ...]:
@@ -119,22 +135,19 @@ def _profiles(paths: Sequence[str], arguments: argparse.Namespace) -> tuple[Prof
     from onnxnorm.cli.tables import status
     from onnxnorm.io.load_and_save import load
     from onnxnorm.runtime.inputs import input_specs
-    from onnxnorm.runtime.profile import RunError, profiled
+    from onnxnorm.runtime.profile import profiled
 
     with status(f"profiling {arguments.original}"):
         with naming(arguments.original):
             candidates = candidate_feeds(arguments, input_specs(ir.to_proto(load(arguments.original))))
-        try:
-            return profiled(
-                paths,
-                candidates,
-                arguments.repeat,
-                make_options=_options(arguments),
-                portable=arguments.portable or None,
-                providers=providers_of(arguments.provider),
-            )
-        except RunError as error:
-            raise JobError(str(error)) from error
+        return profiled(
+            paths,
+            candidates,
+            arguments.repeat,
+            make_options=_options(arguments),
+            portable=arguments.portable or None,
+            providers=providers_of(arguments.provider),
+        )
 
 
 def _options(arguments: argparse.Namespace) -> Callable[[], onnxruntime.SessionOptions]:

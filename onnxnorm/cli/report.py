@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnxnorm.cli.exit_codes import check_output
+from onnxnorm.cli.exit_codes import check_output, refuse_beside
 from onnxnorm.cli.tensor_files import add_sample_options, positive
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import target_named
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--node-data", metavar="fates.json", help="write the fate of each node for Model Explorer, as custom node data"
     )
     parser.add_argument(
-        "--target", type=target_named, default="portable", help="what the result is for, as for optimize"
+        "--target", type=target_named, help="what the result is for, as for optimize (default: portable)"
     )
     parser.add_argument(
         "--no-verify", action="store_false", dest="verify", help="compare nothing: no verdict, no errors by layer"
@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    if arguments.other is not None:
+        refuse_beside("a second model", {"--target": arguments.target}, "nothing is optimized")
+    if not arguments.verify and arguments.repeat is None:
+        samples = {"--input": arguments.arrays, "--inputs": arguments.inputs, "--shape": arguments.shape}
+        refuse_beside("--no-verify", samples, "nothing is compared or measured")
     for path in (arguments.output, arguments.node_data):
         if path is not None:
             check_output(path)
@@ -70,18 +75,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _optimized(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
     from onnxnorm.cli.tables import status
     from onnxnorm.io.model_source import ModelSource
-    from onnxnorm.optimizer.inspect import account
+    from onnxnorm.optimizer.accounted import accounted
     from onnxnorm.optimizer.proved import without_disproved
-    from onnxnorm.optimizer.transform import transform
     from onnxnorm.passes import DEFAULT
     from onnxnorm.report import report_page
 
     source = ModelSource(arguments.original)
 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-        return account(
-            source.graph(),
-            lambda model: transform(model, passes=names, target=arguments.target, name=arguments.original, kept=kept),
+        return accounted(
+            source.graph(), passes=names, target=arguments.target or "portable", name=arguments.original, kept=kept
         )
 
     # What optimize would leave out is left out here too.
@@ -133,4 +136,4 @@ def _measured(
     if arguments.repeat is None:
         return layers, None
     with status("measuring latency"):
-        return layers, latencies(arguments.original, other, arguments.repeat, shapes=shapes)
+        return layers, latencies(arguments.original, other, arguments.repeat, inputs=inputs, shapes=shapes)

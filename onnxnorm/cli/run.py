@@ -6,16 +6,15 @@ import argparse
 import enum
 import statistics
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnxnorm.cli.exit_codes import JobError, UsageError, check_output
+from onnxnorm.cli.exit_codes import UsageError, check_output
 from onnxnorm.cli.pictures import PRESETS, favoured, read_labels
 from onnxnorm.cli.run_folder import folder_among, run_folder
 from onnxnorm.cli.run_options import add_run_options, providers_of
 from onnxnorm.cli.tensor_files import positive, write_npz
-from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.errors import naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm.io.load_and_save import load
     from onnxnorm.runtime.inputs import input_specs
     from onnxnorm.runtime.library import find_library
+    from onnxnorm.runtime.turns import first_accepted
 
     # It is over before the runs that are timed.
     with status(f"running {arguments.model}"), naming(arguments.model):
@@ -123,15 +123,18 @@ def run(arguments: argparse.Namespace) -> int:
         folder = folder_among(arguments.input, [spec.name for spec in specs])
         if folder is not None:
             return run_folder(arguments, session, specs, *folder)
-        feeds, outputs = _first_that_runs(arguments.model, session, candidates)
-    latencies = [_timed(session, feeds) for _ in range(arguments.repeat)]
+        if arguments.labels is not None and arguments.top is None:
+            raise UsageError("--labels names the classes that --top N tells: give that too")
+        accepted = first_accepted([(arguments.model, session)], candidates)
+    outputs = dict(zip((entry.name for entry in session.get_outputs()), accepted.outputs, strict=True))
+    latencies = [_timed(session, accepted.feeds) for _ in range(arguments.repeat)]
     if arguments.output is not None:
         write_npz(arguments.output, _arrays(outputs))
     outcome = _Outcome(
         model=arguments.model,
         custom_operators=_custom_operators(model, library),
         native_library=None if library is None else str(library),
-        inputs=tuple(_summary(name, array) for name, array in feeds.items()),
+        inputs=tuple(_summary(name, array) for name, array in accepted.feeds.items()),
         outputs=tuple(_summary(name, array) for name, array in outputs.items()),
         repeat=arguments.repeat,
         latency_median_ms=statistics.median(latencies),
@@ -165,34 +168,12 @@ def _make_session(arguments: argparse.Namespace) -> onnxruntime.InferenceSession
     options.log_severity_level = 4  # what goes wrong is raised and told in one line of our own
     if arguments.threads is not None:
         options.intra_op_num_threads = arguments.threads
-    try:
-        return session(
-            arguments.model,
-            portable=arguments.portable,
-            providers=providers_of(arguments.provider),
-            sess_options=options,
-        )
-    except OnnxNormError:
-        raise
-    except Exception as error:  # onnxruntime's errors have no common base of their own
-        raise JobError(f"{arguments.model}: onnxruntime could not load it: {error}") from error
-
-
-def _first_that_runs(
-    name: str, session: onnxruntime.InferenceSession, candidates: Iterable[Feeds]
-) -> tuple[Feeds, dict[str, Any]]:
-    """Return the first feeds that the model accepts, with its outputs by name; that run also warms the session up."""
-    first: Exception | None = None
-    for feeds in candidates:
-        try:
-            results = session.run(None, feeds)
-        except Exception as error:
-            first = first or error
-            continue
-        return feeds, dict(zip((entry.name for entry in session.get_outputs()), results, strict=True))
-    from onnxnorm.runtime.session import reason_of
-
-    raise JobError(f"{name}: onnxruntime could not run it: {'no inputs' if first is None else reason_of(first)}")
+    return session(
+        arguments.model,
+        portable=arguments.portable,
+        providers=providers_of(arguments.provider),
+        sess_options=options,
+    )
 
 
 def _timed(session: onnxruntime.InferenceSession, feeds: Feeds) -> float:

@@ -42,10 +42,11 @@ def run_folder(arguments: argparse.Namespace, session: Any, specs: Sequence[Inpu
     """Run the model on each picture and array of the folder, and print what it favours; return the exit code.
 
     Raises:
-        UsageError: there is none, or one cannot be read or run.
+        OnnxNormError: there is none, or one cannot be read or run.
     """
     from onnxnorm.cli.feeds import candidate_feeds
     from onnxnorm.cli.tables import Table, print_json, print_table
+    from onnxnorm.runtime.turns import first_accepted
 
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (*SUFFIXES, ".npy"))
     if not files:
@@ -58,11 +59,7 @@ def run_folder(arguments: argparse.Namespace, session: Any, specs: Sequence[Inpu
     for path in files:
         one = copy.copy(arguments)
         one.input = [*others, f"{name}:{path}"]
-        feeds = next(candidate_feeds(one, specs))
-        try:
-            values = session.run(None, feeds)
-        except Exception as error:  # onnxruntime's errors have no base of their own
-            raise UsageError(f"{path}: onnxruntime cannot run the model on it: {error}") from error
+        values = first_accepted([(f"{arguments.model} on {path}", session)], candidate_feeds(one, specs)).outputs
         done.append(_File(str(path), favoured(dict(zip(outputs, values, strict=True)), arguments.top or _TOP, labels)))
     if arguments.json:
         print_json({"model": arguments.model, "files": done})

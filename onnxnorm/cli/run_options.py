@@ -6,7 +6,7 @@ import argparse
 
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.libraries import add_library_option
-from onnxnorm.cli.tensor_files import positive, shape_option
+from onnxnorm.cli.tensor_files import add_inputs_options, positive
 from onnxnorm.validate.choices import closest
 
 __all__ = ["add_run_options", "providers_of"]
@@ -14,15 +14,7 @@ __all__ = ["add_run_options", "providers_of"]
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to the parser of a command; that for single inputs it has by itself."""
-    parser.add_argument("--inputs", metavar="x.npz", help="the arrays for inputs, by their names")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        type=shape_option,
-        metavar="name:1,3,224,224",
-        help="the shape of a random input (without the name where the model has one input)",
-    )
+    add_inputs_options(parser, "run")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random inputs (default: %(default)s)")
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="threads within an operator (default: onnxruntime's)"

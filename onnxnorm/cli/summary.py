@@ -59,12 +59,12 @@ def print_explained(changes: Changes, name: str) -> None:
     """
     from onnxnorm.cli.exit_codes import UsageError
     from onnxnorm.cli.normalizations import detail_lines
-    from onnxnorm.validate.choices import closest
+    from onnxnorm.validate.choices import nearest
 
     found = [record for record in changes.normalizations if name in (record.node, record.where)]
     if not found:
         known = [record.where for record in changes.normalizations]
-        raise UsageError(f"{changes.input}: no normalization is called {name!r}{closest(name, known)}")
+        raise UsageError(f"{changes.input}: no normalization is called {name!r}{nearest(name, known)}")
     for record in found:
         print("\n" + "\n".join(detail_lines(record)))
         steps = [rewrite for rewrite in changes.rewrites if rewrite.node == record.node]

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.files.similar_names import similar_name
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
     "ShapeOption",
+    "add_inputs_options",
     "add_sample_options",
     "fixed_shape",
     "growth",
@@ -29,8 +31,12 @@ __all__ = [
     "shapes_by_name",
     "size",
     "split_name",
+    "why",
     "write_npz",
 ]
+
+
+_WRITERS = {"npy": "save", "npz": "savez"}
 
 
 def add_sample_options(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +49,19 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
         metavar="name:x.npy",
         help="verify with this array for the input, may be given several times; by default inputs are random",
     )
-    parser.add_argument("--inputs", metavar="x.npz", help="verify with these arrays, by the inputs' names")
+    add_inputs_options(parser, "verify")
+
+
+def add_inputs_options(parser: argparse.ArgumentParser, does: str) -> None:
+    """Add the options for what all inputs are; `does` is what the command does with them, for its help."""
+    parser.add_argument("--inputs", metavar="x.npz", help=f"{does} with these arrays, by the inputs' names")
     parser.add_argument(
         "--shape",
         action="append",
         default=[],
         type=shape_option,
         metavar="name:1,3,224,224",
-        help="verify with this shape of a random input (without the name where the model has one input)",
+        help=f"{does} with this shape of a random input (without the name where the model has one input)",
     )
 
 
@@ -160,11 +171,7 @@ def read_npy(path: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        what = foreign_format(Path(path))
-        if what is not None:
-            advice = "run --preprocess imagenet reads pictures" if "picture" in what else "numpy.save writes one"
-            raise UsageError(f"{path}: is no .npy file but {what.partition(':')[0]}; {advice}") from error
-        raise UsageError(f"{path}: cannot be read as an .npy file ({_why(error)})") from error
+        raise _no_array(path, "npy", error) from error
     if not isinstance(array, np.ndarray):
         raise UsageError(f"{path}: holds several arrays; give it with --inputs")
     return array
@@ -183,7 +190,7 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
         with arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path}: cannot be read as an .npz file ({_why(error)})") from error
+        raise _no_array(path, "npz", error) from error
 
 
 def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -197,7 +204,7 @@ def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({_why(error)})") from error
+        raise UsageError(f"{path}: cannot be written ({why(error)})") from error
 
 
 def _write_zip(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -217,5 +224,27 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-def _why(error: Exception) -> str:
+def _no_array(path: str, kind: str, error: Exception) -> UsageError:
+    """Make the error for a file that holds no arrays, or none that are numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        return UsageError(f"{path}: cannot be read as an .{kind} file ({why(error)}){_meant(path, error)}")
+    what = foreign_format(Path(path)) or ""
+    if "Object arrays" in str(error):
+        return UsageError(f"{path}: holds Python objects, which are no input of a model; save arrays of numbers")
+    if what.startswith("a NumPy array"):
+        return UsageError(f"{path}: only a part of an .{kind} file is there; write it again")
+    if what and not (kind == "npz" and "archive" in what):
+        advice = (
+            "run --preprocess imagenet reads pictures" if "picture" in what else f"numpy.{_WRITERS[kind]} writes one"
+        )
+        return UsageError(f"{path}: is no .{kind} file but {what.partition(':')[0]}; {advice}")
+    return UsageError(f"{path}: is no .{kind} file, or only a part of one; numpy.{_WRITERS[kind]} writes one")
+
+
+def _meant(path: str, error: OSError) -> str:
+    return similar_name(Path(path)) if isinstance(error, FileNotFoundError) else ""
+
+
+def why(error: Exception) -> str:
+    """Return why a file cannot be read or written, without its name."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

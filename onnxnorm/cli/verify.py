@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from onnxnorm.cli.exit_codes import UsageError
+from onnxnorm.cli.exit_codes import UsageError, refuse_beside
 from onnxnorm.cli.libraries import add_library_option, options_of
 from onnxnorm.cli.tensor_files import add_sample_options, positive
 
@@ -69,6 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     from onnxnorm.verification.layers import errors_by_layer
     from onnxnorm.verification.verify import verify
 
+    for name in ("atol", "rtol", "cosine", "snr"):
+        if getattr(arguments, name) is not None:
+            refuse_beside(f"--{name}", {"--bisect": arguments.bisect}, "a tolerance shows no place where it begins")
     options = options_of(arguments)
     inputs, shapes = samples_for(arguments.original, arguments.arrays, arguments.inputs, arguments.shape, options)
     with status("running both models"):

@@ -27,11 +27,12 @@ __all__ = ["GENERATORS", "Dim", "Facts", "within_reach"]
 class Facts:
     """Answers about one model; holds for as long as values are replaced, not changed in place."""
 
-    def __init__(self, model: ir.Model, transformation: Transformation | None = None) -> None:
+    def __init__(self, model: ir.Model, transformation: Transformation | None = None, *, freezes: bool = False) -> None:
         """
         Args:
             model: the model that is asked about.
             transformation: what earlier passes over it have handed on; None where it begins here.
+            freezes: whether weights that a caller may override count as constants, to know what would be if they were.
         """
         self.transformation = transformation or Transformation.of(model)
         self.read_nodes: dict[ir.Node, object] = {}
@@ -49,7 +50,7 @@ class Facts:
         arrays: dict[ir.Value, object] = {}
         self._opsets = Opsets(model)
         self._shapes = KnownShapes(arrays)
-        self._constants = Constants(ir_version, self._opsets, self._shapes, arrays)
+        self._constants = Constants(3 if freezes else ir_version, self._opsets, self._shapes, arrays)
         self.opset = self._opsets.of_node
         self.opset_of = self._opsets.of_graph
         self.owner = self._opsets.owner

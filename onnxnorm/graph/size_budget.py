@@ -6,6 +6,7 @@ that costs in bytes is charged here, less what the same change makes superfluous
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
@@ -45,6 +46,8 @@ class SizeBudget:
         self.allowed = max(int(original * max_growth), _ALWAYS) if max_growth > 0 else 0
         self.unlimited = False
         self.has_refused = False
+        self.refused: dict[ir.Node, int] = {}
+        """The bytes by which the weights would have grown, for each node that was left for that reason."""
         self._grown = 0
         self._made: dict[tuple[ir.DataType, tuple[int, ...]], list[ir.Value]] = {}
 
@@ -60,8 +63,13 @@ class SizeBudget:
         self.has_refused = True
         return (
             f"would copy {growth} bytes of a weight that other nodes share, beyond the budget of {self.allowed} bytes "
-            "for all copies (see max_growth)"
+            "for all copies (see max_growth, --max-growth)"
         )
+
+    def ratio_for(self, nodes: Iterable[ir.Node]) -> float:
+        """Return the growth that would do for these nodes too, as a part of the weights, rounded up to a percent."""
+        wanted = self._grown + sum(self.refused.get(node, 0) for node in nodes)
+        return math.ceil(100 * wanted / max(self.original, 1)) / 100
 
     def spend(self, growth: int) -> None:
         """Count a growth, or what was saved where it is negative."""

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError, cause_of, first_line
 from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.files.similar_names import similar_name
 from onnxnorm.io.file_tensors import DataFile, FileTensor, find_data_file
 from onnxnorm.io.skip_weights import skim
 from onnxnorm.io.sparse import without_sparse_initializers
@@ -40,7 +41,8 @@ def read_model(path: Path) -> ir.Model:
     try:
         proto, data_file = _read(path, mark)
     except OSError as error:
-        raise OnnxNormError(f"{path}: cannot read the model: {error.strerror or error}") from error
+        meant = similar_name(path) if isinstance(error, FileNotFoundError) else ""
+        raise OnnxNormError(f"{path}: cannot read the model: {error.strerror or error}{meant}") from error
     return from_proto(proto, str(path), path, own={mark: data_file})
 
 

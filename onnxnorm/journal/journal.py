@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnxnorm.journal.reasons import ADVICE, Code, Cost, Evidence, Remedy
@@ -134,6 +134,25 @@ class Journal:
             found.bound,
         )
 
+    def partly(self, codes: Collection[Code]) -> frozenset[str]:
+        """Return the names of the nodes that are left in part for such reasons, as the last that was done with them."""
+        last = {rewrite.node: rewrite for rewrite in self._rewrites}
+        return frozenset(name for name, each in last.items() if each.effect is Effect.PARTLY and each.code in codes)
+
+    def bound(self, node: ir.Node, bound: str) -> None:
+        """Write down what is known of how many must stay, beside the last that was done with a node."""
+        place = max(number for number, each in enumerate(self._rewrites) if each.node == node.name)
+        self._rewrites[place] = replace(self._rewrites[place], bound=bound)
+
+    def remedy_of(self, node: ir.Node) -> Remedy | None:
+        """Return what would help a node that is left; None where it is not left."""
+        found = self._declined.get(node)
+        return None if found is None else found.remedy
+
+    def advise(self, node: ir.Node, remedy: Remedy) -> None:
+        """Write down what would help a node that is left, in place of what was written down before."""
+        self._declined[node] = replace(self._declined[node], remedy=remedy)
+
     def explains(self, node: ir.Node) -> bool:
         """Whether there is a reason why `node` is left."""
         return node in self._declined
@@ -164,7 +183,8 @@ class Rewrite:
         node, op_type: the node that was changed, and of which type it was, or is where it was raised.
         detail: how it was changed, in words for people.
         effect: what became of the node.
-        code, blocker, remedy: where a part of it is left, why, the node in the way, and what would help.
+        code, blocker, remedy, bound: where a part of it is left, why, the node in the way, what would help, and what is
+            known of how many must stay.
         into: the names of the nodes that took it up, as far as they are known.
     """
 
@@ -177,6 +197,7 @@ class Rewrite:
     blocker: str = ""
     remedy: Remedy | None = None
     into: tuple[str, ...] = ()
+    bound: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Code(str, enum.Enum):
     OVERRIDABLE_WEIGHT = "overridable-weight"
     """A weight is an input of the graph too, so that a caller may replace it."""
     UNKNOWN_SHAPE = "unknown-shape"
-    """An extent or a rank is not known before the model runs."""
+    """An extent, a rank or a type is not known before the model runs."""
     COMPUTED_PARAMETER = "computed-parameter"
     """A parameter that would have to be a constant is computed when the model runs."""
     TRAINING_MODE = "training-mode"

@@ -18,6 +18,7 @@ __all__ = [
     "changeable_roots",
     "graphs_of",
     "graphs_within",
+    "nodes_with_paths",
     "stored_bytes",
     "subgraphs_of",
     "tensor_in",
@@ -93,6 +94,29 @@ def graphs_within(graph: ir.Graph) -> list[ir.Graph]:
                     inner.extend(attribute.as_graphs())
         pending.extend(reversed(inner))
     return found
+
+
+def nodes_with_paths(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
+    """Yield every node with the path of its graph, in the order of the graphs; bodies of our own operators aside."""
+    yield from _nodes_below(model.graph, "")
+    for function in model.functions.values():
+        if function.domain != CUSTOM_DOMAIN:
+            yield from _nodes_below(function.graph, f"{function.domain}::{function.name}")
+
+
+def _nodes_below(graph: ir.Graph, path: str) -> Iterator[tuple[ir.Node, str]]:
+    for node in graph:
+        yield node, path
+        prefix = f"{path}/" if path else ""
+        for attribute in node.attributes.values():
+            if attribute.is_ref():
+                continue
+            below = f"{prefix}{node.name}/{attribute.name}"
+            if attribute.type is ir.AttributeType.GRAPH:
+                yield from _nodes_below(attribute.as_graph(), below)
+            elif attribute.type is ir.AttributeType.GRAPHS:
+                for index, subgraph in enumerate(attribute.as_graphs()):
+                    yield from _nodes_below(subgraph, f"{below}[{index}]")
 
 
 def tensors_of(model: ir.Model) -> Iterator[Holder]:

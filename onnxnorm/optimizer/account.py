@@ -14,6 +14,7 @@ from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Decline, Effect, Rewrite
 from onnxnorm.model.domains import CUSTOM_DOMAIN
 from onnxnorm.model.names import fresh_name
+from onnxnorm.model.walk import nodes_with_paths
 from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.process.gc_pause import collector_paused
 
@@ -84,7 +85,7 @@ class _Books:
         self._standing: dict[str, list[_Found]] = {}
         for entry in _normalizations(after):
             self._standing.setdefault(entry.node.name or "", []).append(entry)
-        self._remaining = {node.name: node.op_type for node, _ in _nodes(after)}
+        self._remaining = {node.name: node.op_type for node, _ in nodes_with_paths(after)}
 
     def record(self, entry: _Found, name: str) -> NormRecord:
         """Make the record of a node of the original."""
@@ -107,7 +108,7 @@ class _Books:
             record = replace(record, kind=new.kind, op_type=new.op_type, domain=new.domain, shape=new.shape)
         if fate is Fate.PARTLY and rewrites:
             last = rewrites[-1]
-            record = replace(record, code=last.code, blocker=last.blocker, remedy=last.remedy)
+            record = replace(record, code=last.code, blocker=last.blocker, remedy=last.remedy, bound=last.bound)
         if fate is Fate.LEFT:
             record = _with_evidence(record, decline)
             # Part of one that has another name as a whole, such as the InstanceNormalization inside a GroupNorm.
@@ -205,32 +206,9 @@ def _written_out(decline: Decline) -> NormRecord:
     return _with_evidence(record, decline)
 
 
-def _nodes(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
-    """Yield every node with the path of its graph, in the order of the graphs."""
-    yield from _nodes_below(model.graph, "")
-    for function in model.functions.values():
-        if function.domain != CUSTOM_DOMAIN:
-            yield from _nodes_below(function.graph, f"{function.domain}::{function.name}")
-
-
-def _nodes_below(graph: ir.Graph, path: str) -> Iterator[tuple[ir.Node, str]]:
-    for node in graph:
-        yield node, path
-        prefix = f"{path}/" if path else ""
-        for attribute in node.attributes.values():
-            if attribute.is_ref():
-                continue
-            below = f"{prefix}{node.name}/{attribute.name}"
-            if attribute.type is ir.AttributeType.GRAPH:
-                yield from _nodes_below(attribute.as_graph(), below)
-            elif attribute.type is ir.AttributeType.GRAPHS:
-                for index, subgraph in enumerate(attribute.as_graphs()):
-                    yield from _nodes_below(subgraph, f"{below}[{index}]")
-
-
 def _normalizations(model: ir.Model) -> Iterator[_Found]:
     opset = model.opset_imports.get("")
-    for node, path in _nodes(model):
+    for node, path in nodes_with_paths(model):
         kind = kind_of(node, opset)
         if kind is not None:
             yield _Found(node, kind, path, node.op_type, node.domain, node.inputs[0] if node.inputs else None)
@@ -242,7 +220,7 @@ def _name_apart(model: ir.Model, found: Iterable[_Found]) -> dict[str, str]:
     Return the names given in place of others, with those others.
     """
     renamed = {}
-    uses = Counter(node.name for node, _ in _nodes(model))
+    uses = Counter(node.name for node, _ in nodes_with_paths(model))
     for entry in found:
         name = wanted = entry.node.name or entry.node.op_type
         number = 1
@@ -258,7 +236,7 @@ def _name_apart(model: ir.Model, found: Iterable[_Found]) -> dict[str, str]:
 
 def _name_back(renamed: Mapping[str, str], found: Iterable[_Found], after: ir.Model) -> None:
     """Give nodes the names that they had, and where several of the result had one, names much like it."""
-    nodes = [node for node, _ in _nodes(after)]
+    nodes = [node for node, _ in nodes_with_paths(after)]
     taken = {node.name for node in nodes if node.name and node.name not in renamed}
     for node in nodes:
         if (name := renamed.get(node.name or "")) is not None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from onnxnorm.model.source import ModelLike
-from onnxnorm.optimizer.account import account
+from onnxnorm.optimizer.accounted import TransformOptions, accounted
 from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.guard import leaving_out_failed_passes
 from onnxnorm.optimizer.records import Fate, NormRecord, NormRecords
 from onnxnorm.optimizer.result import OptimizeResult
-from onnxnorm.optimizer.transform import transform
 from onnxnorm.passes import DEFAULT
 
-__all__ = ["Fate", "NormRecord", "account", "examine", "inspect"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Fate", "NormRecord", "examine", "inspect"]
 
 
 def inspect(model: ModelLike) -> NormRecords:
@@ -38,28 +41,15 @@ def inspect(model: ModelLike) -> NormRecords:
 def examine(
     model: ModelLike,
     *,
-    target: str = "portable",
-    opset: int | None = None,
-    freeze_inputs: bool | None = None,
     fix_shapes: Mapping[str, Sequence[int | str]] | None = None,
-    keep: Sequence[str] = (),
+    **options: Unpack[TransformOptions],
 ) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
     """Optimize a copy of the model with these options of `optimize`; return the result and the records of `inspect`."""
     source = source_of(model, fix_shapes)
 
     def run(names: Sequence[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-        return account(
-            source.graph(),
-            lambda loaded: transform(
-                loaded,
-                passes=names,
-                target=target,
-                opset=opset,
-                freeze_inputs=freeze_inputs,
-                keep=keep,
-                name=source.name,
-            ),
-        )
+        chosen: TransformOptions = {**options, "passes": names, "name": source.name}
+        return accounted(source.graph(), **chosen)
 
     (result, records), notes = leaving_out_failed_passes(run, DEFAULT)
     return replace(result, notes=result.notes + notes), records

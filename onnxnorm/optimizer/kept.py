@@ -6,7 +6,7 @@ model is rewritten as before. A caller may ask to keep normalizations by their n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import onnx_ir as ir
@@ -15,8 +15,8 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Code, Evidence, Journal, Remedy
-from onnxnorm.model.walk import changeable_graphs, changeable_roots, graphs_within
-from onnxnorm.validate.choices import closest
+from onnxnorm.model.walk import changeable_graphs, changeable_roots, graphs_within, nodes_with_paths
+from onnxnorm.validate.choices import nearest
 
 __all__ = ["Kept"]
 
@@ -32,8 +32,8 @@ class Kept:
     Args:
         model: the model, changed in place.
         outputs: names of values; the nodes of the main graph that make them are kept.
-        patterns: names of normalizations that the caller asks to keep, with `*`, `?` and `[...]` as in file names; a
-            full name may be that of any node.
+        patterns: names of nodes that the caller asks to keep, or patterns with `*`, `?` and `[...]` as in file names,
+            which mean normalizations, and other nodes where no normalization matches.
         name: what errors call the model.
 
     Raises:
@@ -96,22 +96,38 @@ class Kept:
 
 
 def _asked(model: ir.Model, patterns: Sequence[str], name: str) -> dict[ir.Node, None]:
-    """Return the nodes that the patterns name."""
+    """Return the nodes that the patterns name: all of a full name; else normalizations, and others where none match."""
     found: dict[ir.Node, None] = {}
+    names = _names(model) if patterns else {}
     for pattern in patterns:
-        nodes = [node for node in _nodes(model) if _matches(node, pattern)]
+        nodes = [node for node, own in names.items() if pattern in own]
+        nodes = nodes or [node for node, own in names.items() if any(fnmatchcase(each, pattern) for each in own)]
+        nodes = [node for node in nodes if pattern in names[node] or kind_of(node) is not None] or nodes
         if not nodes:
-            known = [node.name or "" for node in _nodes(model) if kind_of(node) is not None]
-            raise OnnxNormError(
-                f"{name}: no normalization is called {pattern!r}{closest(pattern, known)} (`onnxnorm inspect --all` "
-                "lists them)"
-            )
+            raise OnnxNormError(f"{name}: {_unknown(pattern, names)} (`onnxnorm inspect --all` lists normalizations)")
         found.update(dict.fromkeys(nodes))
     return found
 
 
-def _matches(node: ir.Node, pattern: str) -> bool:
-    return node.name == pattern or (kind_of(node) is not None and fnmatchcase(node.name or "", pattern))
+def _names(model: ir.Model) -> dict[ir.Node, tuple[str, ...]]:
+    """Return the names of each node: its own, and in a subgraph or a function also that with the path to it."""
+    return {
+        node: (node.name or "", *((f"{path}/{node.name}",) if path else ())) for node, path in nodes_with_paths(model)
+    }
+
+
+def _unknown(pattern: str, names: Mapping[ir.Node, tuple[str, ...]]) -> str:
+    """Say that no node is called so, and what may have been meant."""
+    maker = next((node for node in names if pattern in {value.name for value in node.outputs}), None)
+    if maker is not None:
+        return f"no node is called {pattern!r}; the node that makes that value is {maker.name!r}"
+    verb = "matches" if any(each in pattern for each in "*?[") else "is called"
+    own = [name for node, (name, *_) in names.items() if kind_of(node) is not None]
+    others = [name for node, (name, *_) in names.items() if kind_of(node) is None]
+    meant = nearest(pattern, own)
+    if not meant.startswith(" ("):
+        meant = next((text for text in (nearest(pattern, others),) if text.startswith(" (")), meant or "")
+    return f"no node {verb} {pattern!r}{meant}"
 
 
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 import onnx
 import onnx_ir as ir
 
-from onnxnorm.errors import OnnxNormError, naming
+from onnxnorm.errors import OnnxNormError, UnprovedError, naming
 from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import CarriesModel, ModelLike
-from onnxnorm.optimizer.account import account
+from onnxnorm.optimizer.accounted import accounted
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.for_runtime import target_for
@@ -27,7 +27,7 @@ from onnxnorm.optimizer.provenance import provenance as facts_of
 from onnxnorm.optimizer.provenance import sign
 from onnxnorm.optimizer.records import absorbed
 from onnxnorm.optimizer.result import OptimizeResult
-from onnxnorm.optimizer.transform import check_choices, transform
+from onnxnorm.optimizer.transform import check_choices
 from onnxnorm.passes import DEFAULT, FOLDING, Decline, Rewrite
 from onnxnorm.prepare.preprocessing import Preprocessing
 from onnxnorm.validate.choices import TARGET_NAMES
@@ -130,8 +130,8 @@ def optimize(
             stores it a second time.
         fix_shapes: for inputs whose extents the model leaves open the shapes that they will have, such as
             `{"x": ("N", 3, 224, 224)}`; the result takes no others.
-        keep: names or patterns (`"head.*"`) of normalizations to leave alone; with `dtype` they stay in float32, and
-            so does any node that is named.
+        keep: names of nodes to leave alone, or patterns (`"head.*"`), which mean the normalizations that match, and
+            other nodes where none does; with `dtype` all that match stay in float32.
         normalize_input: the result takes images before they are normalized, and does that itself:
             (x * scale - mean) / std, with `{"mean": ..., "std": ..., "scale": 1 / 255}`, numbers or one for each
             channel, and `"input"` where a model has several images. It is folded into the operators that follow.
@@ -186,23 +186,20 @@ def optimize(
             check_room(loaded[0], source.name)
 
     def run(names: Sequence[str], kept: Collection[str]) -> OptimizeResult:
-        result, records = account(
+        result, records = accounted(
             loaded.pop() if loaded else source.graph(),
-            lambda work: transform(
-                work,
-                passes=names,
-                target=target,
-                freeze_inputs=freeze_inputs,
-                workspace=workspace,
-                opset=opset,
-                runtime=wanted,
-                max_growth=max_growth,
-                keep=keep,
-                name=source.name,
-                as_ir=_gives_ir(model),
-                kept=kept,
-            ),
             told_shapes=True,
+            passes=names,
+            target=target,
+            freeze_inputs=freeze_inputs,
+            workspace=workspace,
+            opset=opset,
+            runtime=wanted,
+            max_growth=max_growth,
+            keep=keep,
+            name=source.name,
+            as_ir=_gives_ir(model),
+            kept=kept,
         )
         result = equalized(result, equalization, source.name, target=target, calibration=calibration)
         return replace(result, normalizations=records)
@@ -292,7 +289,7 @@ def _unproved() -> Iterator[None]:
     try:
         yield
     except OnnxNormError as error:
-        raise OnnxNormError(f"{error}; verify=False gives the result unproved") from error
+        raise UnprovedError(f"{error}; verify=False gives the result unproved", str(error)) from error
 
 
 def _proof_of(source: ModelSource, result: OptimizeResult, options: onnxruntime.SessionOptions | None) -> VerifyReport:

@@ -72,7 +72,9 @@ class Half:
         """
         if dtype is None:
             if keep_io_types:
-                raise OnnxNormError("keep_io_types says what dtype leaves alone: give a dtype")
+                raise OnnxNormError(
+                    "keep_io_types (--keep-io-types) says what dtype leaves alone: give a dtype (--dtype)"
+                )
             return None
         if dtype not in DTYPES:
             raise OnnxNormError(f"dtype must be {' or '.join(DTYPES)}, not {dtype!r}{closest(str(dtype), DTYPES)}")

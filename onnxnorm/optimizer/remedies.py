@@ -12,10 +12,9 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.journal import Remedy
 from onnxnorm.model.source import ModelLike
-from onnxnorm.optimizer.account import account
+from onnxnorm.optimizer.accounted import accounted
 from onnxnorm.optimizer.fixed_shapes import fix_shapes
 from onnxnorm.optimizer.records import Fate, NormRecord
-from onnxnorm.optimizer.transform import transform
 
 __all__ = ["with_tried_remedies"]
 
@@ -72,7 +71,7 @@ def _gone_by(remedy: Remedy, model: ModelLike, options: Mapping[str, Any]) -> fr
             fix_shapes(work, shapes, "the model")
         if remedy.output:
             _leave_out(work.graph, remedy.output)
-        _, records = account(work, lambda model: transform(model, **chosen))
+        _, records = accounted(work, **chosen)
     except OnnxNormError:
         return None
     return frozenset(record.where for record in records if record.fate not in (Fate.LEFT, Fate.PARTLY))

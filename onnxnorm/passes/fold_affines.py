@@ -193,6 +193,8 @@ class FoldAffines(JournaledPass):
         refused = apply(region, facts)
         self._digits = None
         if refused is not None:
+            if refused.growth:
+                facts.size_budget.refused[node] = refused.growth
             self._decline(node, refused, facts)
             return refused
         if own is not None:

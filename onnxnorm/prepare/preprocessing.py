@@ -74,9 +74,11 @@ class Preprocessing:
                 hint = closest(str(key), _KEYS)
                 raise OnnxNormError(f"normalize_input has no {key!r}{hint}; it takes {', '.join(_KEYS)}")
         if input_layout is not None and input_layout.upper() not in LAYOUTS:
-            raise OnnxNormError(f"input_layout must be one of {', '.join(LAYOUTS)}, not {input_layout!r}")
+            raise OnnxNormError(
+                f"input_layout (--input-layout) must be one of {', '.join(LAYOUTS)}, not {input_layout!r}"
+            )
         if input_dtype is not None and input_dtype not in DTYPES:
-            raise OnnxNormError(f"input_dtype must be one of {', '.join(DTYPES)}, not {input_dtype!r}")
+            raise OnnxNormError(f"input_dtype (--input-dtype) must be one of {', '.join(DTYPES)}, not {input_dtype!r}")
         mean, std = _numbers("mean", numbers.get("mean", 0.0)), _numbers("std", numbers.get("std", 1.0))
         (scale,) = _numbers("scale", numbers.get("scale", 1.0), one=True)
         for name, values in (("std", std), ("scale", (scale,))):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import onnxruntime  # type: ignore[import-untyped]
 
-from onnxnorm.errors import OnnxNormError, first_line
+from onnxnorm.errors import OnnxNormError
 from onnxnorm.runtime.library import find_library
+from onnxnorm.runtime.session import reason_of
 
 __all__ = ["options_with"]
 
@@ -41,5 +42,5 @@ def options_with(
         try:
             options.register_custom_ops_library(str(library))
         except Exception as error:
-            raise OnnxNormError(f"{library}: is no library of custom operators: {first_line(error)}") from error
+            raise OnnxNormError(f"{library}: is no library of custom operators: {reason_of(error)}") from error
     return options

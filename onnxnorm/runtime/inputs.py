@@ -75,7 +75,7 @@ def input_specs(model: onnx.ModelProto, *, takes_bfloat16: bool = False) -> tupl
         if value.name in constants:
             continue
         if not value.type.HasField("tensor_type"):
-            raise OnnxNormError(f"input {value.name!r} is no tensor: verify takes models whose inputs are tensors")
+            raise OnnxNormError(f"input {value.name!r} is no tensor, and none but tensors can be given to a model here")
         tensor = value.type.tensor_type
         try:
             dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))

@@ -17,23 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.multiply_adds import multiply_adds
-from onnxnorm.runtime.session import reason_of, session
+from onnxnorm.runtime.session import session
+from onnxnorm.runtime.turns import by_turns, first_accepted
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped]
 
     from onnxnorm.runtime.inputs import Feeds
 
-__all__ = ["NodeProfile", "Profile", "RunError", "profiled", "trace"]
+__all__ = ["NodeProfile", "Profile", "profiled", "trace"]
 
 _KERNEL = "_kernel_time"
 _UNPACKED = "session.disable_prepacking"
 
 Event = dict[str, Any]
-
-
-class RunError(OnnxNormError):
-    """Raised where onnxruntime accepts none of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def profiled(
     portable: bool | None = None,
     providers: list[Any] | None = None,
 ) -> tuple[Profile, ...]:
-    """Profile models by turns, on the first inputs that the first of them accepts.
+    """Profile models by turns, on the first inputs that all of them accept.
 
     Args:
         models: the paths.
@@ -103,7 +100,7 @@ def profiled(
 
     Raises:
         OnnxNormError: onnxruntime refuses a model.
-        RunError: it accepts none of the inputs.
+        RunError: they accept none of the inputs.
     """
 
     def opened(path: str, prefix: Path, *, packed: bool) -> onnxruntime.InferenceSession:
@@ -115,13 +112,9 @@ def profiled(
 
     with tempfile.TemporaryDirectory() as folder:
         timed = [opened(path, Path(folder) / f"timed{place}", packed=True) for place, path in enumerate(models)]
-        feeds = _accepted(models[0], timed[0], candidates)
-        for path, each in zip(models[1:], timed[1:], strict=True):
-            _accepted(path, each, [feeds])
-        for turn in range(repeat):
-            # Whoever comes second finds the caches warm: each comes second half of the time.
-            for each in timed if turn % 2 else reversed(timed):
-                each.run(None, feeds)
+        feeds = first_accepted(list(zip(models, timed, strict=True)), candidates).feeds
+        for place in by_turns(len(timed), repeat):
+            timed[place].run(None, feeds)
         events = [_read(each.end_profiling()) for each in timed]
         shapes = []
         for place, path in enumerate(models):
@@ -129,19 +122,6 @@ def profiled(
             plain.run(None, feeds)
             shapes.append(_read(plain.end_profiling()))
     return tuple(_profile(*each, repeat) for each in zip(events, shapes, strict=True))
-
-
-def _accepted(path: str, opened: onnxruntime.InferenceSession, candidates: Iterable[Feeds]) -> Feeds:
-    """Return the first feeds that the model accepts; that run also warms the session up."""
-    first: Exception | None = None
-    for feeds in candidates:
-        try:
-            opened.run(None, feeds)
-        except Exception as error:  # onnxruntime's errors have no base of their own
-            first = first or error
-            continue
-        return feeds
-    raise RunError(f"{path}: onnxruntime could not run it: {reason_of(first) if first else 'there are no inputs'}")
 
 
 def _read(path: str) -> tuple[Event, ...]:

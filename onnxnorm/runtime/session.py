@@ -19,6 +19,7 @@ import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.errors import OnnxNormError, OnnxNormWarning, say_once
 from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.files.similar_names import similar_name
 from onnxnorm.io import load_and_save
 from onnxnorm.model.source import CarriesModel, model_of, name_of
 from onnxnorm.ops import attach
@@ -143,7 +144,8 @@ def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:
         try:
             data = Path(model).read_bytes()
         except OSError as error:
-            raise OnnxNormError(f"{name}: cannot read the model: {error.strerror or error}") from error
+            meant = similar_name(Path(model)) if isinstance(error, FileNotFoundError) else ""
+            raise OnnxNormError(f"{name}: cannot read the model: {error.strerror or error}{meant}") from error
     else:
         raise OnnxNormError(
             f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}"
@@ -157,6 +159,8 @@ def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:
         if what is not None:
             raise OnnxNormError(f"{name}: is no ONNX model but {what}") from error
         raise OnnxNormError(f"{name}: this is no ONNX model, or only a part of one") from error
+    if not proto.ListFields():
+        raise OnnxNormError(f"{name}: this is no ONNX model, it is empty; fetch or export it again")
     if not proto.HasField("graph"):
         raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph)")
     return name, proto
@@ -201,6 +205,7 @@ def reason_of(error: Exception) -> str:
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
     text = _PLACE.sub("", text)
     text = text.removeprefix("Exception during initialization: ")
+    text = re.sub(r"^Load model from .* failed: ?", "", text)
     if "Domain already set in registry" in text:
         return "the native library is registered on these sess_options already: leave that to onnxnorm.session"
     opset = re.search(r"Opset (\d+) is under development.* till opset (\d+)", text)

@@ -15,6 +15,7 @@ import onnxruntime  # type: ignore[import-untyped]
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.held import held_arrays, materialized
 from onnxnorm.model.protobuf import read_names
+from onnxnorm.model.source import name_of
 from onnxnorm.runtime.session import session
 
 __all__ = ["LEVELS", "PlainSession", "explain", "lacks_kernel", "open_session"]
@@ -127,7 +128,8 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     try:
         return session(model, sess_options=options, providers=["CPUExecutionProvider"])
     except OnnxNormError as error:
-        raise OnnxNormError(explain(error)) from error
+        # Whoever asked knows which model it is, by its file.
+        raise OnnxNormError(explain(error).removeprefix(f"{name_of(model)}: ")) from error
     finally:
         options.graph_optimization_level, options.log_severity_level = before
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from onnxnorm.errors import OnnxNormError
 
-__all__ = ["TARGET_NAMES", "closest", "target_named"]
+__all__ = ["TARGET_NAMES", "closest", "nearest", "target_named"]
 
 TARGET_NAMES = ("portable", "onnxruntime", "openvino", "tensorrt", "web")
 """The targets that a model can be optimized for; `passes/targets.py` says what that means."""
@@ -35,3 +35,23 @@ def closest(word: str, known: Iterable[str]) -> str:
 
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+_SHOWN = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return which names were probably meant, of those of a model; where none is much like it, the first of them."""
+    import difflib
+
+    names, word = list(dict.fromkeys(filter(None, known))), name.strip("*?").lower()
+    # Names of nodes are paths, of which people know a part, or the end.
+    end = word.rpartition("/")[2]
+    parts = [each for each in names if len(word) > 1 and word in each.lower()]
+    parts = parts or [each for each in names if len(end) > 1 and each.lower().endswith(f"/{end}")]
+    found = sorted(parts, key=len) or difflib.get_close_matches(name, names, n=_SHOWN, cutoff=0.7)
+    if found:
+        *others, last = map(repr, found[:_SHOWN])
+        return f" (did you mean {', '.join(others) + ' or ' if others else ''}{last}?)"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(repr, names[:_SHOWN]))}{more}" if names else ""

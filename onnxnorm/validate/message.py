@@ -42,6 +42,8 @@ def check_message(proto: onnx.ModelProto, name: str) -> None:
     Raises:
         OnnxNormError: names the node or the tensor at fault.
     """
+    if not proto.ListFields():
+        raise OnnxNormError(f"{name}: this is no ONNX model, it is empty; fetch or export it again")
     if not proto.HasField("graph") or not proto.opset_import:
         raise OnnxNormError(f"{name}: this is no ONNX model (it has no graph, or names no opset); export it again")
     # Those of a function become the model's where it is inlined.

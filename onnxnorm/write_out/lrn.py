@@ -39,7 +39,9 @@ def why_not(node: ir.Node, facts: Facts, opset: int) -> tuple[str, Code] | None:
     x = node.inputs[0]
     if opset < _OLDEST_OPSET:
         return f"written out it needs opset {_OLDEST_OPSET}, the model has {opset}", Code.NEEDS_OPSET
-    if x is None or x.dtype is not ir.DataType.FLOAT:
+    if x is None or x.dtype is None:
+        return "written out it would need float inputs, and the type of its input is not known", Code.UNKNOWN_SHAPE
+    if x.dtype is not ir.DataType.FLOAT:
         return "written out it would need float inputs: squares overflow in half precision", Code.OUT_OF_RANGE
     if facts.rank(x) not in (3, 4):
         return "written out it needs an input of rank 3 or 4", Code.UNKNOWN_SHAPE

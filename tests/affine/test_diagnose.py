@@ -141,6 +141,26 @@ def test_readers_of_one_stream_keep_all_but_one_norm(layers: int) -> None:
     }
 
 
+@pytest.mark.parametrize("at_zero", [False, True])
+def test_a_norm_that_is_left_in_part_has_the_bound_too(at_zero: bool) -> None:
+    """Its scale passes the Relu beside it; its shift does not, since that Relu bends at zero."""
+    b = Builder(dtype=np.float32)
+    # Among convolutions a BatchNormalization stays one.
+    v = b.node("MatMul", b.input((2, 3)), b.constant(b.normal(3, 4)), name="stem")
+    shift = np.zeros(4) if at_zero else np.asarray([0.5, -1.0, 2.0, 0.3])
+    constants = [b.constant(array) for array in (np.asarray([2.0, 0.5, 1.5, 0.25]), shift, np.zeros(4), np.ones(4))]
+    norm = b.node("Relu", b.node("BatchNormalization", v, *constants, name="bn"))
+    beside = b.node("MatMul", b.node("Relu", v), b.constant(b.normal(4, 4)))
+    record = _record(b.model(norm, beside))
+    if at_zero:
+        assert record.fate is Fate.ABSORBED and not record.bound
+    else:
+        assert record.fate is Fate.PARTLY
+        assert record.bound == (
+            "it must stay, whole or in part: another reader of the same channels bends at another place"
+        )
+
+
 def test_norms_that_bend_at_one_place_have_no_bound() -> None:
     b = Builder(dtype=np.float32)
     x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (1, 1))

@@ -141,8 +141,8 @@ def _hold_still(name: str, patch: pytest.MonkeyPatch) -> None:
     """Hold clocks still, and what differs from one machine to another."""
     ticks = iter(range(10**9))
     clock = SimpleNamespace(perf_counter=lambda: next(ticks) / 1000)
-    for module in ("run", "latency"):
-        patch.setattr(f"onnxnorm.cli.{module}.time", clock)
+    for module in ("cli.run", "runtime.turns"):
+        patch.setattr(f"onnxnorm.{module}.time", clock)
     patch.setattr("onnxnorm.cli.tables._progress", _no_progress)
     if name == "doctor":
         from onnxnorm.runtime.doctor import Check, Status
@@ -168,7 +168,7 @@ def _no_progress(columns: str) -> Iterator[None]:
 
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d+(\.\d+)? (B|kB|MB|GB)\b"), "# kB"),
-    (re.compile(r"onnxruntime \d+\.\d+\.\d+"), "onnxruntime #"),
+    (re.compile(r"(onnxruntime\s+)\d+\.\d+\.\d+"), r"\1#"),
     (re.compile(r"opsets up to \d+"), "opsets up to #"),
     (re.compile(r"version \d+\.\d+\.\d+"), "version #"),
     (re.compile(r"-?\d+\.\d+(e[-+]\d+)?|-?\d+e[-+]\d+"), "#"),

@@ -109,3 +109,88 @@ def test_targets_have_their_usual_short_names() -> None:
         onnxnorm.optimize(_model(), target="ort", verify=False).model
         == onnxnorm.optimize(_model(), target="onnxruntime", verify=False).model
     )
+
+
+def _mistaken(folder: Path) -> None:
+    """Write all that the mistakes below are about."""
+    model = _model()
+    onnx.save(model, folder / "m.onnx")
+    data = (folder / "m.onnx").read_bytes()
+    for name, text in {
+        "empty.onnx": b"",
+        "cut.onnx": data[: len(data) // 2],
+        "text.onnx": b"no model at all, but a text\n",
+        "text2.onnx": b'< ir_version: 8, opset_import: ["": 17] >',
+        "lib.so": b"no library",
+        "text.npy": b"1,2,3\n",
+        "empty.npz": b"",
+        "bad.png": b"\x89PNG\r\n\x1a\n" + bytes(40),
+    }.items():
+        (folder / name).write_bytes(text)
+    weighted = onnx.ModelProto.FromString(data)
+    weighted.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(300, np.float32), "w"))
+    onnx.save(weighted, folder / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0)
+    (folder / "apart.data").unlink()
+    (folder / "folder").mkdir()
+    np.save(folder / "x.npy", np.zeros((1, 3, 4, 4), np.float32))
+    np.save(folder / "channels.npy", np.zeros((1, 9, 4, 4), np.float32))
+    np.save(folder / "bools.npy", np.zeros((1, 3, 4, 4), bool))
+    np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez(folder / "named_y.npz", y=np.zeros((1, 3, 4, 4), np.float32))
+
+
+# What is typed, the exit code, and what the one line says.
+MISTAKES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "optimize n.onnx out.onnx": (2, ("n.onnx: cannot read the model", "did you mean 'm.onnx'?")),
+    "run nowhere/m.onnx": (2, ("nowhere/m.onnx: cannot read the model", "there is no folder 'nowhere'")),
+    "verify folder m.onnx": (2, ("folder: is not a regular file",)),
+    "optimize empty.onnx out.onnx": (2, ("empty.onnx: this is no ONNX model, it is empty",)),
+    "run empty.onnx": (2, ("empty.onnx: this is no ONNX model, it is empty",)),
+    "inspect cut.onnx": (2, ("cut.onnx: this is no ONNX model, or only a part of one", "fetch or export it again")),
+    "inspect text.onnx": (2, ("text.onnx: is no ONNX model but plain text",)),
+    "inspect text2.onnx": (2, ("text2.onnx: is no ONNX model but a model in ONNX's text form", "onnx.load")),
+    "optimize apart.onnx out.onnx": (2, ("apart.onnx", "'apart.data' is missing", "beside the model")),
+    "optimize m.onnx folder": (2, ("folder: is a folder; name the file to write",)),
+    "optimize m.onnx nowhere/out.onnx": (2, ("the folder 'nowhere' does not exist; make it first",)),
+    "optimize m.onnx /proc/out.onnx": (2, ("/proc/out.onnx: the folder '/proc' cannot be written to",)),
+    "run m.onnx --output /proc/out.npz": (2, ("/proc/out.npz: the folder '/proc' cannot be written to",)),
+    "optimize m.onnx out.onnx --input x:channels.npy": (2, ("m.onnx: input 'x' has the shape (1, 3, 4, 4)",)),
+    "optimize m.onnx out.onnx --input x:bools.npy": (2, ("m.onnx: input 'x' takes float32, not bool",)),
+    "optimize m.onnx out.onnx --input y:x.npy": (2, ("m.onnx: --input y:x.npy", "one of the model's inputs, 'x'")),
+    "optimize m.onnx out.onnx --shape 1,9,4,4": (2, ("m.onnx: input 'x' has the shape (1, 3, 4, 4)",)),
+    "run m.onnx --input x:objects.npy": (2, ("objects.npy: holds Python objects",)),
+    "run m.onnx --input x:text.npy": (2, ("text.npy: is no .npy file but plain text; numpy.save writes one",)),
+    "run m.onnx --input x:xx.npy": (2, ("xx.npy: cannot be read", "did you mean 'x.npy'?")),
+    "run m.onnx --inputs empty.npz": (2, ("empty.npz: is no .npz file, or only a part of one",)),
+    "run m.onnx --inputs named_y.npz": (2, ("the model has no input 'y', its inputs are 'x'",)),
+    "run m.onnx --labels text.onnx": (2, ("--labels names the classes that --top N tells",)),
+    "run m.onnx --custom-ops-library lib.so": (2, ("lib.so: is no library of custom operators: Failed to load",)),
+    "optimize m.onnx out.onnx --passes ,": (2, ("--passes names no pass; --list-passes lists them",)),
+    "optimize m.onnx out.onnx --keep nope": (2, ("m.onnx: no node is called 'nope'",)),
+    "fold m.onnx out.onnx --target web": (2, ("unrecognized arguments: --target web", "an option of optimize")),
+    "export m:f out.onnx --provider cpu": (2, ("unrecognized arguments: --provider cpu", "an option of profile, run")),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line_with_the_file_and_what_to_do(
+    words: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _mistaken(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    code, says = MISTAKES[words]
+    assert cli.main(words.split()) == code
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert not captured.out and line.startswith("onnxnorm: error: ")
+    assert all(text in line for text in says), line
+    assert not any(text in line for text in ("pickle", "Errno", "ONNXRuntimeError", "=False", "Traceback")), line
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_what_cannot_be_proved_for_a_profile_names_the_option(tmp_path: Path, capsys: Captured) -> None:
+    onnx.save(_model("Fancy", "com.acme"), tmp_path / "m.onnx")
+    assert cli.main(["profile", str(tmp_path / "m.onnx")]) == 1
+    error = capsys.readouterr().err
+    assert "--no-verify profiles the optimized copy unproved" in error and "verify=False" not in error

@@ -61,9 +61,65 @@ def test_the_remedy_of_what_is_kept_is_not_to_keep_it() -> None:
     assert count(onnxnorm.optimize(model, verify=False).model, "BatchNormalization") == 0
 
 
-def test_a_name_that_is_none_is_refused() -> None:
-    with pytest.raises(onnxnorm.OnnxNormError, match=r"no normalization is called 'head.nrom'.*'head.norm'"):
-        onnxnorm.optimize(_stack(), keep=["head.nrom"])
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        ("head.nrom", r"no node is called 'head.nrom' \(did you mean 'head.norm'"),
+        ("norm", r"no node is called 'norm' \(did you mean '(stem|head).norm' or '(stem|head).norm'\?\)"),
+        ("CONV_1", r"no node is called 'CONV_1' \(did you mean 'Conv_1'"),
+        ("zzz", r"no node is called 'zzz'; there are 'stem.norm', 'head.norm', 'lrn'"),
+        ("tail.*", r"no node matches 'tail.\*'"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(keep: str, told: str) -> None:
+    model = _stack()
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    for number, node in enumerate(convolutions):
+        node.name = f"Conv_{number}"
+    with pytest.raises(onnxnorm.OnnxNormError, match=told):
+        onnxnorm.optimize(model, keep=[keep])
+
+
+def test_the_name_of_a_value_leads_to_its_node() -> None:
+    model = _stack()
+    norm = next(node for node in model.graph.node if node.name == "head.norm")
+    with pytest.raises(onnxnorm.OnnxNormError, match=f"the node that makes that value is '{norm.name}'"):
+        onnxnorm.optimize(model, keep=[norm.output[0]])
+
+
+def test_a_pattern_that_no_normalization_matches_means_other_nodes() -> None:
+    model = _stack()
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            node.name = f"conv_{node.output[0]}"
+    weights = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+    plain = {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+    result = onnxnorm.optimize(model, keep=["conv_*"], verify=False)
+    kept = {tensor.name: tensor.raw_data for tensor in result.model.graph.initializer}
+    assert weights and all(kept.get(name) == plain[name] for name in weights)
+    assert "BatchNormalization" in {record.kind for record in result.normalizations if record.fate is not Fate.ABSORBED}
+    # A pattern that both match means the normalizations alone.
+    both = onnxnorm.optimize(model, keep=["*"], verify=False)
+    assert count(both.model, "BatchNormalization") == 2 and count(both.model, "LRN") == 1
+
+
+def test_a_node_inside_a_branch_is_kept_by_the_path_that_inspect_shows() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (bool c, float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)
+        <float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] s = {2, 3}, float[2] v = {1, 4}> {
+            [choice] y = If (c) <
+                then_branch = a () => (a2) { a1 = Conv (x, w) [norm] a2 = BatchNormalization (a1, s, s, s, v) },
+                else_branch = b () => (b2) { b1 = Conv (x, w) [other] b2 = BatchNormalization (b1, s, s, s, v) }>
+        }"""
+    )
+    assert {record.where for record in onnxnorm.inspect(model)} == {
+        "choice/then_branch/norm",
+        "choice/else_branch/other",
+    }
+    result = onnxnorm.optimize(model, keep=["choice/then_branch/norm"], verify=False)
+    fates = {record.where: record.fate for record in result.normalizations}
+    assert fates == {"choice/then_branch/norm": Fate.LEFT, "choice/else_branch/other": Fate.ABSORBED}
 
 
 def _open(*, rank: bool = True) -> onnx.ModelProto:

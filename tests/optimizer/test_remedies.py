@@ -71,7 +71,7 @@ def _done(model: onnx.ModelProto, remedy: Remedy) -> set[str]:
     return {record.where for record in records if record.fate not in (Fate.LEFT, Fate.PARTLY)}
 
 
-@pytest.mark.parametrize("seed", [2, 4, 16, 19])
+@pytest.mark.parametrize("seed", [3, 4, 12, 22])
 def test_what_is_offered_works(seed: int) -> None:
     model = _obstructed(seed)
     untried = onnxnorm.optimize(model, verify=False, freeze_inputs=False).normalizations
@@ -110,3 +110,44 @@ def test_an_output_is_to_be_left_out_where_that_is_enough(floors: bool, alone: b
         )  # fmt: skip
     else:
         assert record.remedy.output == ("" if floors else "y0")
+
+
+@pytest.mark.parametrize("floors", [False, True])
+def test_weights_are_to_be_frozen_where_that_is_enough(floors: bool) -> None:
+    """Its scale is an input too; a Floor on either side lets nothing pass whatever the scale is."""
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3))
+    x = b.batch_norm(b.node("Floor", x, name="floor") if floors else x, 4, name="norm")
+    model = b.model(b.node("Sigmoid", x, name="sigmoid"))
+    scale = next(node for node in model.graph.node if node.name == "norm").input[1]
+    model.graph.input.append(helper.make_tensor_value_info(scale, onnx.TensorProto.FLOAT, [4]))
+    (record,) = onnxnorm.optimize(model, verify=False, freeze_inputs=False).normalizations
+    assert record.code is Code.OVERRIDABLE_WEIGHT and record.remedy is not None
+    (frozen,) = onnxnorm.optimize(model, verify=False, freeze_inputs=True).normalizations
+    assert (frozen.fate is Fate.ABSORBED) is not floors
+    if floors:
+        assert not record.remedy.options and "Sigmoid 'sigmoid'" in record.remedy.text
+        assert record.remedy.text.startswith("take initializers that are inputs too for constants; then ")
+    else:
+        assert record.remedy.options == ("--freeze-inputs",)
+
+
+def test_the_growth_that_is_offered_does_for_all_that_it_is_offered_for() -> None:
+    b = Builder(dtype=np.float32)
+    outputs = []
+    for number in range(2):
+        weight = b.constant(b.normal(4, 256, 5, 5))
+        first = b.node("Conv", b.input((1, 256, 6, 6), f"x{number}"), weight)
+        second = b.node("Conv", b.input((1, 256, 6, 6), f"z{number}"), weight)
+        outputs += [b.node("Sigmoid", b.batch_norm(first, 4, name=f"norm{number}")), b.node("Sigmoid", second)]
+    model = b.model(*outputs)
+    records = onnxnorm.optimize(model, verify=False).normalizations
+    remedies = {record.remedy for record in records}
+    assert {record.code for record in records} == {Code.WEIGHTS_GROW} and len(remedies) == 1
+    (remedy,) = remedies
+    assert remedy is not None and remedy.options[0] == "--max-growth"
+    assert _done(model, remedy) == {"norm0", "norm1"}
+    tried = with_tried_remedies(model, records, {})
+    assert all(record.remedy is not None and record.remedy.tried for record in tried)
+    less = onnxnorm.optimize(model, verify=False, max_growth=float(remedy.options[1]) - 0.02).normalizations
+    assert {record.fate for record in less} == {Fate.ABSORBED, Fate.LEFT}

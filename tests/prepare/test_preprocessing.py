@@ -131,9 +131,9 @@ def test_nothing_asked_for_changes_nothing() -> None:
         ({"normalize_input": {"mean": (1, 2)}}, "2 numbers of mean are given, and input 'image' has 3 channels"),
         ({"normalize_input": {"mean": 1, "input": "x"}}, "has no input 'x'"),
         ({"normalize_input": {"input": "image"}}, "nothing to do with it: give a mean"),
-        ({"input_layout": "HWC"}, "input_layout must be one of"),
+        ({"input_layout": "HWC"}, r"input_layout \(--input-layout\) must be one of"),
         ({"input_layout": "NDHWC"}, "has rank 4"),
-        ({"input_dtype": "uint9"}, "input_dtype must be one of"),
+        ({"input_dtype": "uint9"}, r"input_dtype \(--input-dtype\) must be one of"),
     ],
 )
 def test_mistakes(options: dict[str, Any], message: str) -> None:

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxnorm.errors import OnnxNormError
-from onnxnorm.runtime.profile import Profile, RunError, profiled, trace
+from onnxnorm.errors import OnnxNormError, RunError
+from onnxnorm.runtime.profile import Profile, profiled, trace
 
 LOOP = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[8, 32] x, float[32, 32] w, bool c) => (float[8, 32] y, float[8, 10] z) <int64 n = {5}, bool go = {1}> {
