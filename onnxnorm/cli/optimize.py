@@ -152,11 +152,12 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     from onnxnorm.optimizer.proved import without_disproved
     from onnxnorm.optimizer.provenance import provenance, sign
     from onnxnorm.passes import DEFAULT, FOLDING
-    from onnxnorm.verification.memory_needed import check_room
 
     with status(f"reading {arguments.input}"):
         original = source.graph()
     if arguments.verify:
+        from onnxnorm.verification.memory_needed import check_room
+
         with _unproved():
             check_room(original, arguments.input)
     size_before = model_size(arguments.input, original)

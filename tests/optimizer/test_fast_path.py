@@ -196,6 +196,18 @@ def test_the_command_needs_no_more_of_onnx_than_its_messages(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_is_not_verified_needs_neither_a_runtime_nor_an_evaluator(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(chain(3), source)
+    code = (
+        "import sys; from onnxnorm.cli import main; "
+        f"assert main(['optimize', {str(source)!r}, {str(target)!r}, '--no-verify', '--passes', 'fold_affines']) == 0; "
+        "assert 'onnxnorm.passes' in sys.modules, 'no pass has run'; "
+        "assert not {'onnxruntime', 'onnx.reference'} & set(sys.modules), 'imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_where_others_say_more_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\xff" * 20)
