@@ -23,7 +23,7 @@ from onnxnorm.graph.declared_shapes import (
 )
 from onnxnorm.model.to_protobuf import Place, structure
 from onnxnorm.model.told_types import note_told_types
-from onnxnorm.model.walk import bytes_of, graphs_of, tensor_in, tensors_of
+from onnxnorm.model.walk import bytes_of, graphs_of, graphs_within, tensor_in, tensors_of
 from onnxnorm.validate import shape_inference
 
 __all__ = ["infer_shapes"]
@@ -50,6 +50,23 @@ _FOLLOWED = frozenset(
 
 def infer_shapes(model: ir.Model) -> bool:
     """Give every value of the graphs its shape and type; tells whether any was new."""
+    modified = _infer_once(model)
+    if modified and _lacks_ranks_within(model):
+        # What a graph says of its inputs stood against what the node gives it, and is mended now.
+        modified |= _infer_once(model)
+    return modified
+
+
+def _lacks_ranks_within(model: ir.Model) -> bool:
+    return any(
+        value.name and value.shape is None
+        for graph in graphs_within(model.graph)[1:]
+        for node in graph
+        for value in node.outputs
+    )
+
+
+def _infer_once(model: ir.Model) -> bool:
     note_told_types(model)
     places = {
         id(holder.tensor): Place("weights", 0, 0)

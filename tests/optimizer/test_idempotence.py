@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 import onnxnorm
@@ -29,6 +30,30 @@ def test_a_rank_that_cleaning_brings_to_light_is_known_in_the_same_run(hidden: b
     x = b.node("Unsqueeze", x, b.node("Identity", axes) if hidden else axes)
     x = b.node("Mul", b.node("Relu", x), b.constant(b.vector(5, "positive")))
     model = b.model(b.node("MatMul", x, b.constant(b.normal(5, 3))))
+    once = onnxnorm.optimize(model).model
+    assert affines(once) == 0
+    assert not onnxnorm.optimize(once, verify=False).rewrites
+    same_in_onnxruntime(model, once)
+
+
+def test_a_body_that_says_other_extents_than_it_is_given_is_known_in_the_same_run() -> None:
+    """ONNX infers nothing within a loop whose body says of its inputs what the node contradicts."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (float[N, 4] x) => (float[N, 4] z) <float[4, 4] w, float[4] s, int64 three = {3}, bool yes = {1}>
+        {
+            z = Loop (three, yes, x) <body = b (int64 i, bool c, float[2, 4] a) => (bool d, float[2, 4] q)
+                { d = Identity (c)  p = MatMul (a, w)  m = Mul (p, s)  q = Tanh (m) }>
+        }"""
+    )
+    random = np.random.default_rng(0)
+    kept = [each for each in model.graph.initializer if each.name in ("three", "yes")]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    for name, extents in (("w", (4, 4)), ("s", (4,))):
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(random.uniform(0.5, 1, extents).astype(np.float32), name)
+        )
     once = onnxnorm.optimize(model).model
     assert affines(once) == 0
     assert not onnxnorm.optimize(once, verify=False).rewrites
