@@ -1,7 +1,8 @@
 """Checks what holds of every model between two passes, whatever the passes are.
 
-Each value has one definition and, in its graph, one name; nodes stand behind what they read; what a graph gives is
-defined in it or around it; operators of ONNX's own domain have inputs, outputs and attributes that their opset knows.
+Each value has one definition and, in its graph, one name, and so has each node; nodes stand behind what they read;
+what a graph gives is defined in it or around it; operators of ONNX's own domain have inputs, outputs and attributes
+that their opset knows.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def violations(model: ir.Model) -> Iterator[str]:
 def _in_graph(graph: ir.Graph, around: dict[ir.Value, None], opset: int) -> Iterator[str]:
     known = dict(around)
     names: dict[str, ir.Value] = {}
+    node_names: set[str] = set()
 
     def defined(value: ir.Value, by: str) -> Iterator[str]:
         if value in known and not (value.is_graph_input() and value.is_initializer()):
@@ -48,6 +50,9 @@ def _in_graph(graph: ir.Graph, around: dict[ir.Value, None], opset: int) -> Iter
         where = f"{node.op_type} {node.name!r}"
         if node.graph is not graph:
             yield f"{where} is in another graph than it says"
+        if node.name and node.name in node_names:
+            yield f"{node.name!r} is the name of two nodes"
+        node_names.add(node.name or "")
         for operand in node.inputs:
             if operand is not None and operand not in known and not _is_missing(operand):
                 yield f"{where} reads {operand.name!r} before it is computed"

@@ -66,6 +66,8 @@ def write(plan: Plan, reader: Reader) -> ir.Node | None:
         # A branch may have been the only reader of what the graph around it computes.
         assert old.graph is not None
         old.graph.remove(old, safe=True)
+    if node is not root and root.name == name:
+        root.name = f"{name}_{root.op_type.lower()}"
     node.name = name
     for value in unused:
         drop_if_unused(value, facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["fresh_name", "name_nodes"]
+__all__ = ["fresh_name", "name_apart", "name_nodes"]
 
 
 def fresh_name(wish: str, taken: set[str]) -> str:
@@ -33,3 +33,23 @@ def name_nodes(graphs: Iterable[Iterable[Any]]) -> None:
                     name += "_"
                 node.name = name
                 taken.add(name)
+
+
+def name_apart(nodes: Iterable[Any]) -> bool:
+    """Give each node a name that no other of them has; the first of several keeps it. Tell whether any changed.
+
+    Runtimes refuse a graph with two nodes of one name.
+
+    Args:
+        nodes: of one graph, or of several whose names shall differ; each with a `name` and an `op_type`.
+    """
+    nodes = list(nodes)
+    taken = {node.name for node in nodes if node.name}
+    seen: set[str] = set()
+    modified = False
+    for node in nodes:
+        if not node.name or node.name in seen:
+            node.name = fresh_name(node.name or node.op_type, taken)
+            modified = True
+        seen.add(node.name)
+    return modified

@@ -15,6 +15,7 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH, SizeBudget, has_shared_weights
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.io.new_weights import spool_of
+from onnxnorm.model.names import name_apart
 from onnxnorm.model.told_types import keep_inferred_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.optimizer.for_runtime import check_readable, opset_for
@@ -83,6 +84,8 @@ def transform(
         if unlimited is not None:
             work, journal = unlimited
     disguise.reveal(work, journal)
+    for graph in graphs_of(work):
+        name_apart(graph)
     lower_ir_version(work)
     check_readable(work, runtime, name)
     if names and names[-1] == "infer_shapes":

@@ -109,6 +109,7 @@ def measure(
     noise: Sequence[npt.NDArray[Any]],
     *,
     elsewhere: float = 0.0,
+    kernels: float = 0.0,
 ) -> Measurement:
     """Compare one real output with the yardstick.
 
@@ -118,6 +119,7 @@ def measure(
         result: the output to judge.
         noise: the original's outputs that sample its noise, `original` among them or not.
         elsewhere: the noise to expect by other samples; an output of few elements shows little of its own.
+        kernels: how far two right results may be apart whatever the size of a value, by the kernel that makes it.
     """
     if not result.size:
         return Measurement(0.0, None, 0.0, 0.0, 0.0, 0.0, None)
@@ -133,7 +135,8 @@ def measure(
         errors, before = _errors(got, exact, finite), _errors(seen, exact, finite)
         scale = _scale(exact)
         spread = [scale * e for e in (before, *(_errors(s, exact, finite) for s in samples))]
-        allowed = _allowed(scale * exact, spread, scale * elsewhere, _ROUNDOFF[dtype], scale * _SMALLEST[dtype])
+        floor = _SMALLEST[dtype] + kernels
+        allowed = _allowed(scale * exact, spread, scale * elsewhere, _ROUNDOFF[dtype], scale * floor)
         excess, index = _worst(scale * errors, allowed)
         quotients = np.where(errors > 0, errors / np.abs(exact), 0.0)
     reason = None
@@ -167,7 +170,7 @@ class _Allowed:
     whole: float
 
 
-def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float, smallest: float) -> _Allowed:
+def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float, floor: float) -> _Allowed:
     size = float(_rms(exact, None))
     total = max(*(float(_rms(errors, None)) for errors in noise), elsewhere, unit * size)
     quietest: Array = np.full((1,) * exact.ndim, total)
@@ -186,10 +189,10 @@ def _allowed(exact: Array, noise: Sequence[Array], elsewhere: float, unit: float
         others = tuple(a for a in range(exact.ndim) if a != axis)
         telling = np.count_nonzero(heard, axis=others)
         tells = (telling == 0) | (telling >= _SLICE_ELEMENTS)
-        slices[axis] = np.where(tells, SLICE_MARGIN * level + smallest, np.inf)
+        slices[axis] = np.where(tells, SLICE_MARGIN * level + floor, np.inf)
         quietest = np.minimum(quietest, level.reshape([-1 if a == axis else 1 for a in range(exact.ndim)]))
     local = np.maximum.reduce([quietest * np.ones_like(exact), max(relative, unit) * np.abs(exact), *noise])
-    return _Allowed(slices, ELEMENT_MARGIN * local + smallest, SLICE_MARGIN * total + smallest)
+    return _Allowed(slices, ELEMENT_MARGIN * local + floor, SLICE_MARGIN * total + floor)
 
 
 def _scale(exact: Array) -> float:

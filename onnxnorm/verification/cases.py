@@ -52,6 +52,8 @@ class RealCase:
     shaken: tuple[npt.NDArray[Any], ...]
     result: npt.NDArray[Any]
     roundoff: float
+    kernel_error: float = 0.0
+    """What onnxruntime's kernel may be off by, however small the value is."""
     other: npt.NDArray[Any] | None = None
     """The original's output with onnxruntime's optimizations the other way."""
 
@@ -60,7 +62,13 @@ class RealCase:
         """Whether the float64 run computes what onnxruntime computes of the original, but for rounding."""
         if self.exact is None or self.exact.shape != self.base.shape:
             return False
-        return relative_noise(self.exact, [self.base]) <= self._explained
+        return self._apart(self.exact) <= self._explained
+
+    def _apart(self, exact: npt.NDArray[Any]) -> float:
+        """Return how far a float64 run is from onnxruntime's, in proportion, beyond what its kernel is off by."""
+        with np.errstate(invalid="ignore"):
+            nearer = self.base + np.clip(exact - self.base, -self.kernel_error, self.kernel_error)
+        return relative_noise(exact, [nearer if self.kernel_error else self.base])
 
     @property
     def optimizations_trusted(self) -> bool:
@@ -82,7 +90,7 @@ class RealCase:
             return RUNTIME
         if self.exact.shape != self.base.shape:
             return f"{RUNTIME}, for {self.name!r} (a float64 run gives the shape {self.exact.shape})"
-        apart = relative_noise(self.exact, [self.base])
+        apart = self._apart(self.exact)
         return f"{RUNTIME}, for {self.name!r} (a float64 run of it is {apart:.2g} apart, more than rounding explains)"
 
     @cached_property
@@ -115,7 +123,9 @@ class RealCase:
         known = [other.noise_and_size for other in others]
         proportion = max((noise / size for noise, size in known if size), default=0.0)
         elsewhere = min(max(noise for noise, _ in known), proportion * self.noise_and_size[1])
-        return measure(self._exact, self.paired, self.result, self._noise, elsewhere=elsewhere)
+        # Both the original and the result may be off by it, and to opposite sides.
+        both = 2 * self.kernel_error
+        return measure(self._exact, self.paired, self.result, self._noise, elsewhere=elsewhere, kernels=both)
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,9 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
     result = runs.result[level][sample][name]
     first = originals[0]
     if not isinstance(first, list):
-        case = case_of(name, name, None if isinstance(exact, list) else exact, originals, shaken, result, runs.roundoff)
+        known = None if isinstance(exact, list) else exact
+        kernel_error = runs.kernel_errors.get(name, 0.0)
+        case = case_of(name, name, known, originals, shaken, result, runs.roundoff, kernel_error)
         if isinstance(case, RealCase) and level == base and "on" in runs.original:
             case = replace(case, other=runs.original["on"][sample][name])
         yield case
@@ -182,13 +194,22 @@ def cases_of(runs: Runs, name: str, level: str, sample: int) -> Iterator[RealCas
 
 
 def case_of(
-    key: str, output: str, exact: Any, originals: list[Any], shaken: list[Any], result: Any, roundoff: float
+    key: str,
+    output: str,
+    exact: Any,
+    originals: list[Any],
+    shaken: list[Any],
+    result: Any,
+    roundoff: float,
+    kernel_error: float = 0.0,
 ) -> RealCase | ExactCase:
     """Return the case of one array, sequence element or other value; `originals` are the base and the paired run."""
     base, paired = originals
     if is_real(base):
         alike = tuple(value for value in shaken if value.shape == base.shape)
-        return RealCase(key, exact, base, paired if paired.shape == base.shape else base, alike, result, roundoff)
+        paired = paired if paired.shape == base.shape else base
+        kernel_error = 0.0 if base.dtype == np.float64 else kernel_error
+        return RealCase(key, exact, base, paired, alike, result, roundoff, kernel_error)
     return ExactCase(key, output, exact, (*originals, *shaken), result, RUNTIME if exact is None else FLOAT64)
 
 

@@ -24,6 +24,7 @@ from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.random_samples import Ways
 from onnxnorm.runtime.unoptimized import LEVELS, lacks_kernel, open_session
 from onnxnorm.verification.accuracy import unit_roundoff
+from onnxnorm.verification.kernel_errors import kernel_errors
 from onnxnorm.verification.random_draws import RANDOM, with_same_draws
 from onnxnorm.verification.rounded_runs import add_rounded, run_rounded_alone
 from onnxnorm.verification.rounding_noise import shaken_weights
@@ -104,7 +105,13 @@ def _collect(
 ) -> Runs:
     same = with_same_draws(original, result, candidates, seed=seed, options=options)
     original, result, candidates = same.original, same.result, same.candidates
-    runs = Runs(model=original, other=result, roundoff=_coarsest_roundoff(original), options=options)
+    runs = Runs(
+        model=original,
+        other=result,
+        roundoff=_coarsest_roundoff(original),
+        kernel_errors=kernel_errors(original),
+        options=options,
+    )
     for level in LEVELS:
         try:
             if runs.samples and frugal:

@@ -152,7 +152,10 @@ class _Search:
             return
         base = seen[0]
         result = got[pair.result]
-        case = case_of(pair.result, pair.result, exact, [base, base], seen[1:], result, self._runs.roundoff)
+        kernel_error = self._runs.kernel_errors.get(pair.original, 0.0)
+        case = case_of(
+            pair.result, pair.result, exact, [base, base], seen[1:], result, self._runs.roundoff, kernel_error
+        )
         self._measured[pair.result] = case.measure([case])
         error = layer_error(pair, maker, base if exact is None else exact, base, result)
         if error is not None:

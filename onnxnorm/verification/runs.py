@@ -31,10 +31,10 @@ class Runs:
 
     `model` is the original and `other` the result, with their random draws as inputs.
 
-    `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `unreached` are
-    the parts of the original that no sample reaches; `options` are the caller's for sessions. `shakes` is how many
-    copies of the original with moved weights may still be run, to be added to `shaken`; `postponed` are levels at which
-    the original may still be run.
+    `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `kernel_errors`
+    are those of the original's values (see `kernel_errors.py`); `unreached` are the parts of the original that no
+    sample reaches; `options` are the caller's for sessions. `shakes` is how many copies of the original with moved
+    weights may still be run, to be added to `shaken`; `postponed` are levels at which the original may still be run.
     """
 
     model: onnx.ModelProto
@@ -50,6 +50,7 @@ class Runs:
     notes: list[str] = field(default_factory=list)
     repeatable: bool = True
     roundoff: float = 0.0
+    kernel_errors: Mapping[str, float] = field(default_factory=dict)
     unreached: list[str] = field(default_factory=list)
     options: Any = None
     shakes: int = 0

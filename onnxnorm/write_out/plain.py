@@ -17,7 +17,7 @@ from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.windows import read_window
-from onnxnorm.model.names import fresh_name
+from onnxnorm.model.names import name_apart
 from onnxnorm.model.walk import graphs_of, graphs_within
 
 __all__ = ["make_plain"]
@@ -43,7 +43,7 @@ def make_plain(model: ir.Model, facts: Facts) -> bool:
                     modified |= _hold(node, tensor)
                 else:
                     modified |= _lift(node, graph, tensor) or _hold(node, tensor)
-    return _name_apart(model) or modified
+    return name_apart(node for graph in graphs_of(model) for node in graph) or modified
 
 
 def _hold(node: ir.Node, tensor: ir.TensorProtocol) -> bool:
@@ -111,18 +111,3 @@ def _kernel_of(node: ir.Node, facts: Facts) -> Sequence[int] | None:
     if shape is None or not all(isinstance(dim, int) for dim in shape[2:]):
         return None
     return [dim for dim in shape[2:] if isinstance(dim, int)]
-
-
-def _name_apart(model: ir.Model) -> bool:
-    """Give each node a name that no other has; the first of several keeps it."""
-    graphs = list(graphs_of(model))
-    taken = {node.name for graph in graphs for node in graph if node.name}
-    seen: set[str] = set()
-    modified = False
-    for graph in graphs:
-        for node in graph:
-            if not node.name or node.name in seen:
-                node.name = fresh_name(node.name or node.op_type, taken)
-                modified = True
-            seen.add(node.name)
-    return modified

@@ -87,6 +87,10 @@ def _name_twice(model: ir.Model) -> None:
     model.graph[0].outputs[0].name = "x"
 
 
+def _name_nodes_alike(model: ir.Model) -> None:
+    model.graph[-1].name = model.graph[0].name
+
+
 def _drop_inputs(model: ir.Model) -> None:
     model.graph[-1].resize_inputs(1)
 
@@ -95,6 +99,7 @@ BREAKS = {
     "before it is computed": _swap,
     "attribute 'made_up' that opset": _add_attribute,
     "'x' is the name of two values": _name_twice,
+    "is the name of two nodes": _name_nodes_alike,
     "has 1 inputs, opset": _drop_inputs,
 }
 

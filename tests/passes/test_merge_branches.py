@@ -295,6 +295,16 @@ def on_the_left(second: tuple[int, int], *, bias: tuple[int, ...] | None = None,
     return build
 
 
+def in_a_row(inner: int) -> Build:
+    """(x @ W1 + b) @ W2, where W2 is the larger one."""
+
+    def build(b: Builder, x: str) -> str:
+        first = b.node("Add", b.node("MatMul", x, b.constant(b.normal(16, inner))), b.constant(b.normal(inner)))
+        return b.node("MatMul", first, b.constant(b.normal(inner, 17)))
+
+    return build
+
+
 def both_sides(b: Builder, x: str) -> str:
     """W1 @ x + x @ W2 of a square x is no product with one matrix."""
     return b.node(
@@ -315,6 +325,7 @@ PRODUCTS: dict[str, tuple[tuple[int | str, ...], Build, Build]] = {
     "on the left, with a bias": ((2, 16, 9), on_the_left((6, 12), bias=(12, 1)), on_the_left((64, 12), bias=(12, 1))),
     "on the left, rank 2": ((16, 9), on_the_left((12, 6), rank=2), on_the_left((12, 64), rank=2)),
     "beside on the left": ((3, 8, 8), both_from_the_left, both_sides),
+    "in a row with a bias": ((2, 3, 16), in_a_row(12), in_a_row(2)),
     "low rank, rank 2": ((5, 16), low_rank(4), low_rank(4, activation="Sigmoid")),
     "Gemm and Gemm": ((5, 16), products("Add", alpha=0.5, beta=-2.0), products("Mul", alpha=0.5, beta=-2.0)),
     "Gemm and Gemm, subtracted": ((12, 16), products("Sub"), products("Sub", bias=(12, 1))),
