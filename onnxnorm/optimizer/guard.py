@@ -80,20 +80,38 @@ def leaving_out_failed_passes(run: Callable[[Sequence[str]], _T], names: Sequenc
             )
 
 
-def run_pass(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model, name: str) -> None:
+def run_pass(
+    transformation: ir.passes.PassBase,
+    pass_name: str,
+    model: ir.Model,
+    name: str,
+    known: frozenset[str] | None = None,
+) -> frozenset[str] | None:
     """Run the pass on the model.
+
+    Args:
+        transformation, pass_name: the pass.
+        model, name: the model, and what errors call it.
+        known: what this returned for the pass before, where nothing else has changed the model since.
+
+    Returns:
+        What is not well-formed of the model; None unless debugging.
 
     Raises:
         PassFailedError: the pass broke off at a model that is well-formed.
         InvariantError: the pass left a model that is not well-formed; looked for while debugging alone.
         OnnxNormError: the model breaks the rules of ONNX where the pass relies on them.
     """
-    before = set(violations(model)) if is_debugging() else set()
+    if not is_debugging():
+        _run(transformation, pass_name, model, name)
+        return None
+    before = frozenset(violations(model)) if known is None else known
     _run(transformation, pass_name, model, name)
-    if is_debugging():
-        new = [each for each in violations(model) if each not in before]
-        if new:
-            raise InvariantError(f"{name}: the pass {pass_name!r} left a broken model: {'; '.join(new[:5])}")
+    after = list(violations(model))
+    new = [each for each in after if each not in before]
+    if new:
+        raise InvariantError(f"{name}: the pass {pass_name!r} left a broken model: {'; '.join(new[:5])}")
+    return frozenset(after)
 
 
 def _run(transformation: ir.passes.PassBase, pass_name: str, model: ir.Model, name: str) -> None:

@@ -109,12 +109,13 @@ def _run(
     on_pass: Callable[[str], None] = lambda name: None,
 ) -> ir.Model:
     """Run the passes; return the model, which a pass of the caller may have made anew."""
+    known: frozenset[str] | None = None
     for each in names:
         on_pass(each)
         if isinstance(each, OwnPass):
-            work = run_own_pass(each, work, journal, name)
+            work, known = run_own_pass(each, work, journal, name), None
         else:
-            run_pass(PASSES[each](journal, settings), each, work, name)
+            known = run_pass(PASSES[each](journal, settings), each, work, name, known)
     return work
 
 
