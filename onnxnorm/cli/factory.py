@@ -162,7 +162,12 @@ def _call(spec: str, factory: Callable[[], Any]) -> Any:
 
 
 def _in_user_code(spec: str, error: Exception) -> UsageError:
-    frames = traceback.extract_tb(error.__traceback__)
+    # The last line that is the user's own: what is installed was called wrongly, and we only call.
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "site-packages" not in frame.filename and Path(frame.filename).is_file()
+    ]
     place = f" ({os.path.relpath(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     if isinstance(error, SyntaxError) and error.filename:
         place = f" ({os.path.relpath(error.filename)}:{error.lineno})"

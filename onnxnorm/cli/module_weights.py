@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxnorm.cli.exit_codes import UsageError
-from onnxnorm.errors import first_line
+from onnxnorm.files.foreign_formats import foreign_format
 
 __all__ = ["load_weights", "looks_untrained"]
 
@@ -72,13 +72,24 @@ def _state_of(path: str) -> dict[str, Any]:
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{path}: cannot be read as weights ({first_line(error)})") from error
+        raise UsageError(f"{path}: {_why_no_weights(path, error)}") from error
     for _ in range(2):
         if isinstance(found, Mapping) and not _holds_tensors(found):
             found = next((found[name] for name in _HOLDERS if isinstance(found.get(name), Mapping)), found)
     if not isinstance(found, Mapping) or not _holds_tensors(found):
         raise UsageError(f"{path}: holds no weights by name, but a {type(found).__name__}")
     return {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def _why_no_weights(path: str, error: Exception) -> str:
+    """Tell what the file is instead, as far as that is known."""
+    if "weights only" in str(error).lower() and "Unsupported" in str(error):
+        return "holds other Python objects than weights, such as a whole module: save module.state_dict() alone"
+    what = foreign_format(Path(path))
+    if what is not None and "PyTorch" not in what:
+        return f"holds no weights, it is {what.partition(':')[0]}"
+    writer = "safetensors" if path.endswith(".safetensors") else "torch.save"
+    return f"cannot be read as weights: {writer} wrote no such file, or only a part of it is there"
 
 
 def _holds_tensors(found: Mapping[Any, Any]) -> bool:

@@ -26,7 +26,10 @@ class Arguments:
         try:
             bound = inspect.signature(module.forward).bind(*positional, **named)
         except TypeError as error:
-            raise OnnxNormError(f"{type(module).__name__} does not take these args: {error}") from None
+            taken = ", ".join(map(str, inspect.signature(module.forward).parameters.values())) or "nothing"
+            raise OnnxNormError(
+                f"{type(module).__name__} does not take these args: {error}; its forward takes {taken}"
+            ) from None
         self.by_name: dict[str, Any] = dict(bound.arguments)
         self.positional, self.named = bound.args, bound.kwargs
         self.open_axes = self._by_name(dynamic_shapes)

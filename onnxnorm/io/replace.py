@@ -51,6 +51,10 @@ def telling_why(target: Path, weight_bytes: Callable[[], int]) -> Iterator[None]
     except OSError as error:
         if error.errno == errno.ENOENT and target.parent.is_dir():
             raise OnnxNormError(f"{target}: the system lets no file be made in the folder {target.parent}") from error
+        if error.errno == errno.ENOENT and not target.parent.exists():
+            raise OnnxNormError(
+                f"{target}: cannot write the model: there is no folder {str(target.parent)!r}; make it first"
+            ) from error
         room = f"; its weights take {weight_bytes() / 1e6:.0f} MB there" if error.errno in _FULL else ""
         raise OnnxNormError(f"{target}: cannot write the model: {error.strerror or error}{room}") from error
 

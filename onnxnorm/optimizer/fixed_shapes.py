@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -41,6 +41,8 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]], name:
     Raises:
         OnnxNormError: a shape is for no input, or does not fit what the model says of it.
     """
+    if not isinstance(shapes, Mapping):
+        raise OnnxNormError(f'fix_shapes is a dictionary, such as {{"x": (1, 3, 224, 224)}}, not a {_kind(shapes)}')
     inputs = {value.name or "": value for value in model.graph.inputs if not value.is_initializer()}
     known: dict[str, int | str] = {}
     for wanted, dims in shapes.items():
@@ -48,6 +50,10 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]], name:
         if value is None:
             listed = ", ".join(repr(each) for each in inputs)
             raise OnnxNormError(f"{name}: there is no input {wanted!r}{closest(wanted, inputs)}; there are: {listed}")
+        if isinstance(dims, str) or not isinstance(dims, Iterable) or not all(map(_is_extent, dims)):
+            raise OnnxNormError(
+                f"{name}: the shape of input {wanted!r} is {dims!r}; it is a number or a name for each axis"
+            )
         told = ",".join(map(str, dims))
         present = value.shape
         if present is not None and len(present) != len(dims):
@@ -65,6 +71,15 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]], name:
         if value.shape is not None and any(not isinstance(dim, int) and dim.value in known for dim in value.shape):
             old_dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
             value.shape = ir.Shape([known.get(dim, dim) if isinstance(dim, str) else dim for dim in old_dims])
+
+
+def _is_extent(dim: object) -> bool:
+    """Whether it is a number of elements, or a name of one."""
+    return (isinstance(dim, int) and dim >= 0) or (isinstance(dim, str) and dim != "")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def _made_in(graph: ir.Graph) -> list[ir.Value]:

@@ -97,6 +97,8 @@ class Kept:
 
 def _asked(model: ir.Model, patterns: Sequence[str], name: str) -> dict[ir.Node, None]:
     """Return the nodes that the patterns name: all of a full name; else normalizations, and others where none match."""
+    if isinstance(patterns, str):
+        raise OnnxNormError(f"keep is a list of names, such as [{patterns!r}]")
     found: dict[ir.Node, None] = {}
     names = _names(model) if patterns else {}
     for pattern in patterns:

@@ -149,8 +149,10 @@ def check_choices(passes: Sequence[str], target: str, max_growth: float) -> None
         OnnxNormError: one of them is wrong.
     """
     for each in passes:
+        if each == "...":
+            raise OnnxNormError("the passes that run by default are ..., without quotes")
         if each not in PASSES and not isinstance(each, OwnPass):
             raise OnnxNormError(f"there is no pass {each!r}{closest(each, PASSES)}; there are: {', '.join(PASSES)}")
     target_named(target)
-    if not 0 <= max_growth < math.inf:
-        raise OnnxNormError(f"max_growth is a part of the weights, such as 0.05, not {max_growth}")
+    if not isinstance(max_growth, (int, float)) or not 0 <= max_growth < math.inf:
+        raise OnnxNormError(f"max_growth is a part of the weights, such as 0.05, not {max_growth!r}")

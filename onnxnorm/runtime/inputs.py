@@ -123,7 +123,8 @@ def given_samples(inputs: GivenInputs, specs: Sequence[InputSpec], overridable: 
         missing = [name for name in by_name if name not in sample]
         unknown = [name for name in sample if name not in by_name and name not in overridable]
         if missing or unknown:
-            problem = f"missing {missing}" if missing else f"unknown {unknown}"
+            faults = {"missing": missing, "unknown": unknown}
+            problem = ", ".join(f"{what} {names}" for what, names in faults.items() if names)
             raise OnnxNormError(f"the inputs given do not fit: {problem}; the model takes {list(by_name)}")
         arrays = {name: np.asarray(value) for name, value in sample.items()}
         checked.append({n: by_name[n].check(array) if n in by_name else array for n, array in arrays.items()})

@@ -151,6 +151,11 @@ def test_programs_of_torch_export_are_targets(script: Path, capsys: pytest.Captu
         (":net", ["--input", "x:int65:1,3"], "int64", ""),
         (":net", ["--shape", "1,3,8,8", "--weights", "nosuch.pt"], "no such file", ""),
         (":net", ["--shape", "1,3,8,8", "--weights", "other.pt"], "not the weights of Sequential", ""),
+        (":net", ["--shape", "1,3,8,8", "--weights", "text.pt"], "text.pt: holds no weights, it is plain text", "("),
+        (":net", ["--shape", "1,3,8,8", "--weights", "empty.pt"], "empty.pt: cannot be read as weights", "EOFError"),
+        (":net", ["--shape", "1,3,8,8", "--weights", "whole.pt"], "save module.state_dict() alone", "trust"),
+        (":Words", ["--input", "idz:int64:1,6", "--input", "mask:1,6"], "its forward takes ids", ""),
+        (":Sized", ["--shape", "1,5"], "name a function", "factory.py"),
         (":net", ["--shape", "1,3,8,8", "--input-names", "a,b"], "2 names for the 1 inputs", ""),
         (":net", ["--shape", "1,3,8,8", "--output-names", "0.weight"], "taken", ""),
     ],
@@ -159,6 +164,9 @@ def test_hints_fit(
     target: str, words: list[str], told: str, untold: str, script: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"other": torch.zeros(1)}, "other.pt")
+    torch.save(torch.nn.Linear(1, 1), "whole.pt")
+    Path("text.pt").write_text("these are no weights\n")
+    Path("empty.pt").write_bytes(b"")
     assert _export(f"{script}{target}", "out.onnx", *words) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert told in message

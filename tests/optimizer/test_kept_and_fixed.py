@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -164,3 +166,20 @@ def test_one_name_cannot_have_two_extents() -> None:
     result = onnxnorm.optimize(model, fix_shapes={"a": (3, 2)}, verify=False).model
     for value in (*result.graph.input, *result.graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_value == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"keep": "head.norm"}, r"keep is a list of names, such as \['head.norm'\]"),
+        ({"max_growth": "5%"}, r"max_growth is a part of the weights, such as 0.05, not '5%'"),
+        ({"passes": ["..."]}, r"the passes that run by default are \.\.\., without quotes"),
+        ({"fix_shapes": [1, 3, 8, 8]}, r"fix_shapes is a dictionary, such as .*, not a list"),
+        ({"fix_shapes": {"x": 8}}, r"the shape of input 'x' is 8; it is a number or a name for each axis"),
+        ({"fix_shapes": {"x": "1,3,8,8"}}, r"the shape of input 'x' is '1,3,8,8'; it is a number or a name"),
+        ({"fix_shapes": {"x": (1, 3, -8, 8)}}, r"the shape of input 'x' is \(1, 3, -8, 8\); it is a number or a name"),
+    ],
+)
+def test_arguments_of_other_kinds_are_told(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(onnxnorm.OnnxNormError, match=told):
+        onnxnorm.optimize(_stack(), **options)
