@@ -16,6 +16,7 @@ __all__ = ["center_crop_pad"]
 
 
 def center_crop_pad(site: Site) -> Answer:
+    """CenterCropPad: a scale passes that does not vary along the axes that it changes."""
     # Guard first: what has to be known of the node, each with a reason that continues the sentence "node X ...".
     shape = site.shape_in(0)
     if shape is None:

@@ -24,10 +24,12 @@ import onnxnorm.recognize.acceptance as acceptance
 from testing.builder import QUICK, Builder, affines, folded
 from tests.affine import pairs
 from tests.affine.around import Surroundings, check_around
+from tests.docs.test_docstrings import docstrings, fault_of, undocumented
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```python\n# ([\w./]+)[^\n]*\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+SKELETONS = ("docs/skeletons/rule.py", "docs/skeletons/transformation.py")
 PATCHES = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -112,6 +114,13 @@ def test_patches_of_the_kernel_apply(number: int) -> None:
         ["git", "apply", "--check", "-"], input=PATCHES[number], cwd=ROOT, capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("path", [*(path for path in BLOCKS if path.startswith("onnxnorm/")), *SKELETONS])
+def test_what_is_copied_into_the_package_has_the_docstrings_that_it_asks_for(path: str) -> None:
+    tree = ast.parse(BLOCKS.get(path) or (ROOT / path).read_text(encoding="utf-8"))
+    assert undocumented(tree) == []
+    assert [text for _, text in docstrings(tree) if fault_of(text)] == []
 
 
 def test_every_block_is_checked_and_short() -> None:

@@ -69,7 +69,7 @@ def _axes(site: Site, rank: int) -> tuple[int, ...] | Declined:
 
 @dataclass(frozen=True)
 class _Reduction:
-    """What a reduction does to gauges.
+    """The way of gauges through a reduction.
 
     Attributes:
         kind: the operator.
