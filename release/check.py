@@ -14,12 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
 from pathlib import Path
 
-__all__ = ["faults_of_version", "faults_of_wheel"]
+__all__ = ["faults_of_sdist", "faults_of_version", "faults_of_wheel"]
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 2_000_000
@@ -63,6 +64,8 @@ def faults_of_wheel(wheel: Path) -> list[str]:
         python, abi, platform = wheel.stem.split("-")[-3:]
         if (python, abi) != ("py3", "none"):
             faults.append(f"its tag is {python}-{abi}, not py3-none")
+        if platform.startswith("linux_"):
+            faults.append(f"its platform is {platform}, which no index takes: release/build.py gives it another tag")
         if (platform == "any") == bool(libraries):
             faults.append(f"its platform is {platform}, and it holds {libraries or 'no library'}")
         with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +73,19 @@ def faults_of_wheel(wheel: Path) -> list[str]:
                 if name.endswith(".so") and shutil.which("nm") is not None:
                     faults += _faults_of_library(Path(archive.extract(name, folder)))
     return faults
+
+
+def faults_of_sdist(sdist: Path) -> list[str]:
+    """Return what is wrong with a source distribution."""
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    faults = [f"it lacks {name}" for name in ("CHANGELOG.md", "LICENSE", "pyproject.toml") if name not in names]
+    for folder in ("onnxnorm/", "custom_ops/src/"):
+        if not any(name.startswith(folder) for name in names):
+            faults.append(f"it lacks {folder}")
+    return faults + [
+        f"it holds {name}" for name in names if re.match(r"(bench|custom_ops/tests|docs|models|tests)/", name)
+    ]
 
 
 def _faults_of_library(library: Path) -> list[str]:

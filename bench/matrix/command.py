@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="small files at two opsets, in what is installed here")
     parser.add_argument("--only", nargs="+", metavar="COLUMN", help="these columns alone, by the beginning of the name")
     parser.add_argument("--networks", nargs="*", metavar="NAME", help="these networks alone; none for operators alone")
+    parser.add_argument("--no-small-files", action="store_true", help="networks alone")
     parser.add_argument("--opsets", nargs="+", type=int, help=f"default: {' '.join(map(str, OPSETS))}")
     parser.add_argument("--cache", type=Path, default=Path("build/bench-matrix"), help="a folder for runtimes")
     parser.add_argument("--out", type=Path, help="the page of the docs whose tables are to be written")
@@ -45,7 +47,7 @@ def main() -> int:
     found = read_outcomes(store) if arguments.resume else []
     absent: dict[str, str] = {}
     use_library()
-    for title, subjects, opset in _batches(networks, opsets):
+    for title, subjects, opset in batches(networks, opsets, small_files=not arguments.no_small_files):
         done = {(each.column, each.subject) for each in found if each.opset == opset}
         left = [column for column in columns if any((column.name, subject) not in done for subject in subjects or [""])]
         if subjects and not left:
@@ -59,21 +61,26 @@ def main() -> int:
                 print(f"{title} at opset {opset}, {column.name}: {right} of {len(again)} right", flush=True)
                 found = _sorted([*found, *outcomes])
                 write_outcomes(found, store)
-                if arguments.out is not None:
-                    # After each column: the last ones take long.
-                    page = document(arguments.out.read_text(encoding="utf-8"), found, absent)
-                    arguments.out.write_text(page, encoding="utf-8")
+                # After each column: the last ones take long.
+                _write_page(arguments.out, found, absent)
+    _write_page(arguments.out, found, absent)
     _show(found, absent)
     return 0
 
 
-def _batches(networks: Sequence[str], opsets: Sequence[int]) -> Iterable[tuple[str, Sequence[str], int]]:
-    """Yield a title, the networks (none for the small files) and the opset of what is written and run at once."""
-    for opset in opsets:
+def _write_page(page: Path | None, outcomes: Sequence[Outcome], absent: dict[str, str]) -> None:
+    if page is not None:
+        page.write_text(document(page.read_text(encoding="utf-8"), outcomes, absent), encoding="utf-8")
+
+
+def batches(
+    networks: Sequence[str], opsets: Sequence[int], *, small_files: bool
+) -> Iterable[tuple[str, Sequence[str], int]]:
+    """Yield a title, the network (none for the small files) and the opset of what is written and run at once."""
+    for opset in opsets if small_files else ():
         yield "small files", (), opset
-    for opset in opsets:
-        if networks:
-            yield "networks", networks, opset
+    for opset, name in itertools.product(opsets, networks):
+        yield name, (name,), opset
 
 
 def _networks(names: list[str] | None, *, short: bool) -> list[str]:

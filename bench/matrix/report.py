@@ -18,14 +18,16 @@ _MOST_EXAMPLES = 3
 
 
 def document(page: str, outcomes: Sequence[Outcome], absent: Mapping[str, str]) -> str:
-    """Return the page with new tables."""
+    """Return the page with new tables; those of small files stay where networks alone were run, and the reverse."""
     before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    old, _, after = rest.partition(END)
     parts = []
-    for title, is_network in (("Small files", False), ("Networks", True)):
+    for title, is_network in (("### Small files", False), ("### Networks", True)):
         chosen = [outcome for outcome in outcomes if outcome.is_network == is_network]
         if chosen:
-            parts += [f"### {title}", _scope(chosen), _counts(chosen), *_reasons(chosen), *_losses(chosen)]
+            parts += [title, _scope(chosen), _counts(chosen), *_reasons(chosen), *_losses(chosen)]
+        elif title in old:
+            parts.append(title + old.partition(title)[2].partition("\n### ")[0].rstrip())
     if absent:
         parts += ["### Not run", "\n".join([head(("runtime", "why")), *(row(each) for each in absent.items())])]
     return f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}"

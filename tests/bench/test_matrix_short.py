@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.matrix.columns import COLUMNS, Column, install
-from bench.matrix.command import use_library
+from bench.matrix.command import batches, use_library
 from bench.matrix.outcomes import Outcome, examine, read_outcomes, write, write_outcomes
 from bench.matrix.reasons import why_not, why_other_numbers
 from bench.matrix.report import BEGIN, END, document, losses
@@ -152,6 +152,22 @@ def test_the_page_keeps_what_is_written_by_hand_and_names_what_is_lost() -> None
     small, networks = page.split("### Networks")
     assert "| A runtime | web | 1 | other numbers | LRN |" in small and "| B | needs npm |" in networks
     assert "no operator LRN" in networks and "No file for `portable` or `web` is wrong" in networks
+
+
+def test_the_page_keeps_the_tables_of_what_was_not_run() -> None:
+    small = Outcome("A runtime", "LRN", 17, "web", False, 0.5, "other numbers")
+    network = Outcome("A runtime", "unet", 17, "web", True, None, "no operator LRN")
+    page = document(f"before\n{BEGIN}\n{END}\nafter\n", [small], {})
+    both = document(page, [network], {})
+    assert both == document(page, [small, network], {}) != page
+    assert document(both, [small], {}) == both
+    assert document(both, [], {"B": "needs npm"}).count("### ") == 3
+
+
+def test_networks_run_one_by_one_and_small_files_only_where_they_are_wanted() -> None:
+    assert [title for title, _, _ in batches(["unet", "bit"], (17, 21), small_files=True)][:2] == ["small files"] * 2
+    batch = list(batches(["unet", "bit"], (17, 21), small_files=False))
+    assert batch == [("unet", ("unet",), 17), ("bit", ("bit",), 17), ("unet", ("unet",), 21), ("bit", ("bit",), 21)]
 
 
 def test_the_table_of_the_docs_is_of_these_columns() -> None:

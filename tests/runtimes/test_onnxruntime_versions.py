@@ -10,6 +10,8 @@ import functools
 import itertools
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from onnxnorm import optimize, reference
 from onnxnorm.ops.bodies import portable_body
@@ -31,7 +33,7 @@ FOLDER = Path(__file__).parents[2] / ".venv-runtimes"
 OPSETS = (18, 19, 21)
 ALPHA, BETA, BIAS = 2.0, 0.75, 1.5
 
-# Runs <n>.onnx on <n>.npy, with optimizations off and on, and writes what comes out, or prints what is refused.
+# Runs <name>.onnx on <name>.npz, with optimizations off and on, and writes what comes out, or prints what is refused.
 RUN_ALL = """
 import pathlib, sys
 import numpy as np
@@ -41,13 +43,24 @@ if sys.argv[2] != "newest":
 folder = pathlib.Path(sys.argv[1])
 levels = {"off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL, "on": ort.GraphOptimizationLevel.ORT_ENABLE_ALL}
 for path in sorted(folder.glob("*.onnx")):
+    feeds = dict(np.load(path.with_suffix(".npz")))
     for name, level in levels.items():
         options = ort.SessionOptions()
         options.graph_optimization_level, options.log_severity_level = level, 4
         options.intra_op_num_threads = 1
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        np.save(folder / f"{path.stem}-{name}-out.npy", session.run(None, {"X": np.load(path.with_suffix(".npy"))})[0])
+        names = [output.name for output in session.get_outputs()]
+        np.savez(folder / f"{path.stem}-{name}-out.npz", **dict(zip(names, session.run(names, feeds))))
 """
+
+
+@dataclass(frozen=True)
+class Lrn:
+    """A node, an input, and the output that the formula gives."""
+
+    node: onnx.NodeProto
+    x: npt.NDArray[Any]
+    wanted: npt.NDArray[Any]
 
 
 def _installed(version: str) -> Path | None:
@@ -56,7 +69,7 @@ def _installed(version: str) -> Path | None:
         return None
     folder = FOLDER / f"onnxruntime-{version}-py{sys.version_info.major}.{sys.version_info.minor}"
     if not (folder / "onnxruntime" / "__init__.py").exists():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--target", str(folder)]
         needed = [f"onnxruntime=={version}", *(["numpy==1.26.4"] if version in NUMPY_1 else [])]
         done = subprocess.run([*command, *needed], capture_output=True, text=True, timeout=300)
         if done.returncode:
@@ -64,64 +77,84 @@ def _installed(version: str) -> Path | None:
     return folder
 
 
-def _model(op_type: str, domain: str, shape: tuple[int, ...], opset: int, element: int, **attributes: Any) -> Any:
-    node = helper.make_node(
-        op_type, ["X"], ["Y"], name="lrn", domain=domain, alpha=ALPHA, beta=BETA, bias=BIAS, **attributes
-    )
-    values = [helper.make_tensor_value_info(name, element, shape) for name in "XY"]
+def _lrn(op_type: str, domain: str, x: npt.NDArray[Any], wanted: npt.NDArray[Any], **window: Any) -> Lrn:
+    constants = {"alpha": ALPHA, "beta": BETA, "bias": BIAS}
+    return Lrn(helper.make_node(op_type, ["X"], ["Y"], name="lrn", domain=domain, **constants, **window), x, wanted)
+
+
+def _intra(windows: Iterable[tuple[int, ...]], dtype: type[np.floating[Any]]) -> Iterator[Lrn]:
+    rng = np.random.default_rng(0)
+    for window in windows:
+        x = rng.standard_normal((2, 3, *(7, 6, 5)[: len(window)])).astype(dtype)
+        wanted = reference.intra_channel_lrn(x, window, ALPHA, BETA, BIAS)
+        yield _lrn("IntraChannelLRN", DOMAIN, x, wanted, kernel_shape=window)
+
+
+def _inter(op_type: str, domain: str) -> Iterator[Lrn]:
+    rng = np.random.default_rng(1)
+    for size, rank in itertools.product(range(1, 6), (3, 4)):
+        x = rng.standard_normal((2, 7, 4, 5)[:rank]).astype(np.float32)
+        yield _lrn(op_type, domain, x, reference.inter_channel_lrn(x, size, ALPHA, BETA, BIAS), size=size)
+
+
+def _model(cases: Sequence[Lrn], opset: int) -> onnx.ModelProto:
+    """Return one model with all nodes beside each other, with an input and an output each, and their bodies."""
+    nodes, inputs, outputs = [], [], []
+    for i, case in enumerate(cases):
+        node = onnx.NodeProto()
+        node.CopyFrom(case.node)
+        node.name, node.input[:], node.output[:] = f"lrn{i}", [f"X{i}"], [f"Y{i}"]
+        nodes.append(node)
+        element = helper.np_dtype_to_tensor_dtype(case.x.dtype)
+        for values, name in ((inputs, f"X{i}"), (outputs, f"Y{i}")):
+            values.append(helper.make_tensor_value_info(name, element, case.x.shape))
+    custom = sorted({case.node.op_type for case in cases if case.node.domain})
     imports = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, VERSION)]
-    graph = helper.make_graph([node], "g", values[:1], values[1:])
-    functions = [portable_body(op_type, opset=opset)] if domain else []
-    return helper.make_model(graph, opset_imports=imports[: 1 + bool(domain)], functions=functions, ir_version=9)
+    graph = helper.make_graph(nodes, "g", inputs, outputs)
+    functions = [portable_body(op_type, opset=opset) for op_type in custom]
+    return helper.make_model(graph, opset_imports=imports[: 1 + bool(custom)], functions=functions, ir_version=9)
 
 
 @functools.cache
-def _cases() -> list[tuple[Any, npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Models, inputs and the outputs that the formulas give."""
-    rng = np.random.default_rng(0)
-    cases = []
-    windows: list[tuple[int, ...]] = [(n,) for n in range(1, 6)]
-    windows += itertools.product(range(1, 6), repeat=2)
-    windows += itertools.product((1, 2, 3, 5), repeat=3)
-    for opset, window in itertools.product(OPSETS, windows):
-        halves = (np.float32, np.float16) if len(window) == 2 else (np.float32,)
-        for dtype in halves:
-            x = rng.standard_normal((2, 3, *(7, 6, 5)[: len(window)])).astype(dtype)
-            element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-            model = _model("IntraChannelLRN", DOMAIN, x.shape, opset, element, kernel_shape=window)
-            wanted = reference.intra_channel_lrn(x, window, ALPHA, BETA, BIAS)
-            cases.append((model, x, wanted))
-            if len(window) == 2:
-                plain = optimize(model, target="portable", verify=False).model
-                assert isinstance(plain, onnx.ModelProto) and not plain.functions
-                cases.append((plain, x, wanted))
-    for opset, size, rank in itertools.product(OPSETS, range(1, 6), (3, 4)):
-        x = rng.standard_normal((2, 7, 4, 5)[:rank]).astype(np.float32)
-        wanted = reference.inter_channel_lrn(x, size, ALPHA, BETA, BIAS)
-        plain = _model("LRN", "", x.shape, opset, TensorProto.FLOAT, size=size)
-        written = optimize(plain, target="portable", verify=False).model
-        assert isinstance(written, onnx.ModelProto) and all(node.op_type != "LRN" for node in written.graph.node)
-        cases.append((written, x, wanted))
-        cases.append((_model("InterChannelLRN", DOMAIN, x.shape, opset, TensorProto.FLOAT, size=size), x, wanted))
-    return cases
+def _files() -> dict[str, tuple[int, onnx.ModelProto, list[Lrn]]]:
+    """Models by names, with their opsets and nodes: bodies of many windows, and what is written out for targets."""
+    planes = list(itertools.product(range(1, 6), repeat=2))
+    # Each two extents meet along each two axes.
+    sizes = (1, 2, 3, 5)
+    volumes = [(sizes[i], sizes[j], sizes[(i + j) % 4]) for i, j in itertools.product(range(4), repeat=2)]
+    halves = itertools.product((1, 2, 5), repeat=2)
+    in_planes = [*_intra(planes, np.float32), *_intra(halves, np.float16)]
+    others = [*((n,) for n in range(1, 6)), *volumes]
+    bodies = [*in_planes, *_intra(others, np.float32), *_inter("InterChannelLRN", DOMAIN)]
+    written = [*in_planes, *_inter("LRN", "")]
+    files = {}
+    for opset in OPSETS:
+        # Old versions take a time for functions that grows with the square of their number.
+        files.update({f"body{i}-{opset}": (opset, _model([body], opset), [body]) for i, body in enumerate(bodies)})
+        plain = optimize(_model(written, opset), target="portable", verify=False).model
+        assert isinstance(plain, onnx.ModelProto) and not plain.functions
+        assert all(not node.domain and node.op_type != "LRN" for node in plain.graph.node)
+        files[f"written-{opset}"] = (opset, plain, written)
+    return files
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_written_out_forms_and_bodies_are_the_formula_in(version: str, tmp_path: Path) -> None:
     folder = _installed(version)
-    cases = [case for case in _cases() if case[0].opset_import[0].version <= NEWEST_OPSET.get(version, 99)]
-    for i, (model, x, _) in enumerate(cases):
-        onnx.save(model, tmp_path / f"{i}.onnx")
-        np.save(tmp_path / f"{i}.npy", x)
+    files = {name: file for name, file in _files().items() if file[0] <= NEWEST_OPSET.get(version, 99)}
+    for name, (_, model, cases) in files.items():
+        onnx.save(model, tmp_path / f"{name}.onnx")
+        np.savez(tmp_path / f"{name}.npz", **{f"X{i}": case.x for i, case in enumerate(cases)})
     # In front of all other folders, and not by PYTHONPATH, which a virtual environment may be told to ignore.
     script = ("" if folder is None else f"import sys; sys.path.insert(0, {str(folder)!r})\n") + RUN_ALL
     command = [sys.executable, "-c", script, str(tmp_path), version]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    for i, (model, x, wanted) in enumerate(cases):
-        rounding = 2.0**-9 if x.dtype == np.float16 else 2.0**-18
-        for level in ("off", "on"):
-            got = np.load(tmp_path / f"{i}-{level}-out.npy")
-            np.testing.assert_allclose(
-                got.astype(np.float64), wanted, rtol=rounding, atol=1e-7, err_msg=f"{level}: {model.graph.node}"
-            )
+    for name, level in itertools.product(files, ("off", "on")):
+        results = np.load(tmp_path / f"{name}-{level}-out.npz")
+        for i, case in enumerate(files[name][2]):
+            got = results[f"Y{i}"]
+            assert got.dtype == case.x.dtype
+            rounding = 2.0**-9 if got.dtype == np.float16 else 2.0**-18
+            message = f"{name}, optimizations {level}: {case.node}"
+            np.testing.assert_allclose(got.astype(np.float64), case.wanted, rtol=rounding, atol=1e-7, err_msg=message)
