@@ -58,8 +58,10 @@ def _by_column(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
 def _scope(outcomes: Sequence[Outcome]) -> str:
     subjects = {outcome.subject for outcome in outcomes}
     opsets = sorted({outcome.opset for outcome in outcomes})
+    names = f" ({', '.join(sorted(subjects))})" if outcomes[0].is_network else ""
     return (
-        f"{len(subjects)} of them at opset {', '.join(map(str, opsets))}: how many files of each form are right.\n"
+        f"{len(subjects)} of them{names} at opset {', '.join(map(str, opsets))}: "
+        "how many files of each form are right.\n"
         "The largest error is that of the files that are right, without those of half types."
     )
 
