@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import onnx
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.runtime.random_samples import Draw
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
+from onnxnorm.verification.runs import Outputs, run_once
 
-__all__ = ["as_onnxruntime_sees", "difference"]
+__all__ = ["as_a_run_shows", "as_onnxruntime_sees", "difference"]
 
 _REAL = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
@@ -60,6 +64,50 @@ def as_onnxruntime_sees(
                 raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
             faces.append(result)
     return faces[0], faces[1]
+
+
+def as_a_run_shows(
+    original: onnx.ModelProto, face: onnx.ModelProto, draws: Callable[[], Iterable[Draw]], options: Any = None
+) -> onnx.ModelProto:
+    """Return the face of the original with free extents of the true rank where a run contradicts what it declares.
+
+    Args:
+        original: the model with its nodes.
+        face: its inputs and outputs, as onnxruntime finds them.
+        draws: gives ways to fill the inputs; the first that the original takes is run.
+        options: the caller's for sessions.
+    """
+    shown = onnx.ModelProto()
+    shown.CopyFrom(face)
+    outputs = _first_outputs(original, draws, options)
+    for value in shown.graph.output:
+        found, tensor = outputs.get(value.name), value.type.tensor_type
+        if isinstance(found, np.ndarray) and tensor.HasField("shape") and not _fits(found.shape, tensor.shape):
+            free: list[None] = [None] * found.ndim
+            value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, tensor.elem_type, free))
+    return shown
+
+
+def _first_outputs(model: onnx.ModelProto, draws: Callable[[], Iterable[Draw]], options: Any) -> Outputs:
+    """Return the outputs for the first inputs that the model takes; none where it takes none."""
+    for level in LEVELS:
+        try:
+            opened = open_session(model, level, options)
+        except OnnxNormError:
+            continue
+        for draw in draws():
+            try:
+                return run_once(opened, draw.feeds)
+            except (OnnxNormError, MemoryError):
+                continue
+    return {}
+
+
+def _fits(shape: tuple[int, ...], declared: onnx.TensorShapeProto) -> bool:
+    sizes = _dims(declared)
+    return len(shape) == len(sizes) and all(
+        not isinstance(size, int) or size == extent for extent, size in zip(shape, sizes, strict=True)
+    )
 
 
 def _face(model: onnx.ModelProto, opened: Any) -> onnx.ModelProto:

@@ -29,7 +29,7 @@ from onnxnorm.verification.piecewise import Verdict, in_pieces, is_large
 from onnxnorm.verification.random_draws import OtherDrawsError
 from onnxnorm.verification.report import OutputError, VerifyReport
 from onnxnorm.verification.runs import Runs
-from onnxnorm.verification.signature import as_onnxruntime_sees, difference
+from onnxnorm.verification.signature import as_a_run_shows, as_onnxruntime_sees, difference
 from onnxnorm.verification.smallest import pairs_that_differ, write_pair
 from onnxnorm.verification.tolerance import Tolerance, with_outputs_named
 from onnxnorm.verification.unknown_ops import completed, cut_around_unknown
@@ -132,10 +132,8 @@ def verify_source(
         cut = cut_around_unknown(original, result, session_options)
         original, result = cut.original, cut.result
         if different is not None:
-            seen = as_onnxruntime_sees(original, result, session_options)
-            different = difference(*seen, any_real=bool(tolerance))
-        if different is not None:
-            return VerifyReport(False, different, "none: the models were not run")
+            seen, theirs = as_onnxruntime_sees(original, result, session_options)
+            different = difference(seen, theirs, any_real=bool(tolerance))
         specs = input_specs(original, takes_bfloat16=True)
         candidates: list[Ways]
         if inputs is not None:
@@ -154,6 +152,11 @@ def verify_source(
                 Ways(partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i)) for i in range(samples)
             ]
             candidates += deciding_samples(original, specs, dict(shapes or {}), seed=seed)
+        if different is not None:
+            shown = as_a_run_shows(original, seen, candidates[0].draws, session_options)
+            different = difference(shown, theirs, any_real=bool(tolerance))
+        if different is not None:
+            return VerifyReport(False, different, "none: the models were not run")
         try:
             verdict = None
             if not tolerance and is_large(original, result):

@@ -469,6 +469,31 @@ def test_a_result_that_does_not_run_fails() -> None:
     assert "does not run" in str(report.reason)
 
 
+def _declared(*shape: int | str, computed: bool = True) -> onnx.ModelProto:
+    """A Reshape to (rows, 1, 4), whose output is declared with another shape, as exporters of old did."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["rows"], end=1),
+        helper.make_node("Concat", ["rows", "rest"], ["whole"], axis=0),
+        helper.make_node("NonZero", ["whole"], ["places"]),
+        helper.make_node("Squeeze", ["places", "first"], ["place"]),
+        helper.make_node("Gather", ["whole", "place"], ["wanted"]),
+    ]
+    constants = {"rest": np.array([1, 4]), "known": np.array([-1, 1, 4]), "first": np.array([0])}
+    reshape = helper.make_node("Reshape", ["x", "wanted" if computed else "known"], ["y"])
+    made = model([*nodes, reshape] if computed else [reshape], {"x": (FLOAT, ("n", 4))}, {"y": FLOAT}, constants)
+    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, shape))
+    return made
+
+
+def test_a_rank_that_the_original_declares_wrongly_may_be_put_right() -> None:
+    assert verify(_declared(1, "length"), _declared("n", 1, 4, computed=False)).passed
+
+
+@pytest.mark.parametrize("shape", [(1, "length"), (3, 7, 4)])
+def test_another_declaration_that_no_run_shows_fails(shape: tuple[int | str, ...]) -> None:
+    assert not verify(_declared("n", 1, 4), _declared(*shape)).passed
+
+
 def test_another_shape_of_the_output_fails() -> None:
     flat = model([helper.make_node("Flatten", ["x"], ["y"], axis=0)], {"x": (FLOAT, ("n", 3))}, {"y": FLOAT})
     report = verify(_named(), flat)
