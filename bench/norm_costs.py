@@ -37,7 +37,9 @@ KINDS = {
     "GroupNormalization (written out)": "group 32",
     "InstanceNormalization": "instance",
     "LayerNormalization": "channel layer",
+    "LayerNormalization (in blocks)": "channel layer",
     "RMSNormalization": "channel RMS",
+    "RMSNormalization (in blocks)": "channel RMS",
     "LpNormalization": "channel L2",
     "MeanVarianceNormalization": "mean variance",
     "GlobalResponseNorm (written out)": "global response",
@@ -52,6 +54,9 @@ def standard(kind: str, shape: tuple[int, ...]) -> list[tuple[Node, str]]:
         nodes = norms.written_out(own, shape)
         assert nodes is not None
         return nodes
+    if kind.endswith(" (in blocks)"):  # the Transposes are parts of the reorders, which cost the same with them
+        op, weights = kind.split()[0], ("scale", "bias") if kind.startswith("Layer") else ("scale",)
+        return [(Node(op, {"axis": -1}, ("x", *weights)), "y")]
     if kind == "Relu":
         return [(Node("Relu", {}, ("x",)), "y")]
     if kind == "BatchNormalization":
@@ -79,6 +84,8 @@ def graph(nodes: list[tuple[Node, str]], shape: tuple[int, ...], *, between: boo
     """Build x -> Conv -> nodes -> Conv -> y, or the nodes between two Identities."""
     channels = shape[1]
     weights = norms.weights_of(channels, shape)
+    if not between and any(node.attributes.get("axis") == -1 and node.inputs[0] == "x" for node, _ in nodes):
+        shape = (shape[0], *shape[2:], channels)  # as it lies between the Transposes
     weights["kernel"] = np.full((channels, channels, 1, 1), 1 / channels, np.float32)
     rename = {"x": "before", "y": "after"}
     inner = [(n._replace(inputs=tuple(rename.get(i, i) for i in n.inputs)), rename.get(out, out)) for n, out in nodes]
@@ -109,13 +116,19 @@ def processor_times(calls: list[Call]) -> list[float]:
     return best
 
 
+def call_of(model: onnx.ModelProto, x: np.ndarray, y: np.ndarray) -> Call:
+    """Bind the arrays, in the shape that the model declares."""
+    shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    return bound(session(model, threads=1), x.reshape(shape), y.reshape(shape))
+
+
 def seconds(graphs: list[list[tuple[Node, str]]], shape: tuple[int, ...], *, between: bool) -> list[float]:
     """Return the seconds of each graph less those of the graph without it; the last are those of a copy."""
     x, y, target = (aligned(shape) for _ in range(3))
     np.random.default_rng(0).standard_normal(out=x, dtype=np.float32)
     nothing = [(Node("Identity"), "y")]
     models = [graph(nodes, shape, between=between) for nodes in [*graphs, nothing]]
-    calls = [bound(session(model, threads=1), x, y) for model in models]
+    calls = [call_of(model, x, y) for model in models]
     *own, rest, copy = processor_times([*calls, lambda: np.copyto(target, x)])
     return [*(each - rest for each in own), copy]
 
@@ -158,6 +171,8 @@ def main() -> None:
             print(code[-1], flush=True)
             continue
         print_row(kind, *(cell for a, b, c in (nodes, own) for cell in (f"{a / 1e3:.1f}", f"{b:.1f}", f"{c:.3f}")))
+        if kind.endswith(" (in blocks)"):
+            continue
         within = [seconds([standard(kind, shape), kernel(kind, shape[1])], shape, between=True) for shape in BETWEEN]
         rows.append([kind, *(f"{a / copy:.1f}, {b / copy:.1f}" for a, b, copy in within)])
     if not arguments.code:

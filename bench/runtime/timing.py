@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,11 @@ def feeds(inputs: list[onnxruntime.NodeArg]) -> dict[str, np.ndarray]:
     return drawn
 
 
-def _seconds(run: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+def _seconds(run: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(repeats):
         run()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,22 @@ def summarize(pairs: list[tuple[float, float]]) -> Latency:
     return Latency(statistics.median(original for original, _ in pairs) * 1e3, statistics.median(ratios), bound)
 
 
-def latency(original: Path, result: Path, seconds: float) -> Latency:
-    first, second = session(original), session(result)
-    values = feeds(first.get_inputs())
-    runs = [lambda each=each: each.run(None, values) for each in (first, second)]
-    once = max(_seconds(run, 2) for run in runs)
+def compare(
+    runs: Sequence[Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> Latency:
+    """Measure an original and a result in turns, for so many seconds in all."""
+    once = max(_seconds(run, 2, time.perf_counter) for run in runs)
     repeats = max(1, int(0.005 / once))
     pairs = []
     for index in range(max(9, int(seconds / (2 * repeats * once)))):
         # Whoever runs second finds warmer caches, so they take turns.
         order = (0, 1) if index % 2 else (1, 0)
-        times = {which: _seconds(runs[which], repeats) for which in order}
+        times = {which: _seconds(runs[which], repeats, clock) for which in order}
         pairs.append((times[0], times[1]))
     return summarize(pairs)
+
+
+def latency(original: Path, result: Path, seconds: float) -> Latency:
+    first, second = session(original), session(result)
+    values = feeds(first.get_inputs())
+    return compare([lambda each=each: each.run(None, values) for each in (first, second)], seconds)

@@ -193,9 +193,8 @@ class Kernel {
 
   // Each row is taken as a whole, while it is in the cache, unless there are too few of them for the threads.
   bool run_rows(const ort::KernelContext* context, const NormProblem& p, NormOperands operands) const {
-    constexpr std::int64_t kManyRows = 16;
-    if (p.outer >= kManyRows || p.chunks == 1)
-      return in_parallel(api_, context, p.outer, p.length, [&](std::int64_t begin, std::int64_t end) {
+    if (!p.parted())
+      return in_parallel(api_, context, p.units(), p.length, [&](std::int64_t begin, std::int64_t end) {
         return kernels_->rows(p, operands, begin, end);
       });
     std::vector<Moments> moments(static_cast<std::size_t>(p.outer * p.chunks));

@@ -8,6 +8,9 @@ namespace {
 
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 58;  // every byte offset fits in 64 bits
 constexpr std::int64_t kChunk = 16 * 1024;
+constexpr std::int64_t kManyRows = 16;         // fewer are cut into chunks for several threads
+constexpr std::int64_t kLeastChunk = 4 * 1024;
+constexpr std::int64_t kCached = 64 * 1024;
 constexpr std::int64_t kAlign = 64;  // elements: chunks and blocks begin at a whole line of the cache
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -24,6 +27,16 @@ std::int64_t part_begin(std::int64_t size, std::int64_t parts, std::int64_t inde
 std::int64_t NormProblem::elements() const { return outer * length * inner; }
 
 std::int64_t NormProblem::block_begin(std::int64_t block) const { return part_begin(inner, blocks, block, 16); }
+
+bool NormProblem::parted() const {
+  // Rows that stay in the second-level cache are read from there for their results, if they are taken as wholes.
+  const std::int64_t many = length <= kCached ? kManyRows / 2 : kManyRows;
+  return inner == 1 && (statistic == Statistic::kNone || (outer < many && chunks > 1));
+}
+
+std::int64_t NormProblem::units() const {
+  return inner > 1 ? outer * blocks : parted() ? outer * chunks : outer;
+}
 
 std::int64_t chunk_begin(const NormProblem& p, std::int64_t chunk) {
   return part_begin(p.length, p.chunks, chunk, kAlign);
@@ -65,6 +78,10 @@ void set_blocks(NormProblem& p) {
   if (all == 0) {
     p.blocks = 0;
     return;
+  }
+  if (p.outer < kManyRows && all >= kManyRows * kLeastChunk) {
+    const std::int64_t wanted = std::max(p.chunks, ceil_div(kManyRows, p.outer));
+    p.chunks = ceil_div(wanted, 4) * 4;
   }
   const std::int64_t wanted = std::clamp(std::min(kBlock, all / kUnits) / p.length, kFewestColumns, kMostColumns);
   p.blocks = std::max<std::int64_t>(p.inner / wanted, 1);

@@ -42,6 +42,11 @@ struct NormProblem {
 
   std::int64_t elements() const;
   std::int64_t block_begin(std::int64_t block) const;
+
+  // Whether rows are too few for the threads, so that chunks of them are what is worked on, in two passes over all.
+  bool parted() const;
+  // What the threads take: blocks of columns, chunks, or whole rows.
+  std::int64_t units() const;
 };
 
 // Of one chunk of a row, and then of the row: about the mean for kLayer, else about zero (of kL1 the magnitudes).

@@ -1,7 +1,6 @@
 // What all operators need of the runtime: errors on their way to it, shapes, names, attributes, threads.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -11,6 +10,7 @@
 
 #include "element.h"
 #include "ort_abi.h"
+#include "pieces.h"
 
 namespace onnxnorm {
 
@@ -109,29 +109,21 @@ inline std::size_t known_rank(const ort::Api& api, const ort::KernelInfo* info, 
 template <class Work>
 bool in_parallel(const ort::Api& api, const ort::KernelContext* context, std::int64_t units, std::int64_t unit_elements,
                  const Work& work) {
-  constexpr std::int64_t kElementsPerTask = 32 * 1024;
-  constexpr std::int64_t kMostTasks = 256;
   struct Call {
     const Work& work;
-    std::int64_t units;
-    std::int64_t tasks;
+    Pieces pieces;
     std::atomic<bool> ok;
   };
-  const std::int64_t per_task = std::max<std::int64_t>(kElementsPerTask / std::max<std::int64_t>(unit_elements, 1), 1);
-  Call call{work, units, std::min((units + per_task - 1) / per_task, kMostTasks), true};
-  const auto run_task = [](void* data, std::size_t index) {
+  Call call{work, Pieces(units, unit_elements), true};
+  const auto run_piece = [](void* data, std::size_t index) {
     Call& self = *static_cast<Call*>(data);
-    const std::int64_t i = static_cast<std::int64_t>(index);
-    const std::int64_t each = self.units / self.tasks;
-    const std::int64_t more = self.units % self.tasks;  // the first tasks take one unit more
-    const std::int64_t begin = i * each + std::min(i, more);
-    if (!self.work(begin, begin + each + (i < more ? 1 : 0))) self.ok.store(false, std::memory_order_relaxed);
+    const std::int64_t piece = static_cast<std::int64_t>(index);
+    const bool done = self.work(self.pieces.begin(piece), self.pieces.begin(piece + 1));
+    if (!done) self.ok.store(false, std::memory_order_relaxed);
   };
-  if (call.tasks == 1) {
-    run_task(&call, 0);
-  } else {
-    check(api.KernelContext_ParallelFor(context, run_task, static_cast<std::size_t>(call.tasks), 0, &call));
-  }
+  const std::size_t count = static_cast<std::size_t>(call.pieces.count);
+  if (count == 1) run_piece(&call, 0);
+  else check(api.KernelContext_ParallelFor(context, run_piece, count, 0, &call));
   return call.ok;
 }
 

@@ -10,6 +10,7 @@
 
 #include "../src/norm_problem.h"
 #include "../src/norm_shapes.h"
+#include "../src/pieces.h"
 #include "elements.h"
 
 namespace onnxnorm {
@@ -180,7 +181,42 @@ std::vector<Case> cases(bool quick) {
 
 }  // namespace
 
+// Threads take one piece after another: with two of them, none has more than 1 / 1.8 of the work.
+void check_pieces() {
+  using Shape = std::vector<std::int64_t>;
+  for (const Shape& shape : {Shape{1, 96, 56, 56}, Shape{1, 256, 128, 128}, Shape{1, 128, 256, 256}, Shape{1, 64, 56, 56},
+                             Shape{1, 32, 64, 64}, Shape{1, 320, 32, 32}, Shape{2, 24, 40, 40}, Shape{1, 96, 3000}})
+    for (const std::int64_t groups : {1, 2, 8, 0, -1, -2}) {
+      // Groups as many as channels; then the channels of each pixel, and no statistics at all.
+      const NormKind kind = groups == -1 ? NormKind::kChannelLayer : groups == -2 ? NormKind::kAffine : NormKind::kGroup;
+      NormAttributes attributes;
+      attributes.kind = kind;
+      attributes.groups = groups > 0 ? groups : shape[1];
+      NormShape made;
+      expect(make_shape(attributes, shape, 1, 1, made).empty(), "a shape that is cut in pieces");
+      const NormProblem& p = made.problem;
+      const auto work = [&p](std::int64_t unit) {
+        if (p.inner > 1) return p.length * (p.block_begin(unit % p.blocks + 1) - p.block_begin(unit % p.blocks));
+        if (!p.parted()) return p.length;
+        return chunk_begin(p, unit % p.chunks + 1) - chunk_begin(p, unit % p.chunks);
+      };
+      const Pieces pieces(p.units(), p.elements() / p.units());
+      std::int64_t busy[2] = {};
+      for (std::int64_t i = 0; i < pieces.count; ++i) {
+        std::int64_t& thread = busy[0] <= busy[1] ? busy[0] : busy[1];
+        for (std::int64_t unit = pieces.begin(i); unit < pieces.begin(i + 1); ++unit) thread += work(unit);
+      }
+      expect(busy[0] + busy[1] == p.elements(), "every element is in one piece");
+      expect(1.8 * static_cast<double>(std::max(busy[0], busy[1])) <= static_cast<double>(p.elements()),
+             "two threads have the same to do: normalization " + std::to_string(static_cast<int>(kind)) + " of " +
+                 std::to_string(shape[1]) + " channels in " + std::to_string(attributes.groups) + " groups");
+    }
+  expect(Pieces(5, 1000).count == 1, "little work is left to one thread");
+  expect(Pieces(std::int64_t{1} << 40, 1 << 18).count == 256, "no more than 256 pieces of much work");
+}
+
 std::size_t check_norms(const Target& target, bool quick) {
+  check_pieces();
   std::size_t count = 0;
   for (const Case& c : cases(quick))
     for (int element = 0; element < kElements; ++element) {

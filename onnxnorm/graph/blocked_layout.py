@@ -18,9 +18,9 @@ __all__ = ["is_blocked", "needs_batch_norm"]
 # What onnxruntime computes in blocks where its input is in blocks.
 _STAYS_BLOCKED = frozenset(
     {
-        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "GlobalAveragePool", "GlobalMaxPool",
-        "HardSigmoid", "HardSwish", "LeakyRelu", "MaxPool", "Mul", "Relu", "Resize", "Sigmoid", "Sum", "Tanh",
-        "Upsample",
+        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Dropout", "Gelu", "GlobalAveragePool",
+        "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mul", "Relu", "Resize",
+        "Sigmoid", "Sum", "Swish", "Tanh", "Upsample",
     }
 )  # fmt: skip
 _FARTHEST = 64

@@ -12,7 +12,8 @@ costs of `native_costs.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -25,7 +26,7 @@ from onnxnorm.model.walk import graphs_within
 from onnxnorm.ops.attach import attach_body
 from onnxnorm.ops.operators import DOMAIN
 from onnxnorm.passes.native_affines import batch_norm
-from onnxnorm.passes.native_costs import is_faster
+from onnxnorm.passes.native_costs import is_faster, kind_there
 from onnxnorm.passes.native_readers import READERS, Native, Weight, response
 from onnxnorm.passes.native_tails import Tail, tail_of
 from onnxnorm.passes.native_weights import with_weights_behind
@@ -70,7 +71,9 @@ def _natives(graph: ir.Graph, facts: Facts) -> Iterator[tuple[Native, Tail]]:
     for found in _read(graph, facts):
         native = with_weights_behind(found, graph, facts)
         tail = tail_of(native.root, facts)
-        if is_faster(native.kind, facts.shape(native.x), _vectors(native, facts), len(tail.parts)):
+        shape = facts.shape(native.x)
+        kind = kind_there(native.kind, native.x, facts)
+        if shape is not None and is_faster(kind, shape, partial(_vectors, native), len(tail.parts)):
             yield native, tail
 
 
@@ -89,12 +92,8 @@ def _read(graph: ir.Graph, facts: Facts) -> Iterator[Native]:
                     yield native
 
 
-def _vectors(native: Native, facts: Facts) -> int | None:
+def _vectors(native: Native, extents: Sequence[int]) -> int:
     """Count the vectors of elements that have a statistic of their own, or weights of their own."""
-    shape = facts.shape(native.x) or (None,)
-    if not all(isinstance(dim, int) for dim in shape):
-        return None
-    extents = [dim for dim in shape if isinstance(dim, int)]
     if native.op_type == "GroupNorm":
         groups = native.attributes["num_groups"]
         assert isinstance(groups, int)
@@ -107,7 +106,7 @@ def _vectors(native: Native, facts: Facts) -> int | None:
     assert isinstance(axis, int)
     if native.op_type in ("GlobalResponseNorm", "ChannelAffine"):
         return extents[0] * extents[axis]
-    return math.prod(extents[:axis] + extents[axis + 1 :])
+    return math.prod(extents) // max(extents[axis], 1)
 
 
 def _put(native: Native, tail: Tail, graph: ir.Graph, facts: Facts) -> ir.Node:

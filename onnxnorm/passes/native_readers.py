@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Facts
-from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.nodes import is_standard, read_once
 from onnxnorm.recognize.global_response import GlobalResponse
 from onnxnorm.recognize.group_norm import group_norm_at
 
@@ -141,6 +141,9 @@ def _between_transposes(node: ir.Node, graph: ir.Graph, facts: Facts) -> Native 
     if list(first[:-1]) != [i for i in range(rank) if i != axis] or axis == rank - 1:
         return None
     if [second[i] for i in first] != list(range(rank)):
+        return None
+    if not read_once(value):
+        # The first Transpose would stay for its other readers, and the kernel's gain is that both go.
         return None
     x = there.inputs[0]
     scale, bias = (*node.inputs[1:3], None, None)[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnorm import optimize, session, verify
 from onnxnorm.ops.operators import ACTIVATIONS, DOMAIN, NORMS
+from onnxnorm.passes.native_costs import COSTS, is_faster
 
 SHAPE = (2, 8, 25, 30)
 SMALL = (2, 8, 5, 6)
@@ -336,11 +338,69 @@ def test_onnxruntime_keeps_what_it_computes_as_fast(
     assert len(native(net.model(build(net), net.node("Neg", "z")))) == faster
 
 
+@pytest.mark.parametrize(("places", "faster"), [((96, 96), True), ((5, 6), False), (("height", "width"), True)])
+def test_an_open_batch_may_be_of_one_item(places: tuple[int | str, ...], faster: bool) -> None:
+    """What a kernel gains is counted for one item and for many; open places are taken for large ones."""
+    net = Net(18, shape=("batch", 8, *places))
+    result = optimize(net.model(instance_norm(net), net.node("Neg", "z")), target="onnxruntime", verify=False)
+    assert any(node.domain == DOMAIN for node in result.model.graph.node) == faster  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", COSTS)
+@pytest.mark.parametrize("parts", [0, 2])
+def test_what_is_given_to_a_kernel_takes_clearly_less_at_every_size_it_may_have(kind: str, parts: int) -> None:
+    def vectors(extents: Sequence[int]) -> int:
+        return extents[0] * extents[1]
+
+    def gain(extents: Sequence[int]) -> float:
+        size = vectors(extents), math.prod(extents)
+        standard, kernel = (cost.of(*size) for cost in COSTS[kind])
+        return (standard + parts * COSTS["Relu"][0].of(*size)) / kernel
+
+    for places in (1, 4, 7, 14, 56, 200):
+        for channels in (1, 8, 64, 512):
+            one = (1, channels, places, places)
+            assert is_faster(kind, one, vectors, parts) == (gain(one) > 1.1) or 1.1 < gain(one) < 1.2
+            if is_faster(kind, ("n", channels, places, places), vectors, parts):
+                assert all(gain((batch, channels, places, places)) > 1.1 for batch in (1, 2, 7, 64))
+
+
+def transpose_read_twice(net: Net, *, elsewhere: bool) -> str:
+    last = net.node("Transpose", "x", perm=[0, 2, 3, 1])
+    normal = net.node("LayerNormalization", last, net.weight(WEIGHTS), net.weight(WEIGHTS - 1), axis=-1)
+    back = net.node("Transpose", normal, perm=[0, 3, 1, 2])
+    if elsewhere:
+        net.outputs.append(net.node("ReduceMax", last, net.weight(np.array([3])), keepdims=1))
+    return back
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_transpose_that_stays_for_another_reader_is_no_gain(elsewhere: bool) -> None:
+    net = Net(18)
+    back = transpose_read_twice(net, elsewhere=elsewhere)
+    made = native(net.model(back, net.node("Neg", "z"), *net.outputs))
+    assert [node.op_type for node in made] == ([] if elsewhere else ["ChannelLayerNorm"])
+
+
 def behind_a_convolution(net: Net, norm: Spelling) -> str:
     """Behind a pool of a convolution and another tensor, so that no affine can be moved into the convolution."""
     kernel = net.weight(np.eye(8).reshape(8, 8, 1, 1))
     both = net.node("Add", net.node("Conv", "x", kernel, kernel_shape=[1, 1]), "z")
     return norm(net, net.node("MaxPool", both, kernel_shape=[1, 1]))
+
+
+@pytest.mark.parametrize(("channels", "places", "among"), [(768, 14, False), (768, 14, True), (64, 28, True)])
+def test_transposes_that_reorders_take_in_are_no_gain(channels: int, places: int, among: bool) -> None:
+    """Among convolutions the runtime has the channels last for nothing, and is fast where there are many of them."""
+    net = Net(18, shape=(1, channels, places, places))
+    kernel = net.weight(np.ones((channels, 1, 1, 1)))
+    x = net.node("Conv", "x", kernel, kernel_shape=[1, 1], group=channels) if among else "x"
+    last = net.node("Transpose", x, perm=[0, 2, 3, 1])
+    normal = net.node("LayerNormalization", last, *(net.weight(np.ones(channels)) for _ in range(2)), axis=-1)
+    model = net.model(net.node("Transpose", normal, perm=[0, 3, 1, 2]), net.node("Neg", "z"))
+    result = optimize(model, target="onnxruntime", verify=False)
+    made = [node.op_type for node in result.model.graph.node if node.domain == DOMAIN]  # type: ignore[union-attr]
+    assert made == ([] if among and channels > 64 else ["ChannelLayerNorm"])
 
 
 def behind_a_reshape(net: Net, norm: Spelling) -> str:

@@ -7,9 +7,9 @@
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
-template <class C>
-ONNXNORM_INLINE double lane_sum(V<C> v) {
-  constexpr int n = kLanes<C>;
+template <class Lanes>
+ONNXNORM_INLINE double lane_sum(Lanes v) {
+  constexpr int n = static_cast<int>(sizeof v / sizeof v[0]);
   double part[n];
   ONNXNORM_UNROLL for (int k = 0; k < n; ++k) part[k] = static_cast<double>(v[k]);
   ONNXNORM_UNROLL for (int half = n / 2; half > 0; half /= 2) {
@@ -44,6 +44,7 @@ struct RowSums {
     constexpr int64_t step = kLanes<C>;
     constexpr int64_t kBlock = 4 * step * 32;
     const V<C> middle = broadcast(centre);
+    Wide wide_sums{}, wide_others{};
     int64_t i = 0;
     while (n - i >= 4 * step) {
       const int64_t end = i + smaller(kBlock, (n - i) / (4 * step) * (4 * step));
@@ -51,20 +52,28 @@ struct RowSums {
       for (; i < end; i += 4 * step) {
         ONNXNORM_UNROLL for (int k = 0; k < 4; ++k) add(load<C>(x + i + k * step), middle, sums[k], others[k]);
       }
-      hand_on((sums[0] + sums[1]) + (sums[2] + sums[3]), (others[0] + others[1]) + (others[2] + others[3]));
+      if constexpr (S == Statistic::kLayer)
+        wide_sums += __builtin_convertvector((sums[0] + sums[1]) + (sums[2] + sums[3]), Wide);
+      wide_others += __builtin_convertvector((others[0] + others[1]) + (others[2] + others[3]), Wide);
     }
-    if (i == n) return;
-    V<C> sums{}, others{};
-    for (; n - i >= step; i += step) add(load<C>(x + i), middle, sums, others);
     if (i < n) {
-      // The last vector overlaps the one before it, whose elements do not count again.
-      const V<C> last = n >= step ? load<C>(x + n - step) : load_some<C>(x, n);
-      add(lane_numbers<C>() >= static_cast<C>(step - (n - i)) ? last : middle, middle, sums, others);
+      V<C> sums{}, others{};
+      for (; n - i >= step; i += step) add(load<C>(x + i), middle, sums, others);
+      if (i < n) {
+        // The last vector overlaps the one before it, whose elements do not count again.
+        const V<C> last = n >= step ? load<C>(x + n - step) : load_some<C>(x, n);
+        add(lane_numbers<C>() >= static_cast<C>(step - (n - i)) ? last : middle, middle, sums, others);
+      }
+      wide_sums += __builtin_convertvector(sums, Wide);
+      wide_others += __builtin_convertvector(others, Wide);
     }
-    hand_on(sums, others);
+    if constexpr (S == Statistic::kLayer) sum = lane_sum(wide_sums);
+    squares = lane_sum(wide_others);
   }
 
  private:
+  using Wide = Vector<double, kLanes<C>>;
+
   static ONNXNORM_INLINE void add(V<C> x, V<C> middle, V<C>& sums, V<C>& others) {
     if constexpr (S == Statistic::kLayer) {
       const V<C> apart = x - middle;
@@ -75,10 +84,6 @@ struct RowSums {
     } else {
       others += x * x;
     }
-  }
-  ONNXNORM_INLINE void hand_on(V<C> sums, V<C> others) {
-    if constexpr (S == Statistic::kLayer) sum += lane_sum<C>(sums);
-    squares += lane_sum<C>(others);
   }
 };
 
@@ -108,7 +113,7 @@ Moments moments_of(const T* x, int64_t n) {
   const int64_t vectors = smaller(n / step, 4);
   V<C> sum = vectors == 0 ? load_some<C>(x, n) : load<C>(x);
   for (int64_t i = 1; i < vectors; ++i) sum += load<C>(x + i * step);
-  C centre = static_cast<C>(lane_sum<C>(sum) / static_cast<double>(vectors == 0 ? n : vectors * step));
+  C centre = static_cast<C>(lane_sum(sum) / static_cast<double>(vectors == 0 ? n : vectors * step));
   for (int tries = 0;; ++tries) {
     const Moments found = moments_about<T, C, S>(x, n, centre);
     const double apart = found.mean - static_cast<double>(centre);
@@ -146,12 +151,6 @@ Moments chunk_moments(const NormProblem& p, const T* x, int64_t n) {
   return {};
 }
 
-// Stores that wait for their line hold up all stores behind them.
-template <class T>
-ONNXNORM_INLINE void fetch_to_write(T* y) {
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(y) + 1024), 1);
-}
-
 // y = act((x - centre) * factor + rest), all but x the same for every element, or each with a scale and bias of its own.
 template <class C>
 struct Line {
@@ -162,11 +161,19 @@ struct Line {
   const double* bias = nullptr;
 };
 
+// What is read next lies `ahead` elements behind x.
 template <class T, class C, Bending B, bool kVaries>
-ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line, const Bend<C>& bend) {
+ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line, const Bend<C>& bend,
+                              int64_t ahead) {
   constexpr int64_t step = kLanes<C>;
+  constexpr int64_t per_fetch = larger(64 / static_cast<int64_t>(step * sizeof(T)), 1);
   const V<C> centre = broadcast(line.centre), factor = broadcast(line.factor), rest = broadcast(line.rest);
   const double *scale = line.scale, *bias = line.bias;
+  // Stores that wait for their line hold up all stores behind them; what is read next comes while these are written.
+  const auto fetch_at = [=](int64_t i) ONNXNORM_INLINED {
+    fetch_to_read(x, i + ahead);
+    fetch_to_write(y, i + 1024 / static_cast<int64_t>(sizeof(T)));
+  };
   const auto value_at = [&](int64_t at) ONNXNORM_INLINED {
     V<C> value = (load<C>(x + at) - centre) * factor + rest;
     if constexpr (kVaries) value = value * load<C>(scale + at) + load<C>(bias + at);
@@ -181,18 +188,21 @@ ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, co
     for (int64_t first = 0; first < n; first += kStaged) {
       const int64_t end = smaller(n, first + kStaged);
       for (int64_t i = first; i < end; i += step) {
-        fetch_to_write(y + i);
+        if (i / step % per_fetch == 0) fetch_at(i);
         store<C>(staged + (i - first), value_at(column(i)));
       }
       bend_all(staged, ceil_div(end - first, step) * step, bend);
       for (int64_t i = first; i < end; i += step) store<C>(y + column(i), load<C>(staged + (i - first)));
     }
   } else {
-    for (int64_t i = 0; i < n; i += step) {
-      const int64_t at = column(i);
-      fetch_to_write(y + at);
-      store<C>(y + at, bent<B, C>(value_at(at)));
+    constexpr int64_t stride = step * per_fetch;
+    int64_t i = 0;
+    for (; i + stride <= n; i += stride) {
+      fetch_at(i);
+      ONNXNORM_UNROLL for (int64_t k = 0; k < per_fetch; ++k)
+        store<C>(y + i + k * step, bent<B, C>(value_at(i + k * step)));
     }
+    for (; i < n; i += step) store<C>(y + column(i), bent<B, C>(value_at(column(i))));
   }
 }
 
@@ -212,7 +222,7 @@ __attribute__((noinline)) void run_short_line(const T* x, const T* residual, T* 
     line.bias = bias;
   }
   T result[step];
-  run_line<T, C, B, kVaries>(own, residual == nullptr ? nullptr : added, result, step, line, bend);
+  run_line<T, C, B, kVaries>(own, residual == nullptr ? nullptr : added, result, step, line, bend, 0);
   __builtin_memcpy(y, result, static_cast<size_t>(n) * sizeof(T));
 }
 
@@ -222,12 +232,14 @@ inline bool fits(double value) {
   return size == 0 || (size >= 0x1p-60 && size <= 0x1p60);
 }
 
-// Elements [begin, end) of the tensor, all of one row, or of any where nothing is normalized.
+// Elements [begin, end) of the tensor, all of one row, or of any where nothing is normalized. What is read next lies
+// `ahead` elements further on.
 template <class T, class C>
-void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end, const Normal& normal) {
+void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end, const Normal& normal,
+           int64_t ahead) {
   if constexpr (sizeof(C) == sizeof(float)) {
     if (p.wide || !(fits(normal.factor) && normal.mean >= -0x1p60 && normal.mean <= 0x1p60))
-      return apply<T, double>(p, o, begin, end, normal);
+      return apply<T, double>(p, o, begin, end, normal, ahead);
   }
   const T* const x = static_cast<const T*>(o.x);
   const T* const residual = static_cast<const T*>(o.residual);
@@ -262,13 +274,16 @@ void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t e
         if (p.run == 1) run_short_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
         else run_short_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
       } else {
-        if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
-        else run_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
+        if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, n, line, bend, ahead);
+        else run_line<T, C, B, false>(x + at, more, y + at, n, line, bend, ahead);
       }
       at = stop;
     }
   });
 }
+
+inline constexpr int64_t kFar = 512;          // elements, to the front of what is read one after another
+inline constexpr int64_t kCached = 32 * 1024;  // elements of a row
 
 // The moments of chunks [begin, end) of all rows.
 template <class T, class C>
@@ -286,7 +301,7 @@ bool norm_apply(const NormProblem& p, const NormOperands& o, int64_t begin, int6
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = i / p.chunks, at = row * p.length;
     apply<T, C>(p, o, at + chunk_begin(p, i % p.chunks), at + chunk_begin(p, i % p.chunks + 1),
-                o.normals == nullptr ? Normal{} : o.normals[row]);
+                o.normals == nullptr ? Normal{} : o.normals[row], kFar);
   }
   return true;
 }
@@ -305,7 +320,8 @@ bool norm_rows(const NormProblem& p, const NormOperands& o, int64_t begin, int64
         all = joined(all, chunk_moments<T, C>(p, static_cast<const T*>(o.x) + at + from, to - from));
       }
     }
-    apply<T, C>(p, o, at, at + p.length, finished(p, all));
+    // While a row is written, the next one comes to the second-level cache, if both and the result have room there.
+    apply<T, C>(p, o, at, at + p.length, finished(p, all), p.length <= kCached ? p.length : kFar);
   }
   return true;
 }

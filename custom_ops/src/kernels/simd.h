@@ -37,6 +37,22 @@ inline void store_raw(void* to, Vec v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
 
+// A number that is known when the kernels are compiled, as an argument.
+template <int kValue>
+struct Number {
+  static constexpr int value = kValue;
+};
+
+// Ask for the line of the cache so many elements behind `from`, which need not belong to the tensor.
+template <class T>
+ONNXNORM_INLINE void fetch_to_read(const T* from, int64_t behind) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(from) + behind * sizeof(T)));
+}
+template <class T>
+ONNXNORM_INLINE void fetch_to_write(const T* from, int64_t behind) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(from) + behind * sizeof(T)), 1);
+}
+
 template <class C>
 inline V<C> broadcast(C value) {
   return value - V<C>{};
