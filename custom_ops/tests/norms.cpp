@@ -184,8 +184,9 @@ std::vector<Case> cases(bool quick) {
 // Threads take one piece after another: with two of them, none has more than 1 / 1.8 of the work.
 void check_pieces() {
   using Shape = std::vector<std::int64_t>;
-  for (const Shape& shape : {Shape{1, 96, 56, 56}, Shape{1, 256, 128, 128}, Shape{1, 128, 256, 256}, Shape{1, 64, 56, 56},
-                             Shape{1, 32, 64, 64}, Shape{1, 320, 32, 32}, Shape{2, 24, 40, 40}, Shape{1, 96, 3000}})
+  for (const Shape& shape :
+       {Shape{1, 96, 56, 56}, Shape{1, 256, 128, 128}, Shape{1, 128, 256, 256}, Shape{1, 64, 56, 56},
+        Shape{1, 32, 64, 64}, Shape{1, 320, 32, 32}, Shape{2, 24, 40, 40}, Shape{1, 96, 3000}})
     for (const std::int64_t groups : {1, 2, 8, 0, -1, -2}) {
       // Groups as many as channels; then the channels of each pixel, and no statistics at all.
       const NormKind kind = groups == -1 ? NormKind::kChannelLayer : groups == -2 ? NormKind::kAffine : NormKind::kGroup;

@@ -3,9 +3,9 @@
 A time is that of a call, of each vector that has a statistic of its own, and of each element. The figures are those of
 `python -m bench norm_costs` (onnxruntime 1.32, one thread of processor time, AVX2): ratios of them hold elsewhere.
 
-Where tensors are held in blocks of channels (`graph/blocked_layout.py`), a BatchNormalization is a convolution itself and
-stays. All other normalizations have no blocked form: the two reorders stand around them as around a kernel, and do not
-count. But the reorders put channels last as fast as second, so that a LayerNormalization between two Transposes has
+Where tensors are held in blocks of channels (`graph/blocked_layout.py`), a BatchNormalization is a convolution itself,
+and stays. All other normalizations have no blocked form: the two reorders stand around them as around a kernel, and do
+not count. But the reorders put channels last as fast as second, so that a LayerNormalization between two Transposes has
 these for nothing there: the rows "in blocks" are without them.
 """
 

@@ -12,8 +12,8 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.blocked_layout import is_blocked
+from onnxnorm.graph.facts import Facts
 
 CHANNELS = 16
 Nodes = list[onnx.NodeProto]

@@ -161,17 +161,15 @@ struct Line {
   const double* bias = nullptr;
 };
 
-// What is read next lies `ahead` elements behind x.
 template <class T, class C, Bending B, bool kVaries>
-ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line, const Bend<C>& bend,
-                              int64_t ahead) {
+ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line,
+                              const Bend<C>& bend) {
   constexpr int64_t step = kLanes<C>;
   constexpr int64_t per_fetch = larger(64 / static_cast<int64_t>(step * sizeof(T)), 1);
   const V<C> centre = broadcast(line.centre), factor = broadcast(line.factor), rest = broadcast(line.rest);
   const double *scale = line.scale, *bias = line.bias;
-  // Stores that wait for their line hold up all stores behind them; what is read next comes while these are written.
-  const auto fetch_at = [=](int64_t i) ONNXNORM_INLINED {
-    fetch_to_read(x, i + ahead);
+  // Stores that wait for their line hold up all stores behind them.
+  const auto fetch_at = [y](int64_t i) ONNXNORM_INLINED {
     fetch_to_write(y, i + 1024 / static_cast<int64_t>(sizeof(T)));
   };
   const auto value_at = [&](int64_t at) ONNXNORM_INLINED {
@@ -222,7 +220,7 @@ __attribute__((noinline)) void run_short_line(const T* x, const T* residual, T* 
     line.bias = bias;
   }
   T result[step];
-  run_line<T, C, B, kVaries>(own, residual == nullptr ? nullptr : added, result, step, line, bend, 0);
+  run_line<T, C, B, kVaries>(own, residual == nullptr ? nullptr : added, result, step, line, bend);
   __builtin_memcpy(y, result, static_cast<size_t>(n) * sizeof(T));
 }
 
@@ -232,14 +230,12 @@ inline bool fits(double value) {
   return size == 0 || (size >= 0x1p-60 && size <= 0x1p60);
 }
 
-// Elements [begin, end) of the tensor, all of one row, or of any where nothing is normalized. What is read next lies
-// `ahead` elements further on.
+// Elements [begin, end) of the tensor, all of one row, or of any where nothing is normalized.
 template <class T, class C>
-void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end, const Normal& normal,
-           int64_t ahead) {
+void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end, const Normal& normal) {
   if constexpr (sizeof(C) == sizeof(float)) {
     if (p.wide || !(fits(normal.factor) && normal.mean >= -0x1p60 && normal.mean <= 0x1p60))
-      return apply<T, double>(p, o, begin, end, normal, ahead);
+      return apply<T, double>(p, o, begin, end, normal);
   }
   const T* const x = static_cast<const T*>(o.x);
   const T* const residual = static_cast<const T*>(o.residual);
@@ -274,16 +270,13 @@ void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t e
         if (p.run == 1) run_short_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
         else run_short_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
       } else {
-        if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, n, line, bend, ahead);
-        else run_line<T, C, B, false>(x + at, more, y + at, n, line, bend, ahead);
+        if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
+        else run_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
       }
       at = stop;
     }
   });
 }
-
-inline constexpr int64_t kFar = 512;          // elements, to the front of what is read one after another
-inline constexpr int64_t kCached = 32 * 1024;  // elements of a row
 
 // The moments of chunks [begin, end) of all rows.
 template <class T, class C>
@@ -301,7 +294,7 @@ bool norm_apply(const NormProblem& p, const NormOperands& o, int64_t begin, int6
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = i / p.chunks, at = row * p.length;
     apply<T, C>(p, o, at + chunk_begin(p, i % p.chunks), at + chunk_begin(p, i % p.chunks + 1),
-                o.normals == nullptr ? Normal{} : o.normals[row], kFar);
+                o.normals == nullptr ? Normal{} : o.normals[row]);
   }
   return true;
 }
@@ -320,8 +313,7 @@ bool norm_rows(const NormProblem& p, const NormOperands& o, int64_t begin, int64
         all = joined(all, chunk_moments<T, C>(p, static_cast<const T*>(o.x) + at + from, to - from));
       }
     }
-    // While a row is written, the next one comes to the second-level cache, if both and the result have room there.
-    apply<T, C>(p, o, at, at + p.length, finished(p, all), p.length <= kCached ? p.length : kFar);
+    apply<T, C>(p, o, at, at + p.length, finished(p, all));
   }
   return true;
 }
