@@ -8,7 +8,8 @@
                                             (Debian: g++-aarch64-linux-gnu and qemu-user-static)
     python custom_ops/check.py all          each of these in turn
 
-`--quick` builds the baseline instruction set alone and runs fewer cases. Needs CMake and a C++20 compiler.
+`--quick` builds the baseline instruction set alone, for float and float16, and runs fewer cases. Needs CMake and a
+C++20 compiler.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def check(name: str, quick: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = ["-DONNXNORM_TESTS=ON", *BUILDS[name]]
         if quick and name != "avx512":
-            options += ["-DONNXNORM_BASELINE_ONLY=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0"]
+            options += ["-DONNXNORM_BASELINE_ONLY=ON", "-DONNXNORM_FEW_TYPES=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O0"]
         command(cmake, "-S", SOURCE, "-B", folder, *options)
         command(cmake, "--build", folder, "--parallel", "2")
         command(*launcher, Path(folder, "kernel_tests"), *(["--quick"] if quick else []))
@@ -66,7 +67,7 @@ def check(name: str, quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*BUILDS, "all"])
-    parser.add_argument("--quick", action="store_true", help="the baseline instruction set and fewer cases")
+    parser.add_argument("--quick", action="store_true", help="the baseline instruction set, two types and fewer cases")
     arguments = parser.parse_args()
     for name in BUILDS if arguments.what == "all" else [arguments.what]:
         check(name, arguments.quick)

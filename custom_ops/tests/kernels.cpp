@@ -161,10 +161,10 @@ void check_large(const Target& target) {
   LrnProblem problem;
   expect(make_intra(attributes, shape, problem).empty(), "a shape of more than 2^32 elements is taken");
   const std::size_t last = bytes / 2 - 1;
-  set_number(Element::kBFloat16, x, last, 8.0);
+  set_number(Element::kFloat16, x, last, 8.0);
   const std::int64_t units = problem.units();
-  if (!target.lrn[static_cast<int>(Element::kBFloat16)](problem, x, y, units - 2, units)) std::abort();
-  expect(number_at(Element::kBFloat16, y, last) == 1.0, "the last of more than 2^32 elements: 8 / 16^0.75 is 1");
+  if (!target.lrn[static_cast<int>(Element::kFloat16)](problem, x, y, units - 2, units)) std::abort();
+  expect(number_at(Element::kFloat16, y, last) == 1.0, "the last of more than 2^32 elements: 8 / 16^0.75 is 1");
   munmap(x, bytes);
   munmap(y, bytes);
 }
@@ -195,7 +195,11 @@ int main(int argc, char** argv) {
     check_large(*target);
     count += check_norms(*target, quick);
     for (const Case& c : cases(quick))
-      for (int element = 0; element < kElements; ++element, ++count) check(c, *target, static_cast<Element>(element));
+      for (int element = 0; element < kElements; ++element)
+        if (target->lrn[element] != nullptr) {
+          check(c, *target, static_cast<Element>(element));
+          ++count;
+        }
     std::printf("%s: done\n", target->name);
   }
   std::printf("%zu cases, %d failed\n", count, failures);
