@@ -53,7 +53,7 @@ class RealCase:
     result: npt.NDArray[Any]
     roundoff: float
     kernel_error: float = 0.0
-    """What onnxruntime's kernel may be off by, however small the value is."""
+    """The error that onnxruntime's kernel may have, however small the value is."""
     other: npt.NDArray[Any] | None = None
     """The original's output with onnxruntime's optimizations the other way."""
 
