@@ -1,22 +1,26 @@
 """Breaks correct results on purpose: each mistake must be caught, and shown at its node.
 
-    python -m fuzz mutations --networks 500
+    python -m fuzz mutations --networks 500 [--jobs 2] [--resume FILE]
 
 Each network (convolutions with residual sums, a transformer's block with a mask, or a random one in single precision)
 is optimized, and the result proved: a proof that fails is a false alarm. Then one mistake of each kind that the result
 has room for is made in it. Where the mistake moves an output by more than the original's own rounding moves it, by a
 margin of 24, `verify` must fail, and `report.place` must name the node with the mistake, or a piece with it. The exit
-code is 1 where a mistake was not caught or a right result was called wrong.
+code is 1 where a mistake was not caught or a right result was called wrong. With `--resume` the counts of each network
+are kept in a file, a line of JSON each, and networks that stand there are not tried again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -47,6 +51,14 @@ class Counts:
     in_piece: Counter[str] = field(default_factory=Counter)
     within_rounding: Counter[str] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of other networks."""
+        self.right += other.right
+        for name in ("alarms", "missed"):
+            getattr(self, name).extend(getattr(other, name))
+        for name in ("caught", "at_node", "in_piece", "within_rounding"):
+            getattr(self, name).update(getattr(other, name))
 
     def __str__(self) -> str:
         caught, small = sum(self.caught.values()), sum(self.within_rounding.values())
@@ -270,21 +282,49 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
 
 
+def tried(seed: int) -> tuple[int, Counts]:
+    """Try one network, by itself."""
+    counts = Counts()
+    try_network(seed, counts)
+    return seed, counts
+
+
+def kept(path: Path | None) -> dict[int, Counts]:
+    """Read the counts that a run before left in a file, by seed."""
+    lines = path.read_text().splitlines() if path is not None and path.exists() else []
+    found = {}
+    for record in map(json.loads, lines):
+        counters = {name: Counter(value) for name, value in record["counts"].items() if isinstance(value, dict)}
+        found[record["seed"]] = Counts(**{**record["counts"], **counters})
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz mutations", description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=500, help="how many (default: 500)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--minutes", type=float, help="stop after so long, and report what was tried by then")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--resume", type=Path, help="a file that keeps the counts of each network between runs")
     arguments = parser.parse_args()
-    start, counts = time.perf_counter(), Counts()
-    for seed in range(arguments.first, arguments.first + arguments.networks):
-        try_network(seed, counts)
-        if arguments.minutes is not None and time.perf_counter() - start > 60.0 * arguments.minutes:
-            break
-        if seed % 20 == 19:
-            print(f"... {seed + 1} networks, {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    print(counts)
-    return 1 if counts.alarms or counts.missed else 0
+    start, seeds = time.perf_counter(), range(arguments.first, arguments.first + arguments.networks)
+    done = {seed: counts for seed, counts in kept(arguments.resume).items() if seed in seeds}
+    left = [seed for seed in seeds if seed not in done]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
+        for seed, counts in pool.imap_unordered(tried, left):
+            done[seed] = counts
+            if arguments.resume is not None:
+                with arguments.resume.open("a") as file:
+                    file.write(json.dumps({"seed": seed, "counts": vars(counts)}) + "\n")
+            if len(done) % 20 == 0:
+                print(f"... {len(done)} networks, {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            if arguments.minutes is not None and time.perf_counter() - start > 60.0 * arguments.minutes:
+                break
+    total = Counts()
+    for seed in sorted(done):
+        total.add(done[seed])
+    print(total)
+    return 1 if total.alarms or total.missed else 0
 
 
 if __name__ == "__main__":

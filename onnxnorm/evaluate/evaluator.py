@@ -97,6 +97,13 @@ class Float64Evaluator:
         with np.errstate(all="ignore"):
             return dict(zip(wanted, self._evaluator.run(wanted, dict(feeds)), strict=True))
 
+    def forget(self) -> None:
+        """Let go of the weights, after the last run.
+
+        The evaluator of the onnx package refers to itself, so that Python's collector alone would free them.
+        """
+        self._evaluator.forget()
+
 
 def evaluate_float64(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     """Compute the outputs of `model` for the inputs `feeds` (name to array) in float64.
@@ -138,6 +145,11 @@ class _Lifted(ReferenceEvaluator):
         self._constant = _constant_nodes(self.nodes_, self.rt_inits_) if hasattr(self.proto_, "graph") else frozenset()
         self._computed: dict[int, tuple[Any, ...]] = {}
         self._hook: Hook | None = None
+
+    def forget(self) -> None:
+        """Let go of the weights and of what was computed from them."""
+        self.rt_inits_, self._later = {}, {}
+        self._computed.clear()
 
     def attach(self, hook: Hook | None) -> None:
         """Show every node to the hook from now on."""

@@ -8,7 +8,6 @@ so the folder in which the model itself really lies counts too.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.model.file_map import FileMap
 
 __all__ = ["DataFile", "FileTensor", "find_data_file"]
 
@@ -34,7 +34,7 @@ class DataFile:
         self.path = path
         self.is_model = is_model
         self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)) if fd is None else fd
-        self._map: mmap.mmap | None = None
+        self._map: FileMap | None = None
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
@@ -47,7 +47,7 @@ class DataFile:
     def bytes(self, offset: int, count: int) -> npt.NDArray[np.uint8]:
         """Return the mapped bytes, read only."""
         if self._map is None or len(self._map) < offset + count:
-            self._map = mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ)
+            self._map = FileMap(self.fd, self.path)
         return np.frombuffer(self._map, np.uint8, count, offset)
 
 

@@ -24,7 +24,7 @@ from onnxnorm.model.protobuf import graphs_in, with_types_of_inputs
 from onnxnorm.model.walk import graphs_of, stored_bytes, tensor_in
 from onnxnorm.validate.message import check_message
 
-__all__ = ["data_locations", "from_proto", "read_model"]
+__all__ = ["data_locations", "from_proto", "read_message", "read_model"]
 
 _SKIMMED_FROM = 16 * 2**20
 _LEAST_SKIMMED = 2**16
@@ -36,6 +36,24 @@ def read_model(path: Path) -> ir.Model:
     Raises:
         OnnxNormError: it cannot be read, or is no ONNX model.
     """
+    proto, mark, data_file = _marked(path)
+    return from_proto(proto, str(path), path, own={mark: data_file})
+
+
+def read_message(path: Path) -> tuple[onnx.ModelProto, str]:
+    """Read the message in the file at `path` as it is, but for large weights, which stay in the file.
+
+    Returns:
+        the message, and the location by which it refers to the file itself.
+
+    Raises:
+        OnnxNormError: it cannot be read, or is no ONNX model.
+    """
+    proto, mark, _ = _marked(path)
+    return proto, mark
+
+
+def _marked(path: Path) -> tuple[onnx.ModelProto, str, DataFile | None]:
     # A name that no model can know: what it marks lies in the model file itself.
     mark = f"onnxnorm:{secrets.token_hex(16)}"
     try:
@@ -43,7 +61,7 @@ def read_model(path: Path) -> ir.Model:
     except OSError as error:
         meant = similar_name(path) if isinstance(error, FileNotFoundError) else ""
         raise OnnxNormError(f"{path}: cannot read the model: {error.strerror or error}{meant}") from error
-    return from_proto(proto, str(path), path, own={mark: data_file})
+    return proto, mark, data_file
 
 
 def _read(path: Path, mark: str) -> tuple[onnx.ModelProto, DataFile | None]:

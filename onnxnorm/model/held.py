@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from onnx import TensorProto, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
+from onnx.external_data_helper import ExternalDataInfo
 
+from onnxnorm.model.file_map import FileMap, map_behind
 from onnxnorm.model.protobuf import graphs_in
-from onnxnorm.model.to_protobuf import Place, structure
+from onnxnorm.model.to_protobuf import TYPES, Place, structure
 from onnxnorm.model.told_types import told_types
-from onnxnorm.model.walk import bytes_of
+from onnxnorm.model.walk import bytes_of, stored_bytes
 
-__all__ = ["HeldWeights", "array_of", "held_arrays", "is_held", "materialized", "size_of", "store_of"]
+__all__ = ["HeldWeights", "array_of", "held_arrays", "is_held", "let_go", "materialized", "size_of", "store_of"]
 
 _LEAST = 1 << 14
 """Bytes from which on a weight is held; smaller ones may be shapes, which runtimes want to see in the message."""
@@ -46,13 +47,14 @@ class HeldWeights:
         self._arrays: dict[int, npt.NDArray[Any] | ir.TensorProtocol] = {}
         _stores[self._location] = self
 
-    def take(self, message: onnx.ModelProto, folder: Path | None = None) -> onnx.ModelProto:
-        """Return the message with its large weights held.
+    def take(self, message: onnx.ModelProto, find: Callable[[str], Path] | None = None) -> onnx.ModelProto:
+        """Return the message with its large weights held, those in files mapped.
 
         Args:
             message: is not changed.
-            folder: that of its file, for weights in files of their own.
+            find: finds the file of a location, where weights are in files.
         """
+        files = None if find is None else _Files(find)
         light = onnx.ModelProto()
         for field, value in message.ListFields():
             if field.name != "graph":
@@ -64,12 +66,13 @@ class HeldWeights:
                 _set(light.graph, field.name, value)
         listed = {value.name for value in message.graph.input}
         for tensor in message.graph.initializer:
-            array = None if tensor.name in listed or is_held(tensor) else _large_array(tensor, folder)
+            array = None if tensor.name in listed or is_held(tensor) else _large_array(tensor, files)
             light.graph.initializer.append(tensor if array is None else self.reference(tensor, array))
-        if folder is not None:
+        if files is not None:
             for tensor in _tensors(light):
                 if tensor.data_location == TensorProto.EXTERNAL and not is_held(tensor):
-                    load_external_data_for_tensor(tensor, str(folder))
+                    tensor.raw_data = files.bytes(tensor).tobytes()
+                    del tensor.external_data[:]
                     tensor.data_location = TensorProto.DEFAULT
         return light
 
@@ -130,6 +133,13 @@ def held_arrays(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
     return {tensor.name: array_of(tensor) for tensor in model.graph.initializer if is_held(tensor)}
 
 
+def let_go(model: onnx.ModelProto) -> None:
+    """Give the pages of the files in which held weights lie back to the system; they are read again when needed."""
+    maps = {id(each): each for each in map(map_behind, held_arrays(model).values()) if each is not None}
+    for each in maps.values():
+        each.let_go()
+
+
 def materialized(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the message with every weight in it."""
     if not any(map(is_held, model.graph.initializer)):
@@ -163,7 +173,30 @@ def _set(message: Any, name: str, value: Any) -> None:
         getattr(message, name).MergeFrom(value)
 
 
-def _large_array(tensor: TensorProto, folder: Path | None) -> npt.NDArray[Any] | None:
+class _Files:
+    """The files to which a message refers, each mapped once."""
+
+    def __init__(self, find: Callable[[str], Path]) -> None:
+        self._find = find
+        self._maps: dict[str, FileMap] = {}
+
+    def bytes(self, tensor: TensorProto) -> npt.NDArray[np.uint8]:
+        """Return the bytes of a tensor in a file.
+
+        Raises:
+            ValueError: the file ends before them.
+        """
+        info, size = ExternalDataInfo(tensor), stored_bytes(TYPES[tensor.data_type], tensor.dims)
+        if not size:
+            return np.empty(0, np.uint8)
+        if info.location not in self._maps:
+            path = self._find(info.location)
+            with path.open("rb") as file:
+                self._maps[info.location] = FileMap(file.fileno(), path)
+        return np.frombuffer(self._maps[info.location], np.uint8, size, info.offset or 0)
+
+
+def _large_array(tensor: TensorProto, files: _Files | None) -> npt.NDArray[Any] | None:
     if tensor.data_type not in _TYPES:
         return None
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
@@ -171,10 +204,9 @@ def _large_array(tensor: TensorProto, folder: Path | None) -> npt.NDArray[Any] |
         return None
     if tensor.data_location != TensorProto.EXTERNAL:
         return numpy_helper.to_array(tensor)
-    if folder is None:
+    if files is None:
         return None
-    info = ExternalDataInfo(tensor)
-    return np.memmap(folder / info.location, dtype, "r", offset=info.offset or 0, shape=tuple(tensor.dims))
+    return files.bytes(tensor).view(dtype.newbyteorder("<")).reshape(tuple(tensor.dims))
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -13,6 +15,7 @@ import onnx.helper
 import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.model.file_map import place_of
 from onnxnorm.model.held import held_arrays, materialized
 from onnxnorm.model.protobuf import read_names
 from onnxnorm.model.source import name_of
@@ -95,6 +98,7 @@ LEVELS = {
 
 _NO_KERNEL = "no kernel for one of the nodes and its types"
 _NO_INTEGER_KERNELS = "session.disable_quant_qdq"
+_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.SessionOptions | None = None) -> Any:
@@ -109,14 +113,10 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     Raises:
         OnnxNormError: onnxruntime refuses the model.
     """
+    weights: list[_Array] = []
     if options is None:
         options = onnxruntime.SessionOptions()
-        # onnxruntime drops weights that nothing reads before it asks for them.
-        read = read_names(model)
-        held = {name: array for name, array in held_arrays(model).items() if name in read}
-        if held:
-            values = [onnxruntime.OrtValue.ortvalue_from_numpy(_in_memory(array)) for array in held.values()]
-            options.add_external_initializers(list(held), values)
+        model, weights = _with_weights(model, options)
     else:
         # Weights that were once given to options cannot be taken back.
         model = materialized(model)
@@ -126,7 +126,10 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     if not _has_entry(options, _NO_INTEGER_KERNELS):
         options.add_session_config_entry(_NO_INTEGER_KERNELS, "1")
     try:
-        return session(model, sess_options=options, providers=["CPUExecutionProvider"])
+        opened = session(model, sess_options=options, providers=["CPUExecutionProvider"])
+        # onnxruntime does not say whether it copies them, and holds nothing of NumPy alive.
+        opened._onnxnorm_weights = weights
+        return opened
     except OnnxNormError as error:
         # Whoever asked knows which model it is, by its file.
         raise OnnxNormError(explain(error).removeprefix(f"{name_of(model)}: ")) from error
@@ -134,9 +137,42 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
         options.graph_optimization_level, options.log_severity_level = before
 
 
+def _with_weights(model: onnx.ModelProto, options: onnxruntime.SessionOptions) -> tuple[onnx.ModelProto, list[_Array]]:
+    """Give onnxruntime the weights that are held: it maps those in files itself, which takes no copy.
+
+    It looks for files in one folder; what lies elsewhere, or in no file, goes into the options.
+
+    Returns:
+        the model to open, and arrays that must live as long as its session.
+    """
+    # onnxruntime drops weights that nothing reads before it asks for them.
+    read = read_names(model)
+    held = {name: array for name, array in held_arrays(model).items() if name in read}
+    places = {name: place for name, array in held.items() if (place := place_of(array)) is not None}
+    if places:
+        sizes: dict[Path, int] = {}
+        for name, (path, _) in places.items():
+            sizes[path.parent] = sizes.get(path.parent, 0) + held[name].nbytes
+        folder = max(sizes, key=lambda each: sizes[each])
+        options.add_session_config_entry(_FOLDER, os.fspath(folder))
+        light, model = model, onnx.ModelProto()
+        model.CopyFrom(light)
+        for tensor in model.graph.initializer:
+            if tensor.name in places and places[tensor.name][0].parent == folder:
+                path, offset = places[tensor.name]
+                del tensor.external_data[:]
+                entries = {"location": path.name, "offset": offset, "length": held.pop(tensor.name).nbytes}
+                for key, value in entries.items():
+                    tensor.external_data.add(key=key, value=str(value))
+    arrays = [_in_memory(array) for array in held.values()]
+    if arrays:
+        options.add_external_initializers(list(held), list(map(onnxruntime.OrtValue.ortvalue_from_numpy, arrays)))
+    return model, arrays
+
+
 def _in_memory(array: _Array) -> _Array:
-    """Return the array as onnxruntime takes it: in order, of the machine's byte order."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    """Return the array as onnxruntime takes it: in order, of the machine's byte order, at a multiple of its items."""
+    return np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _has_entry(options: onnxruntime.SessionOptions, key: str) -> bool:

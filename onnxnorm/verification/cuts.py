@@ -32,11 +32,18 @@ class PieceSizes:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of nodes and of bytes of weights above which a model is taken in pieces, and the size of these."""
+    """The limits of nodes and of bytes of weights above which a model is taken in pieces, and the size of these.
+
+    Attributes:
+        nodes, weight_bytes: these limits.
+        pieces: the size of the pieces.
+        last_run: the bytes of weights up to which both models are run once more as wholes, after their pieces.
+    """
 
     nodes: int
     weight_bytes: int
     pieces: PieceSizes
+    last_run: int = 1 << 28
 
 
 LIMITS = Limits(nodes=2000, weight_bytes=1 << 28, pieces=PieceSizes(nodes=512, weight_bytes=1 << 26))

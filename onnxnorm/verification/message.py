@@ -9,7 +9,9 @@ import onnx
 import onnx_ir as ir
 
 from onnxnorm.errors import OnnxNormError, cause_of
+from onnxnorm.io.file_tensors import find_data_file
 from onnxnorm.io.model_source import ModelSource
+from onnxnorm.io.read import read_message
 from onnxnorm.model.held import HeldWeights
 from onnxnorm.verification.memory_needed import check_room
 
@@ -39,4 +41,8 @@ def message_of(source: ModelSource, held: HeldWeights, is_checked: bool = False)
         except (OSError, ValueError, ir.serde.SerdeError) as error:
             raise OnnxNormError(f"{source.name}: cannot be written ({cause_of(error)})") from error
     path = Path(source.model)
-    return held.take(onnx.load(path, load_external_data=False), path.resolve().parent)
+    message, mark = read_message(path)
+    try:
+        return held.take(message, lambda location: path if location == mark else find_data_file(path, location))
+    except (OSError, ValueError) as error:
+        raise OnnxNormError(f"{source.name}: cannot be read ({cause_of(error)})") from error

@@ -3,13 +3,14 @@
 Both models are cut at the same values. Each piece of the result is held against the piece of the original between the
 same borders, on what the original itself computed there; what the original gives is handed on to the next piece.
 Pieces that are the same in both models are run once, to hand on. A piece that fails is tried again together with those
-behind it: a value may mean something else in the result, and then it is no border.
+behind it: a value may mean something else in the result, and then it is no border. Where there is room, both models
+are run once more as wholes in the end: where these runs disagree, the pieces decide nothing.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,19 +19,21 @@ import numpy as np
 import onnx
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.model.held import size_of
+from onnxnorm.model.held import let_go, size_of
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.random_samples import Draw, Ways
-from onnxnorm.runtime.unoptimized import LEVELS
+from onnxnorm.runtime.unoptimized import LEVELS, lacks_kernel
 from onnxnorm.verification import cuts
-from onnxnorm.verification.collect import collect
+from onnxnorm.verification.collect import Effort, collect
 from onnxnorm.verification.cuts import Border, borders_of
+from onnxnorm.verification.drawn_samples import DrawnSamples
 from onnxnorm.verification.judge import judge
 from onnxnorm.verification.layout import Layout, layout_of
+from onnxnorm.verification.memory_needed import lack_of_room
 from onnxnorm.verification.piece import are_same, piece_of, read_from_before, typed
 from onnxnorm.verification.random_draws import OtherDrawsError
 from onnxnorm.verification.report import OutputError, VerifyReport
-from onnxnorm.verification.runs import Outputs, Runs, run_all
+from onnxnorm.verification.runs import ROUNDED, Outputs, Runs, run_all
 
 __all__ = ["Verdict", "in_pieces", "is_large"]
 
@@ -38,8 +41,6 @@ _MOST_TOGETHER = 8
 """Number of pieces that are tried together before one of them is called wrong."""
 _HOPELESS = 100.0
 """The error, in proportion to what is allowed, from which on a value is taken for none that both models have."""
-_MUCH = 1 << 24
-"""Bytes of weights that are not left to Python's collector, which counts objects."""
 _MOST_DRAWS = 64
 """Number of inputs that the original may refuse before the pieces are given up."""
 
@@ -79,16 +80,44 @@ def in_pieces(
     borders = borders_of(ours, theirs, cuts.LIMITS.pieces)
     if len(borders) < 2:
         return None
-    samples = _Samples(candidates)
+    samples = DrawnSamples(candidates)
     if any(name not in ours.inputs for feeds in samples.feeds for name in feeds):
         # The caller gives weights.
         return None
     for _ in range(_MOST_DRAWS):
         try:
-            return _Walk(ours, theirs, borders, samples, seed, options).verdict()
+            verdict = _Walk(ours, theirs, borders, samples, seed, options).verdict()
+            break
         except _RefusedError as refused:
             samples.draw_again(refused.sample, str(refused))
-    return None
+        except _NoKernelError:
+            # Of the whole it is known what else can be done.
+            return None
+    else:
+        return None
+    if verdict is None or not verdict.report.passed:
+        return verdict
+    size = max(size_of(original), size_of(result))
+    if size > cuts.LIMITS.last_run or lack_of_room(size) is not None:
+        return verdict
+    return _confirmed(verdict.report, original, result, samples.feeds, seed, options)
+
+
+def _confirmed(
+    report: VerifyReport,
+    original: onnx.ModelProto,
+    result: onnx.ModelProto,
+    feeds: list[Feeds],
+    seed: int,
+    options: Any,
+) -> Verdict | None:
+    """Run both models once as wholes; None where they do not give the same, but for rounding, as their pieces did."""
+    ways = [Ways(partial(_once, each)) for each in feeds]
+    runs = collect(original, result, ways, seed=seed, options=options, effort=Effort.ONCE)
+    if not judge(runs, seed=seed, locate=False).passed:
+        return None
+    *others, told = report.notes
+    return Verdict(replace(report, notes=(*others, f"{told}; then run once as wholes")))
 
 
 class _RefusedError(Exception):
@@ -99,44 +128,8 @@ class _RefusedError(Exception):
         self.sample = sample
 
 
-class _Samples:
-    """The inputs of all samples; those that the original refuses are drawn again."""
-
-    def __init__(self, candidates: Sequence[Ways]) -> None:
-        self._ways = list(candidates)
-        self._draws: list[Iterator[Draw]] = [iter(ways.draws()) for ways in candidates]
-        self._refused = [""] * len(candidates)
-        self._current = [next(draws, None) for draws in self._draws]
-
-    @property
-    def feeds(self) -> list[Feeds]:
-        return [draw.feeds for draw in self._current if draw is not None]
-
-    @property
-    def notes(self) -> list[str]:
-        return [
-            f"{refused}; {_shapes(draw.feeds)} was used instead"
-            for refused, draw in zip(self._refused, self._current, strict=True)
-            if refused and draw is not None
-        ]
-
-    def draw_again(self, sample: int, reason: str) -> None:
-        """Draw a sample again, by its number among those that there are.
-
-        Raises:
-            OnnxNormError: there is no other way to draw it, and it is not optional.
-        """
-        place = [place for place, draw in enumerate(self._current) if draw is not None][sample]
-        draw = self._current[place]
-        if draw is not None and not draw.is_guess and not self._refused[place]:
-            self._refused[place] = f"the original does not run with {_shapes(draw.feeds)} ({reason})"
-        self._current[place] = next(self._draws[place], None)
-        if self._current[place] is None and not self._ways[place].optional:
-            raise OnnxNormError(f"{self._refused[place] or reason}; give inputs that it takes")
-
-
-def _shapes(feeds: Feeds) -> str:
-    return ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+class _NoKernelError(Exception):
+    """Raised where onnxruntime has no kernel for a piece of the original, or cannot be fed what it takes."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +151,7 @@ class _Walk:
     """One way through all pieces, from the inputs to the outputs."""
 
     def __init__(
-        self, ours: Layout, theirs: Layout, borders: Sequence[Border], samples: _Samples, seed: int, options: Any
+        self, ours: Layout, theirs: Layout, borders: Sequence[Border], samples: DrawnSamples, seed: int, options: Any
     ) -> None:
         self._ours, self._theirs = ours, theirs
         self._borders = borders
@@ -182,7 +175,9 @@ class _Walk:
             if not done.is_right:
                 return None if done.report is None or done.report.passed else self._failed(done.report, done.runs)
             self._hand_on(done, self._borders[first + count - 1])
-            self._free(first, first + count)
+            if done.runs is not None and ROUNDED in done.runs.original:
+                # The evaluators that round hold themselves, and with them weights in float64, until they are collected.
+                gc.collect()
             first += count
         return Verdict(self._passed())
 
@@ -206,14 +201,27 @@ class _Walk:
         }
         feeds = [{name: values[name] for name in given} for values in self._values]
         one = piece_of(self._ours, before.original, after.original, given, wanted)
-        two = piece_of(self._theirs, before.result, after.result, given, compared)
-        is_public = not set(self._public).isdisjoint(compared)
+        # What the original has made before, the result may make here.
+        made = {name for node in self._theirs.nodes[before.result : after.result] for name in node.output}
+        taken = {name: value for name, value in given.items() if name not in made}
+        two = piece_of(self._theirs, before.result, after.result, taken, compared)
+        try:
+            return self._pair(one, two, feeds, handed, not set(self._public).isdisjoint(compared))
+        finally:
+            let_go(one)
+            let_go(two)
+
+    def _pair(
+        self, one: onnx.ModelProto, two: onnx.ModelProto, feeds: list[Feeds], handed: list[str], is_public: bool
+    ) -> _Done:
+        """Compare two pieces."""
         if not is_public and are_same(one, two):
             self._same += 1
             return _Done(_only(handed, self._run(one, feeds)), None, None)
         try:
             ways = [Ways(partial(_once, each)) for each in feeds]
-            runs = collect(one, two, ways, seed=self._seed, options=self._options, frugal=not is_public)
+            effort = Effort.FULL if is_public else Effort.FRUGAL
+            runs = collect(one, two, ways, seed=self._seed, options=self._options, effort=effort)
         except OtherDrawsError as error:
             return _Done([], VerifyReport(False, str(error), "none: the models were not run"), None)
         except OnnxNormError:
@@ -231,6 +239,8 @@ class _Walk:
                 return run_all(piece, level, feeds, self._options)
             except OnnxNormError as error:
                 errors.append(str(error))
+        if all(map(lacks_kernel, errors)) or not all(map(_can_be_fed, feeds)):
+            raise _NoKernelError
         for sample, each in enumerate(feeds):
             try:
                 run_all(piece, "off", [each], self._options)
@@ -250,12 +260,6 @@ class _Walk:
         ]
         if done.report is not None:
             self._reports.append(done.report)
-
-    def _free(self, first: int, end: int) -> None:
-        """Let go of the weights that float64 took in these pieces: its evaluator holds itself until it is collected."""
-        start = self._borders[first - 1].original if first else 0
-        if sum(self._ours.weight_bytes[start : self._borders[end - 1].original]) > _MUCH:
-            gc.collect()
 
     def _failed(self, report: VerifyReport, runs: Runs | None) -> Verdict:
         if runs is not None:
@@ -287,6 +291,11 @@ class _Walk:
 
     def _shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
         return tuple({name: value.shape for name, value in feeds.items()} for feeds in self._samples.feeds)
+
+
+def _can_be_fed(feeds: Feeds) -> bool:
+    """Whether onnxruntime takes values of these types from Python."""
+    return all(value.dtype.kind != "V" and value.dtype.name != "bfloat16" for value in feeds.values())
 
 
 def _only(names: Sequence[str], runs: Sequence[Outputs]) -> list[Outputs]:

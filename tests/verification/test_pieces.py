@@ -24,7 +24,7 @@ _TOLD = "compared in "
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuts, "LIMITS", Limits(0, 0, PieceSizes(3, 1 << 27)))
+    monkeypatch.setattr(cuts, "LIMITS", Limits(0, 0, PieceSizes(3, 1 << 27), last_run=0))
 
 
 def _is_in_pieces(report: onnxnorm.VerifyReport) -> bool:
@@ -204,6 +204,21 @@ def test_what_has_no_room_as_a_whole_is_decided_by_its_pieces(is_right: bool, mo
     monkeypatch.setattr("onnxnorm.verification.verify.in_pieces", lambda *_, **__: None)
     with pytest.raises(OnnxNormError, match="verifying it would take about"):
         verify(model, result)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("limit", [0, 1 << 20])
+def test_what_pieces_overlook_shows_in_a_last_run_as_wholes(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that are all taken for the same: only the runs of the whole models can tell."""
+    monkeypatch.setattr(cuts, "LIMITS", Limits(0, 0, PieceSizes(3, 1 << 27), last_run=limit))
+    monkeypatch.setattr(piecewise, "are_same", lambda *_: True)
+    model = _blocks(6, normalized=False)
+    report = verify(model, model)
+    assert report and any("once as wholes" in note for note in report.notes) == bool(limit), report
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    report = verify(model, _changed(model, first.input[1], 1.01))
+    assert report.passed == (not limit), report
+    assert not limit or (report.place is not None and report.place.node == first.name)
 
 
 @pytest.mark.usefixtures("small_pieces")
