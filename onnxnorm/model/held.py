@@ -7,6 +7,7 @@ the `HeldWeights` for as long as the messages are used.
 from __future__ import annotations
 
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,7 +201,7 @@ def _large_array(tensor: TensorProto, files: _Files | None) -> npt.NDArray[Any] 
     if tensor.data_type not in _TYPES:
         return None
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
-    if int(np.prod(tensor.dims, dtype=np.int64)) * dtype.itemsize < _LEAST:
+    if math.prod(tensor.dims) * dtype.itemsize < _LEAST:
         return None
     if tensor.data_location != TensorProto.EXTERNAL:
         return numpy_helper.to_array(tensor)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ _LARGE_MODEL = 10**8
 _LARGE_ROUNDS = 2
 
 
+_Constant: TypeAlias = "onnx.TensorProto | npt.NDArray[Any]"
+
+
 @dataclass
 class Decisive:
     """The values of one input on which something depends.
@@ -66,7 +70,7 @@ def decisive_values(model: onnx.ModelProto) -> dict[str, Decisive]:
         # A model that cannot be inlined is looked at without its functions.
         with contextlib.suppress(Exception):
             model = onnx.inliner.inline_local_functions(model)
-    constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer if _is_small(t)}
+    constants: dict[str, _Constant] = {t.name: t for t in model.graph.initializer if _is_small(t)}
     names = {tensor.name for tensor in model.graph.initializer}
     traces = {value.name: _Trace(value.name) for value in model.graph.input if value.name not in names}
     found = {name: Decisive(is_mask="mask" in name.lower()) for name in traces}
@@ -76,12 +80,16 @@ def decisive_values(model: onnx.ModelProto) -> dict[str, Decisive]:
 
 def _is_small(tensor: onnx.TensorProto) -> bool:
     is_inside = tensor.data_location != onnx.TensorProto.EXTERNAL
-    return is_inside and int(np.prod(tensor.dims)) <= _LARGEST_CONSTANT and tensor.data_type != onnx.TensorProto.STRING
+    return is_inside and math.prod(tensor.dims) <= _LARGEST_CONSTANT and tensor.data_type != onnx.TensorProto.STRING
+
+
+def _array(constant: _Constant) -> npt.NDArray[Any]:
+    return onnx.numpy_helper.to_array(constant) if isinstance(constant, onnx.TensorProto) else constant
 
 
 def _walk(
     nodes: Iterable[onnx.NodeProto],
-    constants: dict[str, npt.NDArray[Any]],
+    constants: dict[str, _Constant],
     traces: dict[str, _Trace],
     found: Mapping[str, Decisive],
 ) -> None:
@@ -97,7 +105,7 @@ def _walk(
         else:
             _follow(node, constants, traces, found)
         for graph in graphs_of_node(node):
-            constants.update((t.name, onnx.numpy_helper.to_array(t)) for t in graph.initializer if _is_small(t))
+            constants.update((t.name, t) for t in graph.initializer if _is_small(t))
             _walk(graph.node, constants, traces, found)
 
 
@@ -112,7 +120,7 @@ def _constant(node: onnx.NodeProto) -> npt.NDArray[Any] | None:
 
 def _follow(
     node: onnx.NodeProto,
-    constants: Mapping[str, npt.NDArray[Any]],
+    constants: Mapping[str, _Constant],
     traces: dict[str, _Trace],
     found: Mapping[str, Decisive],
 ) -> None:
@@ -120,7 +128,7 @@ def _follow(
     if place is None:
         return
     trace = traces[node.input[place]]
-    others = [constants[name] for i, name in enumerate(node.input) if i != place and name in constants]
+    others = [_array(constants[name]) for i, name in enumerate(node.input) if i != place and name in constants]
     op = node.op_type
     if op in _COMPARES and others:
         for value in np.unique(others[0].astype(np.float64))[:_FEW]:
