@@ -47,7 +47,7 @@ _ROUNDOFFS = {
 
 
 class Effort(enum.Enum):
-    """How much is run at first."""
+    """The effort: what is run before it is known to be needed."""
 
     FULL = enum.auto()
     """Everything but copies with moved weights."""
