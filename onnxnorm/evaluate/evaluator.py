@@ -97,12 +97,10 @@ class Float64Evaluator:
         with np.errstate(all="ignore"):
             return dict(zip(wanted, self._evaluator.run(wanted, dict(feeds)), strict=True))
 
-    def forget(self) -> None:
-        """Let go of the weights, after the last run.
-
-        The evaluator of the onnx package refers to itself, so that Python's collector alone would free them.
-        """
-        self._evaluator.forget()
+    def __del__(self) -> None:
+        # The evaluator of the onnx package refers to itself, so that Python's collector alone would free its weights.
+        if hasattr(self, "_evaluator"):
+            self._evaluator.forget()
 
 
 def evaluate_float64(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:

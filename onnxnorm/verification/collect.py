@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from onnxnorm.verification.rounding_noise import shaken_weights
 from onnxnorm.verification.runs import Outputs, Runs, expose, run_all, run_once
 from onnxnorm.verification.shaken_runs import SHAKES, add_noise
 
-__all__ = ["Effort", "collect"]
+__all__ = ["collect"]
 
 # onnxruntime's kernels of these end the process by an assertion, or read wherever in memory their inputs tell them to,
 # where attributes or inputs are such as nobody means (1.32.0; random nodes of every operator were tried).
@@ -46,17 +45,6 @@ _ROUNDOFFS = {
 }
 
 
-class Effort(enum.Enum):
-    """The effort: what is run before it is known to be needed."""
-
-    FULL = enum.auto()
-    """Everything but copies with moved weights."""
-    FRUGAL = enum.auto()
-    """Runs of the original that may turn out to be of no need are left for later."""
-    ONCE = enum.auto()
-    """Each model at one level of onnxruntime's optimizations, and nothing in float64."""
-
-
 def collect(
     original: onnx.ModelProto,
     result: onnx.ModelProto,
@@ -64,7 +52,7 @@ def collect(
     *,
     seed: int,
     options: Any = None,
-    effort: Effort = Effort.FULL,
+    frugal: bool = False,
 ) -> Runs:
     """Run all models, one session at a time. `candidates` gives for each sample the feeds to try in turn.
 
@@ -73,19 +61,19 @@ def collect(
         candidates: the ways to draw each sample.
         seed: of random draws.
         options: the caller's options for sessions, or None.
-        effort: how much is run before it is known to be needed.
+        frugal: leave runs of the original for later that may turn out to be of no need.
 
     Raises:
         OnnxNormError: onnxruntime cannot run the original at all.
     """
     suspects = [node for graph in graphs_in(original) for node in graph.node if node.op_type in _UNGUARDED]
     if not suspects or not FORKS:
-        return _collect(original, result, candidates, seed, options, effort)
+        return _collect(original, result, candidates, seed, options, frugal)
 
     def answer() -> bytes:
         try:
             # Options cannot be pickled.
-            runs = _collect(original, result, candidates, seed, options, Effort.FULL)
+            runs = _collect(original, result, candidates, seed, options, False)
             while add_noise(runs, seed):
                 pass
             return pickle.dumps(replace(runs, options=None))
@@ -113,7 +101,7 @@ def _collect(
     candidates: Sequence[Ways],
     seed: int,
     options: Any,
-    effort: Effort,
+    frugal: bool,
 ) -> Runs:
     same = with_same_draws(original, result, candidates, seed=seed, options=options)
     original, result, candidates = same.original, same.result, same.candidates
@@ -126,7 +114,7 @@ def _collect(
     )
     for level in LEVELS:
         try:
-            if runs.samples and effort is not Effort.FULL:
+            if runs.samples and frugal:
                 runs.postponed.append(level)
             elif runs.samples:
                 runs.original[level] = run_all(original, level, runs.samples, options)
@@ -141,8 +129,6 @@ def _collect(
     if not runs.samples:
         errors = dict.fromkeys(runs.failures.values())
         raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
-    if effort is Effort.ONCE:
-        runs.postponed.clear()
     for level in [*runs.original, *runs.postponed]:
         try:
             runs.result[level] = run_all(result, level, runs.samples, options)
@@ -151,14 +137,10 @@ def _collect(
             if level in runs.original or (add_noise(runs, seed) and level in runs.original):
                 runs.failures["result", level] = str(error)
     runs.shakes = SHAKES
-    if effort is Effort.ONCE:
-        runs.no_exact = "nothing was run in float64"
-        return runs
     watch = Watch()
     try:
         evaluator = Float64Evaluator(original, watch)
         runs.exact = [evaluator.run(feeds) for feeds in runs.samples]
-        evaluator.forget()
     except NoFloat64Error as error:
         runs.no_exact = str(error)
         watch = _watched(original, next(iter(runs.original)), runs.samples, options)

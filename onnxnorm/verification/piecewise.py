@@ -24,16 +24,17 @@ from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.random_samples import Draw, Ways
 from onnxnorm.runtime.unoptimized import LEVELS, lacks_kernel
 from onnxnorm.verification import cuts
-from onnxnorm.verification.collect import Effort, collect
+from onnxnorm.verification.collect import collect
 from onnxnorm.verification.cuts import Border, borders_of
 from onnxnorm.verification.drawn_samples import DrawnSamples
 from onnxnorm.verification.judge import judge
 from onnxnorm.verification.layout import Layout, layout_of
 from onnxnorm.verification.memory_needed import lack_of_room
 from onnxnorm.verification.piece import are_same, piece_of, read_from_before, typed
-from onnxnorm.verification.random_draws import OtherDrawsError
+from onnxnorm.verification.random_draws import OtherDrawsError, with_same_draws
 from onnxnorm.verification.report import OutputError, VerifyReport
 from onnxnorm.verification.runs import ROUNDED, Outputs, Runs, run_all
+from onnxnorm.verification.shaken_runs import SHAKES
 
 __all__ = ["Verdict", "in_pieces", "is_large"]
 
@@ -112,8 +113,15 @@ def _confirmed(
     options: Any,
 ) -> Verdict | None:
     """Run both models once as wholes; None where they do not give the same, but for rounding, as their pieces did."""
-    ways = [Ways(partial(_once, each)) for each in feeds]
-    runs = collect(original, result, ways, seed=seed, options=options, effort=Effort.ONCE)
+    same = with_same_draws(original, result, [Ways(partial(_once, each)) for each in feeds], seed=seed, options=options)
+    samples = [next(iter(ways.draws())).feeds for ways in same.candidates]
+    runs = Runs(same.original, same.result, samples, no_exact="nothing was run in float64", options=options)
+    try:
+        runs.original["off"] = run_all(runs.model, "off", samples, options)
+        runs.result["off"] = run_all(runs.other, "off", samples, options)
+    except OnnxNormError:
+        return None
+    runs.shakes = SHAKES
     if not judge(runs, seed=seed, locate=False).passed:
         return None
     *others, told = report.notes
@@ -220,8 +228,7 @@ class _Walk:
             return _Done(_only(handed, self._run(one, feeds)), None, None)
         try:
             ways = [Ways(partial(_once, each)) for each in feeds]
-            effort = Effort.FULL if is_public else Effort.FRUGAL
-            runs = collect(one, two, ways, seed=self._seed, options=self._options, effort=effort)
+            runs = collect(one, two, ways, seed=self._seed, options=self._options, frugal=not is_public)
         except OtherDrawsError as error:
             return _Done([], VerifyReport(False, str(error), "none: the models were not run"), None)
         except OnnxNormError:
