@@ -6,6 +6,7 @@ import contextlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -30,6 +31,7 @@ from onnxnorm.verification.rounded_runs import add_rounded, run_rounded_alone
 from onnxnorm.verification.rounding_noise import shaken_weights
 from onnxnorm.verification.runs import Outputs, Runs, expose, run_all, run_once
 from onnxnorm.verification.shaken_runs import SHAKES, add_noise
+from onnxnorm.verification.survivable import Survivable
 
 __all__ = ["collect"]
 
@@ -39,6 +41,8 @@ _UNGUARDED = frozenset({
     "DFT", "GridSample", "MaxRoiPool", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
     "ReverseSequence", "RoiAlign", "STFT", "Unique",
 })  # fmt: skip
+_MOST_FATAL = 16
+"""Number of ways to fill the inputs that may end the process, before it is given up."""
 _ROUNDOFFS = {
     onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)): unit_roundoff(np.dtype(dtype))
     for dtype in (np.float32, np.float16, ml_dtypes.bfloat16)
@@ -70,28 +74,39 @@ def collect(
     if not suspects or not FORKS:
         return _collect(original, result, candidates, seed, options, frugal)
 
-    def answer() -> bytes:
+    def answer(ways: Sequence[Ways]) -> bytes:
         try:
             # Options cannot be pickled.
-            runs = _collect(original, result, candidates, seed, options, False)
+            runs = _collect(original, result, ways, seed, options, False)
             while add_noise(runs, seed):
                 pass
             return pickle.dumps(replace(runs, options=None))
         except (OnnxNormError, MemoryError) as error:
             return pickle.dumps(error)
 
-    try:
-        found = pickle.loads(in_child(answer))
-    except BrokenOffError as error:
+    ended: BrokenOffError | None = None
+    found: Any = None
+    survivable = Survivable(candidates)
+    for _ in range(_MOST_FATAL + 1):
+        try:
+            found = pickle.loads(in_child(partial(answer, survivable.ways())))
+            break
+        except BrokenOffError as error:
+            ended = ended or error
+            survivable.drop_last()
+    if ended is not None and not isinstance(found, Runs):
         node = suspects[0]
         raise OnnxNormError(
-            f"onnxruntime ends the process ({error}) when it runs the original, where node {node.name!r} "
+            f"onnxruntime ends the process ({ended}) when it runs the original, where node {node.name!r} "
             f"({node.op_type}) may be at fault; mend the node, give inputs that it takes, or leave out the verification"
-        ) from None
+        )
     if isinstance(found, (OnnxNormError, MemoryError)):
         raise found
     runs: Runs = found
     runs.options = options
+    if ended is not None:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in runs.samples[0].items())
+        runs.notes.append(f"onnxruntime ends the process ({ended}) with other inputs than {shapes} and its like")
     return runs
 
 
