@@ -147,6 +147,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     from onnxnorm.io.load_and_save import save
     from onnxnorm.model.walk import weight_bytes
     from onnxnorm.optimizer.accounted import accounted
+    from onnxnorm.optimizer.bias_corrected import bias_corrected
     from onnxnorm.optimizer.for_runtime import target_for
     from onnxnorm.optimizer.preparation import equalized, in_half
     from onnxnorm.optimizer.proved import without_disproved
@@ -163,6 +164,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     size_before = model_size(arguments.input, original)
     before = count_operators(original.graph.all_nodes())
     passes = FOLDING if arguments.command == "fold" else chosen_passes(arguments.passes, arguments.skip)
+    equalization = equalization_wanted(arguments)
     loaded = [original]
     # The original goes out of memory where it is transformed.
     del original
@@ -184,19 +186,24 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
                 on_pass=advance,
                 kept=kept,
             )
-        samples = arguments.calibration
-        wanted = equalization_wanted(arguments)
-        return equalized(done, wanted, arguments.input, target=arguments.target, calibration=samples), records
+        return equalized(
+            done, equalization, arguments.input, target=arguments.target, calibration=arguments.calibration
+        ), records
 
     prove = (lambda done: _proof_of(source, done[0].ir_model, arguments)) if arguments.verify else None
     (result, records), proof, notes = without_disproved(run, prove, lambda done: done[0].rewrites, passes, source.graph)
     if proof is not None:
         _refuse_unless_passed(proof, arguments)
+    result, corrected = bias_corrected(
+        replace(result, report=proof), equalization, arguments.input, calibration=arguments.calibration
+    )
+    proof = result.report
     given = arguments.calibration or arguments.samples[0]
     result = in_half(result, half, arguments.input, inputs=given, judge=arguments.verify)
     model = result.ir_model
     if arguments.provenance:
-        sign(model, provenance(None if passes == DEFAULT else passes, arguments.target, proof))
+        ran = None if passes == DEFAULT else passes
+        sign(model, provenance(ran, arguments.target, proof, corrected=corrected))
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
             model,

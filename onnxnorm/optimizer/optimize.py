@@ -16,6 +16,7 @@ from onnxnorm.graph.size_budget import DEFAULT_MAX_GROWTH
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.model.source import CarriesModel, ModelLike
 from onnxnorm.optimizer.accounted import accounted
+from onnxnorm.optimizer.bias_corrected import bias_corrected, check_samples
 from onnxnorm.optimizer.fast_path import folded
 from onnxnorm.optimizer.fixed_shapes import source_of
 from onnxnorm.optimizer.for_runtime import target_for
@@ -145,7 +146,9 @@ def optimize(
         prepare: "int8", or a `passes.Equalization`: channels are scaled so that quantizing the result loses less, by
             factors that cancel out exactly.
         calibration: samples of inputs, as `verify` takes them, for the sizes of activations: with `prepare` these are
-            made even as well, with `dtype` it is seen which of them would overflow.
+            made even as well, with `dtype` it is seen which of them would overflow. With
+            `passes.Equalization(correct_biases="tensor")`, or `"channel"`, biases make up for the mean error of int8
+            weights, which changes the float model after its proof; `notes` say by how much.
         provenance: write into the metadata of the result what made it: version, passes, target, whether it is verified
             and with which error; `onnxnorm inspect` shows it.
 
@@ -166,6 +169,7 @@ def optimize(
     half, equalization = Half.of(dtype, keep_io_types, keep), equalization_of(prepare)
     if calibration is not None and half is None and equalization is None:
         raise OnnxNormError("calibration shows how large activations become: give prepare or dtype as well")
+    check_samples(equalization, calibration)
     original = Original.of(model)
     source = with_preprocessing(source_of(model, fix_shapes), preprocessing)
     ran = None if names == DEFAULT else names
@@ -215,8 +219,9 @@ def optimize(
             f"{source.name}: the result failed verification: {report}; please report it together with the model"
         )
     result = replace(result, notes=result.notes + notes, report=report, _source=original)
+    result, corrected = bias_corrected(result, equalization, source.name, calibration=calibration)
     if provenance:
-        sign(result.held, facts_of(ran, target, report))
+        sign(result.held, facts_of(ran, target, report, corrected=corrected))
     return in_half(result, half, source.name, inputs=calibration, judge=verify)
 
 

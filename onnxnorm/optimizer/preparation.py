@@ -33,6 +33,7 @@ __all__ = ["DTYPES", "Half", "equalization_of", "equalized", "in_half", "with_pr
 
 DTYPES = ("float16", "bfloat16")
 _BFLOAT16_OPSET = 22
+_RMS_NORM_OPSET = 23
 _MOST_CHECKED = 2**31 - 2**20
 _LIMITS = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895314e38}
 # Samples do not show the largest value that there will be.
@@ -114,9 +115,12 @@ def in_half(
         scaled = _make_room(model, observed, room) if any(seen.largest > room for seen in observed.values()) else 0
         if scaled:
             observed = observe(to_proto(model), samples, names)
-        stayed = to_half(model, half.dtype, keep_io_types=half.keep_io_types, keep=half.keep, observed=observed)
+        converted = to_half(model, half.dtype, keep_io_types=half.keep_io_types, keep=half.keep, observed=observed)
         _check_valid(message, to_proto(model), half.dtype)
-        notes = [*_told(stayed, half, message)]
+        notes = [*_told(converted.stayed, half, message)]
+        if converted.masks:
+            told = f"{converted.masks} constants that only take elements out of a softmax"
+            notes.append(f"{told} are {converted.least:.5g} in {half.dtype.name.lower()}")
         if scaled:
             told = f"the channels of {scaled} nodes were scaled by powers of two, so that they have room"
             notes.insert(0, f"{told} in {half.dtype.name.lower()}")
@@ -224,7 +228,11 @@ def _told(stayed: Sequence[Stayed], half: Half, message: onnx.ModelProto) -> Ite
     for reason, nodes in by_reason.items():
         more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
         yield f"in float32 stays {', '.join(nodes[:4])}{more}: {reason}"
-    lacks_types = half.dtype is ir.DataType.BFLOAT16 and standard_opset(message.opset_import) < _BFLOAT16_OPSET
+    opset = standard_opset(message.opset_import)
+    if opset < _RMS_NORM_OPSET and any("written out" in each for each in by_reason):
+        at = f"at opset {_RMS_NORM_OPSET}"
+        yield f"{at} an RMS norm is one node with float32 inside: opset={_RMS_NORM_OPSET}, --opset"
+    lacks_types = half.dtype is ir.DataType.BFLOAT16 and opset < _BFLOAT16_OPSET
     if lacks_types and any("definition" in each for each in by_reason):
         yield f"from opset {_BFLOAT16_OPSET} on more operators take bfloat16: opset={_BFLOAT16_OPSET}, --opset"
 

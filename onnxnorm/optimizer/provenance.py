@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["provenance", "provenance_in", "sign"]
 
 _PREFIX = "onnxnorm."
-_ORDER = ("version", "passes", "target", "verified", "error", "error_of_original")
+_ORDER = ("version", "passes", "target", "verified", "error", "error_of_original", "biases")
 
 
-def provenance(passes: Sequence[str] | None, target: str, report: VerifyReport | None) -> dict[str, str]:
+def provenance(
+    passes: Sequence[str] | None, target: str, report: VerifyReport | None, *, corrected: bool = False
+) -> dict[str, str]:
     """Return what made a result, by name.
 
     Args:
         passes: the names of the passes that ran; None where they are the default ones.
         target: what it was made for.
         report: the report of its verification; None where it is not verified.
+        corrected: whether its biases were corrected for int8, which no verification covers.
     """
     facts = {
         "version": own_version(),
@@ -37,6 +40,8 @@ def provenance(passes: Sequence[str] | None, target: str, report: VerifyReport |
     if report is not None and report.outputs:
         facts["error"] = f"{max(output.error_result for output in report.outputs):.3g}"
         facts["error_of_original"] = f"{max(output.error_original for output in report.outputs):.3g}"
+    if corrected:
+        facts["biases"] = "corrected for int8 after the verification"
     return facts
 
 

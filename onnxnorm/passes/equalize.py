@@ -31,6 +31,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Journal
 from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.validate.choices import INT8_SCALES
 
 __all__ = ["Equalization", "Equalize", "channels_of", "gauge_of"]
 
@@ -56,16 +57,21 @@ class Equalization:
         powers_of_two: whether scales are powers of two, so that no weight is rounded.
         activations: the largest magnitudes of values by their names, for each axis a vector or None.
         room: instead of evenness, the size that no activation may exceed.
+        correct_biases: what `optimize` does to the biases after the proof, where samples are given: takes off the mean
+            error of weights rounded to int8 with one scale for the "tensor" or for each "channel"; None leaves them.
     """
 
     strength: float = 0.5
     powers_of_two: bool = False
     activations: Mapping[str, list[_Vector | None]] = field(default_factory=dict)
     room: float | None = None
+    correct_biases: str | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.strength <= 1.0:
             raise OnnxNormError(f"the strength of an equalization lies between 0 and 1, not at {self.strength}")
+        if self.correct_biases not in (None, *INT8_SCALES):
+            raise OnnxNormError(f"correct_biases must be {' or '.join(INT8_SCALES)}, not {self.correct_biases!r}")
 
 
 class Equalize(JournaledPass):

@@ -14,10 +14,12 @@ from onnxnorm.convert.same_form import schema_of
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.dtypes import type_string
-from onnxnorm.model.walk import subgraphs_of
+from onnxnorm.model.walk import graphs_within, subgraphs_of
+from onnxnorm.prepare.bodies import is_control_flow
+from onnxnorm.prepare.masks import Masks, find_masks
 from onnxnorm.prepare.observe import Observed
 
-__all__ = ["Choice", "choose", "limit_of"]
+__all__ = ["Choice", "choose", "data_variables", "limit_of"]
 
 _FLOAT = ir.DataType.FLOAT
 _INTEGERS = frozenset(
@@ -33,6 +35,8 @@ _LAYOUT = frozenset(
     ["Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Tile",
      "Transpose", "Unsqueeze"]
 )  # fmt: skip
+# Keys and values of an attention, and its mask; the scale of a norm, whose type its result has.
+_FURTHER_VARIABLES: Mapping[str, tuple[str, ...]] = {"Attention": ("T2", "U"), "RMSNormalization": ("V",)}
 # Values of samples say little of those to come: half of the range stays free.
 _ROOM = 2.0
 _LARGEST = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895314e38}
@@ -50,8 +54,10 @@ class Choice:
     Attributes:
         half: the nodes that compute in the type of two bytes.
         reasons: why a node that works on float32 stays there; none for nodes that merely stand between such.
+        masks: the constants that the type holds as smaller ones.
     """
 
+    masks: Masks
     half: set[ir.Node] = field(default_factory=set)
     reasons: dict[ir.Node, str] = field(default_factory=dict)
 
@@ -59,12 +65,18 @@ class Choice:
 def choose(
     graph: ir.Graph, facts: Facts, dtype: ir.DataType, keep: Collection[str], observed: Mapping[str, Observed]
 ) -> Choice:
-    """Choose for each node that has float32 among its operands or results."""
-    choice, statistics = Choice(), set(_statistics(graph, facts))
-    for node in graph:
+    """Choose for each node that has float32 among its operands or results, in the bodies of others too."""
+    graphs = graphs_within(graph)
+    choice = Choice(find_masks(graphs, facts, limit_of(dtype), observed))
+    statistics = {node for each in graphs for node in _statistics(each, facts)}
+    for node in (node for each in graphs for node in each):
+        if is_control_flow(node):
+            continue
         reason = _reason(node, facts, dtype, keep, observed)
         if reason is None and node in statistics:
             reason = f"the statistics of a normalization, which is written out, would lose digits in {_name(dtype)}"
+        if reason is None:
+            reason = _too_large(node, facts, dtype, observed, choice.masks)
         if reason is not None:
             if reason:
                 choice.reasons[node] = reason
@@ -98,16 +110,25 @@ def _type_in_the_way(node: ir.Node, schema: onnx.defs.OpSchema | None) -> str | 
     return None
 
 
+def _makes_flags(node: ir.Node, observed: Mapping[str, Observed]) -> bool:
+    """Whether the Cast makes numbers of truth values, or of integers that are used as such."""
+    source, result = node.inputs[0], node.outputs[0]
+    if source is None or source.dtype is None or result.dtype is not _FLOAT:
+        return False
+    seen = observed.get(result.name or "")
+    return source.dtype is ir.DataType.BOOL or (source.dtype.is_integer() and seen is not None and seen.largest <= 1)
+
+
 def _reason(
     node: ir.Node, facts: Facts, dtype: ir.DataType, keep: Collection[str], observed: Mapping[str, Observed]
 ) -> str | None:
-    """Return why the node stays in float32; empty where nobody asks, None where it need not."""
+    """Return why the operator stays in float32; empty where nobody asks, None where it need not."""
     if not _works_on_floats(node) or node.op_type == "Constant":
         return ""
     if any(fnmatchcase(node.name or "", pattern) for pattern in keep):
         return "that was asked for"
     if any(subgraphs_of(node)):
-        return "it has a graph of its own, whose nodes stay as they are"
+        return "it has a graph of its own, of which it is not known what it does with it"
     if not is_standard(node):
         return f"what it takes is not known: it is no operator of ONNX but of {node.domain}"
     if node.op_type in _INTEGERS:
@@ -116,10 +137,7 @@ def _reason(
     if node.op_type in _STATISTICS or stash:
         return f"its statistics would be summed in {_name(dtype)}, since it has no stash_type"
     if node.op_type in ("Cast", "CastLike"):
-        source = node.inputs[0]
-        if node.op_type == "Cast" and source is not None and source.dtype is ir.DataType.BOOL:
-            return None
-        return ""
+        return None if node.op_type == "Cast" and _makes_flags(node, observed) else ""
     if not any(value is not None and value.dtype is _FLOAT for value in node.inputs):
         return ""
     schema = schema_of(node.op_type, facts.opset(node))
@@ -128,32 +146,44 @@ def _reason(
     if (unclear := _type_in_the_way(node, schema)) is not None:
         return unclear
     allowed = {entry.type_param_str: entry.allowed_type_strs for entry in schema.type_constraints}
-    if type_string(dtype) not in allowed.get(data_variable(node, schema) or "", ()):
+    variables = data_variables(node, schema)
+    if not variables or any(type_string(dtype) not in allowed.get(each, ()) for each in variables):
         return f"its definition at opset {facts.opset(node)} takes no {_name(dtype)}"
-    return _too_large(node, facts, dtype, observed)
-
-
-def data_variable(node: ir.Node, schema: onnx.defs.OpSchema) -> str | None:
-    """Return the variable that the definition has for the type of the node's first float32 operand."""
-    for place, value in enumerate(node.inputs):
-        if value is not None and value.dtype is _FLOAT and schema.inputs:
-            return schema.inputs[min(place, len(schema.inputs) - 1)].type_str
     return None
 
 
-def _too_large(node: ir.Node, facts: Facts, dtype: ir.DataType, observed: Mapping[str, Observed]) -> str | None:
+def data_variables(node: ir.Node, schema: onnx.defs.OpSchema) -> frozenset[str]:
+    """Return the variables that the definition has for the type of the node's data: of its first float32 operand.
+
+    Further ones are those that definitions tell apart from it without a need.
+    """
+    for place, value in enumerate(node.inputs):
+        if value is not None and value.dtype is _FLOAT and schema.inputs:
+            first = schema.inputs[min(place, len(schema.inputs) - 1)].type_str
+            return frozenset({first, *_FURTHER_VARIABLES.get(node.op_type, ())})
+    return frozenset()
+
+
+def _too_large(
+    node: ir.Node, facts: Facts, dtype: ir.DataType, observed: Mapping[str, Observed], masks: Masks
+) -> str | None:
+    """Return which of the node's values the type does not hold; None where it holds them all."""
     limit = limit_of(dtype)
     for value in node.inputs:
-        if value is None or value.dtype is not _FLOAT or not facts.is_constant(value):
+        if value is None or value.dtype is not _FLOAT or not facts.is_constant(value) or value in masks.constants:
             continue
         array = facts.constant(value)
         finite = None if array is None else np.abs(array[np.isfinite(array)]).max(initial=0.0)
         if finite is not None and finite > limit:
             return f"its constant {value.name!r} has {finite:.3g} in it, more than {_name(dtype)} holds"
     for value in (*node.inputs, *node.outputs):
-        seen = None if value is None or value.dtype is not _FLOAT else observed.get(value.name or "")
-        if seen is not None and value is not None and seen.largest * _ROOM > limit and not facts.is_constant(value):
-            return f"{value.name!r} comes to {seen.largest:.3g}, and {_name(dtype)} ends at {limit:.3g}"
+        if value is None or value.dtype is not _FLOAT or facts.is_constant(value):
+            continue
+        if (seen := observed.get(value.name or "")) is None:
+            continue
+        largest = seen.highest if value in masks.values else seen.largest
+        if largest * _ROOM > limit:
+            return f"{value.name!r} comes to {largest:.3g}, and {_name(dtype)} ends at {limit:.3g}"
     return None
 
 

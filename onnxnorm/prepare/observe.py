@@ -33,12 +33,15 @@ class Observed:
 
     Attributes:
         along: for each axis the largest magnitude at each index; None where samples differ in that extent.
+        largest: the largest magnitude of all that are finite.
+        highest: the largest number of all that are finite.
         mean: for each axis the mean at each index, in the last sample's shape; None likewise.
         rank: of the value.
     """
 
     along: list[_Array | None]
     largest: float
+    highest: float
     mean: list[_Array | None]
     samples: int = 1
 
@@ -60,7 +63,7 @@ class Observed:
                 (a * self.samples + b * other.samples) / total if ok and a is not None and b is not None else None
                 for ok, a, b in means
             ]
-        self.largest = max(self.largest, other.largest)
+        self.largest, self.highest = max(self.largest, other.largest), max(self.highest, other.highest)
         self.samples += other.samples
 
 
@@ -120,4 +123,5 @@ def _observed(array: npt.NDArray[Any]) -> Observed:
     with np.errstate(all="ignore"):
         along: list[_Array | None] = [np.asarray(size.max(axis=rest)) for rest in others]
         mean: list[_Array | None] = [np.asarray(wide.mean(axis=rest)) for rest in others]
-    return Observed(along, float(size.max()), mean)
+    finite = wide[np.isfinite(wide)]
+    return Observed(along, float(np.abs(finite).max(initial=0.0)), float(finite.max(initial=-np.inf)), mean)

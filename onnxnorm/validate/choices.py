@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 from onnxnorm.errors import OnnxNormError
 
-__all__ = ["TARGET_NAMES", "closest", "nearest", "target_named"]
+__all__ = ["INT8_SCALES", "TARGET_NAMES", "closest", "nearest", "target_named"]
+
+INT8_SCALES = ("tensor", "channel")
+"""The parts of a weight that have one scale in int8: all of it, or each of its output channels."""
 
 TARGET_NAMES = ("portable", "onnxruntime", "openvino", "tensorrt", "web")
 """The targets that a model can be optimized for; `passes/targets.py` says what that means."""

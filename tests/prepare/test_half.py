@@ -131,17 +131,77 @@ def test_a_constant_beyond_the_range_stays() -> None:
     ).all()
 
 
-def test_a_subgraph_reads_what_it_read() -> None:
-    b = Builder(dtype=np.float32)
+def _if(b: Builder, *kinds: str) -> str:
     x = b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))
     branches = {}
-    for word, op_type in (("then_branch", "Relu"), ("else_branch", "Neg")):
+    for word, kind in zip(("then_branch", "else_branch"), kinds, strict=True):
         inner = Builder(dtype=np.float32, prefix=word)
-        inner.output(inner.node(op_type, x), shape=(1, 4, 6, 6))
+        operands = [inner.constant(np.full(4, 0.5)), inner.constant(np.zeros(4))] if kind.startswith("Inst") else []
+        inner.output(inner.node(kind, x, *operands), shape=(1, 4, 6, 6))
         branches[word] = inner.graph(word)
     condition = b.node("Less", b.node("ReduceMean", x, keepdims=0), b.constant(np.array(0.0)))
-    result = _half(b.model(b.conv(b.node("If", condition, **branches), 4, 2, (3, 3))), passes=["infer_shapes"])
-    assert _stays(result, "If", "a graph of its own") and _count(result, "Cast") == 2
+    return b.conv(b.node("If", condition, **branches), 4, 2, (3, 3))
+
+
+def test_branches_are_converted_too() -> None:
+    b = Builder(dtype=np.float32)
+    result = _half(b.model(_if(b, "Relu", "Neg")), passes=["infer_shapes"])
+    assert _count(result, "Cast") == 0 and not any("stays" in note for note in result.notes)
+    (node,) = (node for node in result.model.graph.node if node.op_type == "If")
+    types = [attribute.g.output[0].type.tensor_type.elem_type for attribute in node.attribute]
+    assert types == [TensorProto.FLOAT16] * 2
+
+
+def test_branches_agree_on_the_type_that_they_give_back() -> None:
+    b = Builder(dtype=np.float32)
+    result = _half(b.model(_if(b, "Relu", "InstanceNormalization")), passes=["infer_shapes"])
+    assert _stays(result, "InstanceNormalization", "no stash_type")
+    (node,) = (node for node in result.model.graph.node if node.op_type == "If")
+    inside = {attribute.name: [each.op_type for each in attribute.g.node] for attribute in node.attribute}
+    # What a branch reads from outside is cast there, where each branch finds it.
+    assert inside == {"then_branch": ["Relu"], "else_branch": ["InstanceNormalization", "Cast"]}
+    assert _count(result, "Cast") == 1
+
+
+def _rounds(operator: str, width: int = 4) -> onnx.ModelProto:
+    """A state that is multiplied and bent in every round, and what it is in each round."""
+    text = "s_next = Tanh(mixed) y = Mul(s_next, half)"
+    constants = f"float[{width}, {width}] w, float half = {{0.5}}"
+    if operator == "Loop":
+        body = f"""b (int64 i, bool go, float[1, {width}] s) => (bool go_on, float[1, {width}] s_out,
+            float[1, {width}] y) {{ go_on = Identity(go) mixed = MatMul(s, w) {text} s_out = Add(s, s_next) }}"""
+        call, inputs = f"last, all = Loop <body = {body}> (count, yes, start)", f"float[1, {width}] start"
+    else:
+        body = f"""b (float[1, {width}] s, float[1, {width}] x) => (float[1, {width}] s_out, float[1, {width}] y)
+            {{ mixed = MatMul(x, w) {text} s_out = Add(s, s_next) }}"""
+        call = f"bent = Relu(xs) last, all = Scan <body = {body}, num_scan_inputs = 1> (start, bent)"
+        inputs = f"float[1, {width}] start, float[5, 1, {width}] xs"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : 18]>
+        g ({inputs}) => (float[1, {width}] last_out, float[5, 1, {width}] all_out)
+        <{constants}, int64 count = {{5}}, bool yes = {{1}}> {{ {call} last_out = Relu(last) all_out = Neg(all) }}"""
+    )
+    del model.graph.initializer[:]
+    random = np.random.default_rng(0)
+    arrays = {"w": random.normal(size=(width, width)).astype(np.float32), "half": np.array(0.5, np.float32)}
+    arrays |= {"count": np.array(5, np.int64), "yes": np.array(True)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    return model
+
+
+@pytest.mark.parametrize("keep_io_types", [False, True])
+@pytest.mark.parametrize("operator", ["Loop", "Scan"])
+def test_bodies_compute_in_half_and_carry_float32(operator: str, keep_io_types: bool) -> None:
+    result = _half(_rounds(operator), passes=["infer_shapes"], keep_io_types=keep_io_types)
+    (node,) = (node for node in result.model.graph.node if node.op_type == operator)
+    (body,) = (attribute.g for attribute in node.attribute if attribute.name == "body")
+    types = {value.name: value.type.tensor_type.elem_type for value in (*body.input, *body.output)}
+    assert types["s"] == TensorProto.FLOAT and types["y"] == TensorProto.FLOAT16
+    assert types.get("x", TensorProto.FLOAT16) == TensorProto.FLOAT16
+    products = [each for each in body.node if each.op_type == "MatMul"]
+    half = [t.name for t in result.model.graph.initializer if t.data_type == TensorProto.FLOAT16 and len(t.dims) == 2]
+    assert [each.input[1] for each in products] == half
+    assert not any("stays" in note for note in result.notes), result.notes
 
 
 @pytest.mark.parametrize("name", ["Sigmoid_1"])

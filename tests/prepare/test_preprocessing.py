@@ -71,6 +71,19 @@ def test_folds_into_the_first_convolution(pads: int, layout: str | None, element
     assert left.total() == bool(layout) + bool(element) + (pads > 0), left
 
 
+@pytest.mark.parametrize(("stride", "growth", "goes"), [(4, 30.0, True), (4, 0.05, False), (1, 30.0, False)])
+def test_the_mean_goes_behind_a_padding_where_that_is_less_work(stride: int, growth: float, goes: bool) -> None:
+    """A tensor behind the convolution makes up for the border; at a stride it is smaller than the image."""
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 64, 64), name="image"), 3, 32, (7, 7), pads=[3] * 4, strides=[stride] * 2)
+    tokens = b.node("Transpose", b.node("Reshape", x, b.ints(1, 32, -1)), perm=[0, 2, 1])
+    model = b.model(b.node("Softplus", tokens))
+    options: dict[str, Any] = {"normalize_input": NORMALIZED}
+    result = onnxnorm.optimize(model, max_growth=growth, **options).model
+    assert (result.graph.node[0].op_type == "Conv") is goes
+    _compare(model, result, options)
+
+
 @pytest.mark.parametrize("layout", [None, "NWC", "NDHWC"])
 def test_other_ranks(layout: str | None) -> None:
     rank = len(layout or "NCW")
