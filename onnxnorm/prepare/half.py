@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnxnorm.convert.same_form import schema_of
 from onnxnorm.graph.edit import add_constant, drop_if_unused
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.prepare.bodies import handed_in, handed_out, is_control_flow
@@ -139,7 +140,8 @@ class _Conversion:
                 if narrow:
                     node.replace_input_with(place, self._rounded(value))
                     drop_if_unused(value, self._facts)
-            elif narrow is not (value in self._narrow):
+            elif narrow is not (value in self._narrow) and not (node.op_type == "Cast" and is_standard(node)):
+                # A Cast reads either type.
                 node.replace_input_with(place, self._cast(value, self._dtype if narrow else _FLOAT))
 
     def _is_constant(self, value: ir.Value) -> bool:

@@ -163,6 +163,15 @@ def test_branches_agree_on_the_type_that_they_give_back() -> None:
     assert _count(result, "Cast") == 1
 
 
+def test_a_cast_of_the_model_reads_either_type() -> None:
+    b = Builder(dtype=np.float32)
+    x = b.node("Relu", b.input((2, 3)))
+    wide = b.node("Cast", x, to=TensorProto.DOUBLE)
+    b.output(b.node("Cast", b.node("Sqrt", wide), to=TensorProto.FLOAT), shape=(2, 3))
+    result = _half(b.model(), passes=["infer_shapes"])
+    assert [node.op_type for node in result.model.graph.node] == ["Relu", "Cast", "Sqrt", "Cast", "Cast"]
+
+
 def _rounds(operator: str, width: int = 4) -> onnx.ModelProto:
     """A state that is multiplied and bent in every round, and what it is in each round."""
     text = "s_next = Tanh(mixed) y = Mul(s_next, half)"
