@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-import onnxnorm.optimizer.transform as transforming
+import onnxnorm.optimizer.accounted as accounting
 from onnxnorm import cli
 from onnxnorm.passes import PASSES
 from tests.cli.samples import Captured, conv_bn_lrn, fails
@@ -81,7 +81,7 @@ def test_results_that_do_not_verify_are_not_written(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path
 ) -> None:
     """An optimizer that spoils a weight stands in for the one that has no known errors."""
-    real = transforming.transform
+    real = accounting.transform
 
     def spoiled(model: ir.Model, **options: Any) -> Any:
         result = real(model, **options)
@@ -89,7 +89,7 @@ def test_results_that_do_not_verify_are_not_written(
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01), name="w")
         return result
 
-    monkeypatch.setattr(transforming, "transform", spoiled)
+    monkeypatch.setattr(accounting, "transform", spoiled)
     output = tmp_path / "out.onnx"
     assert "nothing was written" in fails(capsys, 1, "optimize", model_path, output, "--skip", "fold_affines")
     assert not output.exists()
