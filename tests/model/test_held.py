@@ -79,7 +79,8 @@ def test_a_graph_and_a_file_are_taken_as_they_are(external: bool, tmp_path: Path
     model, path = _network(), tmp_path / "model.onnx"
     onnx.save(_network(), path, save_as_external_data=external, location="model.data", size_threshold=0)
     weights = HeldWeights()
-    for light in (weights.take(onnx.load(path, load_external_data=False), tmp_path), weights.take_graph(ir.load(path))):
+    found = weights.take(onnx.load(path, load_external_data=False), tmp_path.joinpath)
+    for light in (found, weights.take_graph(ir.load(path))):
         assert len(held_arrays(light)) == 2
         whole = materialized(light)
         assert {t.name: numpy_helper.to_array(t).tobytes() for t in whole.graph.initializer} == {
