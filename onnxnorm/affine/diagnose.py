@@ -113,6 +113,8 @@ def diagnose(
             return Diagnosis(None, questions=asked)
         cost = _cost(growth, waived, search)
         return Diagnosis(_priced(_told(growth, waived, node), cost), cost, asked)
+    if not any(waived for _, waived in ends):
+        return Diagnosis(None, questions=asked)
     return Diagnosis(_on_both_sides(ends), questions=asked)
 
 
