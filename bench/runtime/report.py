@@ -64,9 +64,11 @@ def by_network(rows: Iterable[Row]) -> list[str]:
 
 
 def _fits(groups: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[tuple[object, ...]]:
-    for target in dict.fromkeys(target for _, target in groups):
-        rows = [row for key, group in groups.items() if key[1] == target for row in group if row.latency is not None]
-        found = fit((row.work[0] - row.work[1], _saved(row.latency)) for row in rows if row.latency is not None)
+    timed = [
+        (target, row, row.latency) for (_, target), group in groups.items() for row in group if row.latency is not None
+    ]
+    for target in dict.fromkeys(target for target, _, _ in timed) or ("none was timed",):
+        found = fit((row.work[0] - row.work[1], _saved(taken)) for key, row, taken in timed if key == target)
         yield target, found.results, found.faster, f"{found.nanoseconds:.2f}", f"{found.correlation:.2f}"
 
 
