@@ -1,6 +1,6 @@
 """The LRN kernels against a copy of the tensor and against every other way to compute them.
 
-    python -m bench lrn [--quick] [--only TEXT] [--threads 1 2] [--json FILE]
+    python -m bench lrn [--quick] [--only TEXT] [--threads 1 2] [--json FILE] [--out docs/benchmarks.md]
 
 Each row is one tensor, one window and one number of threads. `copy` is memcpy of the tensor with one thread, `onnxnorm`
 the operator run through onnxruntime with input and output bound. The other columns are how many times as long the
@@ -120,7 +120,8 @@ RIVALS = {
 }
 
 
-BENCH = KernelBench("lrn", __doc__, "window", RIVALS, (1e-4, 1e-6), CASES, QUICK)
+BENCH = KernelBench("lrn", __doc__, "window", RIVALS, (1e-4, 1e-6), CASES, QUICK, "docs/benchmarks.md")
+SECTIONS = BENCH.sections
 
 
 def main() -> None:

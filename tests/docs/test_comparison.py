@@ -12,8 +12,8 @@ ENGLISH, CHINESE = DOCS / "comparison.md", DOCS / "tutorial" / "comparison.zh.md
 LRN, NORMS = DOCS / "benchmarks.md", DOCS.parent / "custom_ops" / "README.md"
 # The costs in the order of the tables, as multiples of a copy: page, how the row begins, and the column.
 COSTS = [
-    (LRN, ["inter 5", "8x64x112x112", "1"], "/ copy"),
-    (LRN, ["intra 5", "8x64x112x112", "1"], "/ copy"),
+    (LRN, ["inter 5", "8x64x112x112"], "onnxnorm, copies"),
+    (LRN, ["intra 5", "8x64x112x112"], "onnxnorm, copies"),
     (NORMS, ["channel layer", "1x256x128x128"], "onnxnorm, copies"),
     (NORMS, ["layer over C,H,W", "1x256x128x128"], "onnxnorm, copies"),
     (NORMS, ["group 32", "1x256x128x128"], "onnxnorm, copies"),
