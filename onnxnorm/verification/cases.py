@@ -66,9 +66,11 @@ class RealCase:
 
     def _apart(self, exact: npt.NDArray[Any]) -> float:
         """Return how far a float64 run is from onnxruntime's, in proportion, beyond what its kernel is off by."""
+        if not self.kernel_error:
+            return relative_noise(exact, [self.base])
         with np.errstate(invalid="ignore"):
             nearer = self.base + np.clip(exact - self.base, -self.kernel_error, self.kernel_error)
-        return relative_noise(exact, [nearer if self.kernel_error else self.base])
+        return relative_noise(exact, [nearer])
 
     @property
     def optimizations_trusted(self) -> bool:

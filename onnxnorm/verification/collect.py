@@ -31,16 +31,10 @@ from onnxnorm.verification.rounded_runs import add_rounded, run_rounded_alone
 from onnxnorm.verification.rounding_noise import shaken_weights
 from onnxnorm.verification.runs import Outputs, Runs, expose, run_all, run_once
 from onnxnorm.verification.shaken_runs import SHAKES, add_noise
-from onnxnorm.verification.survivable import Survivable
+from onnxnorm.verification.survivable import Survivable, unguarded_nodes
 
 __all__ = ["collect"]
 
-# onnxruntime's kernels of these end the process by an assertion, or read wherever in memory their inputs tell them to,
-# where attributes or inputs are such as nobody means (1.32.0; random nodes of every operator were tried).
-_UNGUARDED = frozenset({
-    "DFT", "GridSample", "MaxRoiPool", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    "ReverseSequence", "RoiAlign", "STFT", "Unique",
-})  # fmt: skip
 _MOST_FATAL = 16
 """Number of ways to fill the inputs that may end the process, before it is given up."""
 _ROUNDOFFS = {
@@ -70,7 +64,7 @@ def collect(
     Raises:
         OnnxNormError: onnxruntime cannot run the original at all.
     """
-    suspects = [node for graph in graphs_in(original) for node in graph.node if node.op_type in _UNGUARDED]
+    suspects = unguarded_nodes(original)
     if not suspects or not FORKS:
         return _collect(original, result, candidates, seed, options, frugal)
 
@@ -93,7 +87,8 @@ def collect(
             break
         except BrokenOffError as error:
             ended = ended or error
-            survivable.drop_last()
+            if not survivable.drop_last():
+                break
     if ended is not None and not isinstance(found, Runs):
         node = suspects[0]
         raise OnnxNormError(

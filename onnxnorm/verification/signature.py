@@ -12,6 +12,7 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.runtime.random_samples import Draw
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
 from onnxnorm.verification.runs import Outputs, run_once
+from onnxnorm.verification.survivable import unguarded_nodes
 
 __all__ = ["as_a_run_shows", "as_onnxruntime_sees", "difference"]
 
@@ -89,7 +90,9 @@ def as_a_run_shows(
 
 
 def _first_outputs(model: onnx.ModelProto, draws: Callable[[], Iterable[Draw]], options: Any) -> Outputs:
-    """Return the outputs for the first inputs that the model takes; none where it takes none."""
+    """Return the outputs for the first inputs that the model takes; none where it takes none or may end the process."""
+    if unguarded_nodes(model):
+        return {}
     for level in LEVELS:
         try:
             opened = open_session(model, level, options)
