@@ -33,7 +33,8 @@ __all__ = ["DTYPES", "Half", "equalization_of", "equalized", "in_half", "with_pr
 
 DTYPES = ("float16", "bfloat16")
 _BFLOAT16_OPSET = 22
-_RMS_NORM_OPSET = 23
+# Norms that are one node from an opset on, as the reasons name them.
+_ONE_NODE = (("layer normalization", "a layer norm", 17), ("RMS normalization", "an RMS norm", 23))
 _MOST_CHECKED = 2**31 - 2**20
 _LIMITS = {ir.DataType.FLOAT16: 65504.0, ir.DataType.BFLOAT16: 3.3895314e38}
 # Samples do not show the largest value that there will be.
@@ -229,9 +230,9 @@ def _told(stayed: Sequence[Stayed], half: Half, message: onnx.ModelProto) -> Ite
         more = f" and {len(nodes) - 4} more" if len(nodes) > 4 else ""
         yield f"in float32 stays {', '.join(nodes[:4])}{more}: {reason}"
     opset = standard_opset(message.opset_import)
-    if opset < _RMS_NORM_OPSET and any("written out" in each for each in by_reason):
-        at = f"at opset {_RMS_NORM_OPSET}"
-        yield f"{at} an RMS norm is one node with float32 inside: opset={_RMS_NORM_OPSET}, --opset"
+    for norm, short, first in _ONE_NODE:
+        if opset < first and any(f"{norm}, which is written out" in each for each in by_reason):
+            yield f"at opset {first} {short} is one node with float32 inside: opset={first}, --opset"
     lacks_types = half.dtype is ir.DataType.BFLOAT16 and opset < _BFLOAT16_OPSET
     if lacks_types and any("definition" in each for each in by_reason):
         yield f"from opset {_BFLOAT16_OPSET} on more operators take bfloat16: opset={_BFLOAT16_OPSET}, --opset"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -16,6 +16,8 @@ from onnxnorm.graph.nodes import is_standard
 from onnxnorm.model.dtypes import type_string
 from onnxnorm.model.walk import graphs_within, subgraphs_of
 from onnxnorm.prepare.bodies import is_control_flow
+from onnxnorm.prepare.digits import needing_digits
+from onnxnorm.prepare.islands import islands
 from onnxnorm.prepare.masks import Masks, find_masks
 from onnxnorm.prepare.observe import Observed
 
@@ -28,13 +30,6 @@ _INTEGERS = frozenset(
 )  # fmt: skip
 # They sum squares and have no attribute for the type to do it in.
 _STATISTICS = frozenset({"InstanceNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization"})
-_SQUARED_SUMS = frozenset({"ReduceL2", "ReduceSumSquare"})
-_SUMS = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool"})
-_AFTER_STATISTICS = frozenset({"Add", "Clip", "Div", "Max", "Pow", "Reciprocal", "Sqrt", "Sub"})
-_LAYOUT = frozenset(
-    ["Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Tile",
-     "Transpose", "Unsqueeze"]
-)  # fmt: skip
 # Keys and values of an attention, and its mask; the scale of a norm, whose type its result has.
 _FURTHER_VARIABLES: Mapping[str, tuple[str, ...]] = {"Attention": ("T2", "U"), "RMSNormalization": ("V",)}
 # Values of samples say little of those to come: half of the range stays free.
@@ -68,13 +63,13 @@ def choose(
     """Choose for each node that has float32 among its operands or results, in the bodies of others too."""
     graphs = graphs_within(graph)
     choice = Choice(find_masks(graphs, facts, limit_of(dtype), observed))
-    statistics = {node for each in graphs for node in _statistics(each, facts)}
+    digits = needing_digits(graphs, facts, _name(dtype))
     for node in (node for each in graphs for node in each):
         if is_control_flow(node):
             continue
-        reason = _reason(node, facts, dtype, keep, observed)
-        if reason is None and node in statistics:
-            reason = f"the statistics of a normalization, which is written out, would lose digits in {_name(dtype)}"
+        reason = _reason(node, facts, dtype, keep)
+        if reason is None:
+            reason = digits.get(node)
         if reason is None:
             reason = _too_large(node, facts, dtype, observed, choice.masks)
         if reason is not None:
@@ -82,10 +77,15 @@ def choose(
                 choice.reasons[node] = reason
         elif _works_on_floats(node):
             choice.half.add(node)
-    for _ in range(2):
-        between = [node for node in choice.half if node.op_type in _LAYOUT and _stands_between(node, choice, facts)]
-        choice.half.difference_update(between)
+    choice.half -= islands(choice.half, facts)
+    choice.half -= {node for node in choice.half if node.op_type == "Cast" and not _is_for_half(node, choice)}
     return choice
+
+
+def _is_for_half(cast: ir.Node, choice: Choice) -> bool:
+    """Whether whatever reads the Cast would have its result in the type of two bytes in any case."""
+    readers = cast.outputs[0].consumers()
+    return bool(readers) and choice.half.issuperset(readers) and not cast.outputs[0].is_graph_output()
 
 
 def _name(dtype: ir.DataType) -> str:
@@ -110,18 +110,7 @@ def _type_in_the_way(node: ir.Node, schema: onnx.defs.OpSchema | None) -> str | 
     return None
 
 
-def _makes_flags(node: ir.Node, observed: Mapping[str, Observed]) -> bool:
-    """Whether the Cast makes numbers of truth values, or of integers that are used as such."""
-    source, result = node.inputs[0], node.outputs[0]
-    if source is None or source.dtype is None or result.dtype is not _FLOAT:
-        return False
-    seen = observed.get(result.name or "")
-    return source.dtype is ir.DataType.BOOL or (source.dtype.is_integer() and seen is not None and seen.largest <= 1)
-
-
-def _reason(
-    node: ir.Node, facts: Facts, dtype: ir.DataType, keep: Collection[str], observed: Mapping[str, Observed]
-) -> str | None:
+def _reason(node: ir.Node, facts: Facts, dtype: ir.DataType, keep: Collection[str]) -> str | None:
     """Return why the operator stays in float32; empty where nobody asks, None where it need not."""
     if not _works_on_floats(node) or node.op_type == "Constant":
         return ""
@@ -137,7 +126,7 @@ def _reason(
     if node.op_type in _STATISTICS or stash:
         return f"its statistics would be summed in {_name(dtype)}, since it has no stash_type"
     if node.op_type in ("Cast", "CastLike"):
-        return None if node.op_type == "Cast" and _makes_flags(node, observed) else ""
+        return None if node.op_type == "Cast" and node.outputs[0].dtype is _FLOAT else ""
     if not any(value is not None and value.dtype is _FLOAT for value in node.inputs):
         return ""
     schema = schema_of(node.op_type, facts.opset(node))
@@ -185,46 +174,3 @@ def _too_large(
         if largest * _ROOM > limit:
             return f"{value.name!r} comes to {largest:.3g}, and {_name(dtype)} ends at {limit:.3g}"
     return None
-
-
-def _statistics(graph: ir.Graph, facts: Facts) -> Iterator[ir.Node]:
-    """Yield the nodes that sum squares, and those that go on with the sums as far as constants alone come in."""
-    for node in graph:
-        if not is_standard(node) or not node.inputs or node.inputs[0] is None:
-            continue
-        maker = node.inputs[0].producer()
-        if node.op_type in _SQUARED_SUMS:
-            yield node
-        elif node.op_type in _SUMS and maker is not None and _squares(maker, facts):
-            yield maker
-            yield node
-        else:
-            continue
-        current = node
-        while len(users := current.outputs[0].consumers()) == 1:
-            (user,) = users
-            dynamic = [value for value in user.inputs if value is not None and not facts.is_constant(value)]
-            if user.op_type not in _AFTER_STATISTICS or not is_standard(user) or len(dynamic) != 1:
-                break
-            yield user
-            current = user
-
-
-def _squares(node: ir.Node, facts: Facts) -> bool:
-    if node.op_type == "Mul":
-        return node.inputs[0] is node.inputs[1]
-    exponent = facts.constant(node.inputs[1]) if node.op_type == "Pow" else None
-    return exponent is not None and bool(np.all(exponent == 2))
-
-
-def _stands_between(node: ir.Node, choice: Choice, facts: Facts) -> bool:
-    """Whether float32 goes into the node from nodes that stay there alone, and out of it to such alone."""
-    makers = [
-        value.producer()
-        for value in node.inputs
-        if value is not None and value.dtype is _FLOAT and not facts.is_constant(value)
-    ]
-    users = [user for value in node.outputs for user in value.consumers()]
-    is_output = any(value.is_graph_output() for value in node.outputs)
-    known = all(maker is not None and maker not in choice.half for maker in makers)
-    return bool(makers) and known and bool(users) and not is_output and not any(user in choice.half for user in users)

@@ -32,6 +32,11 @@ __all__ = ["DTYPES", "LAYOUTS", "Preprocessing", "prepend"]
 DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "float16", "bfloat16", "float32", "float64")
 LAYOUTS = ("NCHW", "NHWC", "NCDHW", "NDHWC", "NCW", "NWC")
 _KEYS = ("mean", "std", "scale", "input")
+_FLOAT = ir.DataType.FLOAT
+_HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+# Types of two bytes do not hold all of their numbers.
+_LONG_INTEGERS = frozenset({ir.DataType.UINT16, ir.DataType.INT16, ir.DataType.INT32})
+_LIKELY_CHANNELS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,12 @@ class Preprocessing:
     dtype: str | None = None
     swap_rb: bool = False
     input: str | None = None
+
+    @property
+    def channels(self) -> int | None:
+        """The number of channels that the options are for; None where any will do."""
+        numbers = [len(values) for values in (self.mean, self.std) if len(values) > 1]
+        return numbers[0] if numbers else 3 if self.swap_rb else None
 
     @classmethod
     def of(
@@ -84,6 +95,9 @@ class Preprocessing:
         for name, values in (("std", std), ("scale", (scale,))):
             if 0.0 in values:
                 raise OnnxNormError(f"a {name} of zero would leave nothing of the input")
+        if len({len(mean), len(std), *((3,) if swap_rb else ()), 1}) > 2:
+            wrong = f"{len(mean)} numbers of mean, {len(std)} of std" + (" and swap_rb for three" if swap_rb else "")
+            raise OnnxNormError(f"{wrong}: that is no one number of channels")
         made = cls(
             mean, std, scale, None if input_layout is None else input_layout.upper(), input_dtype, swap_rb,
             numbers.get("input"),
@@ -118,26 +132,30 @@ def prepend(model: ir.Model, preprocessing: Preprocessing) -> None:
     assert name is not None
     rank = None if shape is None else len(shape)
     layout = preprocessing.layout
-    if rank is None or rank < 3 or (layout is not None and len(layout) != rank):
+    if shape is None or rank is None or rank < 3 or (layout is not None and len(layout) != rank):
         told = "unknown" if rank is None else str(rank)
         raise OnnxNormError(f"input {name!r} has rank {told}, and {layout or 'an image'} has {len(layout or 'NCHW')}")
-    channels_last = layout is not None and layout.endswith("C")
-    outer = ir.Value(name=name, type=image.type, shape=shape, doc_string=image.doc_string)
-    if channels_last:
-        assert shape is not None
-        outer.shape = ir.Shape([shape[0], *shape[2:], shape[1]])
+    axis = _channel_axis(shape, name, preprocessing)
+    if preprocessing.channels is not None and not isinstance(shape[axis], int):
+        shape = ir.Shape([preprocessing.channels if each == axis else extent for each, extent in enumerate(shape)])
+    order = _order(rank, axis, layout)
+    outer = ir.Value(name=name, type=image.type, doc_string=image.doc_string)
+    outer.shape = ir.Shape([shape[order.index(each)] for each in range(rank)])
     if preprocessing.dtype is not None:
         outer.type = ir.TensorType(ir.DataType[_NAMES[preprocessing.dtype]])
     graph = model.graph
     graph.inputs[list(graph.inputs).index(image)] = outer
     image.name = facts.fresh_name(f"{name}_preprocessed")
     chain = _Chain(facts, graph, outer, name)
-    if channels_last:
-        chain.add("Transpose", perm=[0, rank - 1, *range(1, rank - 1)])
-    if outer.dtype is not image.dtype:
-        assert image.dtype is not None
+    if order != sorted(order):
+        chain.add("Transpose", perm=order)
+    assert image.dtype is not None and outer.dtype is not None
+    dtype = _FLOAT if image.dtype in _HALVES and outer.dtype in _LONG_INTEGERS else image.dtype
+    if outer.dtype is not dtype:
+        chain.add("Cast", to=int(dtype))
+    _normalize(chain, dtype, preprocessing, rank, axis)
+    if dtype is not image.dtype:
         chain.add("Cast", to=int(image.dtype))
-    _normalize(chain, image, preprocessing, rank)
     last = chain.value
     if last is outer and image.shape == outer.shape:
         # Nothing but a name was asked for.
@@ -150,33 +168,50 @@ def prepend(model: ir.Model, preprocessing: Preprocessing) -> None:
 _NAMES = {name: {"float32": "FLOAT", "float64": "DOUBLE"}.get(name, name.upper()) for name in DTYPES}
 
 
-def _normalize(chain: _Chain, image: ir.Value, preprocessing: Preprocessing, rank: int) -> None:
-    channels = image.shape[1] if image.shape is not None else None
-    for word, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-        if len(values) > 1 and channels != len(values):
-            told = f"{len(values)} numbers of {word} are given"
-            raise OnnxNormError(f"{told}, and input {chain.name!r} has {channels if channels else 'open'} channels")
-    if preprocessing.swap_rb and channels not in (3, None) and isinstance(channels, int):
-        raise OnnxNormError(f"swap_rb is for images of three channels, and input {chain.name!r} has {channels}")
+def _channel_axis(shape: ir.Shape, name: str, preprocessing: Preprocessing) -> int:
+    """Return the axis of the model's channels: the second, unless extents say that it is the last.
+
+    Raises:
+        OnnxNormError: neither has as many channels as the numbers are for.
+    """
+    wanted, last = preprocessing.channels, len(shape) - 1
+    likely = _LIKELY_CHANNELS if wanted is None else (wanted,)
+    for axis in (1, last):
+        if shape[axis] in likely:
+            return axis
+    if wanted is None or not isinstance(shape[1], int):
+        return 1
+    word = next((word for word in ("mean", "std") if len(getattr(preprocessing, word)) > 1), None)
+    told = f"{wanted} numbers of {word} are given" if word else "swap_rb is for images of three channels"
+    raise OnnxNormError(f"{told}, and input {name!r} has {shape[1]} channels")
+
+
+def _order(rank: int, axis: int, layout: str | None) -> list[int]:
+    """Return where each axis of the model stands in the new input."""
+    own, every = list(range(rank)), list(range(1, rank - 1))
+    if layout is None or layout.endswith("C") is (axis == rank - 1):
+        return own
+    return [0, rank - 1, *every] if layout.endswith("C") else [0, *(each + 1 for each in every), 1]
+
+
+def _normalize(chain: _Chain, dtype: ir.DataType, preprocessing: Preprocessing, rank: int, axis: int) -> None:
     mean = np.asarray(preprocessing.mean) / preprocessing.scale
     factor = preprocessing.scale / np.asarray(preprocessing.std)
-    dtype = image.dtype
-    assert dtype is not None
     if mean.any():
         # Before the swap, which then stands next to what it goes into.
         own = mean[::-1] if preprocessing.swap_rb else mean
-        chain.add("Sub", chain.constant("mean", _lifted(own, rank), dtype))
+        chain.add("Sub", chain.constant("mean", _lifted(own, rank, axis), dtype))
     if preprocessing.swap_rb:
         order = np.array([2, 1, 0], np.int64)
-        chain.add("Gather", chain.constant("order", order, ir.DataType.INT64), axis=1)
+        chain.add("Gather", chain.constant("order", order, ir.DataType.INT64), axis=axis)
     if np.any(factor != 1.0):
-        chain.add("Mul", chain.constant("scale", _lifted(factor, rank), dtype))
+        chain.add("Mul", chain.constant("scale", _lifted(factor, rank, axis), dtype))
 
 
-def _lifted(values: npt.NDArray[np.float64], rank: int) -> npt.NDArray[np.float64]:
+def _lifted(values: npt.NDArray[np.float64], rank: int, axis: int) -> npt.NDArray[np.float64]:
     if np.all(values == values[0]):
         return np.array(values[0])
-    return values.reshape(-1, *(1,) * (rank - 2))
+    return values.reshape(-1, *(1,) * (rank - 1 - axis))
 
 
 class _Chain:

@@ -331,3 +331,91 @@ def test_a_result_that_onnxruntime_refuses_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr("onnxnorm.prepare.half.to_half", broken)
     with pytest.raises(OnnxNormError, match="in float16 the model is not valid; keep nodes in float32"):
         onnxnorm.optimize(model, dtype="float16", verify=False)
+
+
+def _layer_norm(b: Builder, x: str, *, by_root: bool) -> str:
+    centred = b.node("Sub", x, b.node("ReduceMean", x, axes=[-1]))
+    squares = b.node("Pow", centred, b.constant(np.array(2.0)))
+    size = b.node("Sqrt", b.node("Add", b.node("ReduceMean", squares, axes=[-1]), b.constant(np.array(1e-5))))
+    y = b.node("Mul", centred, b.node("Reciprocal", size)) if by_root else b.node("Div", centred, size)
+    return b.node("Add", b.node("Mul", y, b.constant(b.normal(8))), b.constant(b.normal(8)))
+
+
+def _rms_norm(b: Builder, x: str, *, by_root: bool) -> str:
+    squares = b.node("Mul", x, x) if by_root else b.node("Pow", x, b.constant(np.array(2.0)))
+    size = b.node("Sqrt", b.node("Add", b.node("ReduceMean", squares, axes=[-1]), b.constant(np.array(1e-5))))
+    y = b.node("Mul", x, b.node("Reciprocal", size)) if by_root else b.node("Div", x, size)
+    return b.node("Mul", b.constant(b.normal(8)), y)
+
+
+@pytest.mark.parametrize("by_root", [False, True])
+@pytest.mark.parametrize(("norm", "first"), [(_layer_norm, 17), (_rms_norm, 23)])
+def test_a_norm_that_is_written_out_stays_whole(norm: Callable[..., str], first: int, by_root: bool) -> None:
+    """One cast comes before all of it and one behind, before gamma, as runtimes find it again; two share the first."""
+    b = Builder(dtype=np.float32, opset=13)
+    x = b.node("MatMul", b.input((2, 5, 8)), b.constant(b.normal(8, 8)))
+    both = b.node(
+        "Concat", *(b.node("MatMul", norm(b, x, by_root=by_root), b.constant(b.normal(8, 4))) for _ in "ab"), axis=-1
+    )
+    result = _half(b.model(both), passes=["infer_shapes"])
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in onnx.shape_inference.infer_shapes(result.model).graph.value_info
+    }
+    assert _count(result, "Cast") == 3
+    for node in result.model.graph.node:
+        if node.op_type in ("ReduceMean", "Pow", "Sqrt", "Sub", "Div", "Reciprocal"):
+            assert types[node.output[0]] == TensorProto.FLOAT, node.op_type
+        if node.op_type == "MatMul":
+            assert types.get(node.output[0], TensorProto.FLOAT16) == TensorProto.FLOAT16
+    assert sum(f"at opset {first} " in note for note in result.notes) == 1, result.notes
+
+
+@pytest.mark.parametrize(("beside", "casts"), [("float32", 2), ("half", 4)])
+def test_what_stands_among_nodes_of_float32_stays_there(beside: str, casts: int) -> None:
+    b = Builder(dtype=np.float32)
+    norm = [b.constant(b.vector(4)), b.constant(b.normal(4))]
+    x = b.node("InstanceNormalization", b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3)), *norm)
+    y = b.node("Add", b.node("LeakyRelu", x), b.node("Sigmoid", x))
+    if beside == "half":
+        y = b.conv(y, 4, 4, (1, 1))
+    y = b.node("InstanceNormalization", b.node("Mul", y, b.constant(np.array(0.5))), *norm)
+    result = _half(b.model(b.conv(y, 4, 2, (3, 3))), passes=["infer_shapes"])
+    assert _count(result, "Cast") == casts
+    assert not _stays(result, "LeakyRelu", ""), "it is not told as a node that has to stay"
+
+
+@pytest.mark.parametrize(("positions", "stays"), [(TensorProto.INT64, True), (TensorProto.FLOAT, False)])
+def test_angles_of_positions_keep_their_digits(positions: int, stays: bool) -> None:
+    """Behind 2048 neighbouring positions would be one number."""
+    b = Builder(dtype=np.float32, opset=18)
+    b.input((1, 5), "positions", positions)
+    x = b.node("Cast", "positions", to=TensorProto.FLOAT) if stays else "positions"
+    angles = b.node("Mul", b.node("Unsqueeze", x, b.ints(-1)), b.constant(np.array([1.0, 0.1])))
+    y = b.node(
+        "MatMul", b.node("Concat", b.node("Cos", angles), b.node("Sin", angles), axis=-1), b.constant(b.normal(4, 3))
+    )
+    model = b.model(y)
+    result = onnxnorm.optimize(model, dtype="float16", verify=False, passes=["infer_shapes"])
+    told = [note for note in result.notes if "angles of positions" in note]
+    assert len(told) == stays and all(f" {op_type} " in told[0] for op_type in ("Cast", "Mul", "Cos") if stays)
+    if stays:
+        feeds = {"positions": np.arange(2500, 2505)[None]}
+        wanted, got = evaluate_float64(model, feeds), RoundedEvaluator(result.model).evaluate(feeds)
+        for name, array in wanted.items():
+            assert np.abs(got[name] - array).max() <= 4e-3 * np.abs(array).max()
+
+
+@pytest.mark.parametrize(
+    ("source", "reader", "casts"), [("UINT8", "Conv", 1), ("INT32", "Conv", 1), ("UINT8", "InstanceNormalization", 2)]
+)
+def test_a_cast_of_integers_makes_the_type_that_is_read(source: str, reader: str, casts: int) -> None:
+    b = Builder(dtype=np.float32)
+    b.input((1, 4, 8, 8), "image", TensorProto.DataType.Value(source))
+    x = b.node("Cast", "image", to=TensorProto.FLOAT)
+    norm = [b.constant(b.vector(4)), b.constant(b.normal(4))]
+    y = b.conv(x, 4, 2, (3, 3)) if reader == "Conv" else b.conv(b.node(reader, x, *norm), 4, 2, (3, 3))
+    result = onnxnorm.optimize(b.model(y), dtype="float16", verify=False, passes=["infer_shapes"])
+    onnx.checker.check_model(result.model, full_check=True)
+    session(result.model)
+    assert _count(result, "Cast") == casts

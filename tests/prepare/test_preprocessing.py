@@ -142,6 +142,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
         ({"normalize_input": {"mean": "red"}}, "mean must be a number"),
         ({"normalize_input": {"scale": (1, 2)}}, "scale must be a number"),
         ({"normalize_input": {"mean": (1, 2)}}, "2 numbers of mean are given, and input 'image' has 3 channels"),
+        ({"normalize_input": {"mean": (1, 2, 3), "std": (1, 2)}}, "3 numbers of mean, 2 of std: that is no one"),
         ({"normalize_input": {"mean": 1, "input": "x"}}, "has no input 'x'"),
         ({"normalize_input": {"input": "image"}}, "nothing to do with it: give a mean"),
         ({"input_layout": "HWC"}, r"input_layout \(--input-layout\) must be one of"),
@@ -171,3 +172,56 @@ def test_export_takes_the_same() -> None:
     wanted = module(torch.from_numpy(_normalized(pixels, options).astype(np.float32))).detach().numpy()
     (got,) = session(model).run(None, {model.graph.input[0].name: pixels})
     assert np.allclose(wanted, got, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [None, "NHWC", "NCHW"])
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_model_whose_channels_come_last(layout: str | None, swap: bool) -> None:
+    """Extents say which axis has the channels; a layout is that of the result's input."""
+    b = Builder(dtype=np.float32)
+    x = b.node("Transpose", b.input((2, 9, 8, 3), name="image"), perm=[0, 3, 1, 2])
+    model = b.model(b.conv(x, 3, 4, (3, 3)))
+    options: dict[str, Any] = {"normalize_input": NORMALIZED, "swap_rb": swap, "input_dtype": "uint8"}
+    options |= {"input_layout": layout} if layout else {}
+    result = onnxnorm.optimize(model, **options).model
+    (image,) = result.graph.input
+    shape = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    assert shape == ([2, 3, 9, 8] if layout == "NCHW" else [2, 9, 8, 3])
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    own = np.moveaxis(pixels, 1, -1) if layout == "NCHW" else pixels
+    wanted = ((own[..., ::-1] if swap else own) / 255 - MEAN) / STD
+    (wanted,), (got,) = (
+        session(model).run(None, {"image": wanted.astype(np.float32)}),
+        session(result).run(None, {"image": pixels}),
+    )
+    assert np.abs(wanted - got).max() <= 3e-6 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("rank", [3, 5])
+def test_open_channels_become_those_of_the_numbers(rank: int) -> None:
+    model = _network(0, rank=rank)
+    for extent, word in zip(model.graph.input[0].type.tensor_type.shape.dim, "NCXYZ", strict=False):
+        extent.dim_param = word
+    work = load(model)
+    preprocessing = Preprocessing.of({"mean": MEAN, "scale": 1 / 255})
+    assert preprocessing is not None
+    prepend(work, preprocessing)
+    dims = to_proto(work).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value or dim.dim_param for dim in dims] == ["N", 3, *"XYZ"[: rank - 2]]
+
+
+@pytest.mark.parametrize(("element", "casts"), [("uint8", 1), ("uint16", 2), ("int32", 2)])
+def test_integers_beyond_half_precision_are_normalized_before(element: str, casts: int) -> None:
+    b = Builder(dtype=np.float16)
+    model = b.model(b.node("Sigmoid", b.input((1, 3, 4, 4), name="image")))
+    top = np.iinfo(element).max if element != "int32" else 1_000_000
+    work = load(model)
+    preprocessing = Preprocessing.of({"mean": 0.5, "std": 0.25, "scale": 1 / top}, input_dtype=element)
+    assert preprocessing is not None
+    prepend(work, preprocessing)
+    result = to_proto(work)
+    assert sum(node.op_type == "Cast" for node in result.graph.node) == casts
+    pixels = np.linspace(0, top, 48).astype(element).reshape(1, 3, 4, 4)
+    (got,) = session(result).run(None, {"image": pixels})
+    wanted = 1 / (1 + np.exp(-(pixels / top - 0.5) / 0.25))
+    assert np.abs(got - wanted).max() <= 2e-3
