@@ -24,7 +24,16 @@ from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.model.dtypes import HALVES
 from onnxnorm.numerics.arrays import all_of
 
-__all__ = ["beyond_range", "fits", "hides_digits", "is_vast", "loses_digits", "remember_sizes", "size_of"]
+__all__ = [
+    "beyond_range",
+    "fits",
+    "hides_digits",
+    "is_vast",
+    "keeps_apart",
+    "loses_digits",
+    "remember_sizes",
+    "size_of",
+]
 
 # How far a value that the original does not have may be scaled. Half precision has little room for it, least upward.
 _MAX_SCALE = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**32, ir.DataType.FLOAT: 2.0**32}
@@ -32,6 +41,8 @@ _MAX_GROWTH_IN_HALF = 2.0
 # Undoing a shift costs as many bits as the shift is larger than the values: at most two, of the few of half types none.
 _MAX_CANCELLATION = {ir.DataType.FLOAT16: 1.0, ir.DataType.BFLOAT16: 1.0}
 _MAX_CANCELLATION_ELSEWHERE = 4.0
+# How much larger than the values a shift may be where only their order counts: half of the digits still tell them apart.
+_MAX_SHIFT_OF_ORDER = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**2, ir.DataType.FLOAT: 2.0**10}
 # Numbers from here on are no statistics.
 _VAST = 1e4
 _VAST_IN_HALF = 2.0**8
@@ -79,6 +90,17 @@ def is_vast(affine: ChannelAffine, dtype: ir.DataType | None, *, statistics: boo
     """
     limit = _VAST_IN_HALF if dtype in HALVES and not statistics else _VAST
     return not (all_of(np.abs(affine.shift) < limit) and all_of(np.abs(affine.scale) < limit))
+
+
+def keeps_apart(affine: ChannelAffine, dtype: ir.DataType | None) -> bool:
+    """Whether values of about one that differ still do so after the affine, in arithmetic of that type.
+
+    A scale that underflows, or a shift that leaves the type no digits for them, makes equal what was not.
+    """
+    scale, known = np.abs(affine.scale), dtype or ir.DataType.FLOAT
+    return all_of(scale >= 1.0 / _MAX_SCALE.get(known, 2.0**256)) and all_of(
+        np.abs(affine.shift) <= _MAX_SHIFT_OF_ORDER.get(known, 2.0**26) * scale
+    )
 
 
 def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:

@@ -347,6 +347,11 @@ def sign_folds(b: Builder) -> str:
     return linear(b, b.node("Sign", b.affine(b.input((2, 4, 5)), POSITIVE)), 4, 3)
 
 
+@stays("Sign of values that the scale makes zero")
+def sign_of_values_that_the_scale_makes_zero_stays(b: Builder) -> str:
+    return linear(b, b.node("Sign", b.affine(b.input((2, 4, 5)), np.multiply(POSITIVE, 1e-200))), 4, 3)
+
+
 @stays("Sign")
 def sign_stays(b: Builder) -> str:
     return linear(b, b.node("Sign", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT)), 4, 3)

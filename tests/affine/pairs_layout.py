@@ -438,6 +438,18 @@ def arg_max_along_space_folds(b: Builder) -> str:
     return b.node("Cast", x, to=TensorProto.DOUBLE)
 
 
+@stays("ArgMax of values that the shift makes equal")
+def arg_max_of_values_that_the_shift_makes_equal_stays(b: Builder) -> str:
+    x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), np.multiply(POSITIVE, 1e-12), SHIFT), axis=2)
+    return b.node("Cast", x, to=TensorProto.DOUBLE)
+
+
+@stays("ArgMin of values that the scale makes equal")
+def arg_min_of_values_that_the_scale_makes_equal_stays(b: Builder) -> str:
+    x = b.node("ArgMin", b.affine(b.input((2, 4, 5)), np.multiply(POSITIVE, 1e-200)), axis=2, select_last_index=1)
+    return b.node("Cast", x, to=TensorProto.DOUBLE)
+
+
 @stays("ArgMax of the channels")
 def arg_max_of_the_channels_stays(b: Builder) -> str:
     x = b.node("ArgMax", b.affine(b.input((2, 4, 5)), POSITIVE, SHIFT), axis=1)

@@ -13,12 +13,15 @@ from functools import partial
 import numpy as np
 
 from onnxnorm.affine.channel import FloatArray, Gauge
+from onnxnorm.affine.exactness import keeps_apart
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.elementwise import onto_operand, onto_result
 from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
 from onnxnorm.journal.reasons import Code
 
 __all__ = ["arg_extremum", "extremum", "sign", "where"]
+
+_MAKES_EQUAL = "decides by digits that the affine leaves none of: with it, values that differ become equal"
 
 
 def where(site: Site) -> Answer:
@@ -93,7 +96,7 @@ def arg_extremum(site: Site) -> Answer:
     gauge, shape = site.gauge_in(0), site.shape_in(0)
     if gauge is None or shape is None or not gauge.positive or site.integer("axis", 0) % len(shape) in gauge.axes:
         return Declined(NOT_POSITIVE)
-    return Settled()
+    return Settled() if _keeps_apart(site, gauge) else Declined(_MAKES_EQUAL)
 
 
 def sign(site: Site) -> Answer:
@@ -101,4 +104,9 @@ def sign(site: Site) -> Answer:
     gauge = site.gauge_in(0)
     if gauge is None or site.gauge_out() is not None or gauge.shifts or not gauge.positive:
         return Declined(NOT_POSITIVE)
-    return Settled()
+    return Settled() if _keeps_apart(site, gauge) else Declined(_MAKES_EQUAL)
+
+
+def _keeps_apart(site: Site, gauge: Gauge) -> bool:
+    affine = gauge.to_old
+    return affine is not None and keeps_apart(affine, site.dtype(0))
