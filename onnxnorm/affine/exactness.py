@@ -41,7 +41,7 @@ _MAX_GROWTH_IN_HALF = 2.0
 # Undoing a shift costs as many bits as the shift is larger than the values: at most two, of the few of half types none.
 _MAX_CANCELLATION = {ir.DataType.FLOAT16: 1.0, ir.DataType.BFLOAT16: 1.0}
 _MAX_CANCELLATION_ELSEWHERE = 4.0
-# How much larger than the values a shift may be where only their order counts: half of the digits still tell them apart.
+# How much larger than the values a shift may be where only their order counts: half of the digits are left for it.
 _MAX_SHIFT_OF_ORDER = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**2, ir.DataType.FLOAT: 2.0**10}
 # Numbers from here on are no statistics.
 _VAST = 1e4

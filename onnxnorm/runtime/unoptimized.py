@@ -17,7 +17,7 @@ import onnxruntime  # type: ignore[import-untyped]
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.file_map import place_of
 from onnxnorm.model.held import held_arrays, materialized
-from onnxnorm.model.protobuf import read_names
+from onnxnorm.model.protobuf import graphs_in, read_names
 from onnxnorm.model.source import name_of
 from onnxnorm.runtime.session import session
 
@@ -120,6 +120,7 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     else:
         # Weights that were once given to options cannot be taken back.
         model = materialized(model)
+    model = _without_left_out_ends(model)
     before = options.graph_optimization_level, options.log_severity_level
     options.graph_optimization_level, options.log_severity_level = LEVELS[level], 4
     # Kernels for integers that stand in for quantized patterns round once more: they are not what the model says.
@@ -168,6 +169,23 @@ def _with_weights(model: onnx.ModelProto, options: onnxruntime.SessionOptions) -
     if arrays:
         options.add_external_initializers(list(held), list(map(onnxruntime.OrtValue.ortvalue_from_numpy, arrays)))
     return model, arrays
+
+
+def _without_left_out_ends(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with no outputs that are left out behind the last one that is given.
+
+    The BatchNormalization of old opsets in onnxruntime writes to as many outputs as are listed, named or not, and ends
+    the process.
+    """
+    if all(node.output[-1:] != [""] for graph in graphs_in(model) for node in graph.node):
+        return model
+    short = onnx.ModelProto()
+    short.CopyFrom(model)
+    for graph in graphs_in(short):
+        for node in graph.node:
+            while node.output[-1:] == [""]:
+                del node.output[-1]
+    return short
 
 
 def _in_memory(array: _Array) -> _Array:
