@@ -33,11 +33,11 @@ from onnxnorm.errors import OnnxNormError, OnnxNormWarning
 from onnxnorm.evaluate.evaluator import Float64Evaluator
 from onnxnorm.evaluate.rounded import RoundedEvaluator, has_halves
 from onnxnorm.exporter.arguments import Arguments
+from onnxnorm.exporter.differences import ROUNDINGS, are_equal, difference_between, distances, half_slack, half_unit
 from onnxnorm.runtime.unoptimized import PlainSession
 
 __all__ = ["verify_export"]
 
-_ROUNDINGS = 32
 _Array = npt.NDArray[Any]
 
 
@@ -78,10 +78,10 @@ def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.Mod
             _warn(f"{name}: the exported model has other inputs or outputs than the module and is not compared with it")
             return
         difference = _difference(module, example, want, session, evaluator)
-        if difference and not _same(want, _outputs(module, example)):
+        if difference is not None and not are_equal(want, _outputs(module, example)):
             _warn(f"{name} is random: its export cannot be compared with it")
             return
-        if difference:
+        if difference is not None:
             raise OnnxNormError(f"{name}: the exported model computes something else than the module {difference}")
         longer = _lengthened(arguments, example)
         if longer is None:
@@ -91,7 +91,7 @@ def verify_export(module: torch.nn.Module, arguments: Arguments, model: onnx.Mod
         except Exception:
             return  # the module itself does not take these lengths
         difference = _difference(module, longer, want, session, evaluator)
-        if difference:
+        if difference is not None:
             _warn(f"{name}: the exported model computes something else than the module {difference}")
 
 
@@ -122,8 +122,8 @@ def _difference(
     want: list[_Array],
     session: PlainSession,
     evaluator: _Evaluator,
-) -> str:
-    """Tell in words what differs; empty where nothing does."""
+) -> str | None:
+    """Tell in words in what the model differs from the module beyond rounding; None where it does not."""
     inputs = _tensors((case.positional, case.named))
     try:
         got = session.run(inputs)
@@ -134,27 +134,29 @@ def _difference(
             _warn(
                 f"{case.where}, output {i} of the exported model is {a.dtype.name}, that of the module {b.dtype.name}"
             )
-    found = _compare(got, want)
-    if not found and not any(_rounding(each) for each in want):
-        return ""
+    found = difference_between(got, want)
+    if found is None and not any(map(half_unit, want)):
+        return None
     try:
         exact = evaluator.run(inputs)
     except OnnxNormError:
-        if found:
+        if found is not None:
             _warn(f"{case.where}, {found}: whether that is rounding cannot be told without a float64 evaluation")
-        return ""
+        return None
     try:
         exact_want = _outputs(_double(module), _in_double(case))
     except Exception:
         # A module that knows its own type alone: a mistake exceeds what rounding does to the exported model itself.
-        found = found and _compare(got, want, [_ROUNDINGS * each for each in _distances(got, exact)])
+        if found is not None:
+            found = difference_between(got, want, [ROUNDINGS * each for each in distances(got, exact)])
     else:
-        found = _compare(exact, exact_want, _half_slack(want, exact_want))
-        if found and _rounds_weights(module, case, evaluator):
+        found = difference_between(exact, exact_want, half_slack(want, exact_want))
+        if found is not None and _rounds_weights(module, case, evaluator):
             rounded = evaluator.run_rounded(inputs, want)
-            roundings = zip(_distances(want, exact_want), _distances(rounded, exact), strict=True)
-            found = _compare(rounded, [each.astype(np.float64) for each in want], [sum(pair) for pair in roundings])
-    return found and f"{case.where}: {found}"
+            roundings = zip(distances(want, exact_want), distances(rounded, exact), strict=True)
+            wide = [each.astype(np.float64) for each in want]
+            found = difference_between(rounded, wide, [sum(pair) for pair in roundings])
+    return None if found is None else f"{case.where}: {found}"
 
 
 def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluator, reason: str) -> bool:
@@ -166,11 +168,11 @@ def _verify_in_float64(module: torch.nn.Module, case: _Case, evaluator: _Evaluat
         _warn(f"{reason}, and it was not compared with the module in float64 either ({error})")
         return False
     try:
-        slack = _half_slack(_outputs(module, case), want)
+        slack = half_slack(_outputs(module, case), want)
     except Exception:  # PyTorch lacks an operator for the type
         slack = None
-    found = _compare(got, want, slack)
-    if found:
+    found = difference_between(got, want, slack)
+    if found is not None:
         raise OnnxNormError(
             f"{type(module).__name__}: the exported model computes something else than the module: {found}"
         )
@@ -199,54 +201,6 @@ def _double(module: torch.nn.Module) -> torch.nn.Module:
         if isinstance(tensor, torch.Tensor) and not tensor.is_leaf
     }
     return copy.deepcopy(module, memo).double()
-
-
-def _half_slack(own: Sequence[_Array], exact: Sequence[_Array]) -> list[float] | None:
-    """Measure how far the module's results in a half type are from its results in double; 0 for wider types."""
-    if len(own) != len(exact) or any(a.shape != b.shape for a, b in zip(own, exact, strict=True)):
-        return None
-    distances = _distances(own, exact)
-    return [each if _rounding(a) else 0.0 for a, each in zip(own, distances, strict=True)]
-
-
-def _distances(rounded: Sequence[_Array], exact: Sequence[_Array]) -> list[float]:
-    """Return the largest difference of finite values, for each output."""
-    pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(rounded, exact, strict=True)]
-    with np.errstate(invalid="ignore"):
-        return [float(np.abs(np.where(np.isfinite(a) & np.isfinite(b), a - b, 0)).max(initial=0.0)) for a, b in pairs]
-
-
-def _compare(got: Sequence[_Array], want: Sequence[_Array], slack: Sequence[float] | None = None) -> str:
-    """Tell what differs by more than a few roundings of the largest value and `slack`; empty where nothing does.
-
-    An element that is finite on one side alone differs too.
-    """
-    if len(got) != len(want):
-        return f"{len(got)} outputs instead of {len(want)}"
-    for i, (a, b) in enumerate(zip(got, want, strict=True)):
-        if a.shape != b.shape:
-            return f"output {i} has shape {a.shape} instead of {b.shape}"
-        x, y = a.astype(np.float64), b.astype(np.float64)
-        finite = np.isfinite(y)
-        unequal = ~finite & ~((x == y) | (np.isnan(x) & np.isnan(y)))
-        if unequal.any():
-            at = tuple(int(k) for k in np.argwhere(unequal)[0])
-            return f"output {i} is {x[at]:g} instead of {y[at]:g} at {at}"
-        if not finite.any():
-            continue
-        unit = max(_rounding(a), _rounding(b), float(np.finfo(np.float32).eps))
-        error = np.where(finite, np.abs(x - np.where(finite, y, 0)), 0)
-        error = np.where(np.isnan(error), np.inf, error)
-        allowed = _ROUNDINGS * unit * float(np.abs(y[finite]).max()) + (slack[i] if slack else 0.0)
-        if error.max() > allowed:
-            at = tuple(int(k) for k in np.unravel_index(int(error.argmax()), error.shape))
-            return f"output {i} is {x[at]:.7g} instead of {y[at]:.7g} at {at}"
-    return ""
-
-
-def _rounding(values: _Array) -> float:
-    kind = values.dtype.name
-    return {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(kind, 0.0)
 
 
 def _outputs(module: torch.nn.Module, case: _Case) -> list[_Array]:
@@ -294,10 +248,6 @@ def _lengthened(arguments: Arguments, example: _Case) -> _Case | None:
     case = _map(example, longer, "")
     where = "with " + ", ".join(dict.fromkeys(changed))
     return _Case(case.positional, case.named, where) if changed else None
-
-
-def _same(first: Sequence[_Array], second: Sequence[_Array]) -> bool:
-    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(first, second, strict=True))
 
 
 def _warn(message: str) -> None:

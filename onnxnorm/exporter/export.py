@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
@@ -120,13 +120,7 @@ def export(
     arguments = Arguments(checked, *preconditions.normalized_args(args), dynamic_shapes)
     with quiet():
         exported = graph.graph_of(checked, arguments, exporter, opset)
-    for part in exported.batch_statistics:
-        warnings.warn(
-            f"{f'{name}.{part}' if part else name} keeps no running statistics, or does not use them: it is exported "
-            "as it is, normalizing each batch by its own statistics, so that a result depends on the whole batch",
-            OnnxNormWarning,
-            stacklevel=2,
-        )
+    _warn_of_batch_statistics(name, exported.batch_statistics)
     model = exported.model
     rename(model, input_names, output_names)
     _convert(model, exported.opset, name)
@@ -145,6 +139,16 @@ def export(
     if path is not None:
         load_and_save.save(proto, path)
     return proto
+
+
+def _warn_of_batch_statistics(name: str, parts: Iterable[str]) -> None:
+    for part in parts:
+        warnings.warn(
+            f"{f'{name}.{part}' if part else name} keeps no running statistics, or does not use them: it is exported "
+            "as it is, normalizing each batch by its own statistics, so that a result depends on the whole batch",
+            OnnxNormWarning,
+            stacklevel=3,
+        )
 
 
 def _of_onnx_program(
