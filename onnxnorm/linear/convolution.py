@@ -18,7 +18,7 @@ of them together would take more memory than there is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -186,18 +186,16 @@ class Convolution:
             return None
         if self.biased and any(axis.pads for axis in outer.axes):
             return None
-        axes = []
-        for mine, other, extent in zip(self.axes, outer.axes, extents, strict=True):
-            axis = mine.then(other, extent)
-            if axis is None:
-                return None
-            axes.append(axis)
+        pairs = zip(self.axes, outer.axes, extents, strict=True)
+        axes = _all_or_none(mine.then(other, extent) for mine, other, extent in pairs)
+        if axes is None:
+            return None
         return Convolution(
             self.inputs,
-            tuple(axes),
+            axes,
             composed(outer.reach, self.reach),
             self.biased or outer.biased,
-            Composition(outer, self, tuple(axes)).rows,
+            Composition(outer, self, axes).rows,
             lambda: outer.bias + times(outer, self.bias) if self.biased else outer.bias,
         )
 
@@ -264,15 +262,20 @@ class Convolution:
     def _joined_axes(self, other: Convolution, extents: Sequence[int | None]) -> Axes | None:
         if self.inputs != other.inputs or len(self.axes) != len(other.axes):
             return None
-        axes = []
-        for mine, theirs, extent in zip(self.axes, other.axes, extents, strict=True):
-            axis = mine.joined(theirs, extent)
-            if axis is None:
-                return None
-            axes.append(axis)
-        return tuple(axes)
+        pairs = zip(self.axes, other.axes, extents, strict=True)
+        return _all_or_none(mine.joined(theirs, extent) for mine, theirs, extent in pairs)
 
     def places(self, axes: Axes) -> tuple[slice, ...]:
         """Locate the weight in one with the taps of `axes`."""
         own = (mine.embedded(axis) for mine, axis in zip(self.axes, axes, strict=True))
         return (slice(None), slice(None), *own)
+
+
+def _all_or_none(axes: Iterable[AnyAxis | None]) -> Axes | None:
+    """Return the axes; None where one of them is."""
+    found: list[AnyAxis] = []
+    for axis in axes:
+        if axis is None:
+            return None
+        found.append(axis)
+    return tuple(found)

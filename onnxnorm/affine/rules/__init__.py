@@ -26,6 +26,7 @@ from onnxnorm.affine.rules import (
     repeat_and_mask,
     resample,
     select,
+    terms_and_factors,
 )
 from onnxnorm.affine.rules.gather import gather, gather_elements, gather_nd, reverse_sequence
 from onnxnorm.affine.rules.normalizations import lp_norm
@@ -41,7 +42,7 @@ __all__ = ["refusal_of", "register", "rule_for", "unregister"]
 
 _TABLE: Mapping[str, Rule] = {
     "Abs": powers.abs_,
-    "Add": elementwise.add,
+    "Add": terms_and_factors.add,
     "ArgMax": arg_extremum,
     "ArgMin": arg_extremum,
     "AveragePool": pool.average_pool,
@@ -55,7 +56,7 @@ _TABLE: Mapping[str, Rule] = {
     "DeformConv": convolution.deform_conv,
     "DepthToSpace": resample.depth_to_space,
     "DequantizeLinear": quantize.dequantize,
-    "Div": elementwise.multiply,
+    "Div": terms_and_factors.multiply,
     "Dropout": elementwise.dropout,
     "Einsum": products.einsum,
     "Expand": layout.expand,
@@ -81,12 +82,12 @@ _TABLE: Mapping[str, Rule] = {
     "LpNormalization": lp_norm,
     "LpPool": pool.lp_pool,
     "MatMul": products.matmul,
-    "Mean": elementwise.add,
+    "Mean": terms_and_factors.add,
     "Max": select.extremum,
     "MaxPool": pool.max_pool,
     "MeanVarianceNormalization": normalizations.mean_variance_norm,
     "Min": select.extremum,
-    "Mul": elementwise.multiply,
+    "Mul": terms_and_factors.multiply,
     "Neg": changed_affines.source,
     "PRelu": elementwise.prelu,
     "Pad": resample.pad,
@@ -115,8 +116,8 @@ _TABLE: Mapping[str, Rule] = {
     "Split": concat_split_slice.split,
     "Sqrt": powers.sqrt,
     "Squeeze": layout.squeeze,
-    "Sub": elementwise.add,
-    "Sum": elementwise.add,
+    "Sub": terms_and_factors.add,
+    "Sum": terms_and_factors.add,
     "Tile": repeat_and_mask.tile,
     "Transpose": layout.transpose,
     "Trilu": repeat_and_mask.trilu,

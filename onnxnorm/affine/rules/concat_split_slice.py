@@ -1,4 +1,4 @@
-"""Operators that join, cut and look up parts: they join and cut the arrays of an affine in the same way.
+"""Operators that join and cut parts: they join and cut the arrays of an affine in the same way.
 
 Where a part is cut out, what is not in it keeps the identity; where parts are joined, each brings its own affine.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Demands, Settled, Site
-from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.affine.rules.crossing import among_identities, cross
 from onnxnorm.graph.facts import Dim
 from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
@@ -65,7 +65,6 @@ def _cut(gauge: Gauge, axis: int, extents: Sequence[Dim]) -> list[Gauge] | None:
 def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge | Declined:
     rank = gauges[0].any.rank
     shape = [max(gauge.any.scale.shape[i] for gauge in gauges) for i in range(rank)]
-
     shape[axis] = sum(extents)
     check_size(shape, max(gauge.any.scale.size for gauge in gauges))
 
@@ -117,6 +116,38 @@ def slice_(site: Site) -> Answer:
     if shape is None:
         return Declined("cuts a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     rank = len(shape)
+    cuts = _cuts(site, rank)
+    if isinstance(cuts, Declined):
+        return cuts
+
+    def forward(gauge: Gauge) -> Gauge | Declined:
+        index: list[slice] = [slice(None)] * rank
+        for axis, cut in cuts.items():
+            if axis in gauge.axes:
+                if shape[axis] != gauge.any.scale.shape[axis]:
+                    return Declined("cuts an axis whose extent is not known", code=Code.UNKNOWN_SHAPE)
+                index[axis] = cut
+        selected = gauge.any.scale[tuple(index)]
+        if selected.size == 0:
+            return Declined("cuts everything away")
+        return gauge.map(lambda array: array[tuple(index)])
+
+    def backward(gauge: Gauge) -> Gauge | Declined:
+        # Along an axis on which the affine varies, what is cut away keeps the identity; along others it goes along.
+        varying = set(gauge.axes) & set(cuts)
+        if not varying:
+            return gauge
+        if not all(isinstance(shape[axis], int) for axis in varying):
+            return Declined("cuts an axis whose extent is not known", code=Code.UNKNOWN_SHAPE)
+        full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
+        index = tuple(cuts[axis] if axis in varying else slice(None) for axis in range(rank))
+        return among_identities(gauge, full, index)
+
+    return cross(site, forward, backward)
+
+
+def _cuts(site: Site, rank: int) -> dict[int, slice] | Declined:
+    """Return what a Slice takes along each axis that it cuts."""
     if site.opset < 10:
         starts, ends = site.integers("starts"), site.integers("ends")
         axes, steps = site.integers("axes"), None
@@ -135,41 +166,10 @@ def slice_(site: Site) -> Answer:
     placed = all(-rank <= axis < rank for axis in axes) and 0 not in steps
     if not placed or not len(axes) == len(starts) == len(ends) == len(steps):
         return Declined("cuts at places that there cannot be", code=Code.UNDEFINED)
-    cuts = dict(zip((axis % rank for axis in axes), zip(starts, ends, steps, strict=True), strict=True))
-
-    def forward(gauge: Gauge) -> Gauge | Declined:
-        index: list[slice] = [slice(None)] * rank
-        for axis, (start, end, step) in cuts.items():
-            if axis in gauge.axes:
-                if shape[axis] != gauge.any.scale.shape[axis]:
-                    return Declined("cuts an axis whose extent is not known", code=Code.UNKNOWN_SHAPE)
-                index[axis] = _python_slice(start, end, step)
-        selected = gauge.any.scale[tuple(index)]
-        if selected.size == 0:
-            return Declined("cuts everything away")
-        return gauge.map(lambda array: array[tuple(index)])
-
-    def backward(gauge: Gauge) -> Gauge | Declined:
-        # Along an axis on which the affine varies, what is cut away keeps the identity; along others it goes along.
-        varying = set(gauge.axes) & set(cuts)
-        if not varying:
-            return gauge
-        if not all(isinstance(shape[axis], int) for axis in varying):
-            return Declined("cuts an axis whose extent is not known", code=Code.UNKNOWN_SHAPE)
-        full = [int(shape[axis] or 0) if axis in varying else gauge.any.scale.shape[axis] for axis in range(rank)]
-        check_size(full, gauge.any.scale.size)
-        index = tuple(_python_slice(*cuts[axis]) if axis in varying else slice(None) for axis in range(rank))
-
-        def embedded(affine: ChannelAffine | None) -> ChannelAffine | None:
-            if affine is None:
-                return None
-            scale, shift = np.ones(full), np.zeros(full)
-            scale[index], shift[index] = affine.scale, affine.shift
-            return ChannelAffine.of(scale, shift, rank)
-
-        return Gauge(embedded(gauge.to_new), embedded(gauge.to_old))
-
-    return cross(site, forward, backward)
+    return {
+        axis % rank: _python_slice(start, end, step)
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
+    }
 
 
 def _python_slice(start: int, end: int, step: int) -> slice:

@@ -1,19 +1,23 @@
-"""Holds what every rule shares that lets an affine cross from one side of an operator to the other."""
+"""Holds what rules share that let an affine cross from one side of an operator to the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxnorm.affine.channel import Gauge
+from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Settled, Site
+from onnxnorm.numerics.arrays import check_size
 
-__all__ = ["Mapped", "cross", "fits_attribute", "unchanged"]
+__all__ = ["NOT_POSITIVE", "Mapped", "among_identities", "cross", "fits_attribute", "unchanged"]
 
 Mapped: TypeAlias = "Callable[[Gauge], Gauge | Declined]"
+
+NOT_POSITIVE = "keeps directions only, so no affine passes it but a positive scale that does not vary along its axis"
 
 
 def unchanged(gauge: Gauge) -> Gauge:
@@ -24,6 +28,20 @@ def unchanged(gauge: Gauge) -> Gauge:
 def fits_attribute(site: Site, number: float) -> bool:
     """Whether a float attribute, which has single precision, holds the number as exactly as the node computes."""
     return site.value_dtype(0) is not ir.DataType.DOUBLE or float(np.float32(number)) == number
+
+
+def among_identities(gauge: Gauge, shape: Sequence[int], index: tuple[slice | npt.NDArray[np.int64], ...]) -> Gauge:
+    """Return the gauge of a value of which only a part is gauged: this one at the index, and the identity elsewhere."""
+    check_size(shape, gauge.any.scale.size)
+
+    def side(affine: ChannelAffine | None) -> ChannelAffine | None:
+        if affine is None:
+            return None
+        scale, shift = np.ones(shape), np.zeros(shape)
+        scale[index], shift[index] = affine.scale, affine.shift
+        return ChannelAffine.of(scale, shift, len(shape))
+
+    return Gauge(side(gauge.to_new), side(gauge.to_old))
 
 
 def cross(site: Site, forward: Mapped, backward: Mapped) -> Answer:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
+from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
-from onnxnorm.affine.rules.crossing import cross
+from onnxnorm.affine.rules.crossing import among_identities, cross
 from onnxnorm.journal.reasons import Code
-from onnxnorm.numerics.arrays import check_size
 
 __all__ = ["gather", "gather_elements", "gather_nd", "reverse_sequence"]
 
@@ -51,18 +50,8 @@ def gather(site: Site) -> Answer:
         rows = places.astype(np.int64) % extent
         if len(set(rows.tolist())) != len(rows):
             return Declined("looks one place up several times, where the affine varies")
-
-        def scattered(affine: ChannelAffine | None) -> ChannelAffine | None:
-            if affine is None:
-                return None
-            full = [extent if i == axis else n for i, n in enumerate(affine.scale.shape)]
-            check_size(full, affine.scale.size)
-            scale, shift = np.ones(full), np.zeros(full)
-            index = tuple(rows if i == axis else slice(None) for i in range(len(full)))
-            scale[index], shift[index] = affine.scale, affine.shift
-            return ChannelAffine.of(scale, shift, len(full))
-
-        return Gauge(scattered(gauge.to_new), scattered(gauge.to_old))
+        full = [extent if i == axis else n for i, n in enumerate(gauge.any.scale.shape)]
+        return among_identities(gauge, full, tuple(rows if i == axis else slice(None) for i in range(len(full))))
 
     return cross(site, forward, backward)
 

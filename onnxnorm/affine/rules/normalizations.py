@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Edit, Settled, Site
-from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
+from onnxnorm.affine.rules.crossing import NOT_POSITIVE
 from onnxnorm.journal.reasons import Code
 
 __all__ = ["group_norm", "instance_norm", "layer_norm", "lp_norm", "mean_variance_norm", "rms_norm", "softmax"]

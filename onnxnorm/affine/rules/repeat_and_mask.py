@@ -1,10 +1,7 @@
-"""Operators that repeat, look up, sample or hide places: what is constant along the axes they act on passes.
+"""Operators that repeat places, sum them up or hide them.
 
 Tile              repeats the arrays of the affine as it repeats the value
-GatherElements, GatherND, ReverseSequence   pass everything that does not vary along the axes looked up
-GridSample        means of neighbours pass everything, unless zeros stand around them: then scales alone
-CumSum, Trilu     sums and zeros pass scales alone
-ArgMax, ArgMin, Sign, LpNormalization       are the same for all positive multiples
+CumSum, Trilu     sums and zeros pass scales alone, CumSum those that do not vary along its axis
 """
 
 from __future__ import annotations
@@ -17,9 +14,7 @@ from onnxnorm.affine.rules.crossing import cross
 from onnxnorm.journal.reasons import Code
 from onnxnorm.numerics.arrays import check_size
 
-__all__ = ["NOT_POSITIVE", "cum_sum", "tile", "trilu"]
-
-NOT_POSITIVE = "keeps directions only, so no affine passes it but a positive scale that does not vary along its axis"
+__all__ = ["cum_sum", "tile", "trilu"]
 
 
 def tile(site: Site) -> Answer:

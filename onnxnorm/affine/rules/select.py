@@ -15,8 +15,8 @@ import numpy as np
 from onnxnorm.affine.channel import FloatArray, Gauge
 from onnxnorm.affine.exactness import keeps_apart
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
-from onnxnorm.affine.rules.elementwise import onto_operand, onto_result
-from onnxnorm.affine.rules.repeat_and_mask import NOT_POSITIVE
+from onnxnorm.affine.rules.crossing import NOT_POSITIVE
+from onnxnorm.affine.rules.terms_and_factors import onto_operand, onto_result
 from onnxnorm.journal.reasons import Code
 
 __all__ = ["arg_extremum", "extremum", "sign", "where"]
