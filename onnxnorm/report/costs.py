@@ -17,7 +17,6 @@ from onnxnorm.report.texts import operator
 
 __all__ = ["costs_of", "opened", "operators"]
 
-_PRODUCTS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 

@@ -66,26 +66,27 @@ class Picture:
 
         Edges of the original count first: what moved went along these.
         """
-        return _shortest(start, goal, self._neighbours(BEFORE)) or _shortest(
-            start, goal, self._neighbours(BEFORE | AFTER)
-        )
-
-    def _neighbours(self, sides: int) -> Sequence[Sequence[int]]:
-        if sides not in self._known_neighbours:
-            found: list[list[int]] = [[] for _ in range(len(self))]
-            for start, end, where in self.edges:
-                if where & sides:
-                    found[start].append(end)
-                    found[end].append(start)
-            self._known_neighbours[sides] = found
-        return self._known_neighbours[sides]
+        return _shortest(start, goal, self._neighbours_before) or _shortest(start, goal, self._neighbours)
 
     @cached_property
-    def _known_neighbours(self) -> dict[int, list[list[int]]]:
-        return {}
+    def _neighbours_before(self) -> list[list[int]]:
+        return self._neighbours_in(BEFORE)
+
+    @cached_property
+    def _neighbours(self) -> list[list[int]]:
+        return self._neighbours_in(BEFORE | AFTER)
+
+    def _neighbours_in(self, sides: int) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in range(len(self))]
+        for start, end, where in self.edges:
+            if where & sides:
+                found[start].append(end)
+                found[end].append(start)
+        return found
 
 
 def _shortest(start: int, goal: int, neighbours: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Return the nodes on a shortest way, both ends included; none where there is no way."""
     came: dict[int, int] = {start: start}
     queue = deque([start])
     while queue and goal not in came:
@@ -136,6 +137,7 @@ def picture_of(before: ir.Graph, after: ir.Graph, is_constant: Callable[[ir.Valu
 
 
 def _matched(old: Sequence[ir.Node], new: Sequence[ir.Node]) -> dict[ir.Node, ir.Node]:
+    """Return for each old node the new one that stands for it, as far as there is one."""
     partner: dict[ir.Node, ir.Node] = {}
     left = list(new)
     for key in (_by_name, _by_output):

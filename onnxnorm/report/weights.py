@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,21 @@ from onnxnorm.model.domains import STANDARD_DOMAINS
 __all__ = ["Weights", "weights_of"]
 
 _LARGEST = 1 << 24
-# Places of the weight and the bias, and of the axes of outputs and inputs, for operators that have them fixed.
-_FIXED = {"Conv": (1, 2, 0, 1), "ConvTranspose": (1, 2, 1, 0)}
 _SCALED = frozenset(
     ["BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"]
 )
+
+
+class _Places(NamedTuple):
+    """The places of weight and bias among the inputs, and the axes of the weight that count outputs and inputs."""
+
+    weight: int
+    bias: int | None
+    outputs: int
+    inputs: int | None
+
+
+_FIXED = {"Conv": _Places(1, 2, 0, 1), "ConvTranspose": _Places(1, 2, 1, 0)}
 
 
 @dataclass(frozen=True)
@@ -42,32 +52,31 @@ def weights_of(node: ir.Node, facts: Facts) -> Weights | None:
     places = _places(node, facts)
     if places is None:
         return None
-    weight, bias, outputs, inputs = places
-    array = _constant(node, weight, facts)
-    if array is None or not array.size or array.ndim <= max(outputs, inputs or 0):
+    array = _constant(node, places.weight, facts)
+    if array is None or not array.size or array.ndim <= max(places.outputs, places.inputs or 0):
         return None
     if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
         return None
-    own = _constant(node, bias, facts)
-    rows = _first(array, outputs)
+    own = None if places.bias is None else _constant(node, places.bias, facts)
+    rows = _first(array, places.outputs)
     return Weights(
         rows,
-        None if inputs is None else _first(array, inputs),
+        None if places.inputs is None else _first(array, places.inputs),
         own.reshape(-1).astype(np.float64) if own is not None and own.size == len(rows) else None,
     )
 
 
-def _places(node: ir.Node, facts: Facts) -> tuple[int, int, int, int | None] | None:
+def _places(node: ir.Node, facts: Facts) -> _Places | None:
     if node.domain not in STANDARD_DOMAINS:
         return None
     if node.op_type in _FIXED:
         return _FIXED[node.op_type]
     if node.op_type == "Gemm":
-        return (1, 2, 0, 1) if node.attributes.get_int("transB", 0) else (1, 2, 1, 0)
+        return _Places(1, 2, 0, 1) if node.attributes.get_int("transB", 0) else _Places(1, 2, 1, 0)
     if node.op_type == "MatMul" and len(node.inputs) == 2 and node.inputs[1] is not None:
         rank = facts.rank(node.inputs[1])
-        return (1, 9, 1, 0) if rank == 2 else None
-    return (1, 2, 0, None) if node.op_type in _SCALED else None
+        return _Places(1, None, 1, 0) if rank == 2 else None
+    return _Places(1, 2, 0, None) if node.op_type in _SCALED else None
 
 
 def _constant(node: ir.Node, place: int, facts: Facts) -> npt.NDArray[Any] | None:

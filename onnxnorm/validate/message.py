@@ -101,7 +101,7 @@ def _check_nodes(
             raise OnnxNormError(f"{name}: node {node.name!r} of {where} names no operator; export the model again")
         wrong = arities.wrong(node) or (impossible(node) if node.domain in STANDARD_DOMAINS else None)
         if wrong is not None:
-            raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
+            raise _mistake(name, node, wrong)
         for output in node.output:
             if output and output in made:
                 raise OnnxNormError(
@@ -109,55 +109,58 @@ def _check_nodes(
                     "makes too; every value needs a name of its own"
                 )
             made.add(output)
-        names = set()
-        for attribute in node.attribute:
-            if attribute.name in names or not attribute.name:
-                raise OnnxNormError(
-                    f"{name}: node {node.name!r} ({node.op_type}) has two attributes {attribute.name!r}, or one "
-                    "without a name; export the model again"
-                )
-            names.add(attribute.name)
-            if not attribute.ref_attr_name:
-                _check_attribute(attribute, name, node)
-            elif not in_function:
-                raise OnnxNormError(
-                    f"{name}: node {node.name!r} ({node.op_type}) takes its attribute {attribute.name!r} from a "
-                    "function around it, and there is none; export the model again"
-                )
-            if attribute.HasField("t"):
-                _check_tensor(attribute.t, name, f"attribute {attribute.name!r} of node {node.name!r}")
-            if attribute.HasField("g"):
-                _check_graph(attribute.g, name, depth + 1, arities, in_function=in_function)
-            for graph in attribute.graphs:
-                _check_graph(graph, name, depth + 1, arities, in_function=in_function)
+        _check_attributes(node, name, depth, arities, in_function=in_function)
 
 
-def _check_attribute(attribute: onnx.AttributeProto, name: str, node: onnx.NodeProto) -> None:
-    """Check that the attribute holds what it says; for operators of the standard also that texts are text."""
+def _mistake(name: str, node: onnx.NodeProto, what: str) -> OnnxNormError:
+    return OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {what}; export the model again")
+
+
+def _check_attributes(node: onnx.NodeProto, name: str, depth: int, arities: Arities, *, in_function: bool) -> None:
+    """Check the attributes of a node: their names, that each holds what it says, and the tensors and graphs in them."""
+    names = set()
+    for attribute in node.attribute:
+        if attribute.name in names or not attribute.name:
+            raise _mistake(name, node, f"has two attributes {attribute.name!r}, or one without a name")
+        names.add(attribute.name)
+        if not attribute.ref_attr_name:
+            wrong = _wrong_value(attribute, is_standard=node.domain in STANDARD_DOMAINS)
+            if wrong is not None:
+                raise OnnxNormError(
+                    f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) {wrong}; export the "
+                    "model again"
+                )
+        elif not in_function:
+            told = f"takes its attribute {attribute.name!r} from a function around it, and there is none"
+            raise _mistake(name, node, told)
+        if attribute.HasField("t"):
+            _check_tensor(attribute.t, name, f"attribute {attribute.name!r} of node {node.name!r}")
+        if attribute.HasField("g"):
+            _check_graph(attribute.g, name, depth + 1, arities, in_function=in_function)
+        for graph in attribute.graphs:
+            _check_graph(graph, name, depth + 1, arities, in_function=in_function)
+
+
+def _wrong_value(attribute: onnx.AttributeProto, *, is_standard: bool) -> str | None:
+    """Tell what is wrong with the value of an attribute; None where it holds what its type says."""
     kind = attribute.type
     if kind == onnx.AttributeProto.UNDEFINED:
-        raise OnnxNormError(
-            f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) has no type; export the "
-            "model again"
-        )
+        return "has no type"
     if (kind == onnx.AttributeProto.TENSOR and not attribute.HasField("t")) or (
         kind == onnx.AttributeProto.GRAPH and not attribute.HasField("g")
     ):
-        raise OnnxNormError(
-            f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) has no value; export "
-            "the model again"
-        )
+        return "has no value"
+    # Operators of other domains may keep anything where texts are.
     texts = [attribute.s] if kind == onnx.AttributeProto.STRING else attribute.strings
-    # Operators of other domains may keep anything there.
-    if node.domain in STANDARD_DOMAINS:
-        for text in texts:
-            try:
-                text.decode()
-            except UnicodeDecodeError:
-                raise OnnxNormError(
-                    f"{name}: attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) is no UTF-8 text; "
-                    "export the model again"
-                ) from None
+    return None if not is_standard or all(map(_is_utf8, texts)) else "is no UTF-8 text"
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_text(texts: Iterable[object], name: str, what: str) -> None:
