@@ -17,6 +17,7 @@ from onnxnorm.affine.region import Insertion, Refusal, Region
 from onnxnorm.graph.edit import add_constant, add_tensor, drop_if_unused, set_inputs, splice_out
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code
+from onnxnorm.journal.words import naming_node, naming_value, say
 from onnxnorm.numerics.rounding import Rounded, rounded, smallest_normal
 from onnxnorm.numerics.scaled_weights import scaled
 
@@ -34,7 +35,7 @@ def apply(region: Region, facts: Facts) -> Refusal | None:
     """
     if (found := completed(region, facts)) is not None:
         product, told = found
-        return Refusal(f"{product.op_type} {product.name!r} {told}", Code.QUANTIZED, product.inputs[1], product)
+        return Refusal(say("{} {}", naming_node(product), told), Code.QUANTIZED, product.inputs[1], product)
     tensors: dict[Constant, ir.TensorProtocol] = {}
     before = facts.spool.end
     for node, edit in region.edits.items():
@@ -43,7 +44,8 @@ def apply(region: Region, facts: Facts) -> Refusal | None:
                 rounded = _computed_and_rounded(constant, facts)
                 if isinstance(rounded, str):
                     facts.spool.back_to(before)
-                    reason = f"the new {constant.role} of {node.op_type} {node.name!r} {rounded}"
+                    owner = naming_node(node)
+                    reason = say("the new {} of {} {}", constant.role, owner, rounded)
                     return Refusal(reason, Code.OUT_OF_RANGE, constant.old, node)
                 tensors[constant] = rounded
     operands: list[list[npt.NDArray[np.generic]]] = []
@@ -51,7 +53,7 @@ def apply(region: Region, facts: Facts) -> Refusal | None:
         rounded_operands = _operands(insertion, facts)
         if isinstance(rounded_operands, str):
             facts.spool.back_to(before)
-            reason = f"what would be left at {insertion.value.name!r} {rounded_operands}"
+            reason = say("what would be left at {} {}", naming_value(insertion.value), rounded_operands)
             return Refusal(reason, Code.OUT_OF_RANGE, insertion.value)
         operands.append(rounded_operands)
     growth = growth_of(region, tensors, operands, facts)

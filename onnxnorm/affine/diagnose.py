@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from onnxnorm.affine.asking import ask, unanswered
-from onnxnorm.affine.channel import ChannelAffine, Gauge
+from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.digits import Digits
 from onnxnorm.affine.growth import Growth, unknown_extents
 from onnxnorm.affine.obstacles import Obstacles
 from onnxnorm.affine.parties import Outside, Party
-from onnxnorm.affine.refusals import called, refusal
+from onnxnorm.affine.placements import Seeds, in_one_move
+from onnxnorm.affine.refusals import refusal
 from onnxnorm.affine.region import Insertion, Refusal
 from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.affine.rules.affine_nodes import AffineNode
@@ -30,6 +31,7 @@ from onnxnorm.affine.search import Search
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code, Cost
+from onnxnorm.journal.words import Words, naming_node, naming_value, say
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -94,7 +96,7 @@ def diagnose(
         return Diagnosis(None)
     ends: list[_End] = []
     asked, is_whole = 0, True
-    for seeds in _placements(value, node.outputs[0], found.affine):
+    for seeds in in_one_move(value, node.outputs[0], found.affine):
         search.questions = _MOST_QUESTIONS
         # What has more obstacles than an end that is known already will not be told of.
         most = min([_MOST_WAIVED, *(_weight(end[1]) for end in ends if _is_taken_up(end, node))])
@@ -118,19 +120,10 @@ def diagnose(
     return Diagnosis(_on_both_sides(ends), questions=asked)
 
 
-def _placements(x: ir.Value, y: ir.Value, affine: ChannelAffine) -> Iterator[dict[ir.Value, Gauge]]:
-    yield {x: Gauge.new(affine)}
-    yield {y: Gauge.old(affine)}
-    if affine.scales and affine.shifts and affine.inverse() is not None:
-        rank = affine.rank
-        inner = ChannelAffine.of(1.0, affine.shift / affine.scale, rank)
-        yield {x: Gauge.new(inner), y: Gauge.old(ChannelAffine.of(affine.scale, 0.0, rank))}
-
-
 _End = tuple[Growth, tuple[_Waived, ...]]
 
 
-def _ends(search: Search, seeds: dict[ir.Value, Gauge], most: int) -> Iterator[_End]:
+def _ends(search: Search, seeds: Seeds, most: int) -> Iterator[_End]:
     """Yield the regions that come to an end, with the obstacles that were waived for each, at the most so many."""
     backward = search.node.outputs[0] not in seeds
     start = Growth(search.facts, backward, unknown_extents(search.node.outputs[0], search.facts))
@@ -188,7 +181,7 @@ def _settled(growth: Growth, waived: tuple[_Waived, ...], search: Search, most: 
     return growth, waived
 
 
-def _forbidden(growth: Growth, seeds: dict[ir.Value, Gauge], search: Search) -> tuple[_Waived, ...]:
+def _forbidden(growth: Growth, seeds: Seeds, search: Search) -> tuple[_Waived, ...]:
     """Return what rounding forbids of the first gauges."""
     refused = [refusal(growth, None, (seed,), search) for seed in seeds.items()]
     return tuple(_Waived(why, why.value, None, False) for why in refused if why and why.code in _BY_ROUNDING)
@@ -244,7 +237,7 @@ def _priced(why: Refusal, cost: Cost | None) -> Refusal:
     if cost is None:
         return why
     told = f"; a node that gives it the old value takes the work of {cost.pays} elements, and {cost.saves} are saved"
-    return replace(why, reason=why.reason + told)
+    return replace(why, reason=say("{}{}", why.reason, Words(told, "")))
 
 
 def _rank(waived: tuple[_Waived, ...]) -> int:
@@ -269,17 +262,19 @@ def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal
     why, value = first.why, first.value
     if first in siblings and value is not None:
         # Whoever reads the value beside the node keeps it from changing.
-        reason = f"{why.reason}, and reads {value.name!r} as it is"
+        reason = say("{}, and reads {} as it is", why.reason, naming_value(value))
         if len(siblings) > 1:
-            reason = (
-                f"{len(siblings)} other readers of the same channels ask for other scales or shifts, of which one "
-                f"alone can be absorbed; the first is {called(first.party) if isinstance(first.party, ir.Node) else ''}"
+            reason = say(
+                "{} other readers of the same channels ask for other scales or shifts, of which one alone can be "
+                "absorbed; the first is {}",
+                str(len(siblings)),
+                naming_node(first.party) if isinstance(first.party, ir.Node) else "",
             )
         code = why.code if why.code in _BY_ROUNDING else Code.READERS_DIFFER
         return replace(why, reason=reason, code=code, value=value, has_more=_weight(waived) > 1)
     if _weight(waived) > 1:
         more = _weight(waived) - 1
-        reason = f"{why.reason} (and {more} more {'obstacle' if more == 1 else 'obstacles'})"
+        reason = say("{} (and {} more {})", why.reason, str(more), "obstacle" if more == 1 else "obstacles")
         return replace(why, reason=reason, has_more=True)
     return why
 
@@ -302,8 +297,8 @@ def _on_both_sides(ends: list[_End]) -> Refusal:
     if before.reason == behind.reason:
         return behind
     if behind.code in _GENERAL and before.code not in _GENERAL:
-        return replace(before, reason=f"{before.reason}; behind it, {behind.reason}", has_more=True)
-    return replace(behind, reason=f"{behind.reason}; before it, {before.reason}", has_more=True)
+        return replace(before, reason=say("{}; behind it, {}", before.reason, behind.reason), has_more=True)
+    return replace(behind, reason=say("{}; before it, {}", behind.reason, before.reason), has_more=True)
 
 
 def _cost(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> Cost | None:

@@ -21,6 +21,7 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import ChannelAffine, FloatArray, Gauge
 from onnxnorm.affine.region import Region
 from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.journal.words import naming_value, say
 from onnxnorm.model.dtypes import HALVES
 from onnxnorm.numerics.arrays import all_of
 
@@ -64,9 +65,9 @@ def loses_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
     """Why readers of a value of about this size cannot undo the gauge; None where they can."""
     affine = gauge.to_old
     if affine is None:
-        return f"{value.name!r} has other readers, which could not undo a scale of zero"
+        return say("{} has other readers, which could not undo a scale of zero", naming_value(value))
     if not _is_small(affine, value, size):
-        return f"{value.name!r} has other readers, and undoing the shift for them would lose accuracy"
+        return say("{} has other readers, and undoing the shift for them would lose accuracy", naming_value(value))
     return None
 
 
@@ -74,7 +75,9 @@ def hides_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
     """Why a value of about this size cannot do without a shift that the original has in it; None where it can."""
     affine = gauge.to_old
     if affine is None or not _is_small(affine, value, size):
-        return f"{value.name!r} would be small beside what it is made of without the shift, and lose accuracy"
+        return say(
+            "{} would be small beside what it is made of without the shift, and lose accuracy", naming_value(value)
+        )
     return None
 
 
@@ -106,7 +109,7 @@ def keeps_apart(affine: ChannelAffine, dtype: ir.DataType | None) -> bool:
 def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:
     """Why the type of the value has no room for the gauge; None where it has."""
     if gauge.shifts and not all_of(np.abs(gauge.any.shift) < _VAST):
-        return f"{value.name!r} would carry a shift that hides all else"
+        return say("{} would carry a shift that hides all else", naming_value(value))
     if not gauge.scales:
         return None
     limit = _MAX_SCALE.get(value.dtype or ir.DataType.FLOAT, 2.0**256)
@@ -114,7 +117,7 @@ def beyond_range(value: ir.Value, gauge: Gauge) -> str | None:
     known = gauge.to_new if gauge.to_new is not None else gauge.any
     scale = np.abs(known.scale[known.scale != 0.0])
     if scale.size and (scale.max() > growth or scale.min() < 1.0 / limit):
-        return f"{value.name!r} would have to be scaled beyond the range of its type"
+        return say("{} would have to be scaled beyond the range of its type", naming_value(value))
     return None
 
 

@@ -16,6 +16,7 @@ from onnxnorm.affine.region import Insertion, Refusal, Region
 from onnxnorm.graph.blocked_layout import needs_batch_norm
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code
+from onnxnorm.journal.words import naming_value, say
 from onnxnorm.model.dtypes import FLOATS
 
 __all__ = ["Growth", "unknown_extents"]
@@ -90,15 +91,16 @@ class Growth:
     def border(self, value: ir.Value) -> Refusal | None:
         """Why the value cannot change for all of its parties, where the model ends there."""
         if any(isinstance(taker, Outside) for taker in takers_of(value, self.facts)):
-            return Refusal(f"{value.name!r} is an output of the graph", Code.GRAPH_OUTPUT, value)
+            return Refusal(say("{} is an output of the graph", naming_value(value)), Code.GRAPH_OUTPUT, value)
         if not isinstance(maker_of(value, self.facts), Outside) or self.facts.is_constant(value):
             return None
         if value.is_initializer():
-            reason = (
-                f"{value.name!r} is a graph input too, so a caller may override it (see freeze_inputs, --freeze-inputs)"
+            reason = say(
+                "{} is a graph input too, so a caller may override it (see freeze_inputs, --freeze-inputs)",
+                naming_value(value),
             )
             return Refusal(reason, Code.OVERRIDABLE_WEIGHT, value)
-        return Refusal(f"{value.name!r} is an input of the graph", Code.GRAPH_INPUT, value)
+        return Refusal(say("{} is an input of the graph", naming_value(value)), Code.GRAPH_INPUT, value)
 
     def add(self, value: ir.Value, gauge: Gauge, by: ir.Value | None = None) -> Refusal | None:
         """Gauge the value; parties outside of the model keep the old one. Return why that cannot be, or None.
@@ -161,22 +163,28 @@ class Growth:
             return None
         affine = gauge.to_new if maker_keeps else gauge.to_old
         if affine is None:
-            return Refusal(f"{value.name!r} {_NOT_UNDONE}", Code.ZERO_SCALE, value)
+            return Refusal(say("{} {}", naming_value(value), _NOT_UNDONE), Code.ZERO_SCALE, value)
         if affine.shifts and maker_keeps is not self.backward:
-            return Refusal(f"{value.name!r} {_LOST}", Code.LOSES_ACCURACY, value)
+            return Refusal(say("{} {}", naming_value(value), _LOST), Code.LOSES_ACCURACY, value)
         if self.facts.is_constant(value):
             if self.facts.constant(value) is None:
-                reason = f"{value.name!r} is a constant that is too large, or cannot be computed here"
+                reason = say("{} is a constant that is too large, or cannot be computed here", naming_value(value))
                 return Refusal(reason, Code.COMPUTED_PARAMETER, value)
             return Insertion(value, affine, (), readers)
         if is_for_kernel(value, readers):
-            return Refusal(f"{value.name!r} {_KERNEL}", Code.QUANTIZED, value)
+            return Refusal(say("{} {}", naming_value(value), _KERNEL), Code.QUANTIZED, value)
         if value.dtype not in FLOATS or self.facts.shape(value) is None:
-            return Refusal(f"{value.name!r} is of a type or rank that is not known", Code.UNKNOWN_SHAPE, value)
+            return Refusal(
+                say("{} is of a type or rank that is not known", naming_value(value)), Code.UNKNOWN_SHAPE, value
+            )
         if value.graph is None or self.facts.opset_of(value.graph) < 7:
-            return Refusal(f"{value.name!r} would need arithmetic from before opset 7", Code.NEEDS_OPSET, value)
+            return Refusal(
+                say("{} would need arithmetic from before opset 7", naming_value(value)), Code.NEEDS_OPSET, value
+            )
         if self.unknown is None or unknown_extents(value, self.facts) != self.unknown:
-            return Refusal(f"{value.name!r} has a size that is not known beforehand", Code.UNKNOWN_SHAPE, value)
+            return Refusal(
+                say("{} has a size that is not known beforehand", naming_value(value)), Code.UNKNOWN_SHAPE, value
+            )
         return Insertion(value, affine, _expressed_by(affine, value, self.facts), readers)
 
     def cost_of(self, insertion: Insertion | Refusal | None) -> int:

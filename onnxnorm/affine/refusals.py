@@ -16,8 +16,9 @@ from onnxnorm.affine.region import Refusal
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, is_affine
 from onnxnorm.affine.search import Search
 from onnxnorm.journal.reasons import Code
+from onnxnorm.journal.words import naming_node, naming_value, say
 
-__all__ = ["called", "forgotten", "joined", "refusal"]
+__all__ = ["forgotten", "joined", "refusal"]
 
 _DIFFER = "has readers that ask for different scales or shifts of it, of which one alone can be absorbed"
 
@@ -28,12 +29,14 @@ def refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: Sear
         present = growth.gauges.get(value)
         if present is not None:
             if node in growth.aside.get(value, ()) or not present.same_as(gauge):
-                return Refusal(f"{value.name!r} {_DIFFER}", Code.READERS_DIFFER, value, node)
+                return Refusal(say("{} {}", naming_value(value), _DIFFER), Code.READERS_DIFFER, value, node)
         elif growth.facts.is_constant(value) and not isinstance(owner_of_output(value, growth.facts), ir.Node):
-            return Refusal(f"{value.name!r} is a constant", Code.COMPUTED_PARAMETER, value, node)
+            return Refusal(say("{} is a constant", naming_value(value)), Code.COMPUTED_PARAMETER, value, node)
         elif not fits(gauge, growth.facts.shape(value)):
             return Refusal(
-                f"{value.name!r} has another shape than the affine that it would carry", Code.OTHER_AXIS, value
+                say("{} has another shape than the affine that it would carry", naming_value(value)),
+                Code.OTHER_AXIS,
+                value,
             )
         elif (refused := _inexact(value, gauge, growth, search)) is not None:
             search.by_numbers = True
@@ -47,7 +50,7 @@ def refusal(growth: Growth, node: ir.Node | None, demands: Demands, search: Sear
                 return obstacle.why
     for (value, gauge), (other, another) in itertools.combinations(demands, 2):
         if value is other and not gauge.same_as(another):
-            return Refusal(f"{value.name!r} {_DIFFER}", Code.READERS_DIFFER, value, node)
+            return Refusal(say("{} {}", naming_value(value), _DIFFER), Code.READERS_DIFFER, value, node)
     return None
 
 
@@ -65,7 +68,7 @@ def forgotten(growth: Growth, node: ir.Node, way: Settled, search: Search) -> Re
     if not shifted or search.rounded or all(search.alone_in(value) for value in shifted):
         return None
     search.by_numbers = True
-    reason = f"{called(node)} would forget the shift of a value that may be exact, and lose accuracy"
+    reason = say("{} would forget the shift of a value that may be exact, and lose accuracy", naming_node(node))
     return Refusal(reason, Code.LOSES_ACCURACY, shifted[0], node)
 
 
@@ -92,7 +95,7 @@ def joined(growth: Growth, node: ir.Node, way: Settled, search: Search) -> Refus
 def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: Search) -> Refusal | None:
     """Why rounding would hurt although the algebra holds."""
     if search.digits.masks(value):
-        return Refusal(f"{value.name!r} is a step of a mask", Code.MASK, value)
+        return Refusal(say("{} is a step of a mask", naming_value(value)), Code.MASK, value)
     own = value is search.node.inputs[search.found.data]
     if gauge.shifts and len(takers_of(value, search.facts)) > 1:
         size = size_of(value, search.facts, search.found.spread if own else None)
@@ -123,8 +126,3 @@ def _went_through_product(value: ir.Value, growth: Growth, search: Search) -> bo
     node = search.digits.product_before(value)
     gauges = (growth.gauges.get(each) for each in node.inputs if each is not None) if node is not None else ()
     return any(gauge is not None and gauge.shifts for gauge in gauges)
-
-
-def called(node: ir.Node) -> str:
-    """Name a node as the reasons do: by its operator and its name."""
-    return f"{node.op_type} {node.name!r}"

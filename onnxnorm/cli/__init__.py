@@ -128,9 +128,14 @@ def _say(text: str) -> None:
     print(text if width is None else wrapped(text, width), file=sys.stderr)
 
 
+def _asks_for_a_document(words: Sequence[str]) -> bool:
+    """Whether a program reads what the command prints: `--summary` is what a batch asks of each of its processes."""
+    return "--json" in words or "--summary" in words
+
+
 def _fail(error: Exception, code: int, words: Sequence[str]) -> int:
     _say(f"onnxnorm: error: {_one_line(error)}")
-    if "--json" in words:
+    if _asks_for_a_document(words):
         # Whoever reads the document finds why there is none of the usual kind.
         print(json.dumps({"error": _one_line(error), "exit_code": code}))
     return code
@@ -139,7 +144,7 @@ def _fail(error: Exception, code: int, words: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _fitting_the_terminal(words: Sequence[str]) -> Iterator[None]:
     """Break lines between words where they go to a terminal; documents for machines are left as they are."""
-    width = None if "--json" in words else width_of(sys.stdout)
+    width = None if _asks_for_a_document(words) else width_of(sys.stdout)
     if width is None:
         yield
         return

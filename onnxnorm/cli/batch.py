@@ -155,15 +155,19 @@ def optimize_one(job: Job) -> Done:
     seconds = time.monotonic() - start
     if process.returncode:
         code = process.returncode if process.returncode > 0 else 1
-        lines = [line for line in process.stderr.splitlines() if line.startswith("onnxnorm: error: ")]
-        message = (
-            lines[-1].removeprefix("onnxnorm: error: ") if lines else f"the process ended with {process.returncode}"
-        )
-        return Done(job.input, job.output, "failed", code, seconds, message)
+        return Done(job.input, job.output, "failed", code, seconds, _why_it_failed(process))
     summary: dict[str, int] = json.loads(process.stdout)
     _write_record(job, before)
     rewrites = summary.pop("rewrites")
     return Done(job.input, job.output, "done", 0, seconds, f"{rewrites} rewrites", **summary)
+
+
+def _why_it_failed(process: subprocess.CompletedProcess[str]) -> str:
+    """Return the error that the process told; how it ended, where it could tell none."""
+    try:
+        return str(json.loads(process.stdout)["error"])
+    except (ValueError, LookupError, TypeError):
+        return f"the process ended with {process.returncode}"
 
 
 def _contents(path: Path) -> str | None:

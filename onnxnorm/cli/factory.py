@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from onnxnorm.cli.exit_codes import UsageError
-from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.files.foreign_formats import Family, foreign_format
 from onnxnorm.validate.choices import closest
 
 __all__ = ["Target", "load_target"]
@@ -64,8 +64,8 @@ def load_target(spec: str) -> Target:
     if spec.endswith(".py"):
         raise UsageError(f"{spec!r} names no model: write {spec}:factory, the class or function that makes it")
     if not colon or not module_name or not path:
-        what = foreign_format(Path(spec))
-        if what is not None and "PyTorch" in what:
+        found = foreign_format(Path(spec))
+        if found is not None and found.family is Family.CHECKPOINT:
             raise UsageError(
                 f"{spec}: a PyTorch checkpoint has weights and no network: write path/to/script.py:factory --weights "
                 f"{spec}"

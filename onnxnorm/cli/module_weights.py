@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxnorm.cli.exit_codes import UsageError
-from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.files.foreign_formats import Family, foreign_format
 
 __all__ = ["load_weights", "looks_untrained"]
 
@@ -85,9 +85,9 @@ def _why_no_weights(path: str, error: Exception) -> str:
     """Tell what the file is instead, as far as that is known."""
     if "weights only" in str(error).lower() and "Unsupported" in str(error):
         return "holds other Python objects than weights, such as a whole module: save module.state_dict() alone"
-    what = foreign_format(Path(path))
-    if what is not None and "PyTorch" not in what:
-        return f"holds no weights, it is {what.partition(':')[0]}"
+    found = foreign_format(Path(path))
+    if found is not None and found.family is not Family.CHECKPOINT:
+        return f"holds no weights, it is {found.what}"
     writer = "safetensors" if path.endswith(".safetensors") else "torch.save"
     return f"cannot be read as weights: {writer} wrote no such file, or only a part of it is there"
 

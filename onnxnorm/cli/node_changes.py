@@ -57,7 +57,7 @@ def _why(name: str, rewrites: Iterable[Rewrite]) -> str:
     own = [rewrite.detail for rewrite in rewrites if rewrite.node == name]
     if own:
         return "; ".join(own)
-    others = [f"took up {r.op_type} {r.node!r}" for r in rewrites if repr(name) in r.detail.partition(" through ")[0]]
+    others = [f"took up {rewrite.op_type} {rewrite.node!r}" for rewrite in rewrites if name in rewrite.into]
     return "; ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from onnxnorm.journal.words import general
 
 if TYPE_CHECKING:
     from onnxnorm.journal import Remedy
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "detail_lines", "group_line", "grouped", "headline", "remedy_lines", "short_kind"]
 
-_QUOTED = re.compile(r" '[^']*'")
-_FIGURES = re.compile(r"; a node that gives it the old value takes .* are saved")
 _SHORT = {
     "BatchNormalization": "BatchNorm",
     "GroupNormalization": "GroupNorm",
@@ -43,7 +42,7 @@ def grouped(records: Iterable[NormRecord]) -> list[Group]:
     """Put the records together that differ in names alone, in the order of the first of each."""
     groups: dict[tuple[object, ...], list[NormRecord]] = {}
     for record in records:
-        key = (record.kind, record.fate, record.code, _FIGURES.sub("", _QUOTED.sub("", record.reason)))
+        key = (record.kind, record.fate, record.code, general(record.reason))
         groups.setdefault(key, []).append(record)
     return [Group(found[0].reason if len(found) == 1 else str(key[-1]), tuple(found)) for key, found in groups.items()]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import UsageError
-from onnxnorm.files.foreign_formats import foreign_format
+from onnxnorm.files.foreign_formats import Family, foreign_format
 from onnxnorm.files.similar_names import similar_name
 
 if TYPE_CHECKING:
@@ -228,16 +228,15 @@ def _no_array(path: str, kind: str, error: Exception) -> UsageError:
     """Make the error for a file that holds no arrays, or none that are numbers."""
     if isinstance(error, OSError) and error.strerror:
         return UsageError(f"{path}: cannot be read as an .{kind} file ({why(error)}){_meant(path, error)}")
-    what = foreign_format(Path(path)) or ""
+    found = foreign_format(Path(path))
     if "Object arrays" in str(error):
         return UsageError(f"{path}: holds Python objects, which are no input of a model; save arrays of numbers")
-    if what.startswith("a NumPy array"):
+    if found is not None and found.family is Family.ARRAY:
         return UsageError(f"{path}: only a part of an .{kind} file is there; write it again")
-    if what and not (kind == "npz" and "archive" in what):
-        advice = (
-            "run --preprocess imagenet reads pictures" if "picture" in what else f"numpy.{_WRITERS[kind]} writes one"
-        )
-        return UsageError(f"{path}: is no .{kind} file but {what.partition(':')[0]}; {advice}")
+    if found is not None and not (kind == "npz" and found.is_archive):
+        is_picture = found.family is Family.PICTURE
+        advice = "run --preprocess imagenet reads pictures" if is_picture else f"numpy.{_WRITERS[kind]} writes one"
+        return UsageError(f"{path}: is no .{kind} file but {found.what}; {advice}")
     return UsageError(f"{path}: is no .{kind} file, or only a part of one; numpy.{_WRITERS[kind]} writes one")
 
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime  # type: ignore[import-untyped]
 
 from onnxnorm.model.one_node import model_of_node
+from onnxnorm.runtime.session import is_missing_kernel
 
 __all__ = ["is_missing_kernel", "refusal"]
 
@@ -34,11 +35,6 @@ def refusal(node: ir.Node, dtypes: Sequence[ir.DataType | None], opset: int) -> 
     for value, dtype in zip(model.graph.input, types, strict=True):
         value.type.tensor_type.elem_type = int(dtype)
     return _refusal(model.SerializeToString(deterministic=True))
-
-
-def is_missing_kernel(reason: str) -> bool:
-    """Tell whether onnxruntime knows the operator and has no kernel for the types."""
-    return "Could not find an implementation" in reason or "NOT_IMPLEMENTED" in reason
 
 
 @functools.lru_cache(maxsize=4096)

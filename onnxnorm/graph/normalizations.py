@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-__all__ = ["KINDS", "kind_of"]
+__all__ = ["KINDS", "kind_of", "with_article"]
 
 
 KINDS: Mapping[tuple[str, str], str] = {
@@ -55,3 +55,11 @@ def kind_of(node: ir.Node, opset: int | None = None) -> str | None:
         if silent or node.attributes.get_int("training_mode", 0) == 1:
             return "BatchNormalization (training mode)"
     return kind
+
+
+def with_article(name: str) -> str:
+    """Return a name in the field with its article: "an LRN", "a GroupNormalization"."""
+    return f"{'an' if name.startswith(_SPOKEN_WITH_A_VOWEL) else 'a'} {name}"
+
+
+_SPOKEN_WITH_A_VOWEL = (*"AEIOaeio", "LRN", "Lp", "RMS")

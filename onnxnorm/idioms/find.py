@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.normalizations import with_article
 from onnxnorm.idioms.activations import activations
 from onnxnorm.idioms.attention import attentions
 from onnxnorm.idioms.biases import biases
@@ -57,13 +58,9 @@ def units_in(model: ir.Model, facts: Facts, target: str) -> Units:
             if idiom.kind is Kind.ELEMENTWISE:
                 companions |= idiom.nodes
                 continue
-            name = f"{_article(idiom.kind.value)} {idiom.kind.value}"
+            name = with_article(idiom.kind.value)
             inner.update(dict.fromkeys(idiom.nodes, name))
             outer.update(dict.fromkeys(idiom.outer, name))
             products |= idiom.products
     outer = {node: name for node, name in outer.items() if node not in inner}
     return Units(inner, outer, frozenset(own), frozenset(products), frozenset(companions))
-
-
-def _article(name: str) -> str:
-    return "an" if name.startswith(("a", "RMS")) else "a"

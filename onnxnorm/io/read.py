@@ -6,7 +6,6 @@ import logging
 import mmap
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +19,7 @@ from onnxnorm.io.file_tensors import DataFile, FileTensor, find_data_file
 from onnxnorm.io.skip_weights import skim
 from onnxnorm.io.sparse import without_sparse_initializers
 from onnxnorm.model.opaque import with_opaque_parts
-from onnxnorm.model.protobuf import graphs_in, with_types_of_inputs
+from onnxnorm.model.protobuf import graphs_in, tensors_in, with_types_of_inputs
 from onnxnorm.model.walk import graphs_of, stored_bytes, tensor_in
 from onnxnorm.validate.message import check_message
 
@@ -92,21 +91,10 @@ def data_locations(path: Path) -> set[str]:
     proto, _ = _read(path, mark)
     return {
         entry.value
-        for tensor in _tensors_in(proto.graph)
+        for tensor in tensors_in(proto)
         for entry in tensor.external_data
         if entry.key == "location" and entry.value != mark
     }
-
-
-def _tensors_in(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (*attribute.graphs, *((attribute.g,) if attribute.HasField("g") else ())):
-                yield from _tensors_in(inner)
 
 
 def from_proto(

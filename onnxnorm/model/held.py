@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo
 
 from onnxnorm.model.file_map import FileMap, map_behind
-from onnxnorm.model.protobuf import graphs_in
+from onnxnorm.model.protobuf import tensors_in
 from onnxnorm.model.to_protobuf import TYPES, Place, structure
 from onnxnorm.model.told_types import told_types
 from onnxnorm.model.walk import bytes_of, stored_bytes
@@ -70,7 +70,7 @@ class HeldWeights:
             array = None if tensor.name in listed or is_held(tensor) else _large_array(tensor, files)
             light.graph.initializer.append(tensor if array is None else self.reference(tensor, array))
         if files is not None:
-            for tensor in _tensors(light):
+            for tensor in tensors_in(light):
                 if tensor.data_location == TensorProto.EXTERNAL and not is_held(tensor):
                     tensor.raw_data = files.bytes(tensor).tobytes()
                     del tensor.external_data[:]
@@ -208,14 +208,3 @@ def _large_array(tensor: TensorProto, files: _Files | None) -> npt.NDArray[Any] 
     if files is None:
         return None
     return files.bytes(tensor).view(dtype.newbyteorder("<")).reshape(tuple(tensor.dims))
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    for graph in graphs_in(model):
-        if isinstance(graph, onnx.GraphProto):
-            yield from graph.initializer
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-__all__ = ["graphs_in", "graphs_of_node", "read_names", "with_types_of_inputs", "without_weights"]
+__all__ = ["graphs_in", "graphs_of_node", "read_names", "tensors_in", "with_types_of_inputs", "without_weights"]
 
 _LARGEST = 1024
 
@@ -20,6 +20,18 @@ def graphs_in(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
         yield graph
         for node in graph.node:
             stack.extend(graphs_of_node(node))
+
+
+def tensors_in(model: ModelProto) -> Iterator[TensorProto]:
+    """Yield the initializers and the tensors of attributes, in whatever graph or function; sparse ones aside."""
+    for graph in graphs_in(model):
+        if isinstance(graph, GraphProto):
+            yield from graph.initializer
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
 
 
 def read_names(model: ModelProto) -> set[str]:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Decline, Effect, Rewrite
+from onnxnorm.journal.words import joined, say
 from onnxnorm.model.domains import CUSTOM_DOMAIN
 from onnxnorm.model.names import fresh_name
 from onnxnorm.model.walk import nodes_with_paths
@@ -93,14 +94,14 @@ class _Books:
         same = self._standing.get(name)
         new = same.pop(0) if same else None
         fate = self._fate(entry, name, rewrites, new)
-        reason = "; ".join(rewrite.detail for rewrite in rewrites) or "nothing reads its result"
+        reason = joined("; ", (rewrite.detail for rewrite in rewrites)) or "nothing reads its result"
         decline = self._declined.get(name) if new is not None else None
         if fate is Fate.LEFT:
             # Where a part of it went is told too: a cheaper node may be all that is left.
             left = "" if rewrites else "no pass that looks at it was run"
             if decline is not None:
                 left = decline.reason
-            reason = "; ".join(text for text in (reason if rewrites else "", left) if text)
+            reason = joined("; ", (text for text in (reason if rewrites else "", left) if text))
         elif fate is Fate.PARTLY and not rewrites:
             reason = f"is left as {self._remaining.get(name)}, since a neighbour was moved into it"
         record = _record(entry, name, fate, reason, is_there=new is not None)
@@ -137,12 +138,13 @@ class _Books:
             raised = any(step.effect is Effect.RAISED for step in steps)
             for entry in entries:
                 if raised:
-                    reason = "; ".join(step.detail for step in steps)
+                    reason: str = joined("; ", (step.detail for step in steps))
                     record = _record(entry, name, Fate.RECOGNIZED, reason, is_there=True)
                 else:
                     decline = self._declined.get(name)
                     reason = "holds what is left of others that were moved"
-                    reason += f"; {decline.reason}" if decline is not None else ""
+                    if decline is not None:
+                        reason = say("{}; {}", reason, decline.reason)
                     record = _with_evidence(_record(entry, name, Fate.NEW, reason, is_there=True), decline)
                 yield replace(record, node_before=False)
             entries.clear()
@@ -153,7 +155,7 @@ class _Books:
             kind = KINDS.get(("", steps[0].op_type)) or KINDS.get((CUSTOM_DOMAIN, steps[0].op_type))
             if steps[0].effect is not Effect.RAISED or kind is None or name in known:
                 continue
-            reason = "; ".join(step.detail for step in steps)
+            reason = joined("; ", (step.detail for step in steps))
             fate = Fate.ABSORBED
             if steps[-1].effect is Effect.REFORMED:
                 # Written out again, in a faster form, it is still there.

@@ -16,7 +16,7 @@ from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Code, Evidence, Journal, Remedy
 from onnxnorm.model.walk import changeable_graphs, changeable_roots, graphs_within, nodes_with_paths
-from onnxnorm.validate.choices import nearest
+from onnxnorm.validate.choices import nearest, similar
 
 __all__ = ["Kept"]
 
@@ -126,10 +126,8 @@ def _unknown(pattern: str, names: Mapping[ir.Node, tuple[str, ...]]) -> str:
     verb = "matches" if any(each in pattern for each in "*?[") else "is called"
     own = [name for node, (name, *_) in names.items() if kind_of(node) is not None]
     others = [name for node, (name, *_) in names.items() if kind_of(node) is None]
-    meant = nearest(pattern, own)
-    if not meant.startswith(" ("):
-        meant = next((text for text in (nearest(pattern, others),) if text.startswith(" (")), meant or "")
-    return f"no node {verb} {pattern!r}{meant}"
+    is_other = not similar(pattern, own) and similar(pattern, others)
+    return f"no node {verb} {pattern!r}{nearest(pattern, others if is_other else own)}"
 
 
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:

@@ -191,13 +191,13 @@ def _check_valid(before: onnx.ModelProto, after: onnx.ModelProto, dtype: ir.Data
     Raises:
         OnnxNormError: one of them does not; a kernel that onnxruntime has not for the type is no reason.
     """
-    from onnxnorm.runtime.unoptimized import lacks_kernel, open_session
+    from onnxnorm.runtime.unoptimized import NoKernelError, open_session
 
-    def refused(message: onnx.ModelProto, check: Callable[[onnx.ModelProto], object]) -> str | None:
+    def refused(message: onnx.ModelProto, check: Callable[[onnx.ModelProto], object]) -> Exception | None:
         try:
             check(message)
         except Exception as error:
-            return " ".join(str(error).split())
+            return error
         return None
 
     def checked(message: onnx.ModelProto) -> None:
@@ -205,9 +205,10 @@ def _check_valid(before: onnx.ModelProto, after: onnx.ModelProto, dtype: ir.Data
             onnx.checker.check_model(message, full_check=True)
 
     for check in (checked, lambda message: open_session(message, "off")):
-        told = refused(after, check)
-        if told is None or lacks_kernel(told) or refused(before, check) is not None:
+        error = refused(after, check)
+        if error is None or isinstance(error, NoKernelError) or refused(before, check) is not None:
             continue
+        told = " ".join(str(error).split())
         name = dtype.name.lower()
         raise OnnxNormError(f"in {name} the model is not valid; keep nodes in float32 (keep=, --keep): {told[:200]}")
 

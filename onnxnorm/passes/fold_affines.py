@@ -7,7 +7,7 @@ reason. The algebra and its conditions are those of `onnxnorm.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -36,6 +36,7 @@ from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code
+from onnxnorm.journal.words import Words, joined, naming_node, say
 from onnxnorm.model.walk import changeable_graphs
 from onnxnorm.passes.journaled import JournaledPass
 
@@ -44,6 +45,7 @@ __all__ = ["FoldAffines"]
 _NAME = "fold_affines"
 _NEARBY = "fold_affines_nearby"
 _FOLDS_PER_AFFINE = 8
+_SHOWN = 4
 # Questions to rules that finding out what is in the way of what is left may take.
 _MOST_ASKED = 10000
 
@@ -199,15 +201,13 @@ class FoldAffines(JournaledPass):
             return refused
         if own is not None:
             remember_sizes(region, own, found.spread, facts)
-        takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
-        into = takers if op_type == "BatchNormalization" else ()
         self._journal.rewrite(
             _NAME,
             node,
             op_type,
             detail,
             effect=Effect.PARTLY if left else Effect.GONE,
-            into=into,
+            into=_takers(node, region),
             code=None if why is None else why.code,
             evidence=evidence,
         )
@@ -232,31 +232,35 @@ def _around(region: Region) -> set[ir.Node]:
     return nodes
 
 
+def _takers(node: ir.Node, region: Region) -> list[ir.Node]:
+    """Return the other nodes of the region that take the affine up."""
+    return [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
+
+
 def _told(node: ir.Node, region: Region) -> tuple[str, bool]:
     """Tell in words where the affine went and through which nodes, and whether something of it is left."""
     own = region.edits.get(node)
-    takers = [other for other, edit in region.edits.items() if other is not node and edit.what == "absorbs"]
+    takers = _takers(node, region)
     through = {producer for value in region.gauges if (producer := value.producer()) is not None}
     through |= {user for value in region.gauges for user in value.consumers()}
-    path = sorted(
-        {f"{other.op_type} {other.name!r}" for other in through if other is not node and other not in region.edits}
-    )
+    path = sorted({naming_node(other) for other in through if other is not node and other not in region.edits})
     left = [op_type for insertion in region.insertions for op_type in insertion.op_types]
     if own is not None and not own.removed:
         left.insert(0, own.op_type or node.op_type)
     makers = [maker for insertion in region.insertions if (maker := insertion.value.producer()) is not None]
-    where = "".join(f" behind {maker.op_type} {maker.name!r}" for maker in makers[:1])
+    where = say(" behind {}", naming_node(makers[0])) if makers else ""
+    text: str = "becomes something cheaper" if left else "is the identity"
     if takers:
-        into = ", ".join(f"{other.op_type} {other.name!r}" for other in takers[:4])
-        more = f" and {len(takers) - 4} more" if len(takers) > 4 else ""
-        text = f"absorbed into {into}{more}"
-    else:
-        text = "becomes something cheaper" if left else "is the identity"
-    if left and takers:
-        text = f"partly {text}"
+        text = say("{}absorbed into {}", "partly " if left else "", _listed([naming_node(other) for other in takers]))
     if path:
-        text += f" through {', '.join(path[:4])}" + (f" and {len(path) - 4} more" if len(path) > 4 else "")
+        text = say("{} through {}", text, _listed(path))
     if left:
-        text += f"; {' and '.join(left)} {'is' if len(left) == 1 else 'are'} left{where}"
-        text += f", since {region.reason}" if region.reason else ""
+        text = say("{}; {} {} left{}", text, " and ".join(left), "is" if len(left) == 1 else "are", where)
+        text = say("{}, since {}", text, region.reason) if region.reason else text
     return text, bool(left)
+
+
+def _listed(nodes: Sequence[str]) -> Words:
+    """List the nodes, the first four of many."""
+    more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+    return say("{}{}", joined(", ", nodes[:_SHOWN]), more)

@@ -54,7 +54,8 @@ class FuseGemm(JournaledPass):
         product.op_type = "Gemm"
         set_inputs(product, [*product.inputs, bias])
         splice_out(total, index)
-        self._journal.rewrite(_NAME, total, "Add", f"its operand is the bias of the product {product.name!r}")
+        detail = f"its operand is the bias of the product {product.name!r}"
+        self._journal.rewrite(_NAME, total, "Add", detail, into=[product])
         return True
 
 

@@ -22,6 +22,7 @@ from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.idioms import units_in
 from onnxnorm.journal import Effect, Journal
+from onnxnorm.journal.words import naming_node, say
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.model.walk import changeable_graphs
 from onnxnorm.passes.journaled import JournaledPass
@@ -94,7 +95,7 @@ class MergeBranches(JournaledPass):
             parts = _told(plan)
             made = write(plan, reader)
             if made is not None:
-                self._record(made, f"{parts} merged into {made.op_type} {made.name!r}", went)
+                self._record(made, say("{} merged into {}", parts, naming_node(made)), went)
                 return True
         return False
 
@@ -102,7 +103,8 @@ class MergeBranches(JournaledPass):
         for gone, op_type in went:
             # Normalizations that the gone nodes had taken up go on with them.
             for inner, inner_type in self._journal.inside(gone):
-                self._journal.rewrite(self._step, inner, inner_type, detail, effect=Effect.MERGED, into=(made,))
+                if inner_type == "BatchNormalization":
+                    self._journal.rewrite(self._step, inner, inner_type, detail, effect=Effect.MERGED, into=(made,))
             if op_type == "BatchNormalization":
                 self._journal.rewrite(self._step, gone, op_type, detail, effect=Effect.MERGED, into=(made,))
         self._journal.rewrite(self._step, made, made.op_type, detail, effect=Effect.MERGED)

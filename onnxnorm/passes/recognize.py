@@ -17,10 +17,12 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import settle_casts
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import producer_of
+from onnxnorm.graph.normalizations import with_article
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.reasons import Code
 from onnxnorm.journal.reasons import needs_opset as evidence_of_opset
+from onnxnorm.journal.words import say
 from onnxnorm.model.walk import changeable_roots, graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.passes.journaled import JournaledPass
@@ -79,7 +81,7 @@ class Recognize(JournaledPass):
             reading = Reading(x, graph, facts, holders)
         except Unreadable as unread:
             for user in x.consumers()[:1]:
-                self._journal.decline(user, f"looks like a normalization, but {unread}", Code.LOOKS_LIKE)
+                self._journal.decline(user, say("looks like a normalization, but {}", unread.reason), Code.LOOKS_LIKE)
             return False
         taken, left = choose(reading)
         for found, answer in taken:
@@ -132,7 +134,7 @@ class Recognize(JournaledPass):
 
     def _decline_near(self, node: ir.Node, kind: str, reason: str, value: ir.Value) -> None:
         """Write down in what the formula at the node differs from that of the normalization."""
-        text = f"looks like {_with_article(kind)}, but {reason}"
+        text = say("looks like {}, but {}", with_article(kind), reason)
         self._journal.decline(node, text, Code.LOOKS_LIKE, kind=f"{kind} (written out)", value=value)
 
 
@@ -143,10 +145,6 @@ def _maker(found: Found) -> ir.Node:
     while node.op_type == "Identity" and (before := producer_of(node.inputs[0])) is not None:
         node = before
     return node
-
-
-def _with_article(kind: str) -> str:
-    return f"{'an' if kind.startswith(('Inst', 'LRN', 'Lp', 'RMS')) else 'a'} {kind}"
 
 
 def _graphs(model: ir.Model) -> list[ir.Graph]:

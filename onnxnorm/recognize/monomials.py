@@ -38,8 +38,13 @@ __all__ = [
 class Unreadable(Exception):  # noqa: N818 - no error: it ends the reading of one branch
     """Raised at a node that computes something that is no such polynomial.
 
-    The text says what, to continue "... , but".
+    Attributes:
+        reason: what it computes, to continue "... , but".
     """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 EVER = -(2**31)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.facts import Dim, Facts, within_reach
 from onnxnorm.graph.nodes import captured, is_standard
+from onnxnorm.journal.words import naming_node, naming_value, say
 from onnxnorm.recognize.form import Form
 from onnxnorm.recognize.if_branches import branch_taken, decided, helper_nodes
 from onnxnorm.recognize.monomials import Base, Mean, Total, Unreadable, Window
@@ -85,7 +86,7 @@ class Reading:
                 done.add(node)
                 branch = self._branch(node, extents)
                 if branch is None or len(node.outputs) != 1:
-                    self.stops.append(Stop(node, f"{node.op_type} {node.name!r} is no part of it"))
+                    self.stops.append(Stop(node, say("{} is no part of it", naming_node(node))))
                 else:
                     self.forms[node.outputs[0]] = branch
                     waiting.extend(node.outputs[0].consumers())
@@ -93,7 +94,7 @@ class Reading:
             reader = READERS.get(node.op_type) if is_standard(node) else None
             if reader is None or len([output for output in node.outputs if output.uses()]) > 1:
                 done.add(node)
-                self.stops.append(Stop(node, f"{node.op_type} {node.name!r} is no part of it"))
+                self.stops.append(Stop(node, say("{} is no part of it", naming_node(node))))
                 continue
             site = ReadSite(node, self.forms, self.facts, self.shape, extents)
             missing = self._awaited(site)
@@ -104,11 +105,11 @@ class Reading:
             try:
                 form = reader(site)
             except Unreadable as stop:
-                self.stops.append(Stop(node, f"{node.op_type} {node.name!r} has {stop}"))
+                self.stops.append(Stop(node, say("{} has {}", naming_node(node), stop.reason)))
                 continue
             except Exception:
                 # An attribute or an operand that the operator does not take: the checker's business, not ours.
-                self.stops.append(Stop(node, f"{node.op_type} {node.name!r} is not well-formed"))
+                self.stops.append(Stop(node, say("{} is not well-formed", naming_node(node))))
                 continue
             self.forms[node.outputs[0]] = form
             readers = node.outputs[0].consumers()
@@ -118,7 +119,8 @@ class Reading:
             if node not in done:
                 is_input = value.is_graph_input()
                 what = "is an input of the graph, no constant" if is_input else "is not computed from it"
-                self.stops.append(Stop(node, f"{value.name!r}, an operand of {node.op_type} {node.name!r}, {what}"))
+                names = naming_value(value), naming_node(node)
+                self.stops.append(Stop(node, say("{}, an operand of {}, {}", *names, what)))
 
     def _branch(self, node: ir.Node, extents: Mapping[int, int]) -> Form | None:
         """Return the form of what an If gives, if it is known which of its branches is taken."""

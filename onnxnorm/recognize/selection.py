@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxnorm.journal.words import naming_value, say
 from onnxnorm.recognize.acceptance import Refusal, answer_to
 from onnxnorm.recognize.families import Answer, Found, Named, Proposal
 from onnxnorm.recognize.polynomial import Poly
@@ -65,7 +66,7 @@ def choose(reading: Reading) -> tuple[list[tuple[Found, Proposal]], list[tuple[F
         for found, _ in taken:
             escape = found.reading.escape(found.root, found.cone, gone, raisable)
             if escape is not None:
-                escapes[found.root] = Refusal(f"{escape.name!r} inside it is read elsewhere too")
+                escapes[found.root] = Refusal(say("{} inside it is read elsewhere too", naming_value(escape)))
         if len(escapes) == before:
             nodes = {found.root.producer() for found, _ in taken}
             # Of what is raised but for its weights nothing is left to say.

@@ -88,12 +88,12 @@ def data_of(subject: Subject) -> dict[str, Any]:
         for model, known_of, known in zip(running, (subject.before, subject.after), (facts, facts_after), strict=True)
     ]
     notes = [shown(note, _LONGEST_REASON) for note in subject.notes]
+    with_numbers = max(cost["bytes"] for cost in costs) <= _MANY_BYTES
     spread: dict[str, Any] = {"count": [0, 0], "poor": [0, 0], "weights": []}
-    if max(cost["bytes"] for cost in costs) > _MANY_BYTES:
-        notes.append("Weights of this size are not looked through: their ranges and values are left out.")
-    else:
+    if with_numbers:
         spread = ranges(picture, subject.before.graph, subject.after.graph, facts, facts_after)
-    with_numbers = not notes or "not looked through" not in notes[-1]
+    else:
+        notes.append("Weights of this size are not looked through: their ranges and values are left out.")
     texts = _Texts()
     account = Account.of(subject.records)
     return {

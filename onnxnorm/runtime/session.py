@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime  # type: ignore[import-untyped]
 
-from onnxnorm.errors import OnnxNormError, OnnxNormWarning, say_once
+from onnxnorm.errors import OnnxNormError, OnnxNormWarning, naming, say_once
 from onnxnorm.files.foreign_formats import foreign_format
 from onnxnorm.files.similar_names import similar_name
 from onnxnorm.io import load_and_save
@@ -27,7 +27,7 @@ from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
 from onnxnorm.validate.shape_inference import ends_runtimes
 
-__all__ = ["reason_of", "session"]
+__all__ = ["is_missing_kernel", "reason_of", "session"]
 
 Plain: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 Model: TypeAlias = "Plain | CarriesModel[onnx.ModelProto] | CarriesModel[ir.Model]"
@@ -168,14 +168,11 @@ def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:
 
 def _with_bodies(model: Plain, proto: onnx.ModelProto, name: str, options: onnxruntime.SessionOptions) -> bytes | str:
     """Return the model for onnxruntime, its nodes checked and their bodies supplied."""
-    try:
+    with naming(name):
         check_nodes(proto)
         complete = onnx.ModelProto()
         complete.CopyFrom(proto)
         attach.attach_bodies(complete)
-    except OnnxNormError as error:
-        text = str(error)
-        raise OnnxNormError(text if text.startswith(name) else f"{name}: {text}") from error
     if isinstance(model, (str, os.PathLike)):
         if complete == proto:
             return os.fspath(model)
@@ -197,6 +194,11 @@ def _register(library: Path, options: onnxruntime.SessionOptions) -> None:
             "use session(..., portable=True)"
         ) from error
     _registered.add(options)
+
+
+def is_missing_kernel(message: str) -> bool:
+    """Tell by a message of onnxruntime whether it knows the operator, and has no kernel for the types of a node."""
+    return "NOT_IMPLEMENTED" in message or "Could not find an implementation" in message
 
 
 def reason_of(error: Exception) -> str:

@@ -19,11 +19,15 @@ from onnxnorm.model.file_map import place_of
 from onnxnorm.model.held import held_arrays, materialized
 from onnxnorm.model.protobuf import graphs_in, read_names
 from onnxnorm.model.source import name_of
-from onnxnorm.runtime.session import session
+from onnxnorm.runtime.session import is_missing_kernel, session
 
-__all__ = ["LEVELS", "PlainSession", "explain", "lacks_kernel", "open_session"]
+__all__ = ["LEVELS", "NoKernelError", "PlainSession", "lacks_kernel", "open_session", "refusal_of"]
 
 _Array = npt.NDArray[Any]
+
+
+class NoKernelError(OnnxNormError):
+    """Raised where onnxruntime has no kernel for one of the nodes, which is valid, and its types."""
 
 
 class PlainSession:
@@ -96,7 +100,6 @@ LEVELS = {
 """The levels of onnxruntime's own optimizations."""
 
 
-_NO_KERNEL = "no kernel for one of the nodes and its types"
 _NO_INTEGER_KERNELS = "session.disable_quant_qdq"
 _FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -111,7 +114,7 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
             `session.disable_quant_qdq`, which is set where it is not.
 
     Raises:
-        OnnxNormError: onnxruntime refuses the model.
+        OnnxNormError: onnxruntime refuses the model; a `NoKernelError` where a kernel is all that it lacks.
     """
     weights: list[_Array] = []
     if options is None:
@@ -133,7 +136,7 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
         return opened
     except OnnxNormError as error:
         # Whoever asked knows which model it is, by its file.
-        raise OnnxNormError(explain(error).removeprefix(f"{name_of(model)}: ")) from error
+        raise refusal_of(error, name_of(model)) from error
     finally:
         options.graph_optimization_level, options.log_severity_level = before
 
@@ -201,14 +204,17 @@ def _has_entry(options: onnxruntime.SessionOptions, key: str) -> bool:
         return False
 
 
-def explain(error: Exception) -> str:
-    """Return the message of an error of onnxruntime in one short line; a missing kernel is called so."""
+def refusal_of(error: Exception, name: str = "") -> OnnxNormError:
+    """Return an error of onnxruntime as one of our own, in one short line and without the name of the model."""
     text = " ".join(str(error).split())
-    if "NOT_IMPLEMENTED" in text or "Could not find an implementation" in text:
-        return f"{_NO_KERNEL}: {text[:300]}"
-    return text[:300]
+    if is_missing_kernel(text):
+        return NoKernelError(f"{_NO_KERNEL}: {text[:300]}")
+    return OnnxNormError(text[:300].removeprefix(f"{name}: "))
+
+
+_NO_KERNEL = "no kernel for one of the nodes and its types"
 
 
 def lacks_kernel(explained: str) -> bool:
-    """Whether an error that `explain` explained says that onnxruntime has no kernel for a node that is valid."""
+    """Whether an error that `refusal_of` explained says that onnxruntime has no kernel for a node that is valid."""
     return explained.startswith(_NO_KERNEL)

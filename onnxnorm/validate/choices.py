@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from onnxnorm.errors import OnnxNormError
 
-__all__ = ["INT8_SCALES", "TARGET_NAMES", "closest", "nearest", "target_named"]
+__all__ = ["INT8_SCALES", "TARGET_NAMES", "closest", "nearest", "similar", "target_named"]
 
 INT8_SCALES = ("tensor", "channel")
 """The parts of a weight that have one scale in int8: all of it, or each of its output channels."""
@@ -43,18 +43,27 @@ def closest(word: str, known: Iterable[str]) -> str:
 _SHOWN = 3
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return which names were probably meant, of those of a model; where none is much like it, the first of them."""
+def similar(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names of a model that were probably meant, the likeliest first; none where none is much like it."""
     import difflib
 
-    names, word = list(dict.fromkeys(filter(None, known))), name.strip("*?").lower()
+    names, word = _distinct(known), name.strip("*?").lower()
     # Names of nodes are paths, of which people know a part, or the end.
     end = word.rpartition("/")[2]
     parts = [each for each in names if len(word) > 1 and word in each.lower()]
     parts = parts or [each for each in names if len(end) > 1 and each.lower().endswith(f"/{end}")]
-    found = sorted(parts, key=len) or difflib.get_close_matches(name, names, n=_SHOWN, cutoff=0.7)
-    if found:
+    return sorted(parts, key=len) or difflib.get_close_matches(name, names, n=_SHOWN, cutoff=0.7)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return which names were probably meant, as words for a message; where none is much like it, the first of them."""
+    names = _distinct(known)
+    if found := similar(name, names):
         *others, last = map(repr, found[:_SHOWN])
         return f" (did you mean {', '.join(others) + ' or ' if others else ''}{last}?)"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(map(repr, names[:_SHOWN]))}{more}" if names else ""
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(filter(None, names)))

@@ -23,8 +23,9 @@ from onnxnorm.model.protobuf import graphs_in
 from onnxnorm.process.child import FORKS, BrokenOffError, in_child
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.random_samples import Ways
-from onnxnorm.runtime.unoptimized import LEVELS, lacks_kernel, open_session
+from onnxnorm.runtime.unoptimized import LEVELS, NoKernelError, open_session
 from onnxnorm.verification.accuracy import unit_roundoff
+from onnxnorm.verification.drawn_samples import DrawnSample
 from onnxnorm.verification.kernel_errors import kernel_errors
 from onnxnorm.verification.random_draws import RANDOM, with_same_draws
 from onnxnorm.verification.rounded_runs import add_rounded, run_rounded_alone
@@ -131,13 +132,14 @@ def _collect(
             else:
                 _first_runs(original, level, candidates, runs)
         except OnnxNormError as error:
-            runs.failures["original", level] = str(error)
-    if not runs.samples and (has_halves(original) or all(map(lacks_kernel, runs.failures.values()))):
+            runs.failures["original", level] = error
+    only_kernels = all(isinstance(error, NoKernelError) for error in runs.failures.values())
+    if not runs.samples and (has_halves(original) or only_kernels):
         # onnxruntime has hardly a bfloat16 kernel for processors, and none for the arithmetic of before opset 7.
         run_rounded_alone(original, result, candidates, runs, seed)
         return runs
     if not runs.samples:
-        errors = dict.fromkeys(runs.failures.values())
+        errors = dict.fromkeys(map(str, runs.failures.values()))
         raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
     for level in [*runs.original, *runs.postponed]:
         try:
@@ -145,7 +147,7 @@ def _collect(
         except OnnxNormError as error:
             # Where the original does not run either, nobody asks it of the result.
             if level in runs.original or (add_noise(runs, seed) and level in runs.original):
-                runs.failures["result", level] = str(error)
+                runs.failures["result", level] = error
     runs.shakes = SHAKES
     watch = Watch()
     try:
@@ -187,29 +189,16 @@ def _coarsest_roundoff(model: onnx.ModelProto) -> float:
 
 
 def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways], runs: Runs) -> None:
+    """Add the run of the original on the first inputs that it accepts of each sample, and these inputs."""
     opened = open_session(original, level, runs.options)
     chosen: list[tuple[Feeds, Outputs]] = []
     for ways in candidates:
-        refused = ""
-        for draw in ways.draws():
-            feeds = draw.feeds
-            try:
-                if draw.refused is not None:
-                    raise OnnxNormError(draw.refused)
-                outputs = run_once(opened, feeds)
-            except (OnnxNormError, MemoryError) as error:
-                if not draw.is_guess:
-                    shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
-                    refused = refused or f"the original does not run with {shapes} ({error})"
-                continue
-            chosen.append((feeds, outputs))
-            if refused:
-                shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
-                runs.notes.append(f"{refused}; {shapes} was used instead")
-            break
-        else:
-            if not ways.optional:
-                raise OnnxNormError(f"{refused}; give inputs that it takes")
+        sample = DrawnSample(ways)
+        accepted = sample.first_run(partial(run_once, opened))
+        if accepted is not None:
+            chosen.append(accepted)
+        if sample.note:
+            runs.notes.append(sample.note)
     if not _is_deterministic(original):
         again = run_once(opened, chosen[0][0])
         runs.repeatable = all(_alike(again[name], value) for name, value in chosen[0][1].items())

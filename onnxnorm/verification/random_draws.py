@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.domains import STANDARD_DOMAINS, standard_opset
 from onnxnorm.runtime.random_samples import Draw, Ways
-from onnxnorm.runtime.unoptimized import LEVELS, open_session
+from onnxnorm.runtime.unoptimized import LEVELS, open_session, refusal_of
 
 __all__ = ["RANDOM", "OtherDrawsError", "SameDraws", "with_same_draws"]
 
@@ -163,7 +163,7 @@ class _Probe:
         try:
             seen = opened.run(list(self._seen), {k: v for k, v in feeds.items() if k in known})
         except Exception as error:
-            raise OnnxNormError(" ".join(str(error).split())[:300]) from error
+            raise refusal_of(error) from error
         return {
             _input(key): _drawn(self._nodes[key], value, rng)
             for key, value in zip(self._seen.values(), seen, strict=True)

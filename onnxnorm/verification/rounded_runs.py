@@ -34,7 +34,7 @@ def run_rounded_alone(
     Raises:
         OnnxNormError: the original does not run so either.
     """
-    errors = dict.fromkeys(runs.failures.values())
+    errors = dict.fromkeys(map(str, runs.failures.values()))
     kinds = {
         output.name: np.empty(0, onnx.helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type or 1))
         for output in original.graph.output
@@ -63,7 +63,7 @@ def run_rounded_alone(
         theirs = RoundedEvaluator(result, singles=True)
         runs.result[ROUNDED] = [theirs.run(feeds, kinds) for feeds in runs.samples]
     except OnnxNormError as error:
-        runs.failures["result", ROUNDED] = str(error)
+        runs.failures["result", ROUNDED] = error
     every = [kinds] * len(runs.samples)
     _add_shaken(original, shaken_weights(original), runs, every, count=SHAKES, seed=seed, singles=True)
 

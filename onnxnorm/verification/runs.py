@@ -12,7 +12,7 @@ import onnx
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.runtime.inputs import Feeds
-from onnxnorm.runtime.unoptimized import explain, open_session
+from onnxnorm.runtime.unoptimized import open_session, refusal_of
 
 __all__ = ["ROUNDED", "Outputs", "Runs", "expose", "exposing", "run_all", "run_once"]
 
@@ -46,7 +46,7 @@ class Runs:
     shaken_rounded: list[list[Outputs]] = field(default_factory=list)
     exact: list[Outputs] | None = None
     no_exact: str = ""
-    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    failures: dict[tuple[str, str], OnnxNormError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     repeatable: bool = True
     roundoff: float = 0.0
@@ -96,7 +96,7 @@ def run_once(opened: Any, feeds: Mapping[str, Any]) -> Outputs:
     except Exception as error:
         if any(told in str(error) for told in _NO_MEMORY):
             raise MemoryError("not enough memory") from error
-        raise OnnxNormError(explain(error)) from error
+        raise refusal_of(error) from error
 
 
 def _as_taken(value: Any, kind: str) -> Any:

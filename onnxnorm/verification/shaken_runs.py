@@ -27,7 +27,7 @@ def add_noise(runs: Runs, seed: int) -> bool:
             runs.original[level] = run_all(runs.model, level, runs.samples, runs.options)
             return True
         except OnnxNormError as error:
-            runs.failures["original", level] = str(error)
+            runs.failures["original", level] = error
     return add_shaken(runs, seed)
 
 

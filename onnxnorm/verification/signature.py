@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.runtime.random_samples import Draw
+from onnxnorm.runtime.random_samples import Draw, Ways
 from onnxnorm.runtime.unoptimized import LEVELS, open_session
+from onnxnorm.verification.drawn_samples import DrawnSample
 from onnxnorm.verification.runs import Outputs, run_once
 from onnxnorm.verification.survivable import unguarded_nodes
 
@@ -98,11 +100,9 @@ def _first_outputs(model: onnx.ModelProto, draws: Callable[[], Iterable[Draw]], 
             opened = open_session(model, level, options)
         except OnnxNormError:
             continue
-        for draw in draws():
-            try:
-                return run_once(opened, draw.feeds)
-            except (OnnxNormError, MemoryError):
-                continue
+        accepted = DrawnSample(Ways(draws, optional=True)).first_run(partial(run_once, opened))
+        if accepted is not None:
+            return accepted[1]
     return {}
 
 

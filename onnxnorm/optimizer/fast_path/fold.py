@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnorm.journal import Rewrite
+from onnxnorm.journal.words import naming_node, say
 from onnxnorm.model.names import fresh_name, name_nodes
 from onnxnorm.numerics.arrays import all_of, finite
 from onnxnorm.numerics.batch_norm import affine_of_batch_norm
@@ -114,7 +115,7 @@ class Folding:
                 convolution.output[0] = old = new
             for place, index in network.readers[new]:
                 nodes[place].input[index] = old
-            detail = f"absorbed into {convolution.op_type} {convolution.name!r}"
+            detail = say("absorbed into {}", naming_node(convolution))
             rewrites.append(Rewrite("fold_affines", norm.name, norm.op_type, detail, into=(convolution.name,)))
         gone = {pair.norm for pair in self.pairs}
         kept = [node for place, node in enumerate(nodes) if place not in gone]

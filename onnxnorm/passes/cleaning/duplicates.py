@@ -21,6 +21,7 @@ from onnxnorm.graph.edit import set_inputs
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.graph.size_budget import HEAD, bits_of
+from onnxnorm.journal.words import naming_node, say
 from onnxnorm.model.walk import bytes_of, subgraphs_of, tensor_in
 from onnxnorm.passes.cleaning.site import Site
 
@@ -47,7 +48,7 @@ _LARGE = 1024
 def merge_duplicates(graph: ir.Graph, site: Site) -> list[tuple[ir.Node, str, str]]:
     """Merge the nodes of one graph; return those that went, of which type they were, and why they went."""
     first: dict[object, ir.Node] = {}
-    done = []
+    done: list[tuple[ir.Node, str, str]] = []
     for node in list(graph):
         key = _key(node, site.facts)
         if key is None:
@@ -57,7 +58,7 @@ def merge_duplicates(graph: ir.Graph, site: Site) -> list[tuple[ir.Node, str, st
             continue
         op_type = node.op_type
         if _merge(node, other, graph):
-            done.append((node, op_type, f"computes what {other.op_type} {other.name!r} computes"))
+            done.append((node, op_type, say("computes what {} computes", naming_node(other))))
     return done
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxnorm.graph.facts import Dim, Facts
+from onnxnorm.journal.words import naming_value, say
 from onnxnorm.recognize.form import Form, constant_like
 from onnxnorm.recognize.monomials import Unreadable
 
@@ -73,8 +74,8 @@ class ReadSite:
         if array is None:
             assert value is not None
             if self.facts.overridable(value) or (value.is_graph_input() and not value.is_initializer()):
-                raise Unreadable(f"{value.name!r} is an input of the graph, no constant")
-            raise Unreadable(f"{value.name!r} is not constant")
+                raise Unreadable(say("{} is an input of the graph, no constant", naming_value(value)))
+            raise Unreadable(say("{} is not constant", naming_value(value)))
         return array
 
     def number(self, index: int) -> float:
