@@ -200,6 +200,7 @@ def _forms(model: onnx.ModelProto, images: np.ndarray) -> dict[str, Callable[[bo
     forms["optimized, equalized with data"] = onnxnorm.optimize(
         model, prepare=Equalization(strength=0.3), calibration=samples, verify=False
     ).model
+    forms["merged, equalized"] = onnxnorm.optimize(folded, prepare="int8", verify=False).model
     forms["rescaled"] = rescaled(folded)
     forms["rescaled, equalized"] = onnxnorm.optimize(forms["rescaled"], prepare="int8", verify=False).model
     made: dict[str, Callable[[bool], onnx.ModelProto]] = {

@@ -39,6 +39,7 @@ class Journal:
         self._inside: dict[ir.Node, dict[ir.Node, str]] = {}
         self._marks: dict[str, int] = {}
         self._copies: dict[str, list[str]] = {}
+        self._apart: set[ir.Node] = set()
 
     def rewrite(
         self,
@@ -161,6 +162,15 @@ class Journal:
         """Return the code of the reason why `node` is left; None where there is none."""
         found = self._declined.get(node)
         return None if found is None else found.code
+
+    def leave_apart(self, node: ir.Node) -> None:
+        """Write down that branches that `node` adds up stay apart, though one node could compute them."""
+        self._apart.add(node)
+
+    @property
+    def apart(self) -> int:
+        """The number of sums whose branches were left apart, and are there still."""
+        return sum(node.graph is not None for node in self._apart)
 
     @property
     def rewrites(self) -> tuple[Rewrite, ...]:

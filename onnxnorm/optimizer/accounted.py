@@ -35,6 +35,7 @@ class TransformOptions(TypedDict, total=False):
     as_ir: bool
     on_pass: Callable[[str], None]
     kept: Collection[str]
+    for_int8: bool
 
 
 def accounted(

@@ -144,7 +144,7 @@ def optimize(
             `notes` lists what stays in float32, and what rounding costs.
         keep_io_types: leave the inputs and outputs in their types, where `dtype` is given.
         prepare: "int8", or a `passes.Equalization`: channels are scaled so that quantizing the result loses less, by
-            factors that cancel out exactly.
+            factors that cancel out exactly; branches stay apart whose sum would be rounded worse as one weight.
         calibration: samples of inputs, as `verify` takes them, for the sizes of activations: with `prepare` these are
             made even as well, with `dtype` it is seen which of them would overflow. With
             `passes.Equalization(correct_biases="tensor")`, or `"channel"`, biases make up for the mean error of int8
@@ -204,6 +204,7 @@ def optimize(
             name=source.name,
             as_ir=_gives_ir(model),
             kept=kept,
+            for_int8=equalization is not None,
         )
         result = equalized(result, equalization, source.name, target=target, calibration=calibration)
         return replace(result, normalizations=records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -48,16 +48,18 @@ def transform(
     as_ir: bool = False,
     on_pass: Callable[[str], None] = lambda name: None,
     kept: Collection[str] = (),
+    for_int8: bool = False,
 ) -> OptimizeResult:
     """Optimize the model itself, as `optimize` does with a copy.
 
     `work` is as `load` returns it, `name` what errors call it; `on_pass` is told the name of each pass before it runs.
-    The nodes of the main graph that make the values `kept` stay as they are.
+    The nodes of the main graph that make the values `kept` stay as they are. With `for_int8` branches stay apart whose
+    sum would be rounded worse.
     """
     names = tuple(DEFAULT if passes is None else passes)
     check_choices(names, target, max_growth)
     journal, budget = Journal(), SizeBudget.of(work, max_growth)
-    settings = PassSettings(target_named(target), Transformation(budget))
+    settings = PassSettings(target_named(target), Transformation(budget), for_int8=for_int8)
     spool_of(work, workspace)
     note = freeze_listed_weights(work, freeze_inputs)
     opset = opset_for(runtime, opset, work)
@@ -95,9 +97,15 @@ def transform(
         journal.declined,
         work,
         as_ir,
-        notes=() if note is None else (note,),
+        notes=(*(() if note is None else (note,)), *_left_apart(journal)),
         copies=journal.copies,
     )
+
+
+def _left_apart(journal: Journal) -> Iterator[str]:
+    if journal.apart:
+        what = "a sum stay" if journal.apart == 1 else f"{journal.apart} sums stay"
+        yield f"the branches of {what} apart: as one weight int8 would round them worse"
 
 
 def _run(

@@ -78,11 +78,13 @@ class PassSettings:
         target: what the result is to run on.
         transformation: what the passes over one model hand on to each other; None where each stands alone.
         equalization: the choices of `equalize`.
+        for_int8: the result is to be quantized, so that branches stay apart whose sum would round worse.
     """
 
     target: str = "portable"
     transformation: Transformation | None = None
     equalization: Equalization | None = None
+    for_int8: bool = False
 
 
 PassMaker: TypeAlias = Callable[[Journal, PassSettings], ir.passes.PassBase]
@@ -114,7 +116,11 @@ PASSES: Mapping[str, PassMaker] = {
         journal, after=_MERGING, target=settings.target, transformation=settings.transformation
     ),
     "merge_convolutions": lambda journal, settings: MergeBranches(
-        journal, "merge_convolutions", Family.CONVOLUTION, transformation=settings.transformation
+        journal,
+        "merge_convolutions",
+        Family.CONVOLUTION,
+        for_int8=settings.for_int8,
+        transformation=settings.transformation,
     ),
     "merge_products": lambda journal, settings: MergeBranches(
         journal,
@@ -122,6 +128,7 @@ PASSES: Mapping[str, PassMaker] = {
         Family.PRODUCT,
         Family.LEFT_PRODUCT,
         target=settings.target,
+        for_int8=settings.for_int8,
         transformation=settings.transformation,
     ),
     "fold_constants": lambda journal, settings: FoldConstants(journal, transformation=settings.transformation),

@@ -25,6 +25,7 @@ from onnxnorm.journal import Effect, Journal
 from onnxnorm.journal.words import naming_node, say
 from onnxnorm.linear import Family, Plan, Reader, plans_for, write
 from onnxnorm.model.walk import changeable_graphs
+from onnxnorm.passes.branch_rounding import rounds_worse_as_one
 from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["MergeBranches"]
@@ -46,6 +47,7 @@ class MergeBranches(JournaledPass):
         step: str = "merge_branches",
         *families: Family,
         target: str = "portable",
+        for_int8: bool = False,
         transformation: Transformation | None = None,
     ) -> None:
         """
@@ -54,12 +56,14 @@ class MergeBranches(JournaledPass):
             step: the name of this pass in the pipeline.
             families: what to merge, one after another; all there are where none is given.
             target: the runtime whose idioms stay whole.
+            for_int8: leave branches apart whose sum int8 would round worse as one weight.
             transformation: what earlier passes hand on.
         """
         super().__init__(journal, transformation=transformation)
         self._step = step
         self._families = families or tuple(_CORES)
         self._target = target
+        self._for_int8 = for_int8
         self._apart: frozenset[ir.Node] = frozenset()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -90,6 +94,9 @@ class MergeBranches(JournaledPass):
         for plan in plans_for(node, reader):
             if len(self._apart.intersection((plan.root, *plan.gone))) > 1:
                 # Runtimes run both with the attention that they belong to.
+                continue
+            if self._for_int8 and rounds_worse_as_one(plan, reader.facts):
+                self._journal.leave_apart(plan.root)
                 continue
             went = [(gone, gone.op_type) for gone in (node, *plan.gone)]
             parts = _told(plan)

@@ -205,3 +205,36 @@ def test_the_command_line(tmp_path: Path) -> None:
     options = ["--prepare", "int8", "--calibration", str(tmp_path / "x.npz"), "--strength", "0.2", "--powers-of-two"]
     assert cli.main(["optimize", str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx"), *options]) == 0
     assert _unevenness(onnx.load(tmp_path / "out.onnx")) < 0.2 * _unevenness(model)
+
+
+def _noise_of_rounding(model: onnx.ModelProto, images: list[dict[str, np.ndarray]]) -> float:
+    """How far the outputs are off with every weight rounded to int8, one scale for each tensor."""
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(model)
+    for tensor in rounded.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.ndim == 4:
+            step = np.abs(array).max() / 127
+            tensor.CopyFrom(numpy_helper.from_array((np.round(array / step) * step).astype(array.dtype), tensor.name))
+    off = [evaluate_float64(rounded, feeds)["out"] - evaluate_float64(model, feeds)["out"] for feeds in images]
+    return float(np.sqrt(np.mean(np.square(off))))
+
+
+@pytest.mark.parametrize(("center", "apart"), [(3.0, True), (0.05, False)])
+def test_branches_stay_apart_whose_sum_would_be_rounded_worse(center: float, apart: bool) -> None:
+    """A RepVGG block: what its 1x1 branch adds in the middle of the 3x3 one decides how wide the step is."""
+    b = Builder(dtype=np.float32)
+    x = b.input((1, 8, 9, 9))
+    wide = b.node("Conv", x, b.constant(0.1 * b.normal(8, 8, 3, 3)), pads=[1] * 4)
+    narrow = b.node("Conv", x, b.constant((center * np.eye(8) + 0.01 * b.normal(8, 8))[..., None, None]))
+    b.output(b.node("Sigmoid", b.node("Add", wide, narrow), out="out"), shape=(1, 8, 9, 9))
+    model = b.model()
+    result = onnxnorm.optimize(model, prepare="int8")
+    convolutions = sum(node.op_type == "Conv" for node in result.model.graph.node)
+    assert convolutions == (2 if apart else 1)
+    assert any("branches of a sum stay apart" in note for note in result.notes) is apart
+    merged = onnxnorm.optimize(model).model
+    assert sum(node.op_type == "Conv" for node in merged.graph.node) == 1
+    feeds = [random_feeds(model, seed=seed) for seed in range(3)]
+    noise, merged_noise = _noise_of_rounding(result.model, feeds), _noise_of_rounding(merged, feeds)
+    assert noise < 0.7 * merged_noise if apart else noise == pytest.approx(merged_noise, rel=0.2)
