@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Sets up and runs what a newcomer needs, from a bare clone and the standard library alone.
 
-    python3 dev.py demo    the whole way once, on every model of models/
-    python3 dev.py test    lint, types and tests
+    python3 dev.py demo       the whole way once, on every model of models/
+    python3 dev.py test       lint, types and tests
+    python3 dev.py install    what both need, and no more
 
-Both use the virtual environment .venv beside this file and make it where it is missing; a change of what the project
+All use the virtual environment .venv beside this file and make it where it is missing; a change of what the project
 installs makes it anew. Arguments that follow are passed on to the demo, or to pytest.
 """
 
@@ -51,13 +52,15 @@ def make_venv() -> None:
     else:
         sys.exit("error: this Python has neither ensurepip nor pip; install its venv package (on Debian: python3-venv)")
     print(f"installing into {VENV} ...", flush=True)
-    run(*pip, "install", "--quiet", "--constraint", "constraints.txt", "--editable", ".[torch,dev]")
+    # Of ten thousand modules a fifth is imported; Python compiles each then.
+    options = ["--quiet", "--no-compile", "--constraint", "constraints.txt"]
+    run(*pip, "install", *options, "--editable", ".[torch,dev]")
 
 
 def main() -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - an old Python is told so
         sys.exit(f"error: onnxnorm needs Python 3.10 or newer, this is {sys.version.split()[0]}")
-    if len(sys.argv) < 2 or sys.argv[1] not in ("demo", "test"):
+    if len(sys.argv) < 2 or sys.argv[1] not in ("demo", "test", "install"):
         sys.exit(__doc__)
     command, *rest = sys.argv[1:]
     if not STAMP.exists() or STAMP.read_text() != wanted():
@@ -65,7 +68,7 @@ def main() -> None:
         STAMP.write_text(wanted())
     if command == "demo":
         run(PYTHON, "-m", "models", *rest)
-    else:
+    elif command == "test":
         run(PYTHON, "-m", "ruff", "check", ".")
         run(PYTHON, "-m", "ruff", "format", "--check", ".")
         run(PYTHON, "-m", "mypy")

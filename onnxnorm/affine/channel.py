@@ -291,6 +291,10 @@ class Gauge:
             ]
         return self._parts[key]
 
+    def keep_parts(self, axis: int, ends: tuple[int, ...], parts: list[Gauge]) -> None:
+        """Keep the parts that the gauge was joined from, so that nobody cuts it."""
+        self._parts[(axis, ends)] = parts
+
     @cached_property
     def _parts(self) -> dict[tuple[int, tuple[int, ...]], list[Gauge]]:
         return {}

@@ -5,9 +5,12 @@ Where a part is cut out, what is not in it keeps the identity; where parts are j
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxnorm.affine.channel import ChannelAffine, Gauge
 from onnxnorm.affine.interface import Answer, Declined, Demands, Settled, Site
@@ -19,70 +22,103 @@ from onnxnorm.numerics.arrays import check_size
 __all__ = ["concat", "slice_", "split"]
 
 
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """The values that a Concat joins, and where each begins and ends along the axis.
+
+    Attributes:
+        ends: where each value ends; None where an extent is not known.
+    """
+
+    values: tuple[ir.Value, ...]
+    rank: int
+    axis: int
+    ends: tuple[int, ...] | None
+
+
 def concat(site: Site) -> Answer:
     """Concat: the affines of the operands are joined as the operands are."""
-    output = site.output()
-    rank = site.facts.rank(output)
+    row = _row(site)
+    if isinstance(row, Declined):
+        return row
+    gauge_out = site.gauge_out()
+    if gauge_out is not None:
+        parts = _cut(gauge_out, row.axis, row.ends, len(row.values))
+        if parts is None:
+            return Declined("joins parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
+        demands: list[tuple[ir.Value, Gauge]] = []
+        for value, part in zip(row.values, parts, strict=True):
+            demands += site.demand(value, part)
+        return Settled(None, tuple(demands))
+    gauges = [site.gauges.get(value) for value in row.values]
+    present = [gauge for gauge in gauges if gauge is not None]
+    if len(present) == len(gauges) and all(
+        gauge.same_as(present[0]) and row.axis not in gauge.axes for gauge in present
+    ):
+        return Settled(None, site.demand(site.output(), present[0]))
+    if row.ends is None:
+        return Declined("joins parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
+    joined = _joined(gauges, row.axis, row.ends, row.rank)
+    return joined if isinstance(joined, Declined) else Settled(None, site.demand(site.output(), joined))
+
+
+def _row(site: Site) -> _Row | Declined:
+    """Read the node, once for as long as it has the same operands."""
+    known = site.facts.read_nodes.get(site.node)
+    if isinstance(known, _Row) and known.values == tuple(site.node.inputs):
+        return known
+    rank = site.facts.rank(site.output())
     shapes = [site.shape_in(index) for index in range(len(site.node.inputs))]
     if rank is None or any(shape is None for shape in shapes):
         return Declined("joins values whose rank is not known", code=Code.UNKNOWN_SHAPE)
     axis = site.integer("axis", 1) % rank
-    values = [value for value in site.node.inputs if value is not None]
-    gauges = [site.gauge_in(index) for index in range(len(values))]
-    gauge_out = site.gauge_out()
+    values = tuple(value for value in site.node.inputs if value is not None)
     if any(site.facts.constant(value) is not None for value in values):
         return Declined("joins a constant with the value")
-    extents = [shape[axis] for shape in shapes if shape is not None]
-    if gauge_out is not None:
-        demands: Demands = ()
-        parts = _cut(gauge_out, axis, extents)
-        if parts is None:
-            return Declined("joins parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
-        for value, part in zip(values, parts, strict=True):
-            demands += site.demand(value, part)
-        return Settled(None, demands)
-    present = [gauge for gauge in gauges if gauge is not None]
-    if all(gauge is not None for gauge in gauges) and all(
-        gauge.same_as(present[0]) and axis not in gauge.axes for gauge in present
-    ):
-        return Settled(None, site.demand(output, present[0]))
-    if not all(isinstance(extent, int) for extent in extents):
-        return Declined("joins parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
-    same = Gauge.identity(rank)
-    joined = _joined([gauge or same for gauge in gauges], axis, [int(extent or 0) for extent in extents])
-    return joined if isinstance(joined, Declined) else Settled(None, site.demand(output, joined))
+    row = _Row(values, rank, axis, _ends([shape[axis] for shape in shapes if shape is not None]))
+    site.facts.read_nodes[site.node] = row
+    return row
 
 
-def _cut(gauge: Gauge, axis: int, extents: Sequence[Dim]) -> list[Gauge] | None:
-    if axis not in gauge.axes:
-        return [gauge] * len(extents)
+def _ends(extents: Sequence[Dim]) -> tuple[int, ...] | None:
     if not all(isinstance(extent, int) for extent in extents):
         return None
-    ends = tuple(int(end) for end in np.cumsum([int(extent or 0) for extent in extents]))
-    return gauge.parts(axis, ends)
+    return tuple(itertools.accumulate(int(extent or 0) for extent in extents))
 
 
-def _joined(gauges: Sequence[Gauge], axis: int, extents: Sequence[int]) -> Gauge | Declined:
-    rank = gauges[0].any.rank
-    shape = [max(gauge.any.scale.shape[i] for gauge in gauges) for i in range(rank)]
-    shape[axis] = sum(extents)
-    check_size(shape, max(gauge.any.scale.size for gauge in gauges))
+def _cut(gauge: Gauge, axis: int, ends: tuple[int, ...] | None, count: int) -> list[Gauge] | None:
+    if axis not in gauge.axes:
+        return [gauge] * count
+    return None if ends is None else gauge.parts(axis, ends)
+
+
+def _joined(gauges: Sequence[Gauge | None], axis: int, ends: tuple[int, ...], rank: int) -> Gauge | Declined:
+    """Join the gauges of values that end at `ends`; some of them have none."""
+    places = zip((0, *ends), ends, strict=False)
+    given = [(gauge, start, end) for gauge, (start, end) in zip(gauges, places, strict=True) if gauge is not None]
+    shape = [max(gauge.any.scale.shape[i] for gauge, _, _ in given) for i in range(rank)]
+    shape[axis] = ends[-1]
+    check_size(shape, max(gauge.any.scale.size for gauge, _, _ in given))
 
     def side(affines: Sequence[ChannelAffine | None]) -> ChannelAffine | None:
-        scale, shift, start = np.ones(shape), np.zeros(shape), 0
-        for affine, extent in zip(affines, extents, strict=True):
+        scale, shift = np.ones(shape), np.zeros(shape)
+        for affine, (_, start, end) in zip(affines, given, strict=True):
             if affine is None:
                 return None
             if not affine.is_identity:
-                place = (slice(None),) * axis + (slice(start, start + extent),)
+                place = (slice(None),) * axis + (slice(start, end),)
                 scale[place], shift[place] = affine.scale, affine.shift
-            start += extent
         return ChannelAffine.of(scale, shift, rank)
 
-    to_new, to_old = side([gauge.to_new for gauge in gauges]), side([gauge.to_old for gauge in gauges])
+    to_new, to_old = side([gauge.to_new for gauge, _, _ in given]), side([gauge.to_old for gauge, _, _ in given])
     if to_new is None and to_old is None:
         return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
-    return Gauge(to_new, to_old)
+    joined = Gauge(to_new, to_old)
+    if to_new is not None and to_old is not None and not any(gauge.is_identity for gauge, _, _ in given):
+        # The node that joins them is asked about the whole next.
+        same = Gauge.identity(rank)
+        joined.keep_parts(axis, ends, [gauge or same for gauge in gauges])
+    return joined
 
 
 def split(site: Site) -> Answer:
@@ -93,20 +129,19 @@ def split(site: Site) -> Answer:
         return Declined("cuts a value whose rank is not known", code=Code.UNKNOWN_SHAPE)
     axis = site.integer("axis", 0) % len(shape)
     shapes = [site.shape_out(index) for index in range(len(site.node.outputs))]
-    extents: list[Dim] = [None if part is None else part[axis] for part in shapes]
+    ends = _ends([None if part is None else part[axis] for part in shapes])
     gauge_in = site.gauge_in(0)
     if gauge_in is not None:
-        parts = _cut(gauge_in, axis, extents)
+        parts = _cut(gauge_in, axis, ends, len(shapes))
         if parts is None:
             return Declined("cuts parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
         demands: Demands = ()
         for output, part in zip(site.node.outputs, parts, strict=True):
             demands += site.demand(output, part)
         return Settled(None, demands)
-    gauges = [site.gauge_out(index) or Gauge.identity(len(shape)) for index in range(len(site.node.outputs))]
-    if not all(isinstance(extent, int) for extent in extents):
+    if ends is None:
         return Declined("cuts parts whose extents are not known", code=Code.UNKNOWN_SHAPE)
-    joined = _joined(gauges, axis, [int(extent or 0) for extent in extents])
+    joined = _joined([site.gauge_out(index) for index in range(len(site.node.outputs))], axis, ends, len(shape))
     return joined if isinstance(joined, Declined) else Settled(None, site.demand(value, joined))
 
 
