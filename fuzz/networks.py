@@ -13,7 +13,7 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,18 +128,24 @@ def _convert_tensor(tensor: onnx.TensorProto, wanted: int) -> None:
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
-def try_network(seed: int, nodes: int | None = None, precision: str = "float64") -> Outcome:
-    """Grow the network of this seed, fold it, compare."""
+def try_network(
+    seed: int,
+    nodes: int | None = None,
+    precision: str = "float64",
+    *,
+    count: Callable[[onnx.ModelProto], int] = affines,
+) -> Outcome:
+    """Grow the network of this seed, fold it, compare; `count` counts what there is to fold."""
     model = random_network(seed, nodes_for(seed) if nodes is None else nodes, quantized=precision != "float64")
     if precision != "float64":
         model = in_precision(model, precision)
-    before = affines(model)
+    before = count(model)
     start = time.perf_counter()
     coarser = ""
     try:
         folded = onnxnorm.fold(model, verify=False).model
         seconds = time.perf_counter() - start
-        after = affines(folded)
+        after = count(folded)
         wrong = _difference(model, folded, seed, precision)
         if not wrong and precision != "float64":
             coarser = _unproved(model, folded, seed)
