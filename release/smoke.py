@@ -81,8 +81,15 @@ def main() -> None:
     assert [record.op_type for record in onnxnorm.inspect(model)] == ["BatchNormalization", "LRN"]
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(model, Path(folder, "model.onnx"))
-        for command in (["optimize", "model.onnx", "fast.onnx"], ["verify", "model.onnx", "fast.onnx"], ["doctor"]):
-            subprocess.run([sys.executable, "-m", "onnxnorm", *command], cwd=folder, check=True, capture_output=True)
+        for command in (
+            ["optimize", "model.onnx", "fast.onnx"],
+            ["verify", "model.onnx", "fast.onnx"],
+            ["reasons", "graph-output"],
+            ["doctor"],
+        ):
+            words = [sys.executable, "-m", "onnxnorm", *command]
+            done = subprocess.run(words, cwd=folder, check=True, capture_output=True)
+            assert done.stdout, f"{command[0]} says nothing"
     print(f"onnxnorm {onnxnorm.__version__} works{f' with {Path(library).name}' if library else ''}")
 
 

@@ -10,10 +10,10 @@ import onnx_ir as ir
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.growth import Growth
 from onnxnorm.affine.interface import Cause, Declined, Settled
-from onnxnorm.affine.refusals import forgotten, joined, refusal
+from onnxnorm.affine.refusals import called, forgotten, joined, refusal
 from onnxnorm.affine.region import Refusal
 from onnxnorm.affine.search import Search
-from onnxnorm.journal.words import naming_node, say
+from onnxnorm.journal.words import say
 
 __all__ = ["Reply", "ask", "unanswered"]
 
@@ -65,7 +65,7 @@ def ask(growth: Growth, node: ir.Node, gauges: Gauges, search: Search) -> Reply:
     """Ask the rule of a node, and the values, about each way that it leaves open."""
     answer = search.rules.ask(node, gauges)
     if isinstance(answer, Declined):
-        why = Refusal(say("{} {}", naming_node(node), answer.reason), answer.code, next(iter(gauges), None), node)
+        why = Refusal(say("{} {}", called(node), answer.reason), answer.code, next(iter(gauges), None), node)
         return Reply((), declined=why, cause=answer.cause)
     ways = (answer,) if isinstance(answer, Settled) else answer.ways
     refusals = tuple(

@@ -17,13 +17,13 @@ import onnx_ir as ir
 
 from onnxnorm.affine.asking import ask, unanswered
 from onnxnorm.affine.channel import Gauge
-from onnxnorm.affine.cost import node_cost
 from onnxnorm.affine.digits import Digits
 from onnxnorm.affine.growth import Growth, unknown_extents
 from onnxnorm.affine.obstacles import Obstacles
 from onnxnorm.affine.parties import Outside, Party
 from onnxnorm.affine.placements import Seeds, in_one_move
-from onnxnorm.affine.refusals import refusal
+from onnxnorm.affine.price import as_much, in_elements, price_of
+from onnxnorm.affine.refusals import called, refusal
 from onnxnorm.affine.region import Insertion, Refusal
 from onnxnorm.affine.rule_cache import RuleCache
 from onnxnorm.affine.rules.affine_nodes import AffineNode
@@ -31,7 +31,7 @@ from onnxnorm.affine.search import Search
 from onnxnorm.affine.units import Units
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import Code, Cost
-from onnxnorm.journal.words import Words, naming_node, naming_value, say
+from onnxnorm.journal.words import Words, naming_value, say
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -45,8 +45,6 @@ _WOULD_ABSORB = frozenset(
 # Reasons that say less than any other.
 _GENERAL = frozenset({Code.OPERATOR, Code.GRAPH_INPUT, Code.GRAPH_OUTPUT})
 _BY_ROUNDING = frozenset({Code.LOSES_ACCURACY, Code.OUT_OF_RANGE, Code.ZERO_SCALE})
-# What one BatchNormalization takes for one element.
-_UNIT = node_cost("BatchNormalization", 1) - node_cost("BatchNormalization", 0)
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,11 @@ def diagnose(
     if not ends or not (taken_up or is_whole):
         return Diagnosis(None, questions=asked)
     if taken_up:
-        growth, waived = min(taken_up, key=lambda end: (_weight(end[1]), _rank(end[1])))
+        growth, waived = min(taken_up, key=lambda end: (_weight(end[1]), _rank(end[1]), end[0].cost))
         if not waived:
-            return Diagnosis(None, questions=asked)
+            # Nothing is in the way: where it pays nothing cost has decided, else what a search may ask or copy.
+            costs = growth.cost >= 0
+            return Diagnosis(as_much(growth) if costs else None, price_of(growth) if costs else None, asked)
         cost = _cost(growth, waived, search)
         return Diagnosis(_priced(_told(growth, waived, node), cost), cost, asked)
     if not any(waived for _, waived in ends):
@@ -139,7 +139,11 @@ def _ends(search: Search, seeds: Seeds, most: int) -> Iterator[_End]:
             continue
         if isinstance(outcome, tuple):
             yield outcome
-            return
+            if not outcome[1] or not queue or queue[0][0]:
+                return
+            # A way without any obstacle may be open yet: then cost has decided.
+            most = 0
+            continue
         branches -= len(outcome) - 1
         if branches < 0:
             return
@@ -268,7 +272,7 @@ def _told(growth: Growth, waived: tuple[_Waived, ...], node: ir.Node) -> Refusal
                 "{} other readers of the same channels ask for other scales or shifts, of which one alone can be "
                 "absorbed; the first is {}",
                 str(len(siblings)),
-                naming_node(first.party) if isinstance(first.party, ir.Node) else "",
+                called(first.party) if isinstance(first.party, ir.Node) else "",
             )
         code = why.code if why.code in _BY_ROUNDING else Code.READERS_DIFFER
         return replace(why, reason=reason, code=code, value=value, has_more=_weight(waived) > 1)
@@ -314,4 +318,4 @@ def _cost(growth: Growth, waived: tuple[_Waived, ...], search: Search) -> Cost |
         if not isinstance(insertion, Insertion):
             return None
         pays += growth.cost_of(insertion)
-    return Cost(saves // _UNIT, pays // _UNIT) if waived and pays >= saves > 0 else None
+    return in_elements(saves, pays) if waived and pays >= saves > 0 else None

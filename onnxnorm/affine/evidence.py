@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from onnxnorm.affine.refusals import operator_of
 from onnxnorm.affine.region import Refusal
 from onnxnorm.graph.facts import Facts
 from onnxnorm.journal.reasons import ADVICE, Code, Cost, Evidence, Remedy
@@ -23,7 +24,7 @@ def evidence_of(node: ir.Node, why: Refusal, facts: Facts, cost: Cost | None = N
     blocker = why.node
     return Evidence(
         blocker="" if blocker is None or blocker is node else blocker.name or "",
-        op_type="" if blocker is None or blocker is node else blocker.op_type,
+        op_type="" if blocker is None or blocker is node else operator_of(blocker),
         value="" if why.value is None else why.value.name or "",
         readers=() if why.value is None else tuple(_readers(why.value, node)),
         remedy=remedy_for(why.code, why.value, facts, has_more=why.has_more),

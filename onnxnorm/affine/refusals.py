@@ -16,9 +16,10 @@ from onnxnorm.affine.region import Refusal
 from onnxnorm.affine.rules.affine_nodes import AffineNode, affine_of, conjugated, is_affine
 from onnxnorm.affine.search import Search
 from onnxnorm.journal.reasons import Code
-from onnxnorm.journal.words import naming_node, naming_value, say
+from onnxnorm.journal.words import Words, naming_node, naming_value, say
+from onnxnorm.model.domains import KEPT_PREFIX, kept_as
 
-__all__ = ["forgotten", "joined", "refusal"]
+__all__ = ["called", "forgotten", "joined", "operator_of", "refusal"]
 
 _DIFFER = "has readers that ask for different scales or shifts of it, of which one alone can be absorbed"
 
@@ -126,3 +127,13 @@ def _went_through_product(value: ir.Value, growth: Growth, search: Search) -> bo
     node = search.digits.product_before(value)
     gauges = (growth.gauges.get(each) for each in node.inputs if each is not None) if node is not None else ()
     return any(gauge is not None and gauge.shifts for gauge in gauges)
+
+
+def called(node: ir.Node) -> Words:
+    """Name a node by its operator and its name, also one that no pass may change."""
+    return Words(f"{operator_of(node)} {node.name!r}", operator_of(node))
+
+
+def operator_of(node: ir.Node) -> str:
+    """Return the operator of a node by the name that it has in the model."""
+    return node.op_type if kept_as(node.domain) is None else node.op_type.removeprefix(KEPT_PREFIX)

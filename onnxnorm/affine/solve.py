@@ -34,6 +34,7 @@ from onnxnorm.affine.growth import Growth, unknown_extents
 from onnxnorm.affine.interface import Cause, Constant, Demands, Settled
 from onnxnorm.affine.obstacles import Obstacle, Obstacles
 from onnxnorm.affine.placements import is_perfect, tries
+from onnxnorm.affine.price import as_much
 from onnxnorm.affine.refusals import refusal
 from onnxnorm.affine.region import Refusal, Region
 from onnxnorm.affine.rule_cache import RuleCache
@@ -52,7 +53,6 @@ _NOTHING = Refusal("there is nothing to do", Code.OPERATOR)
 _TOO_MANY = Refusal("more nodes would have to change together than are tried", Code.SEARCH_LIMIT)
 _MASK = Refusal("is a step of a mask", Code.MASK)
 _VAST = Refusal("has a scale or a shift as large as those of masks, and does not follow its own weights", Code.MASK)
-_AS_MUCH = Refusal("moving it would cost as much as it saves", Code.COSTS_AS_MUCH)
 _NO_NODE = Refusal("no node would go with it", Code.COSTS_AS_MUCH)
 
 
@@ -203,7 +203,7 @@ def _settle(growth: Growth, search: Search) -> Region | Stuck | list[Growth]:
         if growth.cost >= 0:
             break
     if growth.cost >= 0:
-        return Stuck(growth.obstacle or _AS_MUCH, len(growth.gauges))
+        return Stuck(growth.obstacle or as_much(growth), len(growth.gauges))
     region = growth.complete()
     is_free = search.node in search.rules.units.companions
     if (search.is_lone and not _removes_nodes(region, search)) or (is_free and region.insertions):

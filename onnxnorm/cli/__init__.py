@@ -20,6 +20,7 @@ from typing import NoReturn, TextIO
 
 from onnxnorm.cli.exit_codes import JobError, UsageError
 from onnxnorm.cli.lazy_imports import import_later
+from onnxnorm.cli.streams import make_fit
 from onnxnorm.cli.terminal import WrappedStream, width_of, wrapped
 from onnxnorm.errors import OnnxNormError, RunError
 from onnxnorm.validate.choices import closest
@@ -36,6 +37,7 @@ _COMMANDS = {
     "profile": "profile",
     "verify": "verify",
     "run": "run",
+    "reasons": "reasons",
     "doctor": "doctor",
     "completion": "completion",
 }
@@ -159,6 +161,7 @@ def _fitting_the_terminal(words: Sequence[str]) -> Iterator[None]:
 def entry() -> NoReturn:
     """Run the program: `main` for the arguments of the process, then its end."""
     import_later("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
+    make_fit()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -45,6 +45,8 @@ def check_output(path: str) -> None:
 
     target = Path(path)
     folder = target.parent
+    if str(path) == "-":
+        raise UsageError("-: what is written goes to a file, not to stdout; name one, or ./- for a file of that name")
     if target.is_dir():
         raise UsageError(f"{path}: is a folder; name the file to write")
     if target.exists() and not target.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import UsageError, check_output
 from onnxnorm.cli.libraries import options_of
+from onnxnorm.errors import naming
 
 if TYPE_CHECKING:
     from onnxnorm.cli.latency import Latency
@@ -18,7 +20,15 @@ if TYPE_CHECKING:
     from onnxnorm.io.model_source import ModelSource
     from onnxnorm.journal import Rewrite
 
-__all__ = ["add_further_arguments", "bench", "node_changes", "output_place", "print_further", "refuse_for_many"]
+__all__ = [
+    "add_further_arguments",
+    "bench",
+    "node_changes",
+    "output_place",
+    "print_further",
+    "refuse_for_many",
+    "refuse_in_place",
+]
 
 _SAMPLE = 1
 
@@ -50,6 +60,22 @@ def refuse_for_many(arguments: argparse.Namespace) -> None:
     for option, asked in given.items():
         if asked:
             raise UsageError(f"{option}: takes one model at a time")
+
+
+def refuse_in_place(arguments: argparse.Namespace, source: ModelSource) -> None:
+    """Refuse what needs the original when the result is there, where that takes the place of its file.
+
+    Raises:
+        UsageError: one of the options is given.
+    """
+    given = {"--diff": arguments.diff, "--bench": arguments.bench}
+    on_disk = isinstance(source.model, (str, os.PathLike)) and source.message is None
+    if arguments.dry_run or not any(given.values()) or not on_disk:
+        return
+    output = Path(arguments.output)
+    if output.exists() and output.samefile(arguments.input):
+        option = next(option for option, asked in given.items() if asked)
+        raise UsageError(f"{option}: the result takes the place of {arguments.input}; name another file for it")
 
 
 @contextlib.contextmanager
@@ -96,8 +122,10 @@ def bench(arguments: argparse.Namespace, source: ModelSource) -> Latency:
     graph = source.graph()
     draws = random_samples(input_specs(ir.to_proto(graph)), shapes or {}, seed=0, index=_SAMPLE)
     candidates = given if given is not None else (draw.feeds for draw in draws)
-    original = source.model if isinstance(source.model, str) else graph
-    with status("measuring original and result by turns"):
+    # The path can be that of the result by now.
+    in_place = Path(arguments.output).samefile(arguments.input)
+    original = source.model if isinstance(source.model, str) and not in_place else graph
+    with status("measuring original and result by turns"), naming(arguments.input):
         before, after = (session(model, sess_options=options_of(arguments)) for model in (original, arguments.output))
         return measure(before, after, candidates)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from onnxnorm.optimizer.records import Account, NormRecord
 
 __all__ = ["DESCRIPTIONS", "add_arguments", "run"]
+
+# How many times as long as looking at the model once trying what helps may take.
+_TRIES = 4
 
 DESCRIPTIONS = {
     "inspect": """every normalization of a model, what optimize makes of it, and why
@@ -71,10 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
     (path,) = arguments.model
     if arguments.ranges:
         return _run_ranges(path, arguments)
+    begun = time.perf_counter()
     records, merges = _examined(path, arguments)
+    took = time.perf_counter() - begun
     if arguments.node is not None:
         records = _of_node(records, arguments.node, path)
-    records = _tried(path, records, arguments)
+    records = _tried(path, records, arguments, took)
     made = provenance_in(load(path))
     if arguments.json:
         document = {"model": path, "normalizations": records, "account": _account(records), "merges": merges}
@@ -136,14 +142,15 @@ def _examined(path: str, arguments: argparse.Namespace) -> tuple[tuple[NormRecor
     return records, list(dict.fromkeys(r.detail for r in result.rewrites if r.pass_name.startswith("merge_")))
 
 
-def _tried(path: str, records: tuple[NormRecord, ...], arguments: argparse.Namespace) -> tuple[NormRecord, ...]:
-    from onnxnorm.cli.tables import status
-    from onnxnorm.optimizer.remedies import with_tried_remedies
+def _tried(
+    path: str, records: tuple[NormRecord, ...], arguments: argparse.Namespace, took: float
+) -> tuple[NormRecord, ...]:
+    from onnxnorm.cli.trying import tried
+    from onnxnorm.io.model_source import ModelSource
 
-    if not any(record.remedy is not None and (record.remedy.options or record.remedy.output) for record in records):
-        return records
-    with status(f"trying what helps on copies of {path}"):
-        return with_tried_remedies(path, records, _options(arguments))
+    # Of one normalization all is told, however long that takes.
+    seconds = _TRIES * took if arguments.node is None else float("inf")
+    return tried(ModelSource(path), records, _options(arguments), took=took, seconds=seconds)
 
 
 def _of_node(records: Sequence[NormRecord], name: str, path: str) -> tuple[NormRecord, ...]:
@@ -214,4 +221,5 @@ def _print_normalizations(records: Sequence[NormRecord], *, list_all: bool) -> N
     if len(groups) < len(records):
         print("--all lists them one by one")
     print(_account(records))
-    print("\n".join(remedy_lines(records)), end="\n" if remedy_lines(records) else "")
+    if remedies := remedy_lines(records):
+        print("\n".join(remedies))

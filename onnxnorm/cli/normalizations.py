@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from onnxnorm.journal.words import general
 
 if TYPE_CHECKING:
-    from onnxnorm.journal import Remedy
     from onnxnorm.optimizer.records import NormRecord
 
 __all__ = ["Group", "detail_lines", "group_line", "grouped", "headline", "remedy_lines", "short_kind"]
 
+_HEADINGS = {
+    "what helps": "What helps, as tried on a copy",
+    "may help": "What may help, not tried since it takes long (`inspect --node NAME` tries it)",
+    "advice": "Advice that no option carries out (`onnxnorm reasons CODE` explains a code)",
+}
 _SHORT = {
     "BatchNormalization": "BatchNorm",
     "GroupNormalization": "GroupNorm",
@@ -52,22 +56,20 @@ def group_line(group: Group) -> str:
     return f"{group.reason}: {len(group.records)} nodes, first {group.first.where!r}"
 
 
-def remedy_lines(records: Sequence[NormRecord]) -> list[str]:
-    """Return a line for each remedy of the records, with the code of the reason that it helps against."""
-    lines = {
-        f"{record.code}: {record.remedy.text}{_tried(record.remedy)}": None
-        for record in records
-        if record.code is not None and record.remedy is not None
-    }
-    return list(lines)
+def remedy_lines(records: Iterable[NormRecord]) -> list[str]:
+    """Return what helps, what could not be tried and what else is known, under headings; empty where there is nothing.
 
-
-def _tried(remedy: Remedy) -> str:
-    options = " ".join(remedy.options)
-    how = f" ({options})" if options and options not in remedy.text else ""
-    if remedy.tried is None:
-        return f"{how} (not tried; `onnxnorm inspect` tries it)" if remedy.options or remedy.output else ""
-    return f"{how} (tried: it goes)" if remedy.tried else " (tried: this alone is not enough)"
+    Each line begins with the code of the reason that it is about.
+    """
+    told: dict[str, dict[str, None]] = {label: {} for label in _HEADINGS}
+    for record in records:
+        remedy = record.remedy
+        if record.code is None or remedy is None:
+            continue
+        # What came of trying it says the heading.
+        shown = str(remedy).removesuffix(" (tried: it goes)").removesuffix(" (not tried)")
+        told[remedy.label][f"  {record.code}: {shown}"] = None
+    return [line for label, lines in told.items() if lines for line in (f"{_HEADINGS[label]}:", *lines)]
 
 
 def detail_lines(record: NormRecord) -> list[str]:
@@ -81,7 +83,7 @@ def detail_lines(record: NormRecord) -> list[str]:
         ("shape", format_shape(record.shape)),
         ("fate", record.fate.value),
         ("reason", record.reason),
-        ("code", "" if record.code is None else f"{record.code}, see {record.code.page}"),
+        ("code", "" if record.code is None else f"{record.code} (`onnxnorm reasons {record.code}` explains it)"),
         ("in the way", blocker),
         ("value", record.value),
         ("its readers", ", ".join(record.readers)),
@@ -90,7 +92,7 @@ def detail_lines(record: NormRecord) -> list[str]:
         ("bound", record.bound),
     ]
     if record.remedy is not None:
-        known.append(("what helps", f"{record.remedy.text}{_tried(record.remedy)}"))
+        known.append((record.remedy.label, str(record.remedy)))
         known.append(("options", " ".join(record.remedy.options)))
     return [f"{name + ':':12} {text}" for name, text in known if text]
 

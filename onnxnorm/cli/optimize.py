@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxnorm.cli.equalization import check_equalization, equalization_wanted
 from onnxnorm.cli.exit_codes import JobError, UsageError, refuse_beside
@@ -18,6 +19,7 @@ from onnxnorm.cli.further import (
     output_place,
     print_further,
     refuse_for_many,
+    refuse_in_place,
 )
 from onnxnorm.cli.half_precision import half_of
 from onnxnorm.cli.image_input import preprocessing_of
@@ -25,6 +27,7 @@ from onnxnorm.cli.libraries import options_of
 from onnxnorm.cli.model_paths import is_batch
 from onnxnorm.cli.optimize_options import DESCRIPTIONS, add_arguments, chosen_passes, options_of_one
 from onnxnorm.cli.summary import Changes, print_changes, print_explained
+from onnxnorm.cli.trying import tried
 from onnxnorm.errors import OnnxNormError
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ def _optimize(arguments: argparse.Namespace, told: str) -> int:
         from onnxnorm.optimizer.preparation import with_preprocessing
 
         source = with_preprocessing(source, preprocessing)
+    refuse_in_place(arguments, source)
     half = half_of(arguments)
     plain = None if half is not None or arguments.prepare is not None else _plainly(arguments, source)
     changes, proof = plain or _by_passes(arguments, source, half)
@@ -168,24 +172,25 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     loaded = [original]
     # The original goes out of memory where it is transformed.
     del original
+    begun, took = time.perf_counter(), 0.0
+    options: dict[str, Any] = {
+        "target": target_for(arguments.runtime, arguments.target),
+        "opset": arguments.opset,
+        "runtime": arguments.runtime,
+        "freeze_inputs": arguments.freeze_inputs,
+        "max_growth": arguments.max_growth,
+        "keep": arguments.keep,
+        "workspace": Path(arguments.output).parent,
+        "name": arguments.input,
+    }
 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
+        nonlocal took
+        start = time.perf_counter()
         model = loaded.pop() if loaded else source.graph()
         with steps(f"optimizing {arguments.input}", len(names)) as advance:
-            done, records = accounted(
-                model,
-                passes=names,
-                target=target_for(arguments.runtime, arguments.target),
-                opset=arguments.opset,
-                runtime=arguments.runtime,
-                freeze_inputs=arguments.freeze_inputs,
-                max_growth=arguments.max_growth,
-                keep=arguments.keep,
-                workspace=Path(arguments.output).parent,
-                name=arguments.input,
-                on_pass=advance,
-                kept=kept,
-            )
+            done, records = accounted(model, passes=names, on_pass=advance, kept=kept, **options)
+        took = time.perf_counter() - start
         return equalized(
             done, equalization, arguments.input, target=arguments.target, calibration=arguments.calibration
         ), records
@@ -204,6 +209,10 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     if arguments.provenance:
         ran = None if passes == DEFAULT else passes
         sign(model, provenance(ran, arguments.target, proof, corrected=corrected))
+    if not arguments.summary:
+        # A summary tells of no remedies. They are tried before the result may take the place of the original.
+        seconds = (time.perf_counter() - begun) / 2
+        records = tried(source, records, {**options, "passes": passes}, took=took, seconds=seconds)
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
             model,

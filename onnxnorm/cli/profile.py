@@ -77,13 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(arguments.trace)
     from onnxnorm.cli.profile_tables import document, print_profiles
     from onnxnorm.cli.tables import print_json
+    from onnxnorm.io.replace import write_message
     from onnxnorm.runtime.profile import trace
 
     with _models(arguments) as models:
         names, profiles = [name for name, _ in models], _profiles([path for _, path in models], arguments)
     if arguments.trace is not None:
         told = json.dumps(trace(zip(names, profiles, strict=True)))
-        Path(arguments.trace).write_text(told, encoding="utf-8")
+        write_message(told.encode(), arguments.trace)
     if arguments.json:
         print_json(document(names, profiles))
     else:
@@ -137,9 +138,8 @@ def _profiles(paths: Sequence[str], arguments: argparse.Namespace) -> tuple[Prof
     from onnxnorm.runtime.inputs import input_specs
     from onnxnorm.runtime.profile import profiled
 
-    with status(f"profiling {arguments.original}"):
-        with naming(arguments.original):
-            candidates = candidate_feeds(arguments, input_specs(ir.to_proto(load(arguments.original))))
+    with status(f"profiling {arguments.original}"), naming(arguments.original):
+        candidates = candidate_feeds(arguments, input_specs(ir.to_proto(load(arguments.original))))
         return profiled(
             paths,
             candidates,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from onnxnorm.cli.exit_codes import check_output, refuse_beside
+from onnxnorm.cli.exit_codes import JobError, check_output, refuse_beside
 from onnxnorm.cli.tensor_files import add_sample_options, positive
+from onnxnorm.cli.trying import tried
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.validate.choices import target_named
 
@@ -80,12 +82,15 @@ def _optimized(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
     from onnxnorm.passes import DEFAULT
     from onnxnorm.report import report_page
 
-    source = ModelSource(arguments.original)
+    source, begun, took = ModelSource(arguments.original), time.perf_counter(), 0.0
+    chosen: dict[str, Any] = {"target": arguments.target or "portable", "name": arguments.original}
 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
-        return accounted(
-            source.graph(), passes=names, target=arguments.target or "portable", name=arguments.original, kept=kept
-        )
+        nonlocal took
+        start = time.perf_counter()
+        done = accounted(source.graph(), passes=names, kept=kept, **chosen)
+        took = time.perf_counter() - start
+        return done
 
     # What optimize would leave out is left out here too.
     prove = (lambda done: _proof_of(arguments, done[0].ir_model)) if arguments.verify else None
@@ -94,6 +99,7 @@ def _optimized(arguments: argparse.Namespace) -> tuple[ReportPage, bool]:
             run, prove, lambda done: done[0].rewrites, DEFAULT, source.graph
         )
     result = replace(result, notes=result.notes + notes)
+    records = tried(source, records, chosen, took=took, seconds=(time.perf_counter() - begun) / 2)
     layers, latency = _measured(arguments, result.ir_model)
     page = report_page(arguments.original, result, records=records, verification=proof, layers=layers, latency=latency)
     return page, proof is None or proof.passed
@@ -115,7 +121,12 @@ def _proof_of(arguments: argparse.Namespace, other: ModelLike) -> VerifyReport:
     from onnxnorm.verification.verify import verify
 
     inputs, shapes = samples_for(arguments.original, arguments.arrays, arguments.inputs, arguments.shape)
-    return verify(arguments.original, other, inputs, shapes=shapes)
+    try:
+        return verify(arguments.original, other, inputs, shapes=shapes)
+    except OnnxNormError as error:
+        if arguments.other is not None:
+            raise
+        raise JobError(f"{error}; --no-verify makes the page without comparing anything") from error
 
 
 def _measured(

@@ -135,5 +135,4 @@ def _print_left(records: tuple[NormRecord, ...], *, list_all: bool) -> None:
     if rows:
         print_table(Table.of("node kind shape reason", rows))
     if remedies := remedy_lines(left):
-        print("\nWhat helps (docs/reasons/ has a page for each code):")
-        print("\n".join(remedies))
+        print("\n" + "\n".join(remedies))

@@ -45,12 +45,11 @@ class ForeignFormat:
 
 _EXPORT = "weights without a network: write it with `onnxnorm export path/to/script.py:factory OUT --weights FILE`"
 _ARCHIVE = ForeignFormat("a PyTorch checkpoint, or another archive", _EXPORT, Family.CHECKPOINT)
+_PICKLE = ForeignFormat("a Python pickle, such as an old PyTorch checkpoint", _EXPORT, Family.CHECKPOINT)
+_SAFETENSORS = ForeignFormat("a safetensors file", _EXPORT, Family.CHECKPOINT)
 _BY_BEGINNING = (
     (b"PK\x03\x04", _ARCHIVE),
-    (
-        b"\x80\x02",
-        ForeignFormat("a Python pickle, such as an old PyTorch checkpoint", _EXPORT, Family.CHECKPOINT),
-    ),
+    *((bytes((0x80, version)), _PICKLE) for version in (2, 3, 4, 5)),
     (
         b"version https://git-lfs",
         ForeignFormat("a pointer to a file in Git LFS", "fetch the file itself with `git lfs pull`"),
@@ -59,6 +58,11 @@ _BY_BEGINNING = (
     (b"{", ForeignFormat("JSON text", "where it is a model, onnx.load(path, format='json') reads it")),
     (b"ir_version:", ForeignFormat("protobuf text", "onnx.load(path, format='textproto') reads it")),
     (b"\x1f\x8b", ForeignFormat("compressed by gzip", "unpack it")),
+    (b"BZh", ForeignFormat("compressed by bzip2", "unpack it")),
+    (b"\xfd7zXZ", ForeignFormat("compressed by xz", "unpack it")),
+    (b"\x28\xb5\x2f\xfd", ForeignFormat("compressed by zstd", "unpack it")),
+    (b"7z\xbc\xaf", ForeignFormat("a 7z archive", "unpack it")),
+    (b"GGUF", ForeignFormat("a GGUF file of weights", "fetch the model that it was made of")),
     (b"\x89HDF", ForeignFormat("an HDF5 file, such as a Keras model", "convert it with tf2onnx")),
     (b"\x89PNG", ForeignFormat("a PNG picture", family=Family.PICTURE)),
     (b"\xff\xd8\xff", ForeignFormat("a JPEG picture", family=Family.PICTURE)),
@@ -81,6 +85,9 @@ def foreign_format(path: Path) -> ForeignFormat | None:
             beginning = file.read(32)
     except OSError:
         return None
+    # Its head is JSON behind eight bytes that say how long it is.
+    if beginning[4:8] == bytes(4) and beginning[8:9] == b"{":
+        return _SAFETENSORS
     if beginning[4:8] in _BY_MARK:
         return _BY_MARK[beginning[4:8]]
     if _BEGINNING_OF_ONNX_TEXT.match(beginning):

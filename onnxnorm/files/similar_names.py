@@ -8,7 +8,14 @@ __all__ = ["similar_name"]
 
 
 def similar_name(path: Path) -> str:
-    """Return " (did you mean 'x'?)" where the folder holds a file of much the same name; else nothing."""
+    """Return " (did you mean 'x'?)" where the folder holds a file of much the same name; else nothing.
+
+    A link that leads nowhere is told as such, and that `-` means a file here.
+    """
+    if str(path) == "-":
+        return " ('-' means a file of that name: what a pipe brings has to be written to a file first)"
+    if path.is_symlink():
+        return f" (it is a link to {str(path.readlink())!r}, which is not there)"
     # Only a mistake needs it, and every start would pay for it.
     import difflib
 

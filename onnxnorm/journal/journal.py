@@ -220,7 +220,7 @@ class Decline:
         kind: the normalization by its name in the field, where it is written out; else None.
         shape: of the tensor that a written-out one normalizes; None where the rank is not known.
         needs_opset: the opset from which on it would become one node, where nothing else is in the way.
-        code: the stable code of the reason, which a page of docs/reasons/ explains.
+        code: the stable code of the reason, which `onnxnorm reasons CODE` explains.
         blocker: the name of the node that is in the way; "" where none is.
         blocker_op_type: the operator of that node.
         value: the name of the value at which it is in the way; "" where none is.

@@ -1,6 +1,7 @@
 """The reasons why a normalization is left: a stable code for each, and the evidence that a decline gives with it.
 
-Codes never change their meaning. `docs/reasons/` has a page for each, with an example and its remedy.
+Codes never change their meaning. `onnxnorm reasons CODE` explains one, with an example and its remedy; the same pages
+are in docs/reasons/.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ __all__ = ["ADVICE", "Code", "Cost", "Evidence", "Remedy", "needs_opset"]
 
 
 class Code(str, enum.Enum):
-    """The stable code of a reason why a normalization is left; the page `docs/reasons/CODE.md` explains it."""
+    """The stable code of a reason why a normalization is left; `onnxnorm reasons CODE` explains it."""
 
     GRAPH_OUTPUT = "graph-output"
     """A value that would have to change is an output of the graph."""
@@ -83,11 +84,6 @@ class Code(str, enum.Enum):
     def __str__(self) -> str:
         return self.value
 
-    @property
-    def page(self) -> str:
-        """The page of the documentation that explains the code."""
-        return f"docs/reasons/{self.value}.md"
-
 
 @dataclass(frozen=True)
 class Remedy:
@@ -104,6 +100,24 @@ class Remedy:
     options: tuple[str, ...] = ()
     output: str = ""
     tried: bool | None = None
+
+    @property
+    def is_definite(self) -> bool:
+        """Whether it can be carried out on a copy of the model."""
+        return bool(self.options or self.output)
+
+    @property
+    def label(self) -> str:
+        """The word before it: only what was tried is said to help."""
+        return "what helps" if self.tried else "may help" if self.is_definite else "advice"
+
+    def __str__(self) -> str:
+        """Return the sentence with the options, and with what came of trying it."""
+        options = " ".join(self.options)
+        how = f" ({options})" if options and options not in self.text else ""
+        if self.tried is None:
+            return f"{self.text}{how}{' (not tried)' if self.is_definite else ''}"
+        return f"{self.text}{how} ({'tried: it goes' if self.tried else 'tried: this alone is not enough'})"
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,7 @@ ADVICE: Mapping[Code, str] = {
     Code.QUANTIZED: "fold the model before it is quantized",
     Code.RUNTIME_UNIT: "nothing: the group runs as one node, and the affine in it costs nothing",
     Code.READERS_DIFFER: "train the network with one normalization for all that read these channels",
-    Code.COSTS_AS_MUCH: "nothing: the result would not be faster",
+    Code.COSTS_AS_MUCH: "nothing: the result would not be faster; behind a linear layer of the same size it would go",
     Code.LOSES_ACCURACY: "train the network with one normalization for all that read the value, or with smaller shifts",
     Code.OUT_OF_RANGE: "fold the model in float32, and convert it to half precision afterwards",
     Code.WEIGHTS_GROW: "let the weights grow by more",
@@ -178,7 +192,7 @@ ADVICE: Mapping[Code, str] = {
     Code.ONE_NODE: "nothing: it is one node, as it should be; a BatchNormalization trained in its place would fold",
     Code.SIMPLIFIED_LAYER_NORM: "export it as RMSNormalization, which ONNX has from opset 23 on",
     Code.KEPT: "leave the option out that keeps it",
-    Code.FAILED_VERIFICATION: "report it together with the model",
+    Code.FAILED_VERIFICATION: "mend the rule, where one was registered for an operator; else report it with the model",
     Code.NOT_ASKED: "run the default passes",
 }
 """Advice against a reason in general, where nothing more definite is known, as a sentence."""

@@ -9,10 +9,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnx import OperatorSetIdProto
 
-__all__ = ["CUSTOM_DOMAIN", "STANDARD_DOMAINS", "full_name", "standard_opset"]
+__all__ = [
+    "ASKED_DOMAIN",
+    "CUSTOM_DOMAIN",
+    "DISPROVED_DOMAIN",
+    "KEPT_PREFIX",
+    "STANDARD_DOMAINS",
+    "full_name",
+    "kept_as",
+    "standard_opset",
+]
 
 CUSTOM_DOMAIN = "onnxnorm"
+DISPROVED_DOMAIN = "onnxnorm.kept"
+"""The head of the domains of nodes that no pass may change, since rewriting them failed verification."""
+ASKED_DOMAIN = "onnxnorm.asked"
+"""The head of the domains of nodes that no pass may change, since the caller asked for that."""
+KEPT_PREFIX = "Kept"
+"""The head of the operators of both."""
 STANDARD_DOMAINS: frozenset[str] = frozenset({"", "ai.onnx"})
+
+
+def kept_as(domain: str) -> str | None:
+    """Return the head of the domain of a node that no pass may change; None for other domains."""
+    return next((each for each in (DISPROVED_DOMAIN, ASKED_DOMAIN) if domain.startswith(f"{each}.")), None)
 
 
 def full_name(op_type: str, domain: str) -> str:

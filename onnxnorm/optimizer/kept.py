@@ -15,14 +15,12 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Code, Evidence, Journal, Remedy
+from onnxnorm.model.domains import ASKED_DOMAIN, DISPROVED_DOMAIN, KEPT_PREFIX, kept_as
 from onnxnorm.model.walk import changeable_graphs, changeable_roots, graphs_within, nodes_with_paths
 from onnxnorm.validate.choices import nearest, similar
 
 __all__ = ["Kept"]
 
-_DOMAIN = "onnxnorm.kept"
-_ASKED = "onnxnorm.asked"
-_PREFIX = "Kept"
 _REASON = "left as it was: rewriting it failed verification"
 
 
@@ -52,8 +50,8 @@ class Kept:
             # Nobody can infer what the disguised nodes give.
             infer_shapes(model)
         for node in dict.fromkeys((*nodes, *asked)):
-            prefix = _ASKED if node in asked else _DOMAIN
-            node.domain, node.op_type = f"{prefix}.{node.domain}", f"{_PREFIX}{node.op_type}"
+            prefix = ASKED_DOMAIN if node in asked else DISPROVED_DOMAIN
+            node.domain, node.op_type = f"{prefix}.{node.domain}", f"{KEPT_PREFIX}{node.op_type}"
             # They say of which versions the operators are.
             for graph in changeable_roots(model):
                 graph.opset_imports[node.domain] = 1
@@ -61,23 +59,23 @@ class Kept:
     def reveal(self, model: ir.Model, journal: Journal) -> None:
         """Give the nodes back what they are, in this model or a copy of it; normalizations get a reason to be left."""
         for node in _nodes(model):
-            prefix = next((each for each in (_DOMAIN, _ASKED) if node.domain.startswith(f"{each}.")), None)
+            prefix = kept_as(node.domain)
             if prefix is None:
                 continue
             node.domain = node.domain.removeprefix(f"{prefix}.")
-            node.op_type = node.op_type.removeprefix(_PREFIX)
+            node.op_type = node.op_type.removeprefix(KEPT_PREFIX)
             # Nothing else may have needed the domain.
             if node.domain in self._opsets:
                 model.graph.opset_imports.setdefault(node.domain, self._opsets[node.domain])
             if kind_of(node) is None:
                 continue
-            if prefix == _DOMAIN:
+            if prefix == DISPROVED_DOMAIN:
                 journal.decline(node, _REASON, Code.FAILED_VERIFICATION)
             else:
                 advice = Remedy(f"leave out that {node.name!r} is kept (--keep, keep=)")
                 journal.decline(node, "is kept, as was asked", Code.KEPT, evidence=Evidence(remedy=advice))
         for graph in changeable_roots(model):
-            for domain in [each for each in graph.opset_imports if each.startswith((_DOMAIN, _ASKED))]:
+            for domain in [each for each in graph.opset_imports if kept_as(each)]:
                 del graph.opset_imports[domain]
         self._give_back_functions(model)
 

@@ -62,8 +62,8 @@ class NormRecord:
         domain: the operator's domain, "" for ONNX's own.
         path: where the graph that holds it stands: empty for the main graph, otherwise the nodes and attributes (or
             the function) down to it, such as "if_3/then_branch".
-        code: the stable code of the reason why it is left, which a page of docs/reasons/ explains; None where it is
-            not left.
+        code: the stable code of the reason why it is left, which `onnxnorm reasons CODE` explains; None where it is not
+            left.
         blocker, blocker_op_type: the name of the node that is in the way, and its operator; "" where none is.
         value: the name of the value at which it is in the way; "" where none is.
         readers: who else reads that value: the names of nodes, `graph output` for the caller.

@@ -1,7 +1,9 @@
-"""Tries remedies on copies of a model, so that a reason is not only given but known to be true."""
+"""Tries remedies on copies of a model, so that what is offered is known to help."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,33 +13,48 @@ import onnx_ir as ir
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.journal import Remedy
-from onnxnorm.model.source import ModelLike
 from onnxnorm.optimizer.accounted import accounted
 from onnxnorm.optimizer.fixed_shapes import fix_shapes
 from onnxnorm.optimizer.records import Fate, NormRecord
 
-__all__ = ["with_tried_remedies"]
+__all__ = ["LEAST_SECONDS", "with_tried_remedies"]
+
+LEAST_SECONDS = 5.0
+"""The time that trying may take for any model, however small."""
+
+_STAYS = frozenset({Fate.LEFT, Fate.PARTLY, Fate.NEW})
 
 
 def with_tried_remedies(
-    model: ModelLike, records: Iterable[NormRecord], options: Mapping[str, Any], *, at_most: int = 3
+    source: ModelSource,
+    records: Iterable[NormRecord],
+    options: Mapping[str, Any],
+    *,
+    took: float = 0.0,
+    seconds: float = float("inf"),
 ) -> tuple[NormRecord, ...]:
     """Return the records, with those remedies tried that `optimize` can carry out or that leave an output out.
 
-    One that does not do by itself is not offered any more: it has no options and names no output.
+    One that does not do by itself is not offered any more: it has no options and names no output. Those for which the
+    time does not suffice stay untried; remedies for many normalizations are tried first.
 
     Args:
-        model: the model that the records are of.
+        source: the model that the records are of.
         records: what became of its normalizations.
-        options: the options with which it was optimized.
-        at_most: how many different remedies are tried; the others stay untried.
+        options: the options of `accounted` with which it was optimized, and `fix_shapes`.
+        took: how many seconds that took, which is what each try is expected to take.
+        seconds: how many seconds all tries together may take, or `LEAST_SECONDS` where that is more.
     """
     told = tuple(records)
-    remedies = list(dict.fromkeys(record.remedy for record in told if record.remedy is not None))
+    counts = Counter(each.remedy for each in told if each.remedy is not None and each.remedy.is_definite)
     gone: dict[Remedy, frozenset[str]] = {}
-    for remedy in [each for each in remedies if each.options or each.output][:at_most]:
-        if (names := _gone_by(remedy, model, options)) is not None:
-            gone[remedy] = names
+    begun, longest, room = time.perf_counter(), took, max(seconds, LEAST_SECONDS)
+    for remedy, _ in counts.most_common():
+        now = time.perf_counter()
+        if now - begun + longest > room:
+            break
+        gone[remedy] = _gone_by(remedy, source, options, told)
+        longest = max(longest, time.perf_counter() - now)
     return tuple(
         record
         if record.remedy is None or record.remedy not in gone
@@ -50,9 +67,11 @@ def _judged(remedy: Remedy, helps: bool) -> Remedy:
     return replace(remedy, tried=True) if helps else Remedy(remedy.text, tried=False)
 
 
-def _gone_by(remedy: Remedy, model: ModelLike, options: Mapping[str, Any]) -> frozenset[str] | None:
-    """Return the normalizations that are not left once the remedy is applied; None where it cannot be applied."""
-    work, chosen = ModelSource(model).graph(), {**options}
+def _gone_by(
+    remedy: Remedy, source: ModelSource, options: Mapping[str, Any], before: Sequence[NormRecord]
+) -> frozenset[str]:
+    """Return those of the normalizations that are not left once the remedy is applied; none where it cannot be."""
+    work, chosen = source.graph(), {**options}
     shapes: dict[str, Sequence[int | str]] = dict(chosen.pop("fix_shapes", None) or {})
     words = list(remedy.options)
     while words:
@@ -68,13 +87,18 @@ def _gone_by(remedy: Remedy, model: ModelLike, options: Mapping[str, Any]) -> fr
             shapes[name] = tuple(int(dim) if dim.isdecimal() else dim for dim in dims.split(","))
     try:
         if shapes:
-            fix_shapes(work, shapes, "the model")
+            fix_shapes(work, shapes, source.name)
         if remedy.output:
             _leave_out(work.graph, remedy.output)
         _, records = accounted(work, **chosen)
     except OnnxNormError:
-        return None
-    return frozenset(record.where for record in records if record.fate not in (Fate.LEFT, Fate.PARTLY))
+        return frozenset()
+    stays = {record.where for record in records if record.fate in _STAYS}
+    known = {record.where for record in records}
+    # A new node that is not made any more has no record.
+    return frozenset(
+        each.where for each in before if each.where not in stays and (each.where in known or each.fate is Fate.NEW)
+    )
 
 
 def _leave_out(graph: ir.Graph, name: str) -> None:

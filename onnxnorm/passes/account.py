@@ -34,7 +34,7 @@ __all__ = ["Account"]
 # What rules may be asked for all nodes together.
 _MOST_QUESTIONS = 10000
 # Reasons that hold whatever stands around the node, or that were found when a region was applied.
-_SETTLED = frozenset({Code.KEPT, Code.NOT_ASKED, Code.MASK, Code.OUT_OF_RANGE, Code.FAILED_VERIFICATION})
+_SETTLED = frozenset({Code.NOT_ASKED, Code.MASK, Code.OUT_OF_RANGE})
 # Other readers of the same channels are in the way, or would lose accuracy.
 _DIFFER = frozenset({Code.READERS_DIFFER, Code.LOSES_ACCURACY})
 _SIMPLIFIED = frozenset({"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization"})

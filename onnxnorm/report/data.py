@@ -217,10 +217,10 @@ def _norm(norm: Norm, picture: Picture, facts: Facts, facts_after: Facts, with_n
 
 def _told(record: NormRecord) -> dict[str, Any]:
     """Return what stands in the way of a normalization, and what can be done about it."""
-    remedy = "" if record.remedy is None else " ".join(filter(None, (record.remedy.text, *record.remedy.options)))
     return {
         "code": "" if record.code is None else record.code.value,
-        "remedy": shown(remedy, _LONGEST_REASON),
+        "remedy": "" if record.remedy is None else shown(str(record.remedy), _LONGEST_REASON),
+        "label": "" if record.remedy is None else record.remedy.label,
         "bound": shown(record.bound, _LONGEST_REASON),
         "readers": [shown(reader) for reader in record.readers[:20]],
         "cost": None if record.cost is None else [record.cost.saves, record.cost.pays],

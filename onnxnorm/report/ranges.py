@@ -71,5 +71,7 @@ def _entry(
 
 
 def _bars(record: WeightRange) -> list[float]:
-    parts = np.array_split(np.asarray(record.ranges), min(_BARS, len(record.ranges)))
+    # A channel with a NaN or an infinity has no height.
+    heights = np.nan_to_num(np.asarray(record.ranges), nan=0.0, posinf=0.0)
+    parts = np.array_split(heights, min(_BARS, len(heights)))
     return [float(f"{float(part.max()):.3g}") for part in parts]

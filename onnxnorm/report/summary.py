@@ -24,7 +24,7 @@ def _group(norms: Sequence[Mapping[str, Any]]) -> str:
     names = ", ".join(norm["where"] for norm in norms[:_ALIKE])
     more = f" and {len(norms) - _ALIKE} more" if len(norms) > _ALIKE else ""
     kind = f"{first['kind']}, {first['shape']}" if len(norms) == 1 else f"{len(norms)} of {first['kind']}"
-    helps = f". What helps: {first['remedy']}" if first["remedy"] else ""
+    helps = f". {first['label'].capitalize()}: {first['remedy']}" if first["remedy"] else ""
     return f"  {names}{more} ({kind}): {first['reason']}{helps}"
 
 

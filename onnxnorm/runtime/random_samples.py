@@ -99,7 +99,9 @@ def _shape(spec: InputSpec, shapes: Mapping[str, Sequence[int]], sizes: Mapping[
     if spec.name in shapes:
         return tuple(shapes[spec.name])
     if spec.dims is None:
-        raise OnnxNormError(f"input {spec.name!r} has no rank in the model; give its shape or inputs")
+        raise OnnxNormError(
+            f"input {spec.name!r} has no rank in the model; give its shape (--shape, shapes=) or inputs"
+        )
     return tuple(size_of(dim, sizes) for dim in spec.dims)
 
 

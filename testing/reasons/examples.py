@@ -11,9 +11,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from onnxnorm.journal import Code
+from onnxnorm.rules import Answer, Gauge, Rule, Site, cross
 from testing.builder import Builder
 
-__all__ = ["EXAMPLES", "WITHOUT_EXAMPLE", "Example"]
+__all__ = ["EXAMPLES", "OPERATOR", "Example"]
 
 Options = Mapping[str, Any]
 
@@ -30,6 +31,9 @@ class Example:
         options: the options of `optimize` with which it is left.
         remedied: the options with which it goes.
         becomes: the code with which it is left then, where it does not go; None where it does.
+        about: what the listing does not show, as a sentence.
+        rule: the rule that is registered for com.acme.Turned, of `True` the one with the remedy; then the result is
+            verified.
     """
 
     build: Callable[[bool], onnx.ModelProto]
@@ -37,15 +41,14 @@ class Example:
     options: Options = field(default_factory=dict)
     remedied: Options = field(default_factory=dict)
     becomes: Code | None = None
+    about: str = ""
+    rule: Callable[[bool], Rule] | None = None
 
 
 EXAMPLES: dict[Code, Example] = {}
 
-WITHOUT_EXAMPLE: Mapping[Code, str] = {
-    Code.COSTS_AS_MUCH: "Most often another code says what is in the way, with the figures of the cost beside it.",
-    Code.FAILED_VERIFICATION: "No model is known for which this happens; the tests spoil a pass to see it.",
-}
-"""Codes for which there is no model, and why."""
+OPERATOR = ("com.acme", "Turned")
+"""An operator that turns the channels around, as a package outside of this one defines it."""
 
 _MIXED, _SHIFT = (2.0, -0.5, 1.5, 0.25), (0.5, -1.0, 2.0, 0.3)
 _POSITIVE = (2.0, 0.5, 1.5, 0.25)
@@ -73,9 +76,12 @@ def _example(
     options: Options | None = None,
     remedied: Options | None = None,
     becomes: Code | None = None,
+    about: str = "",
+    rule: Callable[[bool], Rule] | None = None,
 ) -> Callable[[Callable[[bool], onnx.ModelProto]], Callable[[bool], onnx.ModelProto]]:
     def enter(build: Callable[[bool], onnx.ModelProto]) -> Callable[[bool], onnx.ModelProto]:
-        EXAMPLES[code] = Example(build, remedy, options or {}, options or {} if remedied is None else remedied, becomes)
+        after = options or {} if remedied is None else remedied
+        EXAMPLES[code] = Example(build, remedy, options or {}, after, becomes, about, rule)
         return build
 
     return enter
@@ -244,6 +250,15 @@ def readers_differ(done: bool) -> onnx.ModelProto:
     return b.model(y) if done else b.model(y, b.node("Sigmoid", x, name="other"))
 
 
+@_example(Code.COSTS_AS_MUCH, "A convolution of the same size stands before it.")
+def costs_as_much(done: bool) -> onnx.ModelProto:
+    b = _builder()
+    x = b.node("GlobalMaxPool", _bent(b))
+    x = b.conv(x, 4, 4, (1, 1), name="linear") if done else x
+    tiled = b.node("Tile", _norm(b, x), b.ints(1, 2, 160, 160), name="tile")
+    return b.model(b.node("Sigmoid", b.node("Add", tiled, b.constant(b.normal(8, 1, 1)), name="add")))
+
+
 @_example(Code.LOSES_ACCURACY, "The shift is as small as the values.")
 def loses_accuracy(done: bool) -> onnx.ModelProto:
     b = _builder()
@@ -345,3 +360,35 @@ def kept(done: bool) -> onnx.ModelProto:
 def not_asked(done: bool) -> onnx.ModelProto:
     b = _builder()
     return b.model(b.node("Sigmoid", _norm(b, b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3)))))
+
+
+def _turned(right: bool) -> Rule:
+    """Return the rule of the operator, or one that forgets that it turns the channels around."""
+
+    def through(gauge: Gauge) -> Gauge:
+        return gauge.map(lambda array: array[:, ::-1]) if right else gauge
+
+    def turned(site: Site) -> Answer:
+        return cross(site, through, through)
+
+    return turned
+
+
+@_example(
+    Code.FAILED_VERIFICATION,
+    "The rule turns scale and shift around, too.",
+    options={"target": "onnxruntime"},
+    about="The rule that is registered for com.acme.Turned, which turns the channels around, lets all pass as it is.",
+    rule=_turned,
+)
+def failed_verification(done: bool) -> onnx.ModelProto:
+    domain, operator = OPERATOR
+    b = _builder(opsets={domain: 1})
+    x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (1, 1), name="stem")
+    x = b.told(b.node(operator, x, domain=domain, name="turned"), (1, 4, 6, 6))
+    model = b.model(b.node("Sigmoid", _norm(b, x)))
+    ends = {"start": [-1], "end": [-(2**31)], "axis": [1]}
+    nodes = [helper.make_node("Constant", [], [name], value_ints=value) for name, value in ends.items()]
+    nodes.append(helper.make_node("Slice", ["x", "start", "end", "axis", "start"], ["y"]))
+    model.functions.append(helper.make_function(domain, operator, ["x"], ["y"], nodes, [helper.make_opsetid("", 18)]))
+    return model

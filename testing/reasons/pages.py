@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import onnx
 
 import onnxnorm
+from onnxnorm import rules
+from onnxnorm.cli.reasons import PAGES
 from onnxnorm.journal import Code, reasons
 from onnxnorm.journal.reasons import ADVICE
 from onnxnorm.optimizer.records import NormRecord
-from testing.reasons.examples import EXAMPLES, WITHOUT_EXAMPLE, Example
+from testing.reasons.examples import EXAMPLES, OPERATOR, Example
 
-__all__ = ["FOLDER", "index", "page_of", "pages", "records_of"]
+__all__ = ["FOLDER", "PACKAGED", "index", "packaged", "page_of", "pages", "records_of"]
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reasons"
+_ROOT = Path(__file__).resolve().parents[2]
+FOLDER = _ROOT / "docs" / "reasons"
+PACKAGED = _ROOT / "onnxnorm" / "cli" / PAGES
+"""The file of the package that has all pages, for `onnxnorm reasons`."""
 _MOST_NODES = 14
 
 
-def records_of(code: Code) -> tuple[NormRecord, NormRecord] | None:
-    """Optimize the model of a code's example, and the one with the remedy; return what became of the normalization.
-
-    None stands for a code without an example.
-    """
-    example = EXAMPLES.get(code)
-    if example is None:
-        return None
+def records_of(code: Code) -> tuple[NormRecord, NormRecord]:
+    """Optimize the model of a code's example, and the one with the remedy; return what became of the normalization."""
+    example = EXAMPLES[code]
     before, after = _record_of(example, done=False), _record_of(example, done=True)
     assert before is not None and after is not None, code
     return before, after
@@ -39,9 +42,24 @@ def records_of(code: Code) -> tuple[NormRecord, NormRecord] | None:
 
 def _record_of(example: Example, *, done: bool) -> NormRecord | None:
     options = example.remedied if done else example.options
-    records = onnxnorm.optimize(example.build(done), verify=False, **options).normalizations
+    with _registered(example, done=done):
+        records = onnxnorm.optimize(example.build(done), verify=example.rule is not None, **options).normalizations
     # One that is written out may have another name than its last node.
     return next((record for record in records if record.node == "norm"), records[0] if records else None)
+
+
+@contextlib.contextmanager
+def _registered(example: Example, *, done: bool) -> Iterator[None]:
+    """Have the rule of the example registered, and rewrites left out that fail their proof, as users have it."""
+    if example.rule is None:
+        yield
+        return
+    rules.register(*OPERATOR, example.rule(done))
+    try:
+        with mock.patch.dict(os.environ, {"ONNXNORM_DEBUG": "0"}):
+            yield
+    finally:
+        rules.unregister(*OPERATOR)
 
 
 def pages() -> dict[str, str]:
@@ -49,12 +67,17 @@ def pages() -> dict[str, str]:
     return {"README.md": index(), **{f"{code.value}.md": page_of(code, records_of(code)) for code in Code}}
 
 
+def packaged(pages: Mapping[str, str]) -> str:
+    """Return the text of the one file that the package has, made of the pages by their file names."""
+    return "\n".join(pages[f"{code.value}.md"] for code in Code)
+
+
 def index() -> str:
     """Return the text of the page that lists all codes."""
     return "\n".join(_index(_meanings())) + "\n"
 
 
-def page_of(code: Code, records: tuple[NormRecord, NormRecord] | None) -> str:
+def page_of(code: Code, records: tuple[NormRecord, NormRecord]) -> str:
     """Return the text of the page of a code, whose example has the records that `records_of` returns."""
     return "\n".join(_page(code, _meanings()[code], records)) + "\n"
 
@@ -85,19 +108,19 @@ def _index(meanings: Mapping[Code, str]) -> Iterator[str]:
         yield f"| [{code.value}]({code.value}.md) | {meanings[code]} |"
 
 
-def _page(code: Code, meaning: str, records: tuple[NormRecord, NormRecord] | None) -> Iterator[str]:
+def _page(code: Code, meaning: str, records: tuple[NormRecord, NormRecord]) -> Iterator[str]:
     yield f"# {code.value}"
     yield ""
     yield meaning
     yield ""
     yield f"What helps: {ADVICE[code]}."
     yield ""
-    if records is None:
-        yield WITHOUT_EXAMPLE[code]
-        return
     example, (before, after) = EXAMPLES[code], records
     yield "## Example"
     yield ""
+    if example.about:
+        yield example.about
+        yield ""
     yield from _listing(example.build(False), example.options)
     yield ""
     yield f"The fate of the normalization is *{before.fate.value}*, for this reason:"

@@ -109,7 +109,10 @@ def test_one_node_is_told_in_full(capsys: Captured, tmp_path: Path) -> None:
     assert cli.main(["inspect", path, "--node", "b"]) == 0
     told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
     assert told["node"].strip() == "b" and told["fate"].strip() == "left"
-    assert "docs/reasons/" in told["code"] and "Sigmoid" in told["in the way"] and told["what helps"].strip()
+    code = told["code"].split()[0]
+    assert f"`onnxnorm reasons {code}`" in told["code"] and "Sigmoid" in told["in the way"] and told["advice"].strip()
+    assert cli.main(["reasons", code]) == 0
+    capsys.readouterr()
     assert cli.main(["inspect", path, "--node", "bb"]) == 2
     assert "no normalization is called 'bb'" in capsys.readouterr().err
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from onnxnorm import cli
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.passes.targets import TARGETS
 from onnxnorm.validate.choices import TARGET_NAMES, closest, target_named
+from testing.builder import Builder
 
 Captured = pytest.CaptureFixture[str]
 
@@ -32,6 +35,11 @@ FILES = {
     "pointer.onnx": (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
     "page.onnx": (b"\n<!DOCTYPE html><html>", "web page", "fetch the model itself"),
     "packed.onnx": (gzip.compress(bytes(99)), "compressed by gzip", "unpack"),
+    "newer.pth": (b"\x80\x04\x95" + bytes(60), "Python pickle", "onnxnorm export"),
+    "net.safetensors": (b"\x0a" + bytes(7) + b'{"a": {}} ' + bytes(20), "safetensors file", "onnxnorm export"),
+    "weights.gguf": (b"GGUF\x03\x00\x00\x00" + bytes(40), "GGUF file", "fetch the model"),
+    "packed.xz": (lzma.compress(bytes(99)), "compressed by xz", "unpack"),
+    "packed.bz2": (bz2.compress(bytes(99)), "compressed by bzip2", "unpack"),
     "lite.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(40), "TensorFlow Lite", "tf2onnx"),
 }
 
@@ -194,3 +202,86 @@ def test_what_cannot_be_proved_for_a_profile_names_the_option(tmp_path: Path, ca
     assert cli.main(["profile", str(tmp_path / "m.onnx")]) == 1
     error = capsys.readouterr().err
     assert "--no-verify profiles the optimized copy unproved" in error and "verify=False" not in error
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "linked.onnx"
+    path.symlink_to("gone.onnx")
+    for command in ("inspect", "run"):
+        assert cli.main([command, str(path)]) == 2
+        error = capsys.readouterr().err
+        assert "is a link to 'gone.onnx', which is not there" in error and "did you mean" not in error
+
+
+@pytest.mark.parametrize("words", [["profile", "--alone"], ["run"], ["optimize", "--bench", "--no-verify"]])
+def test_inputs_that_cannot_be_made_up_are_told_with_the_file(
+    words: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    model = _model()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    path = tmp_path / "ranks.onnx"
+    onnx.save(model, path)
+    command, *options = words
+    output = [str(tmp_path / "out.onnx")] if command == "optimize" else []
+    assert cli.main([command, str(path), *output, *options]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error and "input 'x' has no rank in the model; give its shape (--shape" in error
+
+
+def test_a_page_that_cannot_be_proved_says_how_to_do_without(tmp_path: Path, capsys: Captured) -> None:
+    path, page = tmp_path / "fancy.onnx", tmp_path / "page.html"
+    model = _model()
+    model.graph.node.append(model.graph.node[0])
+    model.graph.node[0].output[0], model.graph.node[1].input[0] = "between", "between"
+    for node in model.graph.node:
+        node.name = "both"
+    onnx.save(model, path)
+    assert cli.main(["report", str(path), "-o", str(page)]) == 1
+    assert "--no-verify makes the page without comparing anything" in capsys.readouterr().err and not page.exists()
+    assert cli.main(["report", str(path), "-o", str(page), "--no-verify"]) == 0 and page.exists()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_page_of_weights_that_are_no_numbers(number: float, tmp_path: Path) -> None:
+    b = Builder(dtype=np.float32)
+    weight = b.normal(4, 3, 3, 3)
+    weight[1, 0, 0, 0] = number
+    x = b.node("Conv", b.input((1, 3, 6, 6)), b.constant(weight), name="conv")
+    path, page = tmp_path / "m.onnx", tmp_path / "page.html"
+    onnx.save(b.model(b.node("Sigmoid", b.batch_norm(x, 4))), path)
+    assert cli.main(["report", str(path), "-o", str(page), "--no-verify"]) == 0
+    assert page.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("option", ["--bench", "--diff"])
+def test_the_original_is_measured_although_the_result_takes_its_place(
+    option: str, large: bool, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file is mapped, and gone when the result is there: that is refused before the work."""
+    b = Builder(dtype=np.float32)
+    x = b.conv(b.input((1, 3, 6, 6)), 3, 4, (3, 3), name="conv")
+    path = tmp_path / "m.onnx"
+    onnx.save(b.model(b.node("Sigmoid", b.batch_norm(x, 4, name="norm"))), path)
+    before = path.read_bytes()
+    monkeypatch.setattr("onnxnorm.io.model_source._LARGEST", 10 if large else 10**6)
+    code = cli.main(["optimize", str(path), str(path), "--no-verify", option])
+    told = capsys.readouterr()
+    if large:
+        assert code == 2 and path.read_bytes() == before
+        assert f"{option}: the result takes the place of" in told.err and "name another file" in told.err
+    else:
+        assert code == 0 and path.read_bytes() != before
+        assert ("times as fast" if option == "--bench" else "norm") in told.out
+
+
+def test_a_dash_is_no_stream(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(_model(), "m.onnx")
+    for words in (["inspect", "-"], ["run", "-"], ["optimize", "-", "out.onnx"]):
+        assert cli.main(words) == 2
+        assert "'-' means a file of that name" in capsys.readouterr().err
+    for words in (["optimize", "m.onnx", "-"], ["report", "m.onnx", "-o", "-"], ["profile", "m.onnx", "--trace", "-"]):
+        assert cli.main(words) == 2
+        assert "not to stdout; name one" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["m.onnx"]

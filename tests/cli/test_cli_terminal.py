@@ -26,6 +26,7 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 FIRST_HEADINGS = {
     "before",
     "check",
+    "code",
     "component",
     "model",
     "name",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,33 @@ def test_files_that_the_pages_name_exist() -> None:
     held = re.findall(rf"`(\w+)` (?:of|in)\s+`((?:{folders})/[\w/]*\.\w+)`", text)
     assert len(held) > 5
     assert not [each for each in held if each[0] not in (ROOT / each[1]).read_text(encoding="utf-8")]
+
+
+# Folders and files that a clone has, and a wheel has not.
+_OF_A_CLONE = re.compile(
+    r"\b(docs|tests|testing|bench|fuzz|release|custom_ops|models|examples)/|dev\.py|python3? -m (bench|fuzz|testing)"
+)
+# The table of targets names its sources for whoever reads the code; none of them is printed.
+_SOURCES = "passes/targets.py"
+
+
+def _texts(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield the texts of a file that are no docstrings."""
+    bare = {statement.value for statement in ast.walk(tree) if isinstance(statement, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in bare:
+            yield node
+
+
+def test_messages_and_public_docstrings_name_no_file_that_a_wheel_lacks() -> None:
+    package = Path(onnxnorm.__file__).parent
+    found = []
+    for path in package.rglob("*.py"):
+        name = path.relative_to(package).as_posix()
+        texts = [] if name == _SOURCES else [*_texts(ast.parse(path.read_text(encoding="utf-8")))]
+        found += [f"{name}:{text.lineno} {text.value}" for text in texts if _OF_A_CLONE.search(text.value)]
+    public = [getattr(onnxnorm, name) for name in onnxnorm.__all__ if name != "layers"]
+    members = [member for each in public if inspect.isclass(each) for member in vars(each).values()]
+    told = {each: inspect.getdoc(each) or "" for each in [*public, *filter(callable, members)] if callable(each)}
+    found += [f"{each}: {text}" for each, text in told.items() if _OF_A_CLONE.search(text)]
+    assert not found

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +16,11 @@ import pytest
 from onnx import helper
 
 import onnxnorm
+from onnxnorm import cli
+from onnxnorm.cli.normalizations import remedy_lines
+from onnxnorm.io.model_source import ModelSource
 from onnxnorm.journal import Code, Remedy
-from onnxnorm.optimizer.records import Fate
+from onnxnorm.optimizer.records import Fate, NormRecord
 from onnxnorm.optimizer.remedies import with_tried_remedies
 from testing.builder import Builder
 from testing.networks import random_network
@@ -47,7 +55,7 @@ def _words(remedy: Remedy) -> Iterator[tuple[str, str]]:
         yield word, "" if word == "--freeze-inputs" else words.pop(0)
 
 
-def _done(model: onnx.ModelProto, remedy: Remedy) -> set[str]:
+def _done(model: onnx.ModelProto, remedy: Remedy, before: Sequence[NormRecord] = ()) -> set[str]:
     """The normalizations that are gone when the remedy is carried out as a user would."""
     options: dict[str, Any] = {"freeze_inputs": False}
     for word, what in _words(remedy):
@@ -68,21 +76,23 @@ def _done(model: onnx.ModelProto, remedy: Remedy) -> set[str]:
         (output,) = [value for value in changed.graph.output if value.name == remedy.output]
         changed.graph.output.remove(output)
     records = onnxnorm.optimize(changed, verify=False, **options).normalizations
-    return {record.where for record in records if record.fate not in (Fate.LEFT, Fate.PARTLY)}
+    gone = {record.where for record in records if record.fate not in (Fate.LEFT, Fate.PARTLY, Fate.NEW)}
+    # A node that held what was left of others is not made any more.
+    return gone | ({record.where for record in before if record.fate is Fate.NEW} - {each.where for each in records})
 
 
 @pytest.mark.parametrize("seed", [3, 4, 12, 22])
 def test_what_is_offered_works(seed: int) -> None:
     model = _obstructed(seed)
     untried = onnxnorm.optimize(model, verify=False, freeze_inputs=False).normalizations
-    tried = with_tried_remedies(model, untried, {"freeze_inputs": False}, at_most=99)
+    tried = with_tried_remedies(ModelSource(model), untried, {"freeze_inputs": False}, seconds=600)
     outputs = {value.name for value in model.graph.output}
     counted = 0
     for before, after in zip(untried, tried, strict=True):
         if before.remedy is None or after.remedy is None or not (before.remedy.options or before.remedy.output):
             continue
         assert before.remedy.output in outputs | {""}
-        works = before.where in _done(model, before.remedy)
+        works = before.where in _done(model, before.remedy, untried)
         assert after.remedy.tried is works
         assert bool(after.remedy.options or after.remedy.output) == works
         counted += 1
@@ -147,7 +157,52 @@ def test_the_growth_that_is_offered_does_for_all_that_it_is_offered_for() -> Non
     (remedy,) = remedies
     assert remedy is not None and remedy.options[0] == "--max-growth"
     assert _done(model, remedy) == {"norm0", "norm1"}
-    tried = with_tried_remedies(model, records, {})
+    tried = with_tried_remedies(ModelSource(model), records, {})
     assert all(record.remedy is not None and record.remedy.tried for record in tried)
     less = onnxnorm.optimize(model, verify=False, max_growth=float(remedy.options[1]) - 0.02).normalizations
     assert {record.fate for record in less} == {Fate.ABSORBED, Fate.LEFT}
+
+
+@pytest.mark.parametrize("seed", [5, 9, 22])
+def test_what_the_commands_offer_works_and_is_the_same(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is said to help that does not, and what is carried out removes what it is offered against."""
+    model, path = _obstructed(seed), str(tmp_path / "in.onnx")
+    onnx.save(model, path)
+    told = []
+    for words in (
+        ["inspect", path],
+        ["optimize", path, str(tmp_path / "out.onnx"), "--no-verify", "--keep-overridable"],
+    ):
+        assert cli.main([*words, "--json"]) == 0
+        told.append({each["node"]: each for each in json.loads(capsys.readouterr().out)["normalizations"]})
+    assert {name: each["remedy"] for name, each in told[0].items()} == {
+        name: each["remedy"] for name, each in told[1].items()
+    }
+    offered = {name: each["remedy"] for name, each in told[0].items() if each["remedy"]}
+    untried = onnxnorm.optimize(model, verify=False, freeze_inputs=False).normalizations
+    for name, each in offered.items():
+        if each["options"] or each["output"]:
+            assert each["tried"] is True
+            assert name in _done(model, Remedy(each["text"], tuple(each["options"]), each["output"]), untried)
+
+
+def test_tries_end_when_their_time_is_over_and_the_remedy_for_most_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two outputs are in the way, one of them of two normalizations; each look at the clock is six seconds later."""
+    b = Builder(dtype=np.float32)
+    x, ends = b.input((1, 3, 6, 6)), []
+    for number in range(2):
+        y = b.conv(x, 3, 4, (3, 3), out=f"y{number}")
+        ends += [y, b.node("Sigmoid", b.batch_norm(y, 4, name=f"norm{number}"))]
+    model = b.model(*ends)
+    first, second = onnxnorm.optimize(model, verify=False).normalizations
+    records = (first, second, replace(second, node="another"))
+    for seconds, tried in ((0.0, set()), (8.0, {"y1"}), (float("inf"), {"y0", "y1"})):
+        clock = SimpleNamespace(perf_counter=partial(next, iter(range(0, 10**6, 6))))
+        monkeypatch.setattr("onnxnorm.optimizer.remedies.time", clock)
+        found = with_tried_remedies(ModelSource(model), records, {}, took=1.0, seconds=seconds)
+        assert {each.remedy.output for each in found if each.remedy is not None and each.remedy.tried} == tried
+        lines = remedy_lines(found[:2])
+        assert any("not tried" in line for line in lines) is (len(tried) < 2)
+        assert any("tried on a copy" in line for line in lines) is bool(tried)

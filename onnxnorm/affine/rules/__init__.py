@@ -36,7 +36,8 @@ from onnxnorm.affine.rules.resample import grid_sample
 from onnxnorm.affine.rules.select import arg_extremum, sign
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.nodes import is_standard
-from onnxnorm.model.domains import CUSTOM_DOMAIN, STANDARD_DOMAINS
+from onnxnorm.journal.reasons import Code
+from onnxnorm.model.domains import CUSTOM_DOMAIN, DISPROVED_DOMAIN, STANDARD_DOMAINS, kept_as
 
 __all__ = ["refusal_of", "register", "rule_for", "unregister"]
 
@@ -168,4 +169,11 @@ def refusal_of(node: ir.Node) -> Declined:
     """Return the answer of a node without a rule."""
     if node.op_type in quantize.ROUNDING and (is_standard(node) or node.domain == "com.microsoft"):
         return quantize.rounds()
+    kept = kept_as(node.domain)
+    if kept == DISPROVED_DOMAIN:
+        return Declined(
+            "is left as it was, since rewriting it failed verification", Cause.ANYTHING, Code.FAILED_VERIFICATION
+        )
+    if kept is not None:
+        return Declined("is kept, as was asked", Cause.ANYTHING, Code.KEPT)
     return Declined("lets no affine pass", Cause.ANYTHING)

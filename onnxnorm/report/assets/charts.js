@@ -85,9 +85,9 @@ function drawLayers() {
 function drawTables() {
   const limit = 3000;
   const wanted = DATA.norms.map((norm, place) => [norm, place]).filter(([norm]) => chosen.fates.size === 0 || chosen.fates.has(norm.fate));
-  const rows = wanted.slice(0, limit).map(([norm, place]) => ({ pick: place, cells: [norm.where, norm.kind, norm.shape, badge(norm.fate), norm.reason, norm.remedy || ""] }));
+  const rows = wanted.slice(0, limit).map(([norm, place]) => ({ pick: place, cells: [norm.where, norm.kind, norm.shape, badge(norm.fate), norm.reason, norm.remedy ? `${norm.label}: ${norm.remedy}` : ""] }));
   const caption = wanted.length > limit ? `The first ${limit} of ${wanted.length}` : `${wanted.length} normalizations`;
-  byId("norms").replaceChildren(table(caption, ["node", "kind", "shape", "fate", "where it went, or why it stays", "what helps"], rows, (place) => {
+  byId("norms").replaceChildren(table(caption, ["node", "kind", "shape", "fate", "where it went, or why it stays", "what can be done"], rows, (place) => {
     selectNorm(place);
     byId("h-graph").scrollIntoView();
   }));

@@ -103,7 +103,7 @@ function describeNorm(norm) {
   if (norm.blocker !== null) parts.push(element("p", {}, "In the way:"), links([norm.blocker]));
   if (norm.readers.length) parts.push(element("p", {}, `That value is read by: ${norm.readers.join(", ")}`));
   if (norm.cost) parts.push(element("p", {}, `By cost, in elements: it would save ${counted(norm.cost[0])} and take ${counted(norm.cost[1])}.`));
-  if (norm.remedy) parts.push(element("p", {}, element("b", {}, "What helps: "), norm.remedy));
+  if (norm.remedy) parts.push(element("p", {}, element("b", {}, `${norm.label[0].toUpperCase()}${norm.label.slice(1)}: `), norm.remedy));
   if (norm.bound) parts.push(element("p", {}, norm.bound));
   if (norm.algebra) parts.push(...describeAlgebra(norm.algebra));
   return parts;
