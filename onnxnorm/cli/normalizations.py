@@ -120,12 +120,18 @@ def headline(
     """
     parts = _kinds(records) or ["no normalization"]
     fewer = sum(nodes[0].values()) - sum(nodes[1].values())
-    noun = "node" if abs(fewer) == 1 else "nodes"
-    parts.append(f"{abs(fewer)} {noun} {'fewer' if fewer > 0 else 'more'}" if fewer else "as many nodes")
+    # No runtime runs a Constant: with them alone the number would promise more than it holds.
+    constants = nodes[0].get("Constant", 0) - nodes[1].get("Constant", 0)
+    parts.append(_fewer(fewer) + (f" (without Constants {_fewer(fewer - constants)})" if constants else ""))
     parts.append("not verified" if verified is None else "verified" if verified else "failed verification")
     if speed is not None:
         parts.append(f"{speed:.2f}x")
     return ", ".join(parts)
+
+
+def _fewer(count: int) -> str:
+    noun = "node" if abs(count) == 1 else "nodes"
+    return f"{abs(count)} {noun} {'fewer' if count > 0 else 'more'}" if count else "as many nodes"
 
 
 def _kinds(records: Sequence[NormRecord]) -> list[str]:
@@ -139,7 +145,7 @@ def _kinds(records: Sequence[NormRecord]) -> list[str]:
         account = Account.of(own)
         told = [
             f"{account.fates[fate]} {fate.value}"
-            for fate in (Fate.RECOGNIZED, Fate.ACCELERATED, Fate.WRITTEN_OUT)
+            for fate in (Fate.RECOGNIZED, Fate.ACCELERATED, Fate.WRITTEN_OUT, Fate.PARTLY)
             if fate in account.fates
         ]
         parts.append(f"{kind} {account.before} -> {account.after}" + (f" ({', '.join(told)})" if told else ""))

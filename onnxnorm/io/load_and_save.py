@@ -21,6 +21,7 @@ from onnxnorm.model.to_protobuf import structure
 from onnxnorm.model.told_types import told_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.process.gc_pause import collector_paused
+from onnxnorm.validate.arguments import check_flags, check_path
 from onnxnorm.validate.message import check_structure
 
 __all__ = ["load", "save", "to_proto"]
@@ -128,9 +129,11 @@ def save(
     Raises:
         OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
     """
+    check_path("path", path)
+    check_flags(external_data=external_data, share_data=share_data, safetensors=safetensors)
     target = target_of(path)
-    if shard_size is not None and shard_size < 1:
-        raise OnnxNormError(f"shard_size must be at least 1 byte, not {shard_size}")
+    if shard_size is not None and not (isinstance(shard_size, int) and shard_size >= 1):
+        raise OnnxNormError(f"shard_size must be at least 1 byte, not {shard_size!r}")
     work = from_proto(model, name_of(model), None) if isinstance(model, onnx.ModelProto) else model
     if external_data is None:
         too_large = weight_bytes(work) + _ROOM_FOR_STRUCTURE > _PROTOBUF_LIMIT

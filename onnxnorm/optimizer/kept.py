@@ -17,6 +17,7 @@ from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Code, Evidence, Journal, Remedy
 from onnxnorm.model.domains import ASKED_DOMAIN, DISPROVED_DOMAIN, KEPT_PREFIX, kept_as
 from onnxnorm.model.walk import changeable_graphs, changeable_roots, graphs_within, nodes_with_paths
+from onnxnorm.validate.arguments import names_in
 from onnxnorm.validate.choices import nearest, similar
 
 __all__ = ["Kept"]
@@ -95,8 +96,7 @@ class Kept:
 
 def _asked(model: ir.Model, patterns: Sequence[str], name: str) -> dict[ir.Node, None]:
     """Return the nodes that the patterns name: all of a full name; else normalizations, and others where none match."""
-    if isinstance(patterns, str):
-        raise OnnxNormError(f"keep is a list of names, such as [{patterns!r}]")
+    patterns = names_in("keep", patterns)
     found: dict[ir.Node, None] = {}
     names = _names(model) if patterns else {}
     for pattern in patterns:

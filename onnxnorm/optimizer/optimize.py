@@ -31,6 +31,7 @@ from onnxnorm.optimizer.result import OptimizeResult
 from onnxnorm.optimizer.transform import check_choices
 from onnxnorm.passes import DEFAULT, FOLDING, Decline, Rewrite
 from onnxnorm.prepare.preprocessing import Preprocessing
+from onnxnorm.validate.arguments import check_flags, check_path, check_session_options
 from onnxnorm.validate.choices import TARGET_NAMES
 from onnxnorm.validate.runtimes import runtime_named
 
@@ -163,6 +164,10 @@ def optimize(
     """
     names = names_of(passes)
     check_choices(names, target, max_growth)
+    check_flags(verify=verify, freeze_inputs=freeze_inputs, provenance=provenance, swap_rb=swap_rb)
+    check_session_options("session_options", session_options)
+    if workspace is not None:
+        check_path("workspace", workspace)
     wanted = None if runtime is None else runtime_named(runtime)
     target = target_for(wanted, target)
     preprocessing = Preprocessing.of(normalize_input, input_layout, input_dtype, swap_rb)

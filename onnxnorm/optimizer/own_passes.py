@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import EllipsisType
 from typing import Any, Protocol, TypeAlias
 
@@ -52,7 +52,7 @@ def names_of(passes: Sequence[PassLike] | None) -> tuple[str, ...]:
     """
     if passes is None:
         return DEFAULT
-    if isinstance(passes, (str, ir.passes.PassBase)):
+    if isinstance(passes, (str, ir.passes.PassBase)) or not isinstance(passes, Iterable):
         raise OnnxNormError(f"passes is a list, such as [{passes if isinstance(passes, str) else '...'!r}]")
     names: list[str] = []
     for each in passes:

@@ -20,6 +20,7 @@ from onnxnorm.io.replace import write_message
 from onnxnorm.journal import Decline, Rewrite
 from onnxnorm.optimizer.original import Original
 from onnxnorm.optimizer.records import Account, Fate, NormRecord
+from onnxnorm.validate.arguments import check_path
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -103,6 +104,7 @@ class OptimizeResult(Generic[_Form]):
         Raises:
             OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
         """
+        check_path("path", path)
         where = external_data or shard_size is not None or share_data or safetensors
         if isinstance(self._result, onnx.ModelProto) and not where:
             # Of a plain network, which is small and has everything in it.

@@ -79,6 +79,10 @@ class Preprocessing:
         Raises:
             OnnxNormError: an option means nothing.
         """
+        if normalize_input is not None and not isinstance(normalize_input, Mapping):
+            raise OnnxNormError(
+                f'normalize_input is a dictionary, such as {{"mean": (0.485, 0.456, 0.406)}}, not {normalize_input!r}'
+            )
         numbers = dict(normalize_input or {})
         for key in numbers:
             if key not in _KEYS:

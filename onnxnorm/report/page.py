@@ -25,6 +25,7 @@ from onnxnorm.report.data import Subject, data_of
 from onnxnorm.report.html import html_of
 from onnxnorm.report.node_data import node_data_of
 from onnxnorm.report.summary import summary_of
+from onnxnorm.validate.arguments import check_path
 
 if TYPE_CHECKING:
     from onnxnorm.verification.layers import LayerError
@@ -61,6 +62,7 @@ class ReportPage:
         Raises:
             OnnxNormError: the folder is missing or cannot be written to, or the disk is full.
         """
+        check_path("path", path)
         write_message(self.html.encode("utf-8"), path)
 
     def save_node_data(self, path: str | os.PathLike[str]) -> None:

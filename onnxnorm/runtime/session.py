@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +25,7 @@ from onnxnorm.model.source import CarriesModel, model_of, name_of
 from onnxnorm.ops import attach
 from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
+from onnxnorm.validate.arguments import check_count, check_flags, check_session_options
 from onnxnorm.validate.shape_inference import ends_runtimes
 
 __all__ = ["is_missing_kernel", "reason_of", "session"]
@@ -75,6 +76,11 @@ def session(
         OnnxNormWarning: `sess_options` ask for the optimized model to be written, in ONNX or in onnxruntime's own
             format, while the kernels are registered: that file lacks the bodies, and runs only where they are too.
     """
+    check_session_options("sess_options", sess_options)
+    check_flags(portable=portable)
+    check_count("threads", threads, least=0)
+    if isinstance(providers, str) or (providers is not None and not isinstance(providers, Iterable)):
+        raise OnnxNormError(f"providers is a list, such as ['CPUExecutionProvider'], not {providers!r}")
     if sess_options is not None and threads is not None:
         raise OnnxNormError("give either sess_options or threads; in sess_options it is intra_op_num_threads")
     if sess_options is None:

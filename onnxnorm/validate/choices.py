@@ -23,10 +23,11 @@ def target_named(name: str) -> str:
     Raises:
         OnnxNormError: there is none.
     """
-    found = _ALIASES.get(name.lower(), name.lower())
+    plain = name.lower() if isinstance(name, str) else ""
+    found = _ALIASES.get(plain, plain)
     if found not in TARGET_NAMES:
         raise OnnxNormError(
-            f"there is no target {name!r}{closest(name, TARGET_NAMES)}; there are: {', '.join(TARGET_NAMES)}"
+            f"there is no target {name!r}{closest(plain, TARGET_NAMES)}; there are: {', '.join(TARGET_NAMES)}"
         )
     return found
 

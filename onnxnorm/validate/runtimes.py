@@ -80,7 +80,9 @@ def runtime_named(text: str) -> Runtime:
     Raises:
         OnnxNormError: the text is no name and version, or nothing is known of that runtime or version.
     """
-    match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*(?:==\s*(\d+)(?:\.(\d+))?(\S*))?\s*", text)
+    match = re.fullmatch(
+        r"\s*([A-Za-z][\w-]*)\s*(?:==\s*(\d+)(?:\.(\d+))?(\S*))?\s*", text if isinstance(text, str) else ""
+    )
     if match is None:
         raise OnnxNormError(f"a runtime is a name, or a name and a version such as onnxruntime==1.16, not {text!r}")
     name = match[1].lower()

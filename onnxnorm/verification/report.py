@@ -139,4 +139,8 @@ class VerifyReport:
             else f"; largest error {max(o.error_result for o in self.outputs):.3g} where the original has "
             f"{max(o.error_original for o in self.outputs):.3g}, at most {worst.excess:.2g} of what is allowed"
         )
-        return f"passed: {len(self.outputs)} outputs, {len(self.samples)} samples{measured} (against: {self.oracle})"
+        counts = ", ".join(
+            f"{len(each)} {noun}{'' if len(each) == 1 else 's'}"
+            for noun, each in (("output", self.outputs), ("sample", self.samples))
+        )
+        return f"passed: {counts}{measured} (against: {self.oracle})"

@@ -20,6 +20,7 @@ from onnxnorm.model.held import HeldWeights, size_of
 from onnxnorm.model.source import ModelLike
 from onnxnorm.runtime.inputs import GivenInputs, given_samples, input_specs
 from onnxnorm.runtime.random_samples import Ways, random_samples
+from onnxnorm.validate.arguments import check_count, check_flags, check_path, check_session_options, check_shapes
 from onnxnorm.verification.collect import collect
 from onnxnorm.verification.compared_inputs import deciding_samples
 from onnxnorm.verification.judge import judge, worst_output
@@ -85,6 +86,13 @@ def verify(
         OnnxNormError: a model or an input file cannot be read, the inputs do not fit the original, or onnxruntime
             cannot run the original.
     """
+    check_flags(strict=strict)
+    check_count("samples", samples)
+    check_count("seed", seed, least=0)
+    check_shapes("shapes", shapes)
+    check_session_options("session_options", session_options)
+    if bisect is not None:
+        check_path("bisect", bisect)
     return verify_source(
         ModelSource(a),
         b,

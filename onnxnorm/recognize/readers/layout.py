@@ -191,7 +191,7 @@ def _expand(site: ReadSite) -> Form:
         ):  # fmt: skip
             layout.append(own)
         else:
-            raise Unreadable("an Expand to another shape than that of the input")
+            raise Unreadable("another shape than that of the input")
     return _laid(form, tuple(layout))
 
 
