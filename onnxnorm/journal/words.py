@@ -38,9 +38,9 @@ def say(template: str, *parts: str) -> Words:
 
 
 def joined(separator: str, parts: Iterable[str]) -> Words:
-    """Join the parts; the sentence names what they name."""
+    """Join the parts; the sentence names what they name, and in general says once what several of them say."""
     listed = list(parts)
-    return Words(separator.join(listed), separator.join(map(general, listed)))
+    return Words(separator.join(listed), separator.join(dict.fromkeys(map(general, listed))))
 
 
 class _Node(Protocol):
