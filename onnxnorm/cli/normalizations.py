@@ -66,8 +66,8 @@ def remedy_lines(records: Iterable[NormRecord]) -> list[str]:
         remedy = record.remedy
         if record.code is None or remedy is None:
             continue
-        # What came of trying it says the heading.
-        shown = str(remedy).removesuffix(" (tried: it goes)").removesuffix(" (not tried)")
+        # What came of trying it says the heading, but for advice.
+        shown = remedy.told if remedy.tried or remedy.is_definite else str(remedy)
         told[remedy.label][f"  {record.code}: {shown}"] = None
     return [line for label, lines in told.items() if lines for line in (f"{_HEADINGS[label]}:", *lines)]
 

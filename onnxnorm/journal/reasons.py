@@ -111,13 +111,17 @@ class Remedy:
         """The word before it: only what was tried is said to help."""
         return "what helps" if self.tried else "may help" if self.is_definite else "advice"
 
+    @property
+    def told(self) -> str:
+        """The sentence with the options."""
+        options = " ".join(self.options)
+        return f"{self.text} ({options})" if options and options not in self.text else self.text
+
     def __str__(self) -> str:
         """Return the sentence with the options, and with what came of trying it."""
-        options = " ".join(self.options)
-        how = f" ({options})" if options and options not in self.text else ""
         if self.tried is None:
-            return f"{self.text}{how}{' (not tried)' if self.is_definite else ''}"
-        return f"{self.text}{how} ({'tried: it goes' if self.tried else 'tried: this alone is not enough'})"
+            return f"{self.told} (not tried)" if self.is_definite else self.told
+        return f"{self.told} ({'tried: it goes' if self.tried else 'tried: this alone is not enough'})"
 
 
 @dataclass(frozen=True)
