@@ -7,7 +7,7 @@ float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from onnx.reference.op_run import OpRun
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.before_opset_7 import ALIGNED
 from onnxnorm.evaluate.operators import REPLACEMENTS, lift
+from onnxnorm.evaluate.steps import Step, constant_places, kind_of, last_uses, reads
 from onnxnorm.model.held import array_of, is_held
 from onnxnorm.model.source import name_of
 
@@ -128,7 +129,26 @@ class _Lifted(ReferenceEvaluator):
         """Return the elements of a weight that is held beside the message."""
         return array_of(x)
 
+    def _load_impl(self, node: onnx.NodeProto, input_types: Any = None) -> Any:
+        """Return what makes the operator of a node; nodes that are alike but for the names of their values share one.
+
+        To make one takes longer than most of them compute.
+        """
+        kind = None if input_types is not None else kind_of(node)
+        if kind is None:
+            return super()._load_impl(node, input_types)
+        known = self._operators.get(kind)
+        if known is not None:
+            return lambda *_: known
+        make: Callable[..., OpRun] = super()._load_impl(node)
+
+        def remembered(*given: Any) -> OpRun:
+            return self._operators.setdefault(kind, make(*given))
+
+        return remembered
+
     def _init(self) -> None:
+        self._operators: dict[tuple[object, ...], OpRun] = {}
         super()._init()
         held = [tensor.name for tensor in self.inits_ if is_held(tensor)]
         # In float64 a large model takes twice the room: then each weight is lifted while a node reads it.
@@ -136,11 +156,16 @@ class _Lifted(ReferenceEvaluator):
         later = frozenset(held if sum(weights[name].nbytes for name in held) > _LARGE else ())
         self._later: dict[str, Any] = {name: weights[name] for name in later}
         self.rt_inits_ = {name: _LATER if name in later else lift(value) for name, value in self.rt_inits_.items()}
-        for node in self.rt_nodes_:
+        self._distinct = tuple({id(node): node for node in self.rt_nodes_}.values())
+        for node in self._distinct:
             _check(node)
             _lift_attributes(node)
-        self._last_use = _last_uses(self.nodes_, self.output_names)
-        self._constant = _constant_nodes(self.nodes_, self.rt_inits_) if hasattr(self.proto_, "graph") else frozenset()
+        self._steps = [
+            Step(node, proto, tuple(proto.input), tuple(proto.output), tuple(reads(proto)), node.need_context())
+            for node, proto in zip(self.rt_nodes_, self.nodes_, strict=True)
+        ]
+        self._last_use = last_uses(self._steps, self.output_names)
+        self._constant = constant_places(self._steps, self.rt_inits_) if hasattr(self.proto_, "graph") else frozenset()
         self._computed: dict[int, tuple[Any, ...]] = {}
         self._hook: Hook | None = None
 
@@ -152,7 +177,7 @@ class _Lifted(ReferenceEvaluator):
     def attach(self, hook: Hook | None) -> None:
         """Show every node to the hook from now on."""
         self._hook = hook
-        for node in self.rt_nodes_:
+        for node in self._distinct:
             inner = [getattr(node, name) for name in (*node.attributes_names_, "impl_") if hasattr(node, name)]
             for each in inner:
                 if isinstance(each, _Lifted):
@@ -173,21 +198,21 @@ class _Lifted(ReferenceEvaluator):
         # What depends on constants alone is computed once, unless the caller replaces a constant.
         constant = frozenset() if self.rt_inits_.keys() & feed_inputs.keys() else self._constant
         later = self._later.keys() - feed_inputs.keys()
-        for position, (node, proto) in enumerate(zip(self.rt_nodes_, self.nodes_, strict=True)):
+        for position, (node, proto, inputs, outputs, read, needs_context) in enumerate(self._steps):
             if position in constant and position in self._computed:
-                results.update(zip(proto.output, self._computed[position], strict=False))
+                results.update(zip(outputs, self._computed[position], strict=False))
                 continue
-            lifted_now = [name for name in _reads(proto) if name in later] if later else []
+            lifted_now = [name for name in read if name in later] if later else []
             for name in lifted_now:
                 results[name] = lift(self._later[name])
             keywords: dict[str, Any] = {}
             if node.has_linked_attribute and attributes:
                 keywords["linked_attributes"] = attributes
-            if node.need_context():
+            if needs_context:
                 keywords["context"] = results
             try:
-                given = [results[name] for name in proto.input]
-                values = node.run(*given, **keywords)
+                given = [results[name] for name in inputs]
+                values = node.run(*given, **keywords)  # type: ignore[no-untyped-call]
             except OnnxNormError:
                 raise
             except Exception as error:
@@ -198,7 +223,7 @@ class _Lifted(ReferenceEvaluator):
             lifted = tuple(lift(value) for value in values)
             if self._hook is not None:
                 lifted = self._hook.after(proto, given, lifted, constant=position in self._constant)
-            results.update((name, value) for name, value in zip(proto.output, lifted, strict=False) if name)
+            results.update((name, value) for name, value in zip(outputs, lifted, strict=False) if name)
             if position in constant and not lifted_now:
                 self._computed[position] = lifted
             results.update(dict.fromkeys(lifted_now, _LATER))
@@ -234,40 +259,6 @@ def _lift_attributes(node: OpRun) -> None:
     if isinstance(linked, dict):
         for name in linked:
             linked[name] = getattr(node, name)
-
-
-def _constant_nodes(nodes: Iterable[onnx.NodeProto], initializers: Iterable[str]) -> frozenset[int]:
-    known, found = {"", *initializers}, set()
-    for position, node in enumerate(nodes):
-        if known.issuperset(_reads(node)):
-            found.add(position)
-            known.update(node.output)
-    return frozenset(found)
-
-
-def _last_uses(nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return, for each node, the values that nothing reads after it."""
-    last: dict[str, int] = {}
-    count = 0
-    for position, node in enumerate(nodes):
-        for name in (*node.output, *_reads(node)):
-            last[name] = position
-        count = position + 1
-    for name in ("", *outputs):
-        last.pop(name, None)
-    freed: list[list[str]] = [[] for _ in range(count)]
-    for name, position in last.items():
-        freed[position].append(name)
-    return [tuple(names) for names in freed]
-
-
-def _reads(node: onnx.NodeProto) -> Iterable[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
-            for inner in graph.node:
-                yield from _reads(inner)
-            yield from (output.name for output in graph.output)
 
 
 def _first_line(error: BaseException) -> str:

@@ -70,6 +70,11 @@ def batch_normalization(
     old = node.outputs > 1 if node.opset >= 7 else not is_test
     training = bool(training_mode) if node.opset >= 14 else old
     per_activation = not spatial and node.opset < 9
+    if not training and not per_activation:
+        # The function of `reference` checks and copies all that it is given.
+        along = (x.shape[1], *(1,) * (x.ndim - 2))
+        g, b, m, v = (values.reshape(along) for values in (scale, bias, mean, variance))
+        return ((x - m) / np.sqrt(v + epsilon) * g + b,)
     normalize: Callable[..., Array] = reference.per_activation_batch_norm if per_activation else reference.batch_norm
     shape: tuple[int, ...] = x.shape[1:] if per_activation else (x.shape[1],)
     given = [np.reshape(values, shape) for values in (scale, bias, mean, variance)]

@@ -20,6 +20,7 @@ from onnx.reference.ops.op_resize import Resize as ReferenceResize
 
 from onnxnorm.evaluate import windows as windowed
 from onnxnorm.evaluate.grid_sample import grid_sample
+from onnxnorm.evaluate.loops import Loop, Scan
 from onnxnorm.evaluate.normalizations import NORMALIZATIONS, Node
 from onnxnorm.evaluate.resize import resize
 
@@ -170,6 +171,11 @@ def _optional(node: Node, value: Any = None, **_: Any) -> Any:
     return value
 
 
+def _relu(node: Node, x: Array) -> Array:
+    """Relu; what the reference checks takes longer than it."""
+    return np.asarray(np.maximum(x, 0), dtype=x.dtype)
+
+
 def _erf(node: Node, x: Array) -> Array:
     """Erf; the reference rounds to float32."""
     flat = np.ravel(x)
@@ -243,36 +249,6 @@ class _Upsample(_Resize):
         return super()._run(x, np.asarray(given, dtype=np.float64), mode=mode)
 
 
-def _loop(run: Any, trips: Any, condition: Any, *initial: Any, context: Any, attributes: Any) -> list[Any]:
-    names, outputs = run.body.input_names, run.body.output_names
-    carried, scanned = list(initial), [[] for _ in outputs[1 + len(initial) :]]  # type: list[Any], list[list[Any]]
-    proceed = True if condition is None else bool(np.all(condition))
-    trip = 0
-    while proceed and (trips is None or trip < int(np.reshape(trips, ()))):
-        feeds = dict(context or {})
-        feeds.update(zip(names, [np.array(trip, np.int64), np.array(proceed), *carried], strict=True))
-        results = run.body.run(None, feeds, attributes=attributes)
-        proceed = bool(np.all(results[0]))
-        carried = results[1 : 1 + len(initial)]
-        for column, value in zip(scanned, results[1 + len(initial) :], strict=True):
-            column.append(value)
-        trip += 1
-    if trip == 0 and scanned:
-        raise NotImplementedError("a Loop of no trips has scan outputs of unknown shape")
-    return carried + [np.stack(column) for column in scanned]
-
-
-class _Loop(OpRun):
-    """Loop; the reference joins scan outputs along their first axis; they are stacked along a new one."""
-
-    def need_context(self) -> bool:
-        return True
-
-    def _run(self, trips: Any, condition: Any, *initial: Any, **keywords: Any) -> tuple[Any, ...]:
-        context, attributes = keywords.get("context"), keywords.get("attributes")
-        return tuple(_loop(self, trips, condition, *initial, context=context, attributes=attributes))
-
-
 def _refuse(reason: str) -> Callable[..., Array]:
     def run(node: Node, *inputs: Any, **attributes: Any) -> Array:
         raise NotImplementedError(reason)
@@ -303,7 +279,10 @@ def _replacement(domain: str, op_type: str, function: Callable[..., Any]) -> typ
             self.__dict__["_known"] = known
         result = function(known[0], *inputs, **known[1])
         results = result if isinstance(result, tuple) else (result,)
-        return tuple(np.asarray(value) if np.isscalar(value) else value for value in results)
+        return tuple(
+            np.asarray(value) if not isinstance(value, np.ndarray) and np.isscalar(value) else value
+            for value in results
+        )
 
     def __init__(self: OpRun, node: onnx.NodeProto, run_params: dict[str, Any]) -> None:  # noqa: N807
         # The schema gives the defaults of the attributes, and those of Softmax changed with opset 13.
@@ -333,6 +312,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Mean": _mean,
     "Optional": _optional,
     "Pad": _pad,
+    "Relu": _relu,
     "Softmax": _along(_softmax),
     **{
         op: _refuse(_FLOAT32_INSIDE)
@@ -349,6 +329,7 @@ REPLACEMENTS: tuple[type[OpRun], ...] = (
     *(_replacement(domain, op_type, function) for (domain, op_type), function in NORMALIZATIONS.items()),
     type("Resize", (_Resize,), {}),
     type("Upsample", (_Upsample,), {}),
-    type("Loop", (_Loop,), {}),
+    type("Loop", (Loop,), {}),
+    type("Scan", (Scan,), {}),
 )
 """Classes for the `new_ops` of `onnx.reference.ReferenceEvaluator`, named by the operator that they replace."""

@@ -6,6 +6,7 @@ Conv-22, ConvTranspose-22, MaxPool-22, AveragePool-22 and LpPool-22, and is chec
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -40,16 +41,22 @@ class _Windows:
 
     def pad(self, x: npt.NDArray[Any], fill: float) -> npt.NDArray[Any]:
         """Return `x` with its padding, cut or lengthened so that exactly the last window fits."""
+        widths, cuts = self._reach(x.shape[2:])
+        if widths is not None:
+            x = np.pad(x, widths, constant_values=x.dtype.type(fill))
+        return x[cuts]
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019
+    def _reach(self, size: tuple[int, ...]) -> tuple[list[tuple[int, int]] | None, tuple[slice, ...]]:
+        """Return what is added to each axis, None where that is nothing, and what is kept of it then."""
         widths, cuts = [(0, 0), (0, 0)], [slice(None), slice(None)]
-        for size, k, s, d, before, out in zip(
-            x.shape[2:], self.kernel, self.strides, self.dilations, self.before, self.out, strict=True
+        for extent, k, s, d, before, out in zip(
+            size, self.kernel, self.strides, self.dilations, self.before, self.out, strict=True
         ):
             length = max((out - 1) * s + (k - 1) * d + 1, 0)
-            widths.append((max(before, 0), max(length - before - size, 0)))
+            widths.append((max(before, 0), max(length - before - extent, 0)))
             cuts.append(slice(max(-before, 0), max(-before, 0) + length))
-        if any(w != (0, 0) for w in widths):
-            x = np.pad(x, widths, constant_values=x.dtype.type(fill))
-        return x[tuple(cuts)]
+        return (widths if any(width != (0, 0) for width in widths) else None), tuple(cuts)
 
     def taps(self, padded: npt.NDArray[Any]) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
         """Yield each position in the kernel with the view (N, C, *out) of the elements that it meets."""
@@ -70,6 +77,22 @@ def _windows(
     *,
     pool: bool,
     ceil: bool = False,
+) -> _Windows:
+    given = (None if values is None else tuple(values) for values in (strides, dilations, pads))
+    return _placed(tuple(size), tuple(kernel), *given, auto_pad, pool=pool, ceil=ceil)
+
+
+@functools.lru_cache(maxsize=256)
+def _placed(
+    size: Ints,
+    kernel: Ints,
+    strides: Ints | None,
+    dilations: Ints | None,
+    pads: Ints | None,
+    auto_pad: str,
+    *,
+    pool: bool,
+    ceil: bool,
 ) -> _Windows:
     rank = len(size)
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
@@ -138,6 +161,10 @@ def _grouped(padded: npt.NDArray[Any], w: Array, group: int, windows: _Windows) 
     samples, channels = padded.shape[:2]
     taps = math.prod(windows.kernel)
     weights = w.reshape(group, w.shape[0] // group, w.shape[1] * taps)
+    if taps == 1:
+        ((_, seen),) = windows.taps(padded)
+        columns = np.ascontiguousarray(seen).reshape(samples, group, w.shape[1], math.prod(windows.out))
+        return np.asarray((weights @ columns).reshape(samples, w.shape[0], *windows.out))
     y = np.empty((samples, w.shape[0], *windows.out))
     rest = math.prod(windows.out[1:])
     rows = max(1, _BLOCK // max(1, channels * taps * rest))

@@ -53,6 +53,11 @@ class Ways:
     draws: Callable[[], Iterable[Draw]]
     optional: bool = False
 
+    @classmethod
+    def only(cls, feeds: Feeds) -> Ways:
+        """Return these feeds as the one way."""
+        return cls(lambda: [Draw(feeds)])
+
 
 def random_samples(
     specs: Sequence[InputSpec],

@@ -21,7 +21,7 @@ from onnxnorm.model.protobuf import graphs_in, read_names
 from onnxnorm.model.source import name_of
 from onnxnorm.runtime.session import is_missing_kernel, session
 
-__all__ = ["LEVELS", "NoKernelError", "PlainSession", "lacks_kernel", "open_session", "refusal_of"]
+__all__ = ["LEVELS", "NO_SPINNING", "NoKernelError", "PlainSession", "lacks_kernel", "open_session", "refusal_of"]
 
 _Array = npt.NDArray[Any]
 
@@ -101,6 +101,8 @@ LEVELS = {
 
 
 _NO_INTEGER_KERNELS = "session.disable_quant_qdq"
+# Threads that wait for work by turning round take time from all else that runs.
+NO_SPINNING = "session.intra_op.allow_spinning"
 _FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -119,6 +121,7 @@ def open_session(model: onnx.ModelProto, level: str, options: onnxruntime.Sessio
     weights: list[_Array] = []
     if options is None:
         options = onnxruntime.SessionOptions()
+        options.add_session_config_entry(NO_SPINNING, "0")
         model, weights = _with_weights(model, options)
     else:
         # Weights that were once given to options cannot be taken back.

@@ -30,7 +30,7 @@ from onnxnorm.verification.kernel_errors import kernel_errors
 from onnxnorm.verification.random_draws import RANDOM, with_same_draws
 from onnxnorm.verification.rounded_runs import add_rounded, run_rounded_alone
 from onnxnorm.verification.rounding_noise import shaken_weights
-from onnxnorm.verification.runs import Outputs, Runs, expose, run_all, run_once
+from onnxnorm.verification.runs import Opening, Outputs, Runs, expose, run_all, run_once
 from onnxnorm.verification.shaken_runs import SHAKES, add_noise
 from onnxnorm.verification.survivable import Survivable, unguarded_nodes
 
@@ -51,28 +51,30 @@ def collect(
     *,
     seed: int,
     options: Any = None,
-    frugal: bool = False,
+    opening: Opening = open_session,
+    keeps_evaluator: bool = False,
 ) -> Runs:
-    """Run all models, one session at a time. `candidates` gives for each sample the feeds to try in turn.
+    """Run both models, one session at a time; further runs of the original are left to the judgement.
 
     Args:
         original, result: the models.
-        candidates: the ways to draw each sample.
+        candidates: for each sample the feeds to try in turn.
         seed: of random draws.
         options: the caller's options for sessions, or None.
-        frugal: leave runs of the original for later that may turn out to be of no need.
+        opening: makes the sessions.
+        keeps_evaluator: whether the runs keep the evaluator, and with it weights in float64.
 
     Raises:
         OnnxNormError: onnxruntime cannot run the original at all.
     """
     suspects = unguarded_nodes(original)
     if not suspects or not FORKS:
-        return _collect(original, result, candidates, seed, options, frugal)
+        return _collect(original, result, candidates, seed, options, opening, keeps_evaluator)
 
     def answer(ways: Sequence[Ways]) -> bytes:
         try:
-            # Options cannot be pickled.
-            runs = _collect(original, result, ways, seed, options, False)
+            # Neither options nor sessions can be pickled.
+            runs = _collect(original, result, ways, seed, options, open_session, False)
             while add_noise(runs, seed):
                 pass
             return pickle.dumps(replace(runs, options=None))
@@ -112,7 +114,8 @@ def _collect(
     candidates: Sequence[Ways],
     seed: int,
     options: Any,
-    frugal: bool,
+    opening: Opening,
+    keeps_evaluator: bool,
 ) -> Runs:
     same = with_same_draws(original, result, candidates, seed=seed, options=options)
     original, result, candidates = same.original, same.result, same.candidates
@@ -122,13 +125,13 @@ def _collect(
         roundoff=_coarsest_roundoff(original),
         kernel_errors=kernel_errors(original),
         options=options,
+        opening=opening,
     )
     for level in LEVELS:
         try:
-            if runs.samples and frugal:
+            if runs.samples:
+                # It may turn out to be of no need.
                 runs.postponed.append(level)
-            elif runs.samples:
-                runs.original[level] = run_all(original, level, runs.samples, options)
             else:
                 _first_runs(original, level, candidates, runs)
         except OnnxNormError as error:
@@ -143,7 +146,7 @@ def _collect(
         raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(errors)}")
     for level in [*runs.original, *runs.postponed]:
         try:
-            runs.result[level] = run_all(result, level, runs.samples, options)
+            runs.result[level] = run_all(result, level, runs.samples, options, opening)
         except OnnxNormError as error:
             # Where the original does not run either, nobody asks it of the result.
             if level in runs.original or (add_noise(runs, seed) and level in runs.original):
@@ -153,6 +156,7 @@ def _collect(
     try:
         evaluator = Float64Evaluator(original, watch)
         runs.exact = [evaluator.run(feeds) for feeds in runs.samples]
+        runs.evaluator = evaluator if keeps_evaluator else None
     except NoFloat64Error as error:
         runs.no_exact = str(error)
         watch = _watched(original, next(iter(runs.original)), runs.samples, options)
@@ -190,7 +194,7 @@ def _coarsest_roundoff(model: onnx.ModelProto) -> float:
 
 def _first_runs(original: onnx.ModelProto, level: str, candidates: Sequence[Ways], runs: Runs) -> None:
     """Add the run of the original on the first inputs that it accepts of each sample, and these inputs."""
-    opened = open_session(original, level, runs.options)
+    opened = runs.opening(original, level, runs.options)
     chosen: list[tuple[Feeds, Outputs]] = []
     for ways in candidates:
         sample = DrawnSample(ways)

@@ -13,6 +13,7 @@ from onnxnorm.io.file_tensors import find_data_file
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.io.read import read_message
 from onnxnorm.model.held import HeldWeights
+from onnxnorm.validate.message import check_message
 from onnxnorm.verification.memory_needed import check_room
 
 __all__ = ["message_of"]
@@ -29,12 +30,16 @@ def message_of(source: ModelSource, held: HeldWeights, is_checked: bool = False)
     Raises:
         OnnxNormError: it cannot be read, or there is no room to verify it.
     """
-    if source.message is not None and (is_checked or isinstance(source.model, onnx.ModelProto)):
-        return held.take(source.message)
+    message = source.message
+    if message is not None and (is_checked or isinstance(source.model, onnx.ModelProto)):
+        return held.take(message)
+    if message is not None and _is_valid(message, source.name):
+        # A message is small, so that there is room, and a graph would be made of it for the checks alone.
+        return held.take(message)
     graph = source.graph()
     check_room(graph, source.name)
-    if source.message is not None:
-        return held.take(source.message)
+    if message is not None:
+        return held.take(message)
     if not isinstance(source.model, (str, os.PathLike)):
         try:
             return held.take_graph(graph)
@@ -46,3 +51,18 @@ def message_of(source: ModelSource, held: HeldWeights, is_checked: bool = False)
         return held.take(message, lambda location: path if location == mark else find_data_file(path, location))
     except (OSError, ValueError) as error:
         raise OnnxNormError(f"{source.name}: cannot be read ({cause_of(error)})") from error
+
+
+def _is_valid(message: onnx.ModelProto, name: str) -> bool:
+    """Whether ONNX finds nothing wrong with a model; what it refuses may still be one that runtimes take.
+
+    Raises:
+        OnnxNormError: it is none.
+    """
+    check_message(message, name)
+    try:
+        onnx.checker.check_model(message)
+    except Exception:
+        # Whatever the checker says, or protobuf.
+        return False
+    return True

@@ -22,7 +22,7 @@ from onnxnorm.model.domains import STANDARD_DOMAINS, standard_opset
 from onnxnorm.runtime.random_samples import Draw, Ways
 from onnxnorm.runtime.unoptimized import LEVELS, open_session, refusal_of
 
-__all__ = ["RANDOM", "OtherDrawsError", "SameDraws", "with_same_draws"]
+__all__ = ["RANDOM", "OtherDrawsError", "SameDraws", "draws_numbers", "with_same_draws"]
 
 _FREE = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
 RANDOM = _FREE | {"Bernoulli", "Dropout", "Multinomial"}
@@ -74,6 +74,11 @@ def with_same_draws(
     two = _replaced(result, matched, types)
     probe = _Probe(original, theirs, options)
     return SameDraws(one, two, [Ways(partial(_completed, ways, probe, seed), ways.optional) for ways in candidates])
+
+
+def draws_numbers(model: onnx.ModelProto) -> bool:
+    """Whether a node of the main graph draws random numbers."""
+    return bool(_random_nodes(model))
 
 
 def _random_nodes(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:

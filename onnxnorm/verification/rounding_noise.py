@@ -12,9 +12,9 @@ import onnx
 
 from onnxnorm.model.held import array_of, is_held, size_of, store_of
 
-__all__ = ["shake", "shaken_weights"]
+__all__ = ["WEIGHTS", "shake", "shaken_weights"]
 
-_WEIGHTS: dict[str, frozenset[int]] = {
+WEIGHTS: dict[str, frozenset[int]] = {
     "Add": frozenset({0, 1}),
     "BatchNormalization": frozenset({1, 2, 3, 4}),
     "Conv": frozenset({1, 2}),
@@ -65,7 +65,7 @@ def shaken_weights(model: onnx.ModelProto, *, few: int = _FEW) -> tuple[str, ...
             if node.op_type in _MOVES and position == 0:
                 if not is_weight(node.output[0], is_small, depth + 1):
                     return False
-            elif position not in _WEIGHTS.get(node.op_type, ()) or (is_small and node.op_type in _ELEMENTWISE):
+            elif position not in WEIGHTS.get(node.op_type, ()) or (is_small and node.op_type in _ELEMENTWISE):
                 return False
         return True
 

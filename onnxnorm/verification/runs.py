@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -10,13 +10,16 @@ import numpy as np
 import onnx
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.evaluate.evaluator import Float64Evaluator
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.unoptimized import open_session, refusal_of
 
-__all__ = ["ROUNDED", "Outputs", "Runs", "expose", "exposing", "run_all", "run_once"]
+__all__ = ["ROUNDED", "Opening", "Outputs", "Runs", "expose", "exposing", "run_all", "run_once"]
 
 Outputs: TypeAlias = dict[str, Any]
+Opening: TypeAlias = Callable[[onnx.ModelProto, str, Any], Any]
+"""Makes a session of a model, a level of onnxruntime's optimizations, and options."""
 
 ROUNDED = "rounded"
 """The level of the run in float64 with every result rounded to its own type, where that is a half."""
@@ -33,8 +36,9 @@ class Runs:
 
     `roundoff` is that of the coarsest type to which a node of the original casts, 0 where none does; `kernel_errors`
     are those of the original's values (see `kernel_errors.py`); `unreached` are the parts of the original that no
-    sample reaches; `options` are the caller's for sessions. `shakes` is how many copies of the original with moved
-    weights may still be run, to be added to `shaken`; `postponed` are levels at which the original may still be run.
+    sample reaches; `options` are the caller's for sessions, which `opening` makes; `evaluator` is that of the original
+    in float64, where it is kept. `shakes` is how many copies of the original with moved weights may still be run, to
+    be added to `shaken`; `postponed` are levels at which the original may still be run.
     """
 
     model: onnx.ModelProto
@@ -53,17 +57,25 @@ class Runs:
     kernel_errors: Mapping[str, float] = field(default_factory=dict)
     unreached: list[str] = field(default_factory=list)
     options: Any = None
+    opening: Opening = open_session
+    evaluator: Float64Evaluator | None = None
     shakes: int = 0
     postponed: list[str] = field(default_factory=list)
 
 
-def run_all(model: onnx.ModelProto, level: str, samples: Sequence[Feeds], options: Any = None) -> list[Outputs]:
+def run_all(
+    model: onnx.ModelProto,
+    level: str,
+    samples: Sequence[Feeds],
+    options: Any = None,
+    opening: Opening = open_session,
+) -> list[Outputs]:
     """Return the outputs by name for every sample.
 
     Raises:
         OnnxNormError: onnxruntime refuses the model or one of the samples.
     """
-    opened = open_session(model, level, options)
+    opened = opening(model, level, options)
     return [run_once(opened, feeds) for feeds in samples]
 
 

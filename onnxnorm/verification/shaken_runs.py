@@ -24,7 +24,7 @@ def add_noise(runs: Runs, seed: int) -> bool:
     while runs.postponed:
         level = runs.postponed.pop(0)
         try:
-            runs.original[level] = run_all(runs.model, level, runs.samples, runs.options)
+            runs.original[level] = run_all(runs.model, level, runs.samples, runs.options, runs.opening)
             return True
         except OnnxNormError as error:
             runs.failures["original", level] = error
@@ -42,7 +42,8 @@ def add_shaken(runs: Runs, seed: int) -> bool:
                 return False
             # A copy that does not run says nothing of noise.
             with contextlib.suppress(OnnxNormError):
-                runs.shaken.append(run_all(copy, next(iter(runs.original)), runs.samples, runs.options))
+                level = next(iter(runs.original))
+                runs.shaken.append(run_all(copy, level, runs.samples, runs.options, runs.opening))
                 return True
     return False
 

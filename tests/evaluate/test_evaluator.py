@@ -598,6 +598,19 @@ def test_a_loop_stacks_what_it_scans(rank: int) -> None:
         np.testing.assert_allclose(theirs, ours, rtol=8 * UNIT, atol=8 * UNIT)
 
 
+def test_nodes_that_are_alike_share_an_operator_and_others_do_not() -> None:
+    nodes = [
+        helper.make_node("LeakyRelu", ["x"], ["a"], alpha=0.5),
+        helper.make_node("LeakyRelu", ["a"], ["b"], alpha=0.5),
+        helper.make_node("LeakyRelu", ["b"], ["y"], alpha=0.25),
+    ]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [3])] for name in "xy"]
+    model = helper.make_model(helper.make_graph(nodes, "graph", *ends), opset_imports=[helper.make_opsetid("", 18)])
+    evaluator = Float64Evaluator(model)
+    np.testing.assert_array_equal(evaluator.run({"x": np.array([-16, 0, 2], "f")})["y"], [-1, 0, 2])
+    assert len({id(node) for node in evaluator._evaluator.rt_nodes_}) == 2
+
+
 # --- refusals
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxnorm
 from fuzz.mutations import KINDS, _mutants, network
 from onnxnorm.errors import OnnxNormError
-from onnxnorm.verification import cuts, memory_needed, piecewise
+from onnxnorm.verification import cuts, memory_needed, walk
 from onnxnorm.verification.cuts import Limits, PieceSizes, borders_of
 from onnxnorm.verification.layout import layout_of
 from onnxnorm.verification.verify import verify
@@ -99,13 +99,13 @@ def test_pieces_that_are_the_same_are_run_once(monkeypatch: pytest.MonkeyPatch) 
     model = _blocks(6, normalized=False)
     first = next(node for node in model.graph.node if node.op_type == "Conv").input[1]
     compared: list[int] = []
-    real = piecewise.collect
+    real = walk.collect
 
     def counted(one: onnx.ModelProto, *rest: Any, **more: Any) -> Any:
         compared.append(len(one.graph.node))
         return real(one, *rest, **more)
 
-    monkeypatch.setattr(piecewise, "collect", counted)
+    monkeypatch.setattr(walk, "collect", counted)
     report = verify(model, model)
     assert report and _is_in_pieces(report) and len(compared) == 1
     compared.clear()
@@ -211,7 +211,7 @@ def test_what_has_no_room_as_a_whole_is_decided_by_its_pieces(is_right: bool, mo
 def test_what_pieces_overlook_shows_in_a_last_run_as_wholes(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces that are all taken for the same: only the runs of the whole models can tell."""
     monkeypatch.setattr(cuts, "LIMITS", Limits(0, 0, PieceSizes(3, 1 << 27), last_run=limit))
-    monkeypatch.setattr(piecewise, "are_same", lambda *_: True)
+    monkeypatch.setattr(walk, "are_same", lambda *_: True)
     model = _blocks(6, normalized=False)
     report = verify(model, model)
     assert report and any("once as wholes" in note for note in report.notes) == bool(limit), report
