@@ -13,6 +13,9 @@ from onnxnorm.journal.reasons import Code
 
 __all__ = ["Units"]
 
+# What to do about it, where something can be done.
+_ADVICE = {"a dynamic quantization": "; fold the float model before it is quantized"}
+
 
 @dataclass(frozen=True)
 class Units:
@@ -46,9 +49,8 @@ class Units:
         ways = answer.ways if isinstance(answer, Choice) else (answer,)
         left = tuple(way for way in ways if node in self.outer and _keeps_form(node, way, facts))
         if not left:
-            return Declined(
-                f"belongs to {unit}, which runtimes run as one node", Cause.ANYTHING, code=Code.RUNTIME_UNIT
-            )
+            reason = f"belongs to {unit}, which runtimes run as one node{_ADVICE.get(unit, '')}"
+            return Declined(reason, Cause.ANYTHING, code=Code.RUNTIME_UNIT)
         return left[0] if len(left) == 1 else Choice(left)
 
 

@@ -12,14 +12,16 @@ from onnxnorm.idioms.idiom import Idiom, Kind
 
 __all__ = ["dynamic_quantizations", "quantized_arithmetic"]
 
-_INTEGER_PRODUCTS = frozenset({"MatMulInteger", "ConvInteger"})
 _BIAS = "Add"
 
 
 def dynamic_quantizations(graph: ir.Graph, facts: Facts) -> Iterator[Idiom]:
-    """Find the dynamic quantizations of one graph: product, Cast, product with the scales, and the bias."""
+    """Find the dynamic quantizations of one graph: product, Cast, product with the scales, and the bias.
+
+    Those of MatMulInteger alone: no runtime has one node for what stands behind a ConvInteger.
+    """
     for node in graph:
-        if is_standard(node) and node.op_type in _INTEGER_PRODUCTS:
+        if is_standard(node) and node.op_type == "MatMulInteger":
             inner, outer = _after(node, facts)
             yield Idiom(Kind.DYNAMIC_QUANTIZATION, frozenset(inner), frozenset(outer))
 

@@ -105,3 +105,33 @@ def test_values_quantized_at_run_time_take_one_positive_factor(factor: Any) -> N
     factors = np.reshape(factor, (1, -1, 1))
     result = folded(b.model(b.node("Sigmoid", b.node("Mul", x, b.constant(factors)))), tolerance=1e-6)
     assert count(result.model, "Mul") == (0 if factor == 0.5 else 1)
+
+
+def _dynamic(b: Builder, operator: str) -> onnx.ModelProto:
+    """What dynamic quantization makes of a convolution or a product with a bias, and its norm."""
+    convolves = operator == "ConvInteger"
+    x = b.input((2, 4, 6, 6) if convolves else (2, 4))
+    columns = (4, 1, 1) if convolves else (4,)
+    q, scale, zero = b.nodes_out("DynamicQuantizeLinear", x, outputs=3)
+    weight = b.random.integers(-127, 128, (4, 4, 3, 3) if convolves else (4, 4)).astype(np.int8)
+    y = b.node(operator, q, b.constant(weight), zero, b.constant(np.array(0, np.int8)))
+    scales = b.node("Mul", scale, b.constant(np.array(0.02)))
+    y = b.node("Mul", b.node("Cast", y, to=onnx.TensorProto.FLOAT), scales)
+    return b.model(b.node("Sigmoid", b.batch_norm(b.node("Add", y, b.constant(b.normal(*columns))), 4)))
+
+
+@pytest.mark.parametrize(("operator", "nodes"), [("ConvInteger", 6), ("MatMulInteger", 8)])
+def test_dynamic_quantization_is_one_node_behind_a_matmul_alone(operator: str, nodes: int, tmp_path: Path) -> None:
+    """Behind a convolution one affine is left of its scale, its bias and its norm; no runtime fuses these."""
+    b = Builder(dtype=np.float32)
+    model = _dynamic(b, operator)
+    result = onnxnorm.optimize(model)
+    before, after = _kernels(model, tmp_path).total(), _kernels(result.model, tmp_path).total()
+    assert len(result.model.graph.node) == nodes and (after < before if operator == "ConvInteger" else after == before)
+    feeds = {"x": b.random.normal(size=[d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim])}
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    (wanted,), (got,) = session(model).run(None, feeds), session(result.model).run(None, feeds)
+    assert np.abs(wanted - got).max() <= 1e-5
+    if operator == "MatMulInteger":
+        (declined,) = result.declined
+        assert "fold the float model before it is quantized" in declined.reason
