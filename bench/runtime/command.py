@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bench.runtime
 from bench.pages import add_out
-from bench.runtime.exports import EXPORTERS, OPSETS, QUANTIZATIONS, Case, cases, demo
+from bench.runtime.exports import EXPORTERS, OPSETS, QUANTIZATIONS, Case, cases, demo, planned
 from bench.runtime.judge import TARGETS, judge, verdict
 from bench.runtime.networks import NETWORKS
 from bench.runtime.report import SECTIONS, by_file, by_network
@@ -35,9 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     names = [*NETWORKS, DEMO]
     parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)} by one exporter, without times")
-    parser.add_argument("--networks", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--networks", nargs="*", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--exporters", nargs="+", choices=EXPORTERS, default=list(EXPORTERS), metavar="NAME")
     parser.add_argument("--opsets", nargs="+", type=int, default=list(OPSETS))
+    parser.add_argument(
+        "--quantizations", nargs="*", choices=QUANTIZATIONS, default=list(QUANTIZATIONS), metavar="NAME"
+    )
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="TARGET")
     parser.add_argument("--files", nargs="+", type=Path, metavar="PATH", help="files, or folders of them, instead")
     parser.add_argument("--cache", type=Path, default=Path("build/bench-runtime"), help="what is kept between runs")
@@ -53,7 +56,9 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[Case]:
     if arguments.short:
         return cases(arguments.cache, list(SHORT), ("torchscript",), (17,), ("dynamic",))
     names = [name for name in arguments.networks if name != DEMO]
-    made = cases(arguments.cache, names, tuple(arguments.exporters), tuple(arguments.opsets), QUANTIZATIONS)
+    made = cases(
+        arguments.cache, names, tuple(arguments.exporters), tuple(arguments.opsets), tuple(arguments.quantizations)
+    )
     return itertools.chain(made, demo(arguments.cache) if DEMO in arguments.networks else ())
 
 
@@ -71,7 +76,7 @@ def main() -> int:
     if arguments.rows is not None:
         arguments.rows.write_text(by_file(rows), encoding="utf-8")
     if arguments.out is not None and store is not None:
-        SECTIONS[0].write(arguments.out, by_network(map(verdict, store)))
+        SECTIONS[0].write(arguments.out, by_network(map(verdict, store), planned(arguments.cache)))
     failed = sum(bool(row.worse) for row in rows)
     print(f"{len(rows)} rows, {failed} worse than the original")
     return int(bool(failed))

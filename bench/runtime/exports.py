@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -98,22 +99,21 @@ def cases(
     opsets: tuple[int, ...] = OPSETS,
     quantizations: tuple[str, ...] = QUANTIZATIONS,
 ) -> Iterator[Case]:
+    """Yield a file of each network before the next exporter's and the next opset's, so that none comes late."""
     folder.mkdir(parents=True, exist_ok=True)
     logging.disable(logging.WARNING)
-    for name in names:
+    for opset, exporter, name in itertools.product(opsets, exporters, names):
         kind = NETWORKS[name].tool
         tool = None if kind is None else (kind, HEADS, WIDTH)
-        for exporter in exporters:
-            for opset in opsets:
-                title = f"{name}-{exporter}-{opset}"
-                path = folder / f"{title}.onnx"
-                if not _make(path, partial(_export, name, exporter, opset)):
-                    continue
-                yield Case(title, path, tool)
-                for quantization in quantizations:
-                    quantized = folder / f"{title}-{quantization}.onnx"
-                    if _make(quantized, partial(_quantize, path, quantization)):
-                        yield Case(quantized.stem, quantized, tool)
+        title = f"{name}-{exporter}-{opset}"
+        path = folder / f"{title}.onnx"
+        if not _make(path, partial(_export, name, exporter, opset)):
+            continue
+        yield Case(title, path, tool)
+        for quantization in quantizations:
+            quantized = folder / f"{title}-{quantization}.onnx"
+            if _make(quantized, partial(_quantize, path, quantization)):
+                yield Case(quantized.stem, quantized, tool)
 
 
 def demo(folder: Path) -> Iterator[Case]:
@@ -130,3 +130,18 @@ def demo(folder: Path) -> Iterator[Case]:
         path = folder / f"models-{name}.onnx"
         if _make(path, partial(write, name)):
             yield Case(path.stem, path)
+
+
+def planned(folder: Path) -> Iterator[str]:
+    """Yield the names of all files of this bench but for those that could not be made."""
+    from models import MODELS
+
+    def is_made(name: str) -> bool:
+        return not (folder / f"{name}.txt").exists()
+
+    for parts in itertools.product(NETWORKS, EXPORTERS, map(str, OPSETS)):
+        title = "-".join(parts)
+        if is_made(title):
+            yield title
+            yield from filter(is_made, (f"{title}-{quantization}" for quantization in QUANTIZATIONS))
+    yield from filter(is_made, (f"models-{name}" for name in MODELS))

@@ -89,7 +89,7 @@ class _Original:
 
     def count(self, target: str) -> Measured:
         if self._before is None:
-            self._before = counts(self._case.path, self._case.tool)
+            self._before = self._counts(self._case.path)
             self._work = work_of(onnx.load(self._case.path))
         size = self._case.path.stat().st_size
         try:
@@ -100,7 +100,7 @@ class _Original:
         data = _bytes(optimized.model)
         result = self._store.put_result(data)
         if result not in self._after:
-            self._after[result] = counts(self._store.result(result), self._case.tool)
+            self._after[result] = self._counts(self._store.result(result))
         return Measured(
             self._case.name,
             target,
@@ -111,6 +111,9 @@ class _Original:
             len(optimized.rewrites),
             (self._work, work_of(optimized.model)),
         )
+
+    def _counts(self, path: Path) -> dict[str, Counts | str]:
+        return self._store.counts(path, self._case.tool, lambda: counts(path, self._case.tool))
 
     def time(self, found: Measured, seconds: float) -> Measured:
         if found.result and found.result not in self._latencies:

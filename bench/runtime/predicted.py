@@ -1,8 +1,9 @@
-"""What the cost model of `optimize` says of a model, to be held against what onnxruntime takes."""
+"""What the cost model of `optimize` says of a model, to be held against the graph and the time of a runtime."""
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,23 +16,28 @@ from onnxnorm.affine.cost import constant_cost, node_cost
 from onnxnorm.affine.rules.affine_nodes import elements_of
 from onnxnorm.graph.facts import Facts
 
-__all__ = ["Fit", "fit", "work_of"]
+__all__ = ["Agreement", "Fit", "agreement", "fit", "work_of"]
 
 _START = node_cost("BatchNormalization", 0)
 
 
 def work_of(model: onnx.ModelProto) -> int:
-    """Return the cost of the main graph in units of `onnxnorm.affine.cost`: of affines in full, of others the start."""
+    """Return the cost of the main graph in units of `onnxnorm.affine.cost`: of affines in full, of others the start.
+
+    What depends on no input costs nothing: a runtime computes it when it loads the model.
+    """
     loaded = ir.from_proto(onnx.shape_inference.infer_shapes(model))
     facts = Facts(loaded)
     total = 0
     for node in loaded.graph:
+        if node.op_type == "Constant" or all(map(facts.is_constant, node.outputs)):
+            continue
         found = affine_of(node, facts) if is_affine(node) else None
         if isinstance(found, AffineNode):
             constants = [facts.constant(value) for value in node.inputs if value is not None]
             size = max((each.size for each in constants if each is not None), default=0)
             total += node_cost(node.op_type, elements_of(node, found.data, facts)) + constant_cost(size)
-        elif node.op_type != "Constant":
+        else:
             total += _START
     return total
 
@@ -63,3 +69,30 @@ def fit(savings: Iterable[tuple[float, float]]) -> Fit:
     constant = len(pairs) < 2 or min(np.ptp(units), np.ptp(seconds)) == 0
     correlation = 0.0 if constant else statistics.correlation(units.tolist(), seconds.tolist())
     return Fit(len(pairs), int(np.sum(seconds > 0)), slope * 1e12, correlation)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How predicted savings compare with the nodes that a runtime saves, in numbers of results.
+
+    Attributes:
+        right: called cheaper, and run with fewer nodes.
+        idle: called cheaper, and run with as many nodes.
+        wrong: called cheaper, and run with more nodes.
+        unforeseen: not called cheaper, and run with fewer nodes.
+        alike: not called cheaper, and run with as many nodes.
+        dearer: not called cheaper, and run with more nodes.
+    """
+
+    right: int
+    idle: int
+    wrong: int
+    unforeseen: int
+    alike: int
+    dearer: int
+
+
+def agreement(savings: Iterable[tuple[float, int]]) -> Agreement:
+    """Count by predicted savings in units and by saved nodes, each pair of one result."""
+    found = Counter((units > 0, (nodes > 0) - (nodes < 0)) for units, nodes in savings)
+    return Agreement(*(found[cheaper, sign] for cheaper in (True, False) for sign in (1, 0, -1)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 
 from bench import tables
 from bench.pages import COUNT, FIGURE, TEXT, Section
-from bench.runtime.judge import Row
-from bench.runtime.predicted import fit
+from bench.runtime.judge import TARGETS, Row
+from bench.runtime.predicted import agreement, fit
 from bench.runtime.timing import Latency
 
 __all__ = ["SECTIONS", "by_file", "by_network"]
@@ -25,8 +27,11 @@ SECTIONS = (
             | dict.fromkeys(_WAYS, _CHANGE)
             | {"KB": _CHANGE, "time": rf"{FIGURE} \({FIGURE} to {FIGURE}\)|-", "worse": COUNT},
             {"file": TEXT, "target": TEXT, "what is worse": TEXT},
+            {"target": TEXT, "predicted cheaper: fewer nodes": COUNT, "as many": COUNT, "more": COUNT}
+            | {"not cheaper: fewer nodes": COUNT, "as many nodes": COUNT, "more nodes": COUNT},
             {"target": TEXT, "predicted cheaper": COUNT, "of these faster": COUNT, "ns for 1000 units": _SIGNED}
             | {"correlation": _SIGNED},
+            {"target": TEXT, "files not counted yet": TEXT},
         ),
         ("onnx", "onnxruntime", "openvino", "torch"),
     ),
@@ -48,19 +53,49 @@ def by_file(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def by_network(rows: Iterable[Row]) -> list[str]:
+def by_network(rows: Iterable[Row], planned: Iterable[str] = ()) -> list[str]:
     """Write the tables of the page.
 
-    They are sums over the files of each network, the files that are worse, and the cost model beside what is measured.
+    They are sums over the files of each network, the files that are worse, the cost model beside the graphs and beside
+    the times, and which of the `planned` files have no row.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     worse = []
     for row in rows:
-        groups.setdefault((row.model.partition("-")[0], row.target), []).append(row)
+        groups.setdefault((_network(row.model), row.target), []).append(row)
         worse += [(row.model, row.target, "; ".join(row.worse))] if row.worse else []
-    sums, faults, model = (list(columns) for columns in SECTIONS[0].tables)
+    sums, faults, graphs, times, missing = (list(columns) for columns in SECTIONS[0].tables)
     lines = [(*key, len(group), *_sums(group), sum(bool(row.worse) for row in group)) for key, group in groups.items()]
-    return [_table(sums, lines), _table(faults, worse or [("none", "any", "nothing")]), _table(model, _fits(groups))]
+    return [
+        _table(sums, lines),
+        _table(faults, worse or [("none", "any", "nothing")]),
+        _table(graphs, _agreements(groups)),
+        _table(times, _fits(groups)),
+        _table(missing, _missing(groups, list(planned))),
+    ]
+
+
+def _network(model: str) -> str:
+    return model.partition("-")[0]
+
+
+def _agreements(groups: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[tuple[object, ...]]:
+    for target in dict.fromkeys(target for _, target in groups):
+        pairs = []
+        for row in (row for key, group in groups.items() if key[1] == target for row in group):
+            before, after = row.nodes.get("openvino" if target == "openvino" else "all", (None, None))
+            if before is not None and after is not None:
+                pairs.append((row.work[0] - row.work[1], before - after))
+        yield target, *astuple(agreement(pairs))
+
+
+def _missing(groups: Mapping[tuple[str, str], Sequence[Row]], planned: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for target in TARGETS:
+        counted = {row.model for key, group in groups.items() if key[1] == target for row in group}
+        left = Counter(_network(name) for name in planned if name not in counted)
+        whole = Counter(map(_network, planned))
+        told = ", ".join(f"{name} {count} of {whole[name]}" for name, count in left.items())
+        yield target, "all files of all networks" if left and left == whole else told or "none"
 
 
 def _fits(groups: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[tuple[object, ...]]:

@@ -1,4 +1,8 @@
-"""What was measured of each file for each target, kept in a folder, so that a long run can go on where it stopped."""
+"""What was measured of each file for each target, kept in a folder, so that a long run can go on where it stopped.
+
+Rows hold for one version of the package. What runtimes make of a file holds for the bytes of the file: a version of the
+package that gives the same result as another one does not make them count again.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import hashlib
 import importlib.metadata
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnxnorm
+from bench.runtime import counting
 from bench.runtime.counting import Counts
 from bench.runtime.timing import Latency
 
@@ -53,12 +59,14 @@ class Measured:
     def from_json(cls, text: str) -> Measured:
         fields = json.loads(text)
         for key in ("before", "after"):
-            fields[key] = {
-                way: found if isinstance(found, str) else Counter(found) for way, found in fields[key].items()
-            }
+            fields[key] = _counts(fields[key])
         fields["size"], fields["work"] = tuple(fields["size"]), tuple(fields["work"])
         fields["latency"] = None if fields["latency"] is None else Latency(**fields["latency"])
         return cls(**fields)
+
+
+def _counts(fields: dict[str, object]) -> dict[str, Counts | str]:
+    return {way: found if isinstance(found, str) else Counter(found) for way, found in fields.items()}
 
 
 class Store:
@@ -66,8 +74,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._rows = folder / "rows" / _version()
+        self._counts = folder / "counts" / _runtimes()
         self._results = folder / "results"
-        for each in (self._rows, self._results):
+        for each in (self._rows, self._counts, self._results):
             each.mkdir(parents=True, exist_ok=True)
 
     def find(self, model: str, target: str) -> Measured | None:
@@ -75,10 +84,19 @@ class Store:
         return Measured.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def put(self, measured: Measured) -> None:
-        path = self._path(measured.model, measured.target)
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(measured.to_json(), encoding="utf-8")
-        unfinished.replace(path)
+        _write(self._path(measured.model, measured.target), measured.to_json())
+
+    def counts(
+        self, path: Path, tool: tuple[str, int, int] | None, count: Callable[[], dict[str, Counts | str]]
+    ) -> dict[str, Counts | str]:
+        """Return what runtimes make of the file, read by the transformer tool as told; `count` finds what is new."""
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        known = self._counts / "-".join([digest, *map(str, tool or ())])
+        if known.exists():
+            return _counts(json.loads(known.read_text(encoding="utf-8")))
+        found = count()
+        _write(known, json.dumps(found))
+        return found
 
     def put_result(self, data: bytes) -> str:
         """Keep the bytes of a result for the run that measures time; return their digest."""
@@ -97,12 +115,30 @@ class Store:
         return self._rows / f"{model}.{target}.json"
 
 
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
 def _version() -> str:
-    """Return a digest of the package's source and of the versions of the runtimes."""
+    """Return a digest of the source of the package and of this bench, and of the versions of the runtimes."""
+    sources = [Path(onnxnorm.__file__).parent, Path(counting.__file__).parent]
+    return _digest([path for root in sources for path in sorted(root.rglob("*.py"))])
+
+
+def _runtimes() -> str:
+    """Return a digest of how nodes are counted: by which source, runtimes and library of custom operators."""
+    files = [Path(counting.__file__)]
+    with suppress(onnxnorm.OnnxNormError):
+        files.append(Path(onnxnorm.custom_ops_library_path()))
+    return _digest(files)
+
+
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    root = Path(onnxnorm.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in files:
+        digest.update(f"{path.parent.name}/{path.name}".encode() + b"\0" + path.read_bytes())
     for name in _RUNTIMES:
         try:
             digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())

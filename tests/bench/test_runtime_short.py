@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -17,9 +18,9 @@ pytest.importorskip("torch")
 
 from bench.runtime.command import SHORT
 from bench.runtime.counting import after_onnxruntime, complaints
-from bench.runtime.exports import Case, cases
+from bench.runtime.exports import Case, cases, planned
 from bench.runtime.judge import TARGETS, Row, judge
-from bench.runtime.predicted import Fit, fit, work_of
+from bench.runtime.predicted import Agreement, Fit, agreement, fit, work_of
 from bench.runtime.report import SECTIONS, by_file, by_network
 from bench.runtime.store import Store
 from bench.runtime.timing import Latency, summarize
@@ -33,8 +34,6 @@ def test_no_result_is_worse_in_nodes_or_bytes(name: str, tmp_path: Path) -> None
 
 
 def _gelu(path: Path) -> None:
-    import numpy as np
-
     constants = {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
     nodes = [
         helper.make_node("Div", ["x", "root"], ["a"]),
@@ -100,8 +99,48 @@ def test_a_run_goes_on_where_another_stopped(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("bench.runtime.judge.latency", no_more)
     assert list(judge([case], ["onnxruntime"], 0.01, Store(tmp_path / "kept"))) == [timed]
     monkeypatch.setattr("bench.runtime.store._version", lambda: "another")
+    # Another version of the package that gives the same result: what runtimes make of it is known, the time is not.
+    assert Store(tmp_path / "kept").find("gelu", "onnxruntime") is None
+    assert list(judge([case], ["onnxruntime"], None, Store(tmp_path / "kept"))) == [counted]
+    monkeypatch.setattr("bench.runtime.store._version", lambda: "a third")
+    monkeypatch.setattr("bench.runtime.store._runtimes", lambda: "others")
     with pytest.raises(AssertionError, match="counted again"):
         list(judge([case], ["onnxruntime"], None, Store(tmp_path / "kept")))
+
+
+def test_counts_are_kept_by_the_bytes_of_the_file_and_the_way_that_it_is_read(tmp_path: Path) -> None:
+    store, asked = Store(tmp_path / "kept"), []
+    first, twin, other = (tmp_path / name for name in ("first.onnx", "twin.onnx", "other.onnx"))
+    for path, data in ((first, b"1"), (twin, b"1"), (other, b"2")):
+        path.write_bytes(data)
+    for path, tool in ((first, None), (twin, None), (other, None), (twin, ("bert", 4, 64)), (other, None)):
+        found: dict[str, Counter[str] | str] = {"all": Counter(Gelu=len(asked)), "openvino": "refused"}
+        asked.append((path.name, store.counts(path, tool, lambda found=found: found)["all"]["Gelu"]))
+    assert asked == [("first.onnx", 0), ("twin.onnx", 0), ("other.onnx", 2), ("twin.onnx", 3), ("other.onnx", 2)]
+
+
+def test_each_network_comes_before_the_next_exporter_and_opset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.runtime.exports._make", lambda path, make: "gru-dynamo-17" not in path.name)
+    found = [case.name for case in cases(tmp_path, ["gru", "vit"], ("dynamo", "torchscript"), (17, 23), ("static",))]
+    assert [name for name in found if not name.endswith("static")] == [
+        "vit-dynamo-17",
+        *(f"{name}-torchscript-17" for name in ("gru", "vit")),
+        *(f"{name}-{exporter}-23" for exporter in ("dynamo", "torchscript") for name in ("gru", "vit")),
+    ]
+
+
+def test_the_page_tells_which_files_are_not_counted_yet(tmp_path: Path) -> None:
+    (tmp_path / "bert-dynamo-14.txt").write_text("the exporter wrote opset 18")
+    (tmp_path / "vit-dynamo-14-static.txt").write_text("no")
+    names = list(planned(tmp_path))
+    assert not [name for name in names if name.startswith("bert-dynamo-14")]
+    assert [name for name in names if name.startswith("vit-dynamo-14")] == ["vit-dynamo-14", "vit-dynamo-14-dynamic"]
+    row = Row("bert-dynamo-17", "web", {"all": (5, 4)}, (5, 5), None, 1, (9, 5), ())
+    *_, missing = by_network([row], ["bert-dynamo-17", "bert-dynamo-20", "vit-dynamo-17"])
+    assert "| web | bert 1 of 2, vit 1 of 1 |" in missing.splitlines()
+    assert "| tensorrt | all files of all networks |" in missing.splitlines()
+    *_, missing = by_network([row], ["bert-dynamo-17"])
+    assert "| web | none |" in missing.splitlines()
 
 
 def test_the_page_has_sums_by_network_and_names_what_is_worse() -> None:
@@ -119,9 +158,10 @@ def test_the_page_has_sums_by_network_and_names_what_is_worse() -> None:
         )
     ]
     rows += [Row("bert-dynamo-14", "web", {"basic": (6, 6)}, (5000, 5000), None, 0, (7, 7), ())]
-    sums, worse, model = (text.splitlines()[-1] for text in by_network(rows))
+    sums, worse, graphs, model, _ = (text.splitlines()[-1] for text in by_network(rows))
     assert sums == "| bert | web | 2 | 11 -> 10 | - | 3 -> 4 | - | - | 10 -> 9 | 0.50 (0.50 to 0.50) | 1 |"
     assert worse == "| bert-dynamo-17 | web | all: 3 -> 4 nodes |"
+    assert graphs == "| web | 0 | 0 | 1 | 0 | 0 | 0 |"
     assert model == "| web | 1 | 1 | 500000.00 | 0.00 |"
     caption = "Measured on a machine (Linux, 2 cores), with Python 3.11.7."
     assert SECTIONS[0].problems("\n\n".join([caption, *by_network(rows)])) == []
@@ -134,6 +174,18 @@ def test_predicted_work_is_less_where_an_affine_is_gone_and_is_fitted_to_what_wa
     found = fit([(1000, 2e-6), (2000, 4e-6), (500, 1e-6), (0, 1.0), (-5, 1.0)])
     assert found == Fit(3, 3, pytest.approx(2.0e3), pytest.approx(1.0))
     assert fit([(10, 1e-6), (20, -1e-6)]).faster == 1
+
+
+def test_what_depends_on_no_input_is_no_work() -> None:
+    b = Builder(opset=17)
+    weight = b.node("Add", b.constant(np.ones((3, 4))), b.constant(np.ones(4)))
+    model = b.model(b.node("MatMul", b.input((2, 3)), weight))
+    assert work_of(model) == node_cost("BatchNormalization", 0)
+
+
+def test_predicted_savings_are_held_against_saved_nodes() -> None:
+    pairs = [(9, 1), (9, 0), (9, 0), (9, -1), (0, 2), (-3, 1), (0, 0), (-3, 0), (-3, -4)]
+    assert agreement(pairs) == Agreement(right=1, idle=2, wrong=1, unforeseen=2, alike=2, dearer=1)
 
 
 @pytest.mark.parametrize(
