@@ -6,15 +6,14 @@ import contextlib
 import importlib.util
 import logging
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import onnx
 import onnxruntime
 
 import onnxnorm
+from bench.nodes import Counts, nodes_by_kind
 
-Counts = Counter[str]
 LEVELS = {
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -90,24 +89,13 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
 
 
-def _kinds(graph: onnx.GraphProto) -> Counts:
-    counts: Counts = Counter()
-    for node in graph.node:
-        if node.op_type != "Constant":
-            counts[node.op_type] += 1
-        for attribute in node.attribute:
-            for body in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
-                counts += _kinds(body)
-    return counts
-
-
 def after_onnxruntime(path: Path, level: str) -> Counts:
     with tempfile.TemporaryDirectory() as folder:
         options = _options()
         options.graph_optimization_level = LEVELS[level]
         options.optimized_model_filepath = str(Path(folder, "optimized.onnx"))
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return _kinds(onnx.load(options.optimized_model_filepath, load_external_data=False).graph)
+        return nodes_by_kind(onnx.load(options.optimized_model_filepath, load_external_data=False).graph)
 
 
 def after_transformer_tool(path: Path, kind: str, heads: int, width: int) -> Counts:
@@ -119,7 +107,7 @@ def after_transformer_tool(path: Path, kind: str, heads: int, width: int) -> Cou
         result = optimize_model(str(path), model_type=kind, num_heads=heads, hidden_size=width, opt_level=0)
     finally:
         logging.disable(logging.NOTSET)
-    return _kinds(result.model.graph)
+    return nodes_by_kind(result.model.graph)
 
 
 def after_openvino(path: Path) -> Counts:
@@ -127,7 +115,7 @@ def after_openvino(path: Path) -> Counts:
     import openvino
 
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1})
-    found: Counts = Counter()
+    found = Counts()
     constants = set()
     for op in compiled.get_runtime_model().get_ordered_ops():
         kind = str(op.get_rt_info()["layerType"].astype(str))

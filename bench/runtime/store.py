@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnxnorm
+from bench import nodes
 from bench.runtime import counting
 from bench.runtime.counting import Counts
 from bench.runtime.timing import Latency
@@ -129,7 +130,7 @@ def _version() -> str:
 
 def _runtimes() -> str:
     """Return a digest of how nodes are counted: by which source, runtimes and library of custom operators."""
-    files = [Path(counting.__file__)]
+    files = [Path(module.__file__) for module in (counting, nodes)]
     with suppress(onnxnorm.OnnxNormError):
         files.append(Path(onnxnorm.custom_ops_library_path()))
     return _digest(files)

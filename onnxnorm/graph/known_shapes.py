@@ -13,13 +13,13 @@ from onnxnorm.graph.constant_nodes import array_of_constant_node
 from onnxnorm.graph.nodes import is_standard
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
 
-__all__ = ["Dim", "KnownShapes", "within_reach"]
+__all__ = ["RANK_OF_INPUT", "Dim", "KnownShapes", "within_reach"]
 
 Dim: TypeAlias = "int | str | None"
 
 _CHANNELS_OF_WEIGHT = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _OTHER_EXTENTS = frozenset({"AveragePool", "Concat", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
-_RANK_OF_INPUT = frozenset(
+RANK_OF_INPUT = frozenset(
     [
         "Swish",
         "Erf",
@@ -109,7 +109,7 @@ class KnownShapes:
             if node is None or not is_standard(node) or not node.inputs or node.inputs[0] is None:
                 return None
             keeps_extents &= node.op_type not in _OTHER_EXTENTS
-            if node.op_type not in _RANK_OF_INPUT:
+            if node.op_type not in RANK_OF_INPUT:
                 return None
             value = node.inputs[0]
         return None

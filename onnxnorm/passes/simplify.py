@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.find_extents import find_extents
 from onnxnorm.graph.nodes import is_standard
+from onnxnorm.graph.settled_ranks import settle_ranks
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.graph.transformation import Transformation
 from onnxnorm.journal import Journal
@@ -98,6 +99,8 @@ class Simplify(JournaledPass):
                 tells_more |= bool(taken & _TELL_SHAPES)
             elif tells_more and infer_shapes(model):
                 tells_more = False
+            elif settle_ranks(model, self._facts(model)):
+                tells_more = True
             else:
                 break
         return ir.passes.PassResult(model, modified)
