@@ -5,8 +5,8 @@
 Peers: the extra `bench` of pyproject.toml installs them. Nodes are those of all graphs of the file, constants aside.
 `more` tells by how many nodes ours exceeds the best of those peers whose file is within the budget for growth that ours
 has too (5 %, or 16 KB), `-` that it exceeds none. Each tool runs in a process of its own, peers for so many seconds at
-most; `failed` means that it broke off, or took longer. What peers leave is kept in `--cache`, and they are not asked again in
-the same versions.
+most; `failed` means that it broke off, or took longer. What peers leave is kept in `--cache`, and they are not asked
+again in the same versions.
 """
 
 from __future__ import annotations
