@@ -29,6 +29,7 @@ from onnxnorm.passes.cleaning.no_ops import NO_OPS, pass_on
 from onnxnorm.passes.cleaning.shapes_read import READERS_OF_SHAPES, ask_by_copies, become_constant
 from onnxnorm.passes.cleaning.slices import join_slices
 from onnxnorm.passes.cleaning.transposes import cancel_around, join_transposes
+from onnxnorm.passes.cleaning.zero_states import RECURRENT, leave_out_zero_states
 from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["Simplify"]
@@ -52,6 +53,7 @@ _TABLES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (join_transposes, ("Transpose",)),
     (join_layouts, LAYOUT),
     (ask_by_copies, ("Reshape",)),
+    (leave_out_zero_states, RECURRENT),
 )
 
 
