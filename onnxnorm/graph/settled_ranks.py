@@ -76,7 +76,7 @@ def _branch(node: ir.Node, taken: bool) -> ir.Graph | None:
 
 
 class _Trial:
-    """What follows from the supposed rank of one value: other ranks, lengths of shapes, and numbers made of these."""
+    """A trial of one supposed rank: the ranks of other values, lengths of shapes, and numbers that follow from it."""
 
     def __init__(self, facts: Facts, ranks: dict[ir.Value, int]) -> None:
         self._facts = facts
