@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -100,6 +101,20 @@ def test_two_builds_are_compared_as_a_whole(tmp_path: Path) -> None:
     assert differences(files[0], files[1]) == []
     assert differences(files[0], files[2]) == ["onnxnorm-1.0-py3-none-any.whl: onnxnorm/a.py"]
     assert differences(files[0], files[3]) == ["onnxnorm-1.0-py3-none-any.whl: its packing"]
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs binutils")
+@pytest.mark.parametrize(("suffix", "listed"), [("so", "{} T 0 0"), ("dylib", "_{} T 0 0")])
+@pytest.mark.parametrize("more", [[], ["other"]])
+def test_a_library_exports_its_entry_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, listed: str, more: list[str]
+) -> None:
+    wheel = tmp_path / "onnxnorm-1.0-py3-none-macosx_13_0_arm64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"onnxnorm/libonnxnorm_custom_ops.{suffix}", b"")
+    lines = "\n".join(listed.format(name) for name in ("RegisterCustomOps", *more))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, lines))
+    assert len(faults_of_wheel(wheel)) == len(more)
 
 
 def test_the_bytes_of_a_wheel_are_told_apart(tmp_path: Path) -> None:

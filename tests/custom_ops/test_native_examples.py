@@ -73,3 +73,19 @@ def test_a_program_runs_the_model_with_kernels_and_bodies(tmp_path: Path, langua
 @pytest.mark.parametrize("name", ["run.c", "run.rs"])
 def test_the_programs_are_short(name: str) -> None:
     assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 70 - 10 * name.endswith(".c")
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("make") is None, reason="needs CMake and make")
+@pytest.mark.parametrize(("asked", "chosen", "other"), [("x86_64", "avx2", "neon"), ("arm64", "neon", "avx2")])
+def test_a_build_for_a_mac_is_for_the_processor_that_is_asked_for(
+    tmp_path: Path, asked: str, chosen: str, other: str
+) -> None:
+    # The Macs that build both kinds say arm64 of themselves. Nothing is compiled here.
+    mac = {"SYSTEM_NAME": "Darwin", "SYSTEM_PROCESSOR": "arm64", "OSX_ARCHITECTURES": asked, "CXX_COMPILER_WORKS": "1"}
+    options = [f"-DCMAKE_{name}={value}" for name, value in mac.items()]
+    command = ["cmake", "-S", str(ROOT / "custom_ops"), "-B", str(tmp_path), "-G", "Unix Makefiles", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = (tmp_path / "CMakeFiles" / "kernels.dir" / "build.make").read_text(encoding="utf-8")
+    assert f"targets/{chosen}.cpp" in made and f"targets/{other}.cpp" not in made
+    assert "/libonnxnorm_custom_ops.dylib" in (tmp_path / "onnxnorm.pc").read_text(encoding="utf-8")

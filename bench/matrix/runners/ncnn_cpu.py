@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -49,13 +50,17 @@ def bind(path, x):
     if network.load_param(str(made[0])) or network.load_model(str(made[1])):
         raise RuntimeError("ncnn does not load what its converter makes")
 
+    # The batch axis, which ncnn does not have; 233 where no operator of the file tells pnnx that there is one.
+    script = source.with_name("pnnx_input_ncnn.py").read_text()
+    of_input, of_output = (int(number) for number in re.findall(r"batch_index=(\d+)", script))
+
     def run(x):
         extractor = network.create_extractor()
-        extractor.input("in0", ncnn.Mat(x.astype(np.float32), batch_index=0).clone())
+        extractor.input("in0", ncnn.Mat(x.astype(np.float32), batch_index=of_input).clone())
         code, result = extractor.extract("out0")
         if code:
             raise RuntimeError(f"ends with code {code}")
-        return np.array(result.numpy(batch_index=0))
+        return np.array(result.numpy(batch_index=of_output))
 
     return [run]
 

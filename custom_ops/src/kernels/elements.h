@@ -92,4 +92,34 @@ inline void store(T* to, V<C> value) {
   }
 }
 
+// Each element of a row as type To; C is the wider type of the two.
+template <class C, class From, class To>
+void copy_row(const From* from, To* to, int64_t length) {
+  if constexpr (sizeof(From) == sizeof(To)) {
+    __builtin_memcpy(to, from, static_cast<size_t>(length) * sizeof(From));
+  } else {
+    constexpr int64_t step = kLanes<C>;
+    if (length >= step) {
+      // The last vector overlaps the one before it.
+      for (int64_t i = 0; i < length; i += step) {
+        const int64_t at = smaller(i, length - step);
+        store<C>(to + at, load<C>(from + at));
+      }
+      return;
+    }
+    From some[step] = {};
+    To made[step];
+    __builtin_memcpy(some, from, static_cast<size_t>(length) * sizeof(From));
+    store<C>(made, load<C>(some));
+    __builtin_memcpy(to, made, static_cast<size_t>(length) * sizeof(To));
+  }
+}
+
+// The same of rows that many elements apart.
+template <class C, class From, class To>
+void copy_rows(const From* from, int64_t from_stride, To* to, int64_t to_stride, int64_t rows, int64_t length) {
+  if (from_stride == length && to_stride == length) return copy_row<C>(from, to, rows * length);
+  for (int64_t row = 0; row < rows; ++row) copy_row<C>(from + row * from_stride, to + row * to_stride, length);
+}
+
 }  // namespace onnxnorm::ONNXNORM_TARGET

@@ -76,9 +76,37 @@ bool run_block(const NormProblem& p, Tile<T>& tile, const NormOperands& o, Scrat
   return inside;
 }
 
+// A block in double, its result yet to be computed: what runs in double is there once for all types.
+template <class T>
+Tile<double> wide_tile(const NormProblem& p, const Tile<T>& tile, Scratch& scratch) {
+  const int64_t width = padded(tile.width), elements = p.length * width;
+  double* const x = scratch.take<double>(elements);
+  double* const residual = tile.residual == nullptr ? nullptr : scratch.take<double>(elements);
+  double* const y = tile.y == nullptr ? nullptr : scratch.take<double>(elements);
+  copy_rows<double>(tile.x, tile.stride, x, width, p.length, tile.width);
+  if (residual != nullptr)
+    copy_rows<double>(tile.residual, tile.result_stride, residual, width, p.length, tile.width);
+  return {x, residual, y, tile.width, width, width};
+}
+
+inline size_t wide_scratch(const NormProblem& p, int64_t width) {
+  return Columns<double>::scratch(width) + 3 * Scratch::bytes<double>(p.length * padded(width));
+}
+
+// False where no memory was left.
+template <class T, Statistic S>
+bool run_wide_block(const NormProblem& p, const Tile<T>& tile, const NormOperands& o) {
+  Scratch scratch(wide_scratch(p, tile.width));
+  if (!scratch.ok()) return false;
+  Tile<double> wide = wide_tile(p, tile, scratch);
+  run_block<double, double, S>(p, wide, o, scratch);
+  copy_rows<double>(wide.y, wide.stride, tile.y, tile.result_stride, p.length, tile.width);
+  return true;
+}
+
 // To rows of one vector, with their first column again and again behind them.
 template <class T>
-void copy_rows(const T* x, T* to, const NormProblem& p) {
+void fill_rows(const T* x, T* to, const NormProblem& p) {
   constexpr int64_t narrow = kLanes<float>;
   for (int64_t row = 0; row < p.length; ++row)
     for (int64_t k = 0; k < narrow; ++k) to[row * narrow + k] = x[row * p.inner + (k < p.inner ? k : 0)];
@@ -110,16 +138,15 @@ bool run_columns(const NormProblem& p, const NormOperands& o, int64_t begin, int
                    p.inner,                                p.inner};
     T* const target = block.y;
     if (is_narrow) {
-      copy_rows(block.x, from, p);
-      if (residual != nullptr) copy_rows(block.residual, more, p);
+      fill_rows(block.x, from, p);
+      if (residual != nullptr) fill_rows(block.residual, more, p);
       block = {from, residual == nullptr ? nullptr : more, to, narrow, narrow, narrow};
     } else {
       block.copy = from;
     }
-    if (!run_block<T, C, S>(p, block, o, scratch)) {
-      Scratch wide(Columns<double>::scratch(block.width));
-      if (!wide.ok()) return false;
-      run_block<T, double, S>(p, block, o, wide);
+    const bool inside = run_block<T, C, S>(p, block, o, scratch);
+    if constexpr (sizeof(C) == sizeof(float)) {
+      if (!inside && !run_wide_block<T, S>(p, block, o)) return false;
     }
     if (is_narrow)
       for (int64_t row = 0; row < p.length; ++row)
@@ -128,7 +155,17 @@ bool run_columns(const NormProblem& p, const NormOperands& o, int64_t begin, int
   return true;
 }
 
-// The sums of squares of the columns of blocks [begin, end).
+// The sums of squares of the columns of a block; false where C has no room for them.
+template <class T, class C>
+bool squares_of(const NormProblem& p, Tile<T>& tile, Scratch& scratch, Moments* to) {
+  const Columns<C> columns(tile.width, scratch);
+  ColumnSums<T, C, Statistic::kL2> sums(p, columns);
+  if (!sums.measure(tile)) return false;
+  for (int64_t k = 0; k < tile.width; ++k) to[k].squares = sums.squares(k);
+  return true;
+}
+
+// The same of blocks [begin, end).
 template <class T, class C>
 bool norm_squares(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t end) {
   const T* const x = static_cast<const T*>(o.x);
@@ -146,20 +183,17 @@ bool norm_squares(const NormProblem& p, const NormOperands& o, int64_t begin, in
         }
       continue;
     }
-    const auto take = [&](auto zero) {
-      using D = decltype(zero);
-      Scratch scratch(Columns<D>::scratch(width));
-      if (!scratch.ok()) return -1;
-      const Columns<D> columns(width, scratch);
-      ColumnSums<T, D, Statistic::kL2> sums(p, columns);
-      Tile<T> tile{from, nullptr, nullptr, width, p.inner, p.inner};
-      if (!sums.measure(tile)) return 0;
-      for (int64_t k = 0; k < width; ++k) to[k].squares = sums.squares(k);
-      return 1;
-    };
-    int done = take(C{});
-    if (done == 0) done = take(double{});
-    if (done < 0) return false;
+    Tile<T> tile{from, nullptr, nullptr, width, p.inner, p.inner};
+    Scratch scratch(Columns<C>::scratch(width));
+    if (!scratch.ok()) return false;
+    const bool inside = squares_of<T, C>(p, tile, scratch, to);
+    if constexpr (sizeof(C) == sizeof(float)) {
+      if (inside) continue;
+      Scratch wide(wide_scratch(p, width));
+      if (!wide.ok()) return false;
+      Tile<double> copy = wide_tile(p, tile, wide);
+      squares_of<double, double>(p, copy, wide, to);
+    }
   }
   return true;
 }

@@ -127,6 +127,19 @@ inline bool in_range(const Moments& m) {
   return m.squares >= m.count * 0x1p-90 && m.squares <= 0x1p120 && m.mean >= -0x1p120 && m.mean <= 0x1p120;
 }
 
+// The moments of numbers that float has no room for, in copies: what runs in double is there once for all types.
+template <class T, Statistic S>
+Moments wide_moments(const T* x, int64_t n) {
+  Moments all;
+  double wide[kWideElements];
+  for (int64_t i = 0; i < n; i += kWideElements) {
+    const int64_t count = smaller(kWideElements, n - i);
+    copy_row<double>(x + i, wide, count);
+    all = joined(all, moments_of<double, double, S>(wide, count));
+  }
+  return all;
+}
+
 template <class T, class C, Statistic S>
 Moments chunk_moments(const NormProblem& p, const T* x, int64_t n) {
   const Moments found = moments_of<T, C, S>(x, n);
@@ -136,7 +149,7 @@ Moments chunk_moments(const NormProblem& p, const T* x, int64_t n) {
                                  ? p.epsilon >= (p.outside ? 1e-10 : 1e-20) && found.squares >= 0 && found.squares < 1
                                  : false;
   if (in_range(found) || (small_is_lost && found.mean >= -0x1p120 && found.mean <= 0x1p120)) return found;
-  return moments_of<T, double, S>(x, n);
+  return wide_moments<T, S>(x, n);
 }
 
 template <class T, class C>
@@ -149,79 +162,6 @@ Moments chunk_moments(const NormProblem& p, const T* x, int64_t n) {
     case Statistic::kNone: break;
   }
   return {};
-}
-
-// y = act((x - centre) * factor + rest), all but x the same for every element, or each with a scale and bias of its own.
-template <class C>
-struct Line {
-  C centre;
-  C factor;
-  C rest;
-  const double* scale = nullptr;
-  const double* bias = nullptr;
-};
-
-template <class T, class C, Bending B, bool kVaries>
-ONNXNORM_INLINE void run_line(const T* x, const T* residual, T* y, int64_t n, const Line<C>& line,
-                              const Bend<C>& bend) {
-  constexpr int64_t step = kLanes<C>;
-  constexpr int64_t per_fetch = larger(64 / static_cast<int64_t>(step * sizeof(T)), 1);
-  const V<C> centre = broadcast(line.centre), factor = broadcast(line.factor), rest = broadcast(line.rest);
-  const double *scale = line.scale, *bias = line.bias;
-  // Stores that wait for their line hold up all stores behind them.
-  const auto fetch_at = [y](int64_t i) ONNXNORM_INLINED {
-    fetch_to_write(y, i + 1024 / static_cast<int64_t>(sizeof(T)));
-  };
-  const auto value_at = [&](int64_t at) ONNXNORM_INLINED {
-    V<C> value = (load<C>(x + at) - centre) * factor + rest;
-    if constexpr (kVaries) value = value * load<C>(scale + at) + load<C>(bias + at);
-    if (residual != nullptr) value += load<C>(residual + at);
-    return value;
-  };
-  // The last vector overlaps the one before it.
-  const auto column = [n](int64_t i) ONNXNORM_INLINED { return i + step <= n ? i : n - step; };
-  if constexpr (B == Bending::kAny) {
-    constexpr int64_t kStaged = 64 * step;
-    alignas(64) C staged[kStaged];
-    for (int64_t first = 0; first < n; first += kStaged) {
-      const int64_t end = smaller(n, first + kStaged);
-      for (int64_t i = first; i < end; i += step) {
-        if (i / step % per_fetch == 0) fetch_at(i);
-        store<C>(staged + (i - first), value_at(column(i)));
-      }
-      bend_all(staged, ceil_div(end - first, step) * step, bend);
-      for (int64_t i = first; i < end; i += step) store<C>(y + column(i), load<C>(staged + (i - first)));
-    }
-  } else {
-    constexpr int64_t stride = step * per_fetch;
-    int64_t i = 0;
-    for (; i + stride <= n; i += stride) {
-      fetch_at(i);
-      ONNXNORM_UNROLL for (int64_t k = 0; k < per_fetch; ++k)
-        store<C>(y + i + k * step, bent<B, C>(value_at(i + k * step)));
-    }
-    for (; i < n; i += step) store<C>(y + column(i), bent<B, C>(value_at(column(i))));
-  }
-}
-
-// The same of fewer elements than a vector has: copied, so that one can be read and written.
-template <class T, class C, Bending B, bool kVaries>
-__attribute__((noinline)) void run_short_line(const T* x, const T* residual, T* y, int64_t n, Line<C> line,
-                                              const Bend<C>& bend) {
-  constexpr int64_t step = kLanes<C>;
-  T own[step] = {}, added[step] = {};
-  double scale[step] = {}, bias[step] = {};
-  __builtin_memcpy(own, x, static_cast<size_t>(n) * sizeof(T));
-  if (residual != nullptr) __builtin_memcpy(added, residual, static_cast<size_t>(n) * sizeof(T));
-  if constexpr (kVaries) {
-    __builtin_memcpy(scale, line.scale, static_cast<size_t>(n) * sizeof(double));
-    __builtin_memcpy(bias, line.bias, static_cast<size_t>(n) * sizeof(double));
-    line.scale = scale;
-    line.bias = bias;
-  }
-  T result[step];
-  run_line<T, C, B, kVaries>(own, residual == nullptr ? nullptr : added, result, step, line, bend);
-  __builtin_memcpy(y, result, static_cast<size_t>(n) * sizeof(T));
 }
 
 // A number that float holds with all its digits, and with room for products.
@@ -266,13 +206,8 @@ void apply(const NormProblem& p, const NormOperands& o, int64_t begin, int64_t e
       }
       const T* const more = residual == nullptr ? nullptr : residual + at;
       const int64_t n = stop - at;
-      if (n < kLanes<C>) {
-        if (p.run == 1) run_short_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
-        else run_short_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
-      } else {
-        if (p.run == 1) run_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
-        else run_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
-      }
+      if (p.run == 1) run_any_line<T, C, B, true>(x + at, more, y + at, n, line, bend);
+      else run_any_line<T, C, B, false>(x + at, more, y + at, n, line, bend);
       at = stop;
     }
   });

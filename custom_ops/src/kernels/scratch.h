@@ -3,10 +3,6 @@
 
 namespace onnxnorm::ONNXNORM_TARGET {
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 // The length of a row in a buffer: whole vectors of the narrowest lanes.
 inline int64_t padded(int64_t length) { return ceil_div(length, kLanes<float>) * kLanes<float>; }
 

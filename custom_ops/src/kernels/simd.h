@@ -7,6 +7,10 @@ namespace onnxnorm::ONNXNORM_TARGET {
 #define ONNXNORM_INLINED __attribute__((always_inline))  // of a lambda
 #define ONNXNORM_UNROLL _Pragma("GCC unroll 8")
 
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
 inline constexpr int kGroup = 4;  // rows that are computed beside each other
 
 inline constexpr int kBytes = ONNXNORM_VECTOR_BYTES;
