@@ -52,13 +52,14 @@ def environment(tmp_path: Path, *, compiler: bool) -> dict[str, str]:
 BUILD = """
 import sys
 from scikit_build_core import build
-settings = {"cmake.build-type": "Debug", "cmake.define.ONNXNORM_BASELINE_ONLY": "ON"}
+settings = {"cmake.build-type": "Debug", "cmake.define.CMAKE_CXX_FLAGS_DEBUG": "-O0"}
+settings |= {"cmake.define.ONNXNORM_BASELINE_ONLY": "ON", "cmake.define.ONNXNORM_FEW_TYPES": "ON"}
 print(getattr(build, sys.argv[1])(sys.argv[2], settings))
 """
 
 
 def built(tmp_path: Path, *, compiler: bool, editable: bool) -> Path:
-    """Builds a wheel of a copy of the project, as pip does; of the kernels those alone that every processor runs."""
+    """Builds a wheel of a copy of the project, as pip does; of the kernels a few that every processor runs."""
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "PACKAGE.md", "LICENSE"):
