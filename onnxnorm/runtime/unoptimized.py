@@ -21,7 +21,7 @@ from onnxnorm.model.protobuf import graphs_in, read_names
 from onnxnorm.model.source import name_of
 from onnxnorm.runtime.session import is_missing_kernel, session
 
-__all__ = ["LEVELS", "NO_SPINNING", "NoKernelError", "PlainSession", "lacks_kernel", "open_session", "refusal_of"]
+__all__ = ["LEVELS", "NO_SPINNING", "NoKernelError", "PlainSession", "open_session", "refusal_of"]
 
 _Array = npt.NDArray[Any]
 
@@ -211,13 +211,5 @@ def refusal_of(error: Exception, name: str = "") -> OnnxNormError:
     """Return an error of onnxruntime as one of our own, in one short line and without the name of the model."""
     text = " ".join(str(error).split())
     if is_missing_kernel(text):
-        return NoKernelError(f"{_NO_KERNEL}: {text[:300]}")
+        return NoKernelError(f"no kernel for one of the nodes and its types: {text[:300]}")
     return OnnxNormError(text[:300].removeprefix(f"{name}: "))
-
-
-_NO_KERNEL = "no kernel for one of the nodes and its types"
-
-
-def lacks_kernel(explained: str) -> bool:
-    """Whether an error that `refusal_of` explained says that onnxruntime has no kernel for a node that is valid."""
-    return explained.startswith(_NO_KERNEL)

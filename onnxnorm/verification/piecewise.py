@@ -30,7 +30,7 @@ from onnxnorm.verification.report import VerifyReport
 from onnxnorm.verification.runs import Runs, run_all
 from onnxnorm.verification.shaken_runs import SHAKES
 from onnxnorm.verification.survivable import unguarded_nodes
-from onnxnorm.verification.walk import NoKernelError, RefusedError, Verdict, Walk
+from onnxnorm.verification.walk import RefusedError, UnrunnableError, Verdict, Walk
 
 __all__ = ["Verdict", "in_pieces", "is_large"]
 
@@ -79,7 +79,7 @@ def in_pieces(
             break
         except RefusedError as refused:
             samples.draw_again(refused.sample, str(refused))
-        except NoKernelError:
+        except UnrunnableError:
             # Of the whole it is known what else can be done.
             return None
     else:

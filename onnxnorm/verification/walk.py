@@ -13,7 +13,7 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.held import let_go
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.random_samples import Ways
-from onnxnorm.runtime.unoptimized import LEVELS, lacks_kernel
+from onnxnorm.runtime.unoptimized import LEVELS, NoKernelError
 from onnxnorm.verification.collect import collect
 from onnxnorm.verification.cuts import Border
 from onnxnorm.verification.drawn_samples import DrawnSamples
@@ -27,7 +27,7 @@ from onnxnorm.verification.runs import ROUNDED, Outputs, Runs, run_all
 from onnxnorm.verification.shared_sessions import SharedSessions
 from onnxnorm.verification.walked import Walked
 
-__all__ = ["NoKernelError", "RefusedError", "Verdict", "Walk"]
+__all__ = ["RefusedError", "UnrunnableError", "Verdict", "Walk"]
 
 _MOST_TOGETHER = 8
 """Number of pieces that are tried together before one of them is called wrong."""
@@ -51,7 +51,7 @@ class RefusedError(Exception):
         self.sample = sample
 
 
-class NoKernelError(Exception):
+class UnrunnableError(Exception):
     """Raised where onnxruntime has no kernel for a piece of the original, or cannot be fed what it takes."""
 
 
@@ -173,20 +173,20 @@ class Walk:
 
     def _run(self, piece: onnx.ModelProto, feeds: Sequence[Feeds]) -> list[Outputs]:
         """Run a piece of the original."""
-        errors = []
+        errors: list[OnnxNormError] = []
         for level in LEVELS:
             try:
                 return run_all(piece, level, feeds, self._options, self._sessions.open)
             except OnnxNormError as error:
-                errors.append(str(error))
-        if all(map(lacks_kernel, errors)) or not all(map(_can_be_fed, feeds)):
-            raise NoKernelError
+                errors.append(error)
+        if all(isinstance(error, NoKernelError) for error in errors) or not all(map(_can_be_fed, feeds)):
+            raise UnrunnableError
         for sample, each in enumerate(feeds):
             try:
                 run_all(piece, "off", [each], self._options)
             except OnnxNormError as error:
                 raise RefusedError(sample, str(error)) from error
-        raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(dict.fromkeys(errors))}")
+        raise OnnxNormError(f"onnxruntime cannot run the original: {'; '.join(dict.fromkeys(map(str, errors)))}")
 
     def whole(self) -> Runs | None:
         """Return what both models gave, each run by itself; None where the result was not followed to its end."""
@@ -222,7 +222,11 @@ class Walk:
         if inside:
             worst = max(inside, key=lambda each: each.excess)
             told += f"; inside, {worst.name!r} is off by most of what is allowed: {worst.excess:.2g} of it"
-        oracles = dict.fromkeys(part for report in self._reports for part in report.oracle.split("; "))
+        oracles = dict.fromkeys(
+            oracle
+            for report in self._reports
+            for oracle in sorted({output.yardstick for output in report.outputs}) or [report.oracle]
+        )
         return VerifyReport(
             passed=True,
             reason=None,
