@@ -111,8 +111,15 @@ class Facts:
         return {value.name for value in _all_values(self._model) if value.name}
 
     def fresh_name(self, wish: str) -> str:
-        """Return a value name that no value of the model has; from now on this one has it."""
-        return fresh_name(wish, self._names)
+        """Return a value name that no value of the model has; from now on this one has it.
+
+        It ends in none of the words that onnxruntime's quantizer puts behind a name for a constant of its own, which it
+        does without a look at the names that there are.
+        """
+        return fresh_name(f"{wish}_constant" if wish.endswith(_OF_QUANTIZERS) else wish, self._names)
+
+
+_OF_QUANTIZERS = ("_scale", "_zero_point", "_quantized")
 
 
 def _all_values(model: ir.Model) -> Iterable[ir.Value]:

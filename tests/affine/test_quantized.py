@@ -135,3 +135,18 @@ def test_dynamic_quantization_is_one_node_behind_a_matmul_alone(operator: str, n
     if operator == "MatMulInteger":
         (declined,) = result.declined
         assert "fold the float model before it is quantized" in declined.reason
+
+
+def test_new_constants_have_no_names_that_a_quantizer_takes() -> None:
+    """onnxruntime's quantizer calls the scale of the value `relu` `relu_scale`, whatever else is called so."""
+    from bench.quantize import int8
+
+    b = Builder(dtype=np.float32)
+    x = b.node("Relu", b.conv(b.input((1, 4, 6, 6)), 4, 4, (1, 1)), out="relu")
+    scale, shift = (b.constant(np.reshape(each, (4, 1, 1))) for each in ([1.0, -2.0, 0.5, -1.0], [0.3, -1.0, 2.0, 1.0]))
+    y = b.node("Relu", b.node("Add", b.node("Mul", x, scale), shift, name="relu"))
+    result = onnxnorm.optimize(b.model(b.node("Concat", x, b.conv(y, 4, 3, (1, 1)), axis=1))).model
+    assert not [t.name for t in result.graph.initializer if t.name.endswith(("_scale", "_zero_point", "_quantized"))]
+    images = b.random.normal(size=(4, 4, 6, 6)).astype(np.float32)
+    quantized = int8(result, images, per_channel=False)
+    assert session(quantized).run(None, {"x": images[:1]})[0].shape == (1, 7, 6, 6)
