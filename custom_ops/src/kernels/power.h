@@ -164,17 +164,13 @@ __attribute__((noinline)) inline void divide_any(V<float>& x, const V<float>& ba
     case Power::kThreeQuarters: x = divided_by_root4_cubed(x, base); return;
     case Power::kGeneral: break;
   }
-  constexpr int half = kLanes<double>;
-  float quotients[2 * half], bases[2 * half];
-  store_raw(quotients, x);
-  store_raw(bases, base);
-  for (int i = 0; i < 2 * half; i += half) {
-    const V<double> wide = __builtin_convertvector(load_raw<float, half>(bases + i), V<double>);
-    const V<double> power = power_for_float(wide, -constants.beta);
-    const V<double> quotient = __builtin_convertvector(load_raw<float, half>(quotients + i), V<double>) * power;
-    store_raw(quotients + i, __builtin_convertvector(quotient, Floats<half>));
-  }
-  x = load_raw<float, 2 * half>(quotients);
+  constexpr int lanes = kLanes<float>, half = lanes / 2;
+  const auto quotient = [&](Floats<half> some, Floats<half> some_bases) ONNXNORM_INLINED {
+    const V<double> power = power_for_float(__builtin_convertvector(some_bases, V<double>), -constants.beta);
+    return __builtin_convertvector(__builtin_convertvector(some, V<double>) * power, Floats<half>);
+  };
+  x = whole_of<float, half>(quotient(half_of<0, float, lanes>(x), half_of<0, float, lanes>(base)),
+                            quotient(half_of<half, float, lanes>(x), half_of<half, float, lanes>(base)));
 }
 
 __attribute__((noinline)) inline void divide_any(V<double>& x, const V<double>& base,

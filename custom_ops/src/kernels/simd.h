@@ -142,6 +142,24 @@ ONNXNORM_INLINE Vec joined(Vec a, Vec b) {
 #undef ONNXNORM_FOUR
 }
 
+// Elements kFrom .. of a vector, half as many as it has.
+template <int kFrom, class E, int N>
+ONNXNORM_INLINE Vector<E, N / 2> half_of(Vector<E, N> v) {
+  if constexpr (N == 4) return __builtin_shufflevector(v, v, kFrom, kFrom + 1);
+  if constexpr (N == 8) return __builtin_shufflevector(v, v, kFrom, kFrom + 1, kFrom + 2, kFrom + 3);
+  if constexpr (N == 16)
+    return __builtin_shufflevector(v, v, kFrom, kFrom + 1, kFrom + 2, kFrom + 3, kFrom + 4, kFrom + 5, kFrom + 6,
+                                   kFrom + 7);
+}
+
+// Two halves behind each other. By way of memory the load of the whole would wait for the stores of both.
+template <class E, int N>
+ONNXNORM_INLINE Vector<E, 2 * N> whole_of(Vector<E, N> a, Vector<E, N> b) {
+  if constexpr (N == 2) return __builtin_shufflevector(a, b, 0, 1, 2, 3);
+  if constexpr (N == 4) return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+  if constexpr (N == 8) return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
 // Vectors whose operations alternate: while one waits for its last result, the others' next operations run.
 template <class C, int N>
 struct Pack {
