@@ -19,6 +19,7 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.model.held import size_of
 from onnxnorm.runtime.inputs import Feeds
 from onnxnorm.runtime.random_samples import Ways
+from onnxnorm.runtime.unoptimized import open_session
 from onnxnorm.verification import cuts
 from onnxnorm.verification.cuts import borders_of
 from onnxnorm.verification.drawn_samples import DrawnSamples
@@ -113,6 +114,8 @@ def _confirmed(
             runs.result["off"] = run_all(runs.other, "off", samples, options)
         except OnnxNormError:
             return None
+    elif not _opens(result, options):
+        return None
     if runs.exact is None:
         runs.no_exact = "nothing was run in float64"
     runs.shakes = SHAKES
@@ -120,3 +123,12 @@ def _confirmed(
         return None
     *others, told = report.notes
     return Verdict(replace(report, notes=(*others, f"{told}; then run once as wholes")))
+
+
+def _opens(model: onnx.ModelProto, options: Any) -> bool:
+    """Whether onnxruntime opens the model as a whole: it refuses, for example, two nodes of one name."""
+    try:
+        open_session(model, "off", options)
+    except OnnxNormError:
+        return False
+    return True

@@ -221,6 +221,21 @@ def test_what_pieces_overlook_shows_in_a_last_run_as_wholes(limit: int, monkeypa
     assert not limit or (report.place is not None and report.place.node == first.name)
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_result_that_onnxruntime_opens_in_pieces_alone_is_wrong(
+    is_right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuts, "LIMITS", Limits(0, 0, PieceSizes(3, 1 << 27), last_run=1 << 20))
+    model = _blocks(6)
+    result = onnxnorm.optimize(model, verify=False).model
+    if not is_right:
+        result.graph.node[-1].name = result.graph.node[0].name
+    report = verify(model, result)
+    assert report.passed == is_right, report
+    if is_right:
+        assert _is_in_pieces(report)
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_inputs_that_the_original_refuses_are_drawn_again() -> None:
     """A Reshape to rows of eight refuses the first sizes drawn."""
