@@ -67,7 +67,7 @@ class Code(str, enum.Enum):
     NEEDS_OPSET = "needs-opset"
     """A later opset has the node that would stand for the normalization."""
     NO_ONNX_NODE = "no-onnx-node"
-    """The normalization is written out, and no node of ONNX can stand for it."""
+    """The normalization is written out, and no node of ONNX can stand for it, or none that the target runs as fast."""
     LOOKS_LIKE = "looks-like"
     """The nodes look like a normalization, and differ from its formula."""
     ONE_NODE = "one-node"

@@ -102,7 +102,9 @@ PASSES: Mapping[str, PassMaker] = {
     "simplify": lambda journal, settings: Simplify(
         journal, target=settings.target, duplicates=True, transformation=settings.transformation
     ),
-    "recognize": lambda journal, settings: Recognize(journal, transformation=settings.transformation),
+    "recognize": lambda journal, settings: Recognize(
+        journal, target=settings.target, transformation=settings.transformation
+    ),
     "flatten_products": lambda journal, settings: FlattenProducts(journal, transformation=settings.transformation),
     # What merging takes away need not be moved: only what is in a branch by itself goes before.
     "fold_affines_nearby": lambda journal, settings: FoldAffines(

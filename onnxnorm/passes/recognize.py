@@ -26,6 +26,7 @@ from onnxnorm.journal.words import say
 from onnxnorm.model.walk import changeable_roots, graphs_within, subgraphs_of
 from onnxnorm.ops.attach import attach_bodies_in
 from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.passes.targets import TARGETS, Target
 from onnxnorm.recognize import Near, Reading, candidates
 from onnxnorm.recognize.batch_norm import raise_batch_norms
 from onnxnorm.recognize.computed_weights import take_computed_weights
@@ -44,8 +45,21 @@ _NAME = "recognize"
 class Recognize(JournaledPass):
     """Raises every spelled-out normalization of the model's graphs and subgraphs."""
 
-    def __init__(self, journal: Journal | None = None, *, transformation: Transformation | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        *,
+        target: str | Target | None = None,
+        transformation: Transformation | None = None,
+    ) -> None:
+        """
+        Args:
+            journal: is told what was raised, and what was left and why.
+            target: what the model is to run on; None raises all that can be raised.
+            transformation: what earlier passes hand on.
+        """
         super().__init__(journal, transformation=transformation)
+        self._target = TARGETS[target] if isinstance(target, str) else target
         self._told: set[ir.Node] = set()
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -56,10 +70,15 @@ class Recognize(JournaledPass):
         for graph in _graphs(model):
             holders = {branch: node for node in graph if node.op_type == "If" for branch in subgraphs_of(node)}
             modified |= self._raise_all(graph, facts, holders)
-            modified |= raise_group_norms(graph, facts, self._journal)
+            modified |= raise_group_norms(graph, facts, self._journal, keeps=self._kept("GroupNormalization"))
             modified |= raise_batch_norms(graph, facts, self._journal)
         attach_bodies_in(model)
         return ir.passes.PassResult(model, modified)
+
+    def _kept(self, op_type: str) -> str:
+        """Return why the target keeps such normalizations written out; "" where it does not."""
+        reason = "" if self._target is None else self._target.kept_written_out.get(op_type, "")
+        return f"{self._target.name} {reason}" if self._target is not None and reason else ""
 
     def _raise_all(self, graph: ir.Graph, facts: Facts, holders: Mapping[ir.Graph, ir.Node]) -> bool:
         modified, again = False, True

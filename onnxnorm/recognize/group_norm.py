@@ -2,7 +2,8 @@
 
 Before: Reshape (N, C, ...) to (N, G, ...), InstanceNormalization (or LayerNormalization over all that follows the
 groups) with one scale and bias for each group, Reshape back, and perhaps Mul and Add for each channel.
-After: GroupNormalization (opset 21), with G groups; InstanceNormalization, at any opset, where a group is one channel.
+After: GroupNormalization (opset 21), with G groups, unless the target keeps it written out; InstanceNormalization, at
+any opset, where a group is one channel.
 Conditions: batch and channels stay in their places, no weight varies along another axis than the channels.
 GroupNormalization-18 has a scale for each group, not for each channel, and is not used.
 """
@@ -18,7 +19,7 @@ from onnxnorm.graph.edit import add_constant, put_in_place, remove_unread
 from onnxnorm.graph.facts import Dim, Facts
 from onnxnorm.graph.nodes import is_standard, producer_of
 from onnxnorm.journal import Effect, Journal
-from onnxnorm.journal.reasons import Code, needs_opset
+from onnxnorm.journal.reasons import Code, Evidence, Remedy, needs_opset
 from onnxnorm.numerics.arrays import MAX_ELEMENTS
 from onnxnorm.recognize.coefficients import Array, axes_of
 from onnxnorm.recognize.families.answers import along_axis
@@ -30,6 +31,11 @@ __all__ = ["GroupNorm", "group_norm_at", "raise_group_norms"]
 _NAME = "recognize"
 _KIND = "GroupNormalization"
 _SINCE = 21
+_ELSEWHERE = Evidence(
+    remedy=Remedy(
+        "name the runtime: with target onnxruntime a kernel of this project takes it, others run the one node"
+    )
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +86,20 @@ def _with_weights(core: _Core, graph: ir.Graph, facts: Facts) -> GroupNorm:
     return GroupNorm(core.x, root, core.back, core.groups, core.epsilon, own_scale * scale, own_bias * scale + bias)
 
 
-def raise_group_norms(graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
-    """Raise the group normalizations of one graph; True where there was one."""
+def raise_group_norms(graph: ir.Graph, facts: Facts, journal: Journal, *, keeps: str = "") -> bool:
+    """Raise the group normalizations of one graph; True where there was one.
+
+    Args:
+        graph: the graph.
+        facts: what is known of it.
+        journal: is told what was raised, and what was left.
+        keeps: why those of several channels stay written out; "" where they do not.
+    """
     modified = False
     for node in list(graph):
         core = _core(node, graph, facts) if node.graph is graph else None
         if core is not None:
-            modified |= _raise(core, graph, facts, journal)
+            modified |= _raise(core, graph, facts, journal, keeps)
     return modified
 
 
@@ -190,12 +203,17 @@ def _others_known(own: tuple[object, ...], wanted: tuple[object, ...]) -> bool:
     return len(pairs) == len(own) - 1 and all(isinstance(a, int) and a > 0 for a, _ in pairs)
 
 
-def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal) -> bool:
+def _raise(core: _Core, graph: ir.Graph, facts: Facts, journal: Journal, keeps: str) -> bool:
     found = _with_weights(core, graph, facts)
     one_each = core.channels == core.groups
     kind = "InstanceNormalization" if one_each else _KIND
     last = found.root.producer()
     assert last is not None
+    if not one_each and keeps:
+        journal.decline(
+            core.node, keeps, Code.NO_ONNX_NODE, evidence=_ELSEWHERE, kind=f"{_KIND} (written out)", value=core.x
+        )
+        return False
     if not one_each and facts.opset(core.node) < _SINCE:
         version = facts.opset(core.node)
         journal.decline(

@@ -144,7 +144,10 @@ def _quiet() -> Any:
 def _optimized(model: onnx.ModelProto, x: Any) -> tuple[Counter[str], Any]:
     # Without the passes that may write an LRN out again, in the form of the target.
     result = onnxnorm.optimize(
-        model, passes=[name for name in DEFAULT if name not in ("accelerate", "lower")], verify=False
+        model,
+        passes=[name for name in DEFAULT if name not in ("accelerate", "lower")],
+        target="tensorrt",
+        verify=False,
     )
     after = result.model
     onnx.checker.check_model(after, full_check=True)
@@ -202,7 +205,7 @@ def test_the_dynamo_exporter_of_old_opsets_hides_no_group_norm() -> None:
     for open_batch in (False, True):
         (record,) = onnxnorm.inspect(_dynamo(nn.GroupNorm(2, 6).eval(), torch.randn(2, 6, 4, 3), 18, open_batch))
         assert record.kind == "GroupNormalization (written out)"
-        assert "needs opset 21" in record.reason
+        assert "portable may be onnxruntime, which takes nearly twice as long" in record.reason
 
 
 def test_a_length_of_what_may_be_zero_is_named() -> None:
