@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -72,6 +73,8 @@ def _work(work: Callable[[], bytes], write: int, seconds: int | None, memory: in
     code = 2
     try:
         _end_with_parent()
+        # A session of onnxruntime that is collected here would wait for threads that the parent alone has.
+        gc.freeze()
         # What an assertion says is no message to the user, and where the process stood no news, to whomever it is told.
         faulthandler.disable()
         for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGXCPU):

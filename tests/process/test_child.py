@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import onnx.parser
+import onnxruntime
 import pytest
 
 from onnxnorm.process.child import FORKS, BrokenOffError, FailedError, in_child
@@ -32,6 +35,24 @@ def test_an_exception_is_told_and_a_crash_is_named() -> None:
         in_child(fail)
     with pytest.raises(BrokenOffError, match="SIGSEGV"):
         in_child(crash)
+
+
+def test_sessions_that_the_parent_forgot_are_not_collected_in_the_child() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[4, 3] x) => (float[4, 3] y) { y = Relu (x) }"""
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 4
+    forgotten: list[object] = [
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    ]
+    forgotten.append(forgotten)
+    gc.disable()
+    try:
+        del forgotten
+        assert in_child(lambda: bytes([gc.collect() >= 0]), seconds=10) == b"\x01"
+    finally:
+        gc.enable()
 
 
 def test_work_beyond_its_limit_of_time_is_broken_off() -> None:
