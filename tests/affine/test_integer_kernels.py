@@ -6,7 +6,6 @@ kernels of some processors saturate where two products add up to more than 16 bi
 
 from __future__ import annotations
 
-import collections
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 import onnxnorm
 from testing.builder import QUICK, Builder, count, session
+from testing.optimized import operators_in_onnxruntime
 
 _STEP = 0.005
 _INTEGER = ("MatMulIntegerToFloat", "MatMulNBits", "QGemm", "QLinearConv", "QLinearMatMul")
@@ -57,13 +57,8 @@ def _product(
 
 
 def _kernels(model: onnx.ModelProto, folder: Path) -> int:
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.log_severity_level = 4
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = collections.Counter(node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node)
-    return sum(found[name] for name in _INTEGER)
+    found = operators_in_onnxruntime(model, folder, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    return sum(name in _INTEGER for name in found)
 
 
 def _same(before: onnx.ModelProto, after: onnx.ModelProto, steps: int = 1) -> None:

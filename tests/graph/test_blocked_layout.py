@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import onnxnorm
 from testing.builder import Builder, affines, count, same_in_onnxruntime
+from testing.optimized import operators_in_onnxruntime
 
 
 def _residual(channels: int, rank: int = 4) -> onnx.ModelProto:
@@ -29,11 +29,7 @@ def _residual(channels: int, rank: int = 4) -> onnx.ModelProto:
 
 
 def _nodes_that_run(model: onnx.ModelProto, folder: Path) -> int:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return len(onnx.load(options.optimized_model_filepath).graph.node)
+    return len(operators_in_onnxruntime(model, folder))
 
 
 @pytest.mark.parametrize("target", ["portable", "onnxruntime"])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxnorm.graph.blocked_layout import is_blocked
 from onnxnorm.graph.facts import Facts
+from testing.optimized import operators_in_onnxruntime
 
 CHANNELS = 16
 Nodes = list[onnx.NodeProto]
@@ -84,12 +84,7 @@ def network(name: str) -> onnx.ModelProto:
 
 def holds_blocks(model: onnx.ModelProto, folder: Path) -> bool:
     """Whether the runtime has made a convolution in blocks of the BatchNormalization."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    kinds = {node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node}
-    return "BatchNormalization" not in kinds
+    return "BatchNormalization" not in operators_in_onnxruntime(model, folder)
 
 
 def test_what_onnxruntime_holds_in_blocks_is_counted_as_such(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxnorm.ops.attach import attach_bodies
 from onnxnorm.ops.operators import DOMAIN
+from testing.optimized import operators_in_onnxruntime
 
 # What computes shapes where the batch is open, and casts the result of the body to the type of X.
 _OF_SHAPES = ("Cast", "Concat", "Div", "Expand", "ReduceProd", "Shape", "Slice")
@@ -29,11 +28,7 @@ def optimized(folder: Path, op_type: str, weights: int, opset: int, batch: int |
     imports = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     attach_bodies(model)
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return [each.op_type for each in onnx.load(options.optimized_model_filepath).graph.node]
+    return operators_in_onnxruntime(model, folder)
 
 
 @pytest.mark.parametrize("batch", [2, "batch"])

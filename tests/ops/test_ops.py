@@ -19,6 +19,7 @@ from onnxnorm import OnnxNormError, reference, session
 from onnxnorm.ops import attach
 from onnxnorm.ops.bodies import portable_body
 from onnxnorm.ops.schema import DOMAIN, VERSION, check_nodes
+from testing.optimized import operators_in_onnxruntime
 
 Array = npt.NDArray[Any]
 
@@ -96,11 +97,7 @@ def test_any_shape(shape: list[int], windows: list[int], beta: float, seed: int)
 @pytest.mark.parametrize("beta", [0.25, 0.5, 0.6, 0.75, 1.0, 2.0])
 def test_onnxruntime_keeps_one_form_of_the_power(beta: float, tmp_path: Path) -> None:
     model = with_bodies(make("IntraChannelLRN", (1, 2, 5, 5), kernel_shape=[3, 3], alpha=0.5, beta=beta))
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    onnxruntime.InferenceSession(model.SerializeToString(), options)
-    operators = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    operators = operators_in_onnxruntime(model, tmp_path, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     assert "If" not in operators
     assert ("Pow" in operators) == (beta in (0.6, 2.0))
     assert operators.count("Sqrt") == {0.25: 2, 0.5: 1, 0.75: 2}.get(beta, 0)
