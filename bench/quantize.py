@@ -30,6 +30,7 @@ import onnx
 import onnxruntime
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 import onnxnorm
@@ -167,6 +168,14 @@ def int8(model: onnx.ModelProto, images: np.ndarray, *, per_channel: bool) -> on
         return onnx.load(target)
 
 
+def _prepared_by_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model as onnxruntime prepares it for its quantizer, which does not take FusedConv."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "prepared.onnx")
+        quant_pre_process(model, target)
+        return onnx.load(target)
+
+
 def outputs_of(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     """Run the model as it stands, each quantized pattern in floating point."""
     options = onnxruntime.SessionOptions()
@@ -188,7 +197,7 @@ def _forms(model: onnx.ModelProto, images: np.ndarray) -> dict[str, Callable[[bo
     name = model.graph.input[0].name
     samples = [{name: image[None]} for image in images]
     forms = {"as exported": model}
-    for tool, fold in TOOLS.items():
+    for tool, fold in {**TOOLS, "onnxruntime": _prepared_by_onnxruntime}.items():
         if tool != "onnxnorm" and importlib.util.find_spec(tool) is not None:
             try:
                 forms[f"folded by {tool}"] = fold(model)
