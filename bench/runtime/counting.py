@@ -19,61 +19,6 @@ LEVELS = {
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-# Kinds that do the same work count together, so a product that takes up its bias or scale is no new product.
-EXPENSIVE: dict[str, frozenset[str]] = {
-    "products": frozenset(
-        [
-            "MatMul",
-            "Gemm",
-            "FusedMatMul",
-            "FusedGemm",
-            "MatMulInteger",
-            "MatMulIntegerToFloat",
-            "DynamicQuantizeMatMul",
-            "QLinearMatMul",
-            "QGemm",
-            "Einsum",
-            "FullyConnected",
-        ]
-    ),
-    "convolutions": frozenset(
-        [
-            "Conv",
-            "FusedConv",
-            "NhwcFusedConv",
-            "ConvTranspose",
-            "ConvInteger",
-            "QLinearConv",
-            "Convolution",
-            "Deconvolution",
-        ]
-    ),
-    "recurrences": frozenset(
-        ["LSTM", "GRU", "RNN", "DynamicQuantizeLSTM", "LSTMSequence", "GRUSequence", "TensorIterator"]
-    ),
-    "softmaxes": frozenset(["Softmax", "LogSoftmax", "QLinearSoftmax"]),
-    "transcendentals": frozenset(["Erf", "Pow", "Exp", "Log", "Sqrt", "Tanh", "Div"]),
-    "reductions": frozenset(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Reduce"]),
-    "normalizations": frozenset(
-        [
-            "BatchNormalization",
-            "InstanceNormalization",
-            "GroupNormalization",
-            "LayerNormalization",
-            "SkipLayerNormalization",
-            "SimplifiedLayerNormalization",
-            "SkipSimplifiedLayerNormalization",
-            "EmbedLayerNormalization",
-            "RMSNormalization",
-            "LpNormalization",
-            "MeanVarianceNormalization",
-            "LRN",
-            "MVN",
-            "RMSNorm",
-            "NormalizeL2",
-        ]
-    ),
-}
 
 
 def _options() -> onnxruntime.SessionOptions:
@@ -141,25 +86,4 @@ def counts(path: Path, tool: tuple[str, int, int] | None) -> dict[str, Counts | 
         except Exception as error:
             # Runtimes raise anything.
             found[name] = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-    return found
-
-
-def complaints(original: dict[str, Counts | str], result: dict[str, Counts | str]) -> list[str]:
-    """Tell where a runtime is left with more nodes, or more of an expensive group, than of the original."""
-    found = []
-    for name, before in original.items():
-        after = result[name]
-        if isinstance(before, str):
-            continue
-        if isinstance(after, str):
-            found.append(f"{name}: no longer runs: {after}")
-            continue
-        if after.total() > before.total():
-            new = ", ".join(f"{kind} +{count}" for kind, count in (after - before).most_common(4))
-            lost = ", ".join(f"{kind} -{count}" for kind, count in (before - after).most_common(4))
-            found.append(f"{name}: {before.total()} -> {after.total()} nodes ({new}; {lost})")
-        for group, kinds in EXPENSIVE.items():
-            was, now = (sum(counted[kind] for kind in kinds) for counted in (before, after))
-            if now > was:
-                found.append(f"{name}: {group} {was} -> {now}")
     return found

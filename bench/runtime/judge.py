@@ -10,7 +10,8 @@ from pathlib import Path
 import onnx
 
 import onnxnorm
-from bench.runtime.counting import Counts, complaints, counts
+from bench.runtime.complaints import complaints
+from bench.runtime.counting import Counts, counts
 from bench.runtime.exports import Case
 from bench.runtime.predicted import work_of
 from bench.runtime.store import Measured, Store

@@ -17,7 +17,8 @@ from testing.builder import Builder
 pytest.importorskip("torch")
 
 from bench.runtime.command import SHORT
-from bench.runtime.counting import after_onnxruntime, complaints
+from bench.runtime.complaints import complaints
+from bench.runtime.counting import after_onnxruntime
 from bench.runtime.exports import Case, cases, planned
 from bench.runtime.judge import TARGETS, Row, judge
 from bench.runtime.predicted import Agreement, Fit, agreement, fit, work_of
@@ -62,6 +63,8 @@ def test_counts_are_those_of_the_graph_that_onnxruntime_makes(tmp_path: Path) ->
         (Counter(MatMul=1, Add=1), Counter(MatMul=1, Add=1, Mul=1), ["all: 2 -> 3 nodes (Mul +1; )"]),
         (Counter(Gelu=1, Mul=3), Counter(Erf=1, Mul=2), ["all: transcendentals 0 -> 1"]),
         (Counter(Conv=1, Mul=2), Counter(Conv=2), ["all: convolutions 1 -> 2"]),
+        (Counter(Mul=1, Add=1), Counter(BatchNormalization=1), []),
+        (Counter(Mul=3), Counter(BatchNormalization=1, Mul=2), ["all: normalizations 0 -> 1"]),
         (Counter(Conv=1), "INVALID_GRAPH", ["all: no longer runs: INVALID_GRAPH"]),
         ("NOT_IMPLEMENTED", Counter(Conv=9), []),
     ],
