@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from onnxnorm.cli.exit_codes import JobError, UsageError
+from onnxnorm.cli.interrupts import heed_no_more, heed_signals, tell_interrupted, was_interrupted
 from onnxnorm.cli.lazy_imports import import_later
 from onnxnorm.cli.streams import make_fit
 from onnxnorm.cli.terminal import WrappedStream, width_of, wrapped
@@ -136,6 +137,8 @@ def _asks_for_a_document(words: Sequence[str]) -> bool:
 
 
 def _fail(error: Exception, code: int, words: Sequence[str]) -> int:
+    if was_interrupted():
+        return tell_interrupted(document=_asks_for_a_document(words))
     _say(f"onnxnorm: error: {_one_line(error)}")
     if _asks_for_a_document(words):
         # Whoever reads the document finds why there is none of the usual kind.
@@ -160,15 +163,28 @@ def _fitting_the_terminal(words: Sequence[str]) -> Iterator[None]:
 
 def entry() -> NoReturn:
     """Run the program: `main` for the arguments of the process, then its end."""
-    import_later("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
     make_fit()
+    document = _asks_for_a_document(sys.argv[1:])
+    try:
+        heed_signals(document=document)
+        code = _run()
+        heed_no_more()
+    except BaseException:
+        if not was_interrupted():
+            raise
+        code = tell_interrupted(document=document)
+    # Python would take millions of objects apart one by one; and it would end by the signal itself where an interrupt
+    # came at an awkward moment, such as during an import.
+    os._exit(code)
+
+
+def _run() -> int:
+    import_later("sympy", "onnx_ir._symbolic_shapes", "google.protobuf.json_format", "google.protobuf.text_format")
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    # Python would take millions of objects apart one by one; and it would end by the signal itself where an interrupt
-    # came at an awkward moment, such as during an import.
-    os._exit(code)
+    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -196,8 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("onnxnorm: interrupted", file=sys.stderr)
-        return 130
+        return tell_interrupted(document=_asks_for_a_document(words))
     except MemoryError:
         return _fail(MemoryError("out of memory"), 1, words)
     except ModuleNotFoundError as error:

@@ -8,19 +8,21 @@ does what is missing or has changed. The processes run here, or wherever the wor
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onnxnorm.cli.exit_codes import UsageError
 from onnxnorm.cli.model_paths import models_in
+from onnxnorm.process.commands import Commands, Runner, finished
 
 __all__ = ["run_batch"]
 
@@ -71,17 +73,18 @@ def run_batch(arguments: argparse.Namespace, options: Sequence[str]) -> int:
         ) from error
     from onnxnorm.cli.tables import steps
 
-    finished = []
+    told = []
     with steps("optimizing", len(jobs), done=True) as advance:
         results = _on_cluster(jobs, arguments.scheduler) if arguments.scheduler else _here(jobs, arguments.jobs)
-        for done in results:
-            finished.append(done)
-            advance(Path(done.input).name)
-            if arguments.json:
-                print(json.dumps(asdict(done)), flush=True)
+        with contextlib.closing(results):
+            for done in results:
+                told.append(done)
+                advance(Path(done.input).name)
+                if arguments.json:
+                    print(json.dumps(asdict(done)), flush=True)
     if not arguments.json:
-        _print(sorted(finished, key=lambda done: done.input))
-    return max((done.code for done in finished), default=0)
+        _print(sorted(told, key=lambda done: done.input))
+    return max((done.code for done in told), default=0)
 
 
 def _jobs(inputs: Sequence[str], folder: Path, options: tuple[str, ...]) -> list[Job]:
@@ -89,7 +92,7 @@ def _jobs(inputs: Sequence[str], folder: Path, options: tuple[str, ...]) -> list
         raise UsageError(f"{inputs[0]}: many models need a folder to go to, and {folder} is none")
     found: dict[Path, Path] = {}
     for text in inputs:
-        models = list(models_in(text, folder.resolve()))
+        models = list(models_in(text, Path(os.path.realpath(folder))))
         if not models:
             raise UsageError(f"{text}: there is no model (*.onnx) there")
         for relative, path in models:
@@ -101,19 +104,21 @@ def _jobs(inputs: Sequence[str], folder: Path, options: tuple[str, ...]) -> list
     ]
 
 
-def _here(jobs: Sequence[Job], count: int | None) -> Iterator[Done]:
+def _here(jobs: Sequence[Job], count: int | None) -> Generator[Done, None, None]:
+    commands = Commands()
     with ThreadPoolExecutor(count or os.cpu_count() or 1) as pool:
-        futures = [pool.submit(optimize_one, job) for job in jobs]
+        futures = [pool.submit(optimize_one, job, commands.run) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
-            # The processes got the interrupt too; what has not begun does not begin.
-            pool.shutdown(wait=True, cancel_futures=True)
+            # What has not begun does not begin. The processes got an interrupt from the keyboard too, and no other.
+            pool.shutdown(wait=False, cancel_futures=True)
+            commands.end()
             raise
 
 
-def _on_cluster(jobs: Sequence[Job], address: str) -> Iterator[Done]:
+def _on_cluster(jobs: Sequence[Job], address: str) -> Generator[Done, None, None]:
     try:
         from dask.distributed import Client, as_completed
     except ModuleNotFoundError as error:
@@ -143,15 +148,15 @@ def _absolute(path: str) -> str:
     return str(Path(path).absolute())
 
 
-def optimize_one(job: Job) -> Done:
-    """Optimize one model in a process of its own, unless that is done already."""
+def optimize_one(job: Job, run: Runner = finished) -> Done:
+    """Optimize one model in a process of its own, which `run` runs, unless that is done already."""
     start = time.monotonic()
     before = _contents(Path(job.input))
     if before is not None and _is_done(job, before):
         return Done(job.input, job.output, "done before", 0, time.monotonic() - start, "")
     command = [sys.executable, "-m", "onnxnorm", "optimize", job.input, job.output, "--summary", *job.options]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    process = run(command, environment)
     seconds = time.monotonic() - start
     if process.returncode:
         code = process.returncode if process.returncode > 0 else 1
@@ -220,13 +225,13 @@ def _version() -> str:
     return str(own_version())
 
 
-def _print(finished: Iterable[Done]) -> None:
+def _print(outcomes: Iterable[Done]) -> None:
     from onnxnorm.cli.tables import Table, format_size, print_table
 
     def change(before: int | None, after: int | None, text: Callable[[int], str]) -> str:
         return "" if before is None or after is None else f"{text(before)} -> {text(after)}"
 
-    done = list(finished)
+    done = list(outcomes)
     rows = [
         (
             each.input,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,13 +39,19 @@ def check_output(path: str) -> None:
     """Find out before the work whether its result can be written at all.
 
     Raises:
-        UsageError: `path` is a folder or a device, or its folder is missing or read-only.
+        UsageError: `path` is a folder, a device or a link in a circle, or its folder is missing or read-only.
     """
     # Every start would pay for it.
     import tempfile
 
     target = Path(path)
     folder = target.parent
+    if target.is_symlink():
+        # What a link points at is written.
+        target = Path(os.path.realpath(target))
+        folder = target.parent
+        if target.is_symlink():
+            raise UsageError(f"{path}: is a link that leads in a circle; name another file")
     if str(path) == "-":
         raise UsageError("-: what is written goes to a file, not to stdout; name one, or ./- for a file of that name")
     if target.is_dir():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from onnxnorm.cli.exit_codes import UsageError, check_output
 from onnxnorm.cli.libraries import options_of
 from onnxnorm.errors import naming
+from onnxnorm.files.folders import temporary_folder
 
 if TYPE_CHECKING:
     from onnxnorm.cli.latency import Latency
@@ -92,8 +92,8 @@ def output_place(arguments: argparse.Namespace) -> Iterator[str]:
         check_output(wanted)
         yield wanted
         return
-    with tempfile.TemporaryDirectory() as folder:
-        arguments.output = str(Path(folder) / "out.onnx")
+    with temporary_folder() as folder:
+        arguments.output = str(folder / "out.onnx")
         try:
             yield f"{wanted} (not written)"
         finally:

@@ -29,9 +29,9 @@ def models_in(text: str, output: Path) -> Iterator[tuple[Path, Path]]:
         base, paths = fixed, sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - patterns may be absolute
     else:
         base, paths = path.parent, [path]
-    inside = output != base.resolve()
+    inside = output != Path(os.path.realpath(base))
     for each in paths:
-        if each.is_dir() or (inside and each.resolve().is_relative_to(output)):
+        if each.is_dir() or (inside and Path(os.path.realpath(each)).is_relative_to(output)):
             continue
         yield each.relative_to(base), each
 

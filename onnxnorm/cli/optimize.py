@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from onnxnorm.cli.optimize_options import DESCRIPTIONS, add_arguments, chosen_pa
 from onnxnorm.cli.summary import Changes, print_changes, print_explained
 from onnxnorm.cli.trying import tried
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.process.child import end_with_parent
 
 if TYPE_CHECKING:
     from onnxnorm.io.model_source import ModelSource
@@ -47,6 +49,9 @@ _Done: TypeAlias = "tuple[Changes, VerifyReport | None]"
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     _refuse_contradictions(arguments)
+    if arguments.summary:
+        # A batch began this process, and nobody else wants its result.
+        end_with_parent(signal.SIGTERM)
     if is_batch(arguments.input):
         if arguments.command == "fold":
             raise UsageError(f"{arguments.input[0]}: fold takes one model; `onnxnorm optimize` takes many")

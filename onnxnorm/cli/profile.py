@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnorm.cli.exit_codes import JobError, check_output, refuse_beside
@@ -15,6 +13,7 @@ from onnxnorm.cli.libraries import options_of
 from onnxnorm.cli.run_options import add_run_options, providers_of
 from onnxnorm.cli.tensor_files import positive
 from onnxnorm.errors import UnprovedError, naming
+from onnxnorm.files.folders import temporary_folder
 from onnxnorm.validate.choices import target_named
 
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ def _models(arguments: argparse.Namespace) -> Iterator[list[tuple[str, str]]]:
     from onnxnorm.cli.tables import status
     from onnxnorm.optimizer.optimize import optimize
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimized.onnx"
+    with temporary_folder() as folder:
+        path = folder / "optimized.onnx"
         with _unproved(), status(f"optimizing a copy of {arguments.original}"):
             options = options_of(arguments) if arguments.verify else None
             result = optimize(

@@ -8,11 +8,36 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 __all__ = [
-    "MARK", "PREFIX", "SUFFIX", "lock_file", "locked", "mark", "remove_temporaries", "sync_folder", "unfinished",
+    "MARK", "PREFIX", "SUFFIX", "lock_file", "locked", "mark", "remove_temporaries", "remove_temporary_folders",
+    "sync_folder", "temporary_folder", "unfinished",
 ]  # fmt: skip
 
 PREFIX, SUFFIX = ".onnxnorm.", ".tmp"
 MARK = "user.onnxnorm.unfinished"
+_temporary: set[Path] = set()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder that goes again at the end, also where `remove_temporary_folders` is all that comes before it."""
+    # Every start would pay for it.
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _temporary.add(folder)
+        try:
+            yield folder
+        finally:
+            _temporary.discard(folder)
+
+
+def remove_temporary_folders() -> None:
+    """Remove the folders that are in use, from a process that ends without coming to the end of what it does."""
+    import shutil
+
+    for folder in list(_temporary):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

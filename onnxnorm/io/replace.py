@@ -36,7 +36,10 @@ def target_of(path: str | os.PathLike[str]) -> Path:
     Raises:
         OnnxNormError: there is something that no model can replace.
     """
-    target = Path(path).resolve()
+    # Not Path.resolve, which raises different errors at links in a circle from version to version of Python.
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OnnxNormError(f"{path}: is a link that leads in a circle; name another path")
     # A device or a pipe is no place to rename a file to.
     if target.exists() and not target.is_file():
         raise OnnxNormError(f"{path}: is not a regular file, so no model can take its place; name another path")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["FORKS", "BrokenOffError", "FailedError", "in_child"]
+__all__ = ["FORKS", "BrokenOffError", "FailedError", "end_with_parent", "in_child"]
 
 FORKS = sys.platform == "linux"
 
@@ -72,7 +72,9 @@ def in_child(work: Callable[[], bytes], *, seconds: int | None = None, memory: i
 def _work(work: Callable[[], bytes], write: int, seconds: int | None, memory: int | None) -> NoReturn:
     code = 2
     try:
-        _end_with_parent()
+        end_with_parent()
+        # What a signal to this process sets off there is for the parent alone.
+        signal.set_wakeup_fd(-1)
         # A session of onnxruntime that is collected here would wait for threads that the parent alone has.
         gc.freeze()
         # What an assertion says is no message to the user, and where the process stood no news, to whomever it is told.
@@ -94,9 +96,10 @@ def _work(work: Callable[[], bytes], write: int, seconds: int | None, memory: in
         os._exit(code)
 
 
-def _end_with_parent() -> None:
-    """Have the system end this process when its parent is killed, since nobody would wait for the answer."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+def end_with_parent(number: signal.Signals | None = None) -> None:
+    """Have Linux end this process when its parent ends, by the signal, or by one that nothing holds up."""
+    if FORKS:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number or signal.SIGKILL))
 
 
 def _limit(seconds: int | None, memory: int | None) -> None:

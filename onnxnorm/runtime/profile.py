@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxnorm.errors import OnnxNormError
+from onnxnorm.files.folders import temporary_folder
 from onnxnorm.graph.multiply_adds import multiply_adds
 from onnxnorm.runtime.session import session
 from onnxnorm.runtime.turns import by_turns, first_accepted
@@ -110,15 +110,15 @@ def profiled(
             options.add_session_config_entry(_UNPACKED, "1")
         return session(path, portable=portable, sess_options=options, providers=providers)
 
-    with tempfile.TemporaryDirectory() as folder:
-        timed = [opened(path, Path(folder) / f"timed{place}", packed=True) for place, path in enumerate(models)]
+    with temporary_folder() as folder:
+        timed = [opened(path, folder / f"timed{place}", packed=True) for place, path in enumerate(models)]
         feeds = first_accepted(list(zip(models, timed, strict=True)), candidates).feeds
         for place in by_turns(len(timed), repeat):
             timed[place].run(None, feeds)
         events = [_read(each.end_profiling()) for each in timed]
         shapes = []
         for place, path in enumerate(models):
-            plain = opened(path, Path(folder) / f"plain{place}", packed=False)
+            plain = opened(path, folder / f"plain{place}", packed=False)
             plain.run(None, feeds)
             shapes.append(_read(plain.end_profiling()))
     return tuple(_profile(*each, repeat) for each in zip(events, shapes, strict=True))

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import onnxnorm
 from onnxnorm import cli
 from onnxnorm.cli import inspect as inspect_command
-from onnxnorm.errors import OnnxNormWarning
+from onnxnorm.errors import OnnxNormError, OnnxNormWarning
 from tests.cli.samples import ROOT, Captured, command_line, conv_bn_lrn, fails
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnx_ir", "onnxscript", "numpy", "rich"}
@@ -138,6 +139,21 @@ def test_devices_and_pipes_are_not_replaced(capsys: Captured, tmp_path: Path, mo
     os.mkfifo(pipe)
     assert "no regular file" in fails(capsys, 2, "optimize", model_path, pipe)
     assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX links")
+def test_links_are_followed_where_they_lead_somewhere(capsys: Captured, tmp_path: Path, model_path: Path) -> None:
+    (tmp_path / "ahead").symlink_to("new.onnx")
+    assert cli.main(["optimize", str(model_path), str(tmp_path / "ahead"), "--no-verify"]) == 0
+    assert (tmp_path / "ahead").is_symlink() and (tmp_path / "new.onnx").is_file()
+    capsys.readouterr()
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("nosuch/new.onnx")
+    assert "in a circle" in fails(capsys, 2, "optimize", model_path, tmp_path / "circle")
+    assert "does not exist" in fails(capsys, 2, "optimize", model_path, tmp_path / "nowhere")
+    with pytest.raises(OnnxNormError, match="in a circle"):
+        onnxnorm.optimize(model_path, verify=False).save(tmp_path / "circle")
+    fails(capsys, 2, "inspect", tmp_path / "circle")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
