@@ -32,7 +32,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class _State:
-    """What is known of the interruption of this process."""
+    """The state of the interruption of this process."""
 
     raised = False
     told = False
