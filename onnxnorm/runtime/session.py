@@ -9,7 +9,6 @@ import os
 import re
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from onnxnorm.model.source import CarriesModel, model_of, name_of
 from onnxnorm.ops import attach
 from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
+from onnxnorm.runtime.providers import are_for_another_processor, checked_providers
 from onnxnorm.validate.arguments import check_count, check_flags, check_session_options
 from onnxnorm.validate.shape_inference import ends_runtimes
 
@@ -36,11 +36,6 @@ Model: TypeAlias = "Plain | CarriesModel[onnx.ModelProto] | CarriesModel[ir.Mode
 
 # onnxruntime refuses a library that is registered twice on the same options, and cannot be asked whether it is.
 _registered: weakref.WeakSet[onnxruntime.SessionOptions] = weakref.WeakSet()
-# Providers that run on the CPU, or elsewhere altogether.
-_OF_THE_CPU = frozenset(
-    {"CPUExecutionProvider", "DnnlExecutionProvider", "XnnpackExecutionProvider", "AzureExecutionProvider"}
-)
-
 # A file and a line of onnxruntime's source with the signature of a function, as its messages have them.
 _PLACE = re.compile(r"\S*onnxruntime/core/\S+:\d+ (?:[\w:<>*&,~ ]+\([^)]*\)(?: const)? )?")
 
@@ -66,11 +61,13 @@ def session(
         sess_options: onnxruntime's options; the library is registered on them, nothing else in them is changed. They
             may serve any number of sessions, though not both settings of `portable`.
         threads: how many threads an operator may use, in place of `sess_options`.
-        providers: execution providers; the processor's alone where none are given.
+        providers: execution providers, by names or pairs of a name and its options; the processor's alone where none
+            are given.
         options: further arguments of `onnxruntime.InferenceSession`.
 
     Raises:
         OnnxNormError: the model is unreadable, a node is wrong, or onnxruntime refuses it; names the file and node.
+            Also where it knows no provider of such a name.
 
     Warns:
         OnnxNormWarning: `sess_options` ask for the optimized model to be written, in ONNX or in onnxruntime's own
@@ -79,8 +76,7 @@ def session(
     check_session_options("sess_options", sess_options)
     check_flags(portable=portable)
     check_count("threads", threads, least=0)
-    if isinstance(providers, str) or (providers is not None and not isinstance(providers, Iterable)):
-        raise OnnxNormError(f"providers is a list, such as ['CPUExecutionProvider'], not {providers!r}")
+    chosen = checked_providers(providers)
     if sess_options is not None and threads is not None:
         raise OnnxNormError("give either sess_options or threads; in sess_options it is intra_op_num_threads")
     if sess_options is None:
@@ -104,7 +100,7 @@ def session(
         source = os.fspath(plain)
 
     if portable is None:
-        portable = _is_for_another_processor(providers) and sess_options not in _registered
+        portable = are_for_another_processor(chosen) and sess_options not in _registered
     if portable and sess_options in _registered:
         raise OnnxNormError("these sess_options have the native library registered: use others with portable=True")
     library = None if portable else find_library()
@@ -125,16 +121,9 @@ def session(
             "asks for the portable bodies"
         )
     try:
-        return onnxruntime.InferenceSession(
-            source, sess_options, providers=providers or ["CPUExecutionProvider"], **options
-        )
+        return onnxruntime.InferenceSession(source, sess_options, providers=chosen, **options)
     except Exception as error:
         raise OnnxNormError(f"{name}: {reason_of(error)}") from error
-
-
-def _is_for_another_processor(providers: Sequence[Any] | None) -> bool:
-    names = {provider if isinstance(provider, str) else provider[0] for provider in providers or ()}
-    return bool((names - _OF_THE_CPU) & set(onnxruntime.get_available_providers()))
 
 
 def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:

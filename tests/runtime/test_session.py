@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,7 @@ def test_a_model_without_custom_operators_is_written_without_a_warning(tmp_path:
         (["GpuExecutionProvider", "CPUExecutionProvider"], None, False),
         ([("GpuExecutionProvider", {"device_id": 0}), "CPUExecutionProvider"], None, False),
         (["GpuExecutionProvider", "CPUExecutionProvider"], False, True),
-        (["MissingExecutionProvider", "CPUExecutionProvider"], None, True),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], None, True),
     ],
 )
 def test_on_another_processor_the_bodies_run_unless_told_otherwise(
@@ -275,3 +276,20 @@ def test_on_another_processor_the_bodies_run_unless_told_otherwise(
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *arguments, **options: "a session")
     session(lrn_model(), providers=providers, portable=portable)
     assert bool(done) == registered
+
+
+@pytest.mark.parametrize(
+    ("providers", "words"),
+    [
+        (["cpu"], "knows no 'cpu' (did you mean 'CPUExecutionProvider'?)"),
+        (["CPUExecutionProvider", "CPUExectionProvider"], "(did you mean 'CPUExecutionProvider'?)"),
+        ([("cuda", {"device_id": 0})], "(did you mean 'CUDAExecutionProvider'?)"),
+        (["quantum"], "knows no 'quantum'; this one has"),
+        ("CPUExecutionProvider", "is a list, such as ['CPUExecutionProvider']"),
+        ([0], "names, or pairs of a name and a dictionary of options, not 0"),
+        ([("CPUExecutionProvider", 0)], "pairs of a name and a dictionary"),
+    ],
+)
+def test_a_provider_that_onnxruntime_does_not_know_is_an_error(providers: Any, words: str) -> None:
+    with pytest.raises(OnnxNormError, match=re.escape(words)):
+        session(lrn_model(), providers=providers)
