@@ -64,12 +64,8 @@ def transform(
     note = freeze_listed_weights(work, freeze_inputs)
     opset = opset_for(runtime, opset, work)
     if opset is not None:
-        attempt = work.clone()
-        attempt.meta.update(work.meta)
-        spool_of(attempt, workspace)
         try:
-            convert_opset(attempt, opset, name)
-            work = attempt
+            work = _converted_copy(work, opset, workspace, name)
         except OnnxNormError:
             if not names:
                 raise
@@ -100,6 +96,14 @@ def transform(
         notes=(*(() if note is None else (note,)), *_left_apart(journal)),
         copies=journal.copies,
     )
+
+
+def _converted_copy(work: ir.Model, opset: int, workspace: str | os.PathLike[str] | None, name: str) -> ir.Model:
+    copy = work.clone()
+    copy.meta.update(work.meta)
+    spool_of(copy, workspace)
+    convert_opset(copy, opset, name)
+    return copy
 
 
 def _left_apart(journal: Journal) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +52,19 @@ class Tolerance:
     def is_by_element(self) -> bool:
         """Whether every element is asked about."""
         return self.atol is not None or self.rtol is not None
+
+    def shares(self, errors: Any, right: Any) -> Any:
+        """Return the error of each element as a part of what is allowed there; 0 where there is none."""
+        with np.errstate(all="ignore"):
+            shares = errors / ((self.atol or 0.0) + (self.rtol or 0.0) * np.abs(right))
+        return np.where(errors == 0, 0.0, shares)
+
+    def reasons(self, cosine: float, snr: float) -> Iterator[str]:
+        """Yield what an output of this cosine similarity and signal-to-noise ratio falls short of."""
+        if self.cosine is not None and cosine < self.cosine:
+            yield f"its cosine similarity is {cosine:.6g}, below {self.cosine:g}"
+        if self.snr is not None and snr < self.snr:
+            yield f"its signal-to-noise ratio is {snr:.4g} dB, below {self.snr:g}"
 
 
 def outputs_within(runs: Runs, tolerance: Tolerance, shapes: Sequence[dict[str, tuple[int, ...]]]) -> list[OutputError]:
@@ -102,22 +115,17 @@ def _compared(
     finite = np.isfinite(right) & np.isfinite(got)
     same_kind = finite | (right == got) | (np.isnan(right) & np.isnan(got))
     errors = np.where(finite, np.abs(got - right), np.where(same_kind, 0.0, np.inf))
-    with np.errstate(all="ignore"):
-        shares = errors / ((tolerance.atol or 0.0) + (tolerance.rtol or 0.0) * np.abs(right))
-        shares = np.where(errors == 0, 0.0, shares)
-        relative = np.where(errors == 0, 0.0, errors / np.abs(right))
     own = np.where(finite & np.isfinite(original), np.abs(original.astype(np.float64) - right), 0.0)
-    cosine, snr = _cosine(right[finite], got[finite]), _snr(right[finite], errors[finite])
-    judged = shares if tolerance.is_by_element or not is_real(exact) else np.where(same_kind, 0.0, np.inf)
+    with np.errstate(all="ignore"):
+        relative = np.where(errors == 0, 0.0, errors / np.abs(right))
+    by_element = tolerance.is_by_element or not is_real(exact)
+    judged = tolerance.shares(errors, right) if by_element else np.where(same_kind, 0.0, np.inf)
     place = np.unravel_index(int(np.argmax(judged)), judged.shape)
+    cosine, snr = _cosine(right[finite], got[finite]), _snr(right[finite], errors[finite])
     worst = float(judged[place])
-    reasons = []
-    if worst > 1:
-        reasons.append(f"off by {errors[place]:.3g}, {worst:.3g} times the tolerance")
-    if tolerance.cosine is not None and is_real(exact) and cosine < tolerance.cosine:
-        reasons.append(f"its cosine similarity is {cosine:.6g}, below {tolerance.cosine:g}")
-    if tolerance.snr is not None and is_real(exact) and snr < tolerance.snr:
-        reasons.append(f"its signal-to-noise ratio is {snr:.4g} dB, below {tolerance.snr:g}")
+    reasons = [f"off by {errors[place]:.3g}, {worst:.3g} times the tolerance"] if worst > 1 else []
+    if is_real(exact):
+        reasons += tolerance.reasons(cosine, snr)
     return record(
         "; ".join(reasons) or None,
         worst if not reasons else max(worst, 1.0),

@@ -8,7 +8,7 @@ what that means.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,46 +142,73 @@ def verify_source(
         if different is not None:
             seen, theirs = as_onnxruntime_sees(original, result, session_options)
             different = difference(seen, theirs, any_real=bool(tolerance))
-        specs = input_specs(original, takes_bfloat16=True)
-        candidates: list[Ways]
-        if inputs is not None:
-            if shapes:
-                raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
-            constants = {tensor.name for tensor in original.graph.initializer}
-            overridable = [value.name for value in original.graph.input if value.name in constants]
-            given = given_samples(inputs, [spec for spec in specs if spec.name not in cut.made_up], overridable)
-            candidates = [Ways(partial(completed, specs, feeds, seed)) for feeds in given]
-        else:
-            if samples is None:
-                samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
-            if samples < 1:
-                raise OnnxNormError(f"samples must be at least 1, not {samples}")
-            candidates = [
-                Ways(partial(random_samples, specs, dict(shapes or {}), seed=seed, index=i)) for i in range(samples)
-            ]
-            candidates += deciding_samples(original, specs, dict(shapes or {}), seed=seed)
+        candidates = _ways_to_fill(original, inputs, cut.made_up, shapes or {}, samples, seed)
         if different is not None:
             shown = as_a_run_shows(original, seen, candidates[0].draws, session_options)
             different = difference(shown, theirs, any_real=bool(tolerance))
         if different is not None:
             return VerifyReport(False, different, "none: the models were not run")
         try:
-            verdict = None
-            if not tolerance and is_large(original, result):
-                verdict = in_pieces(original, result, candidates, seed=seed, options=session_options)
-            if verdict is None or not verdict.report.passed:
-                verdict = _of_the_whole(original, result, candidates, seed, session_options, tolerance, verdict)
-            report, runs = replace(verdict.report, notes=(*cut.notes, *verdict.report.notes)), verdict.runs
+            verdict = _judged(original, result, candidates, seed, session_options, tolerance)
         except OtherDrawsError as error:
             return VerifyReport(False, str(error), "none: the models were not run")
         except MemoryError:
             raise OnnxNormError("verifying it takes more memory than there is; give smaller shapes or inputs") from None
+        report, runs = replace(verdict.report, notes=(*cut.notes, *verdict.report.notes)), verdict.runs
         if bisect is not None and runs is not None and not report.passed and not tolerance:
             report = _with_smallest_pair(report, runs, Path(bisect), seed)
         if strict and report.passed and report.unreached:
             more = f"; {len(report.unreached) - 1} more parts are not reached" if len(report.unreached) > 1 else ""
             return replace(report, passed=False, reason=f"{report.unreached[0]}{more}; give inputs that do")
         return report
+
+
+def _ways_to_fill(
+    original: onnx.ModelProto,
+    inputs: GivenInputs | None,
+    made_up: Collection[str],
+    shapes: Mapping[str, Sequence[int]],
+    samples: int | None,
+    seed: int,
+) -> list[Ways]:
+    """Return for each sample the ways to fill the inputs: what the caller gave, or random numbers of these shapes.
+
+    The inputs `made_up` stand for what an unknown operator gives; the caller knows nothing of them.
+
+    Raises:
+        OnnxNormError: what is given does not fit the model, or there would be no sample.
+    """
+    specs = input_specs(original, takes_bfloat16=True)
+    if inputs is not None:
+        if shapes:
+            raise OnnxNormError("give inputs or shapes, not both: the inputs have shapes of their own")
+        constants = {tensor.name for tensor in original.graph.initializer}
+        overridable = [value.name for value in original.graph.input if value.name in constants]
+        given = given_samples(inputs, [spec for spec in specs if spec.name not in made_up], overridable)
+        return [Ways(partial(completed, specs, feeds, seed)) for feeds in given]
+    if samples is None:
+        samples = 3 if any(isinstance(dim, str) for spec in specs for dim in spec.dims or ()) else 2
+    if samples < 1:
+        raise OnnxNormError(f"samples must be at least 1, not {samples}")
+    draws = [Ways(partial(random_samples, specs, dict(shapes), seed=seed, index=i)) for i in range(samples)]
+    return [*draws, *deciding_samples(original, specs, dict(shapes), seed=seed)]
+
+
+def _judged(
+    original: onnx.ModelProto,
+    result: onnx.ModelProto,
+    candidates: Sequence[Ways],
+    seed: int,
+    options: onnxruntime.SessionOptions | None,
+    tolerance: Tolerance | None,
+) -> Verdict:
+    """Compare two models, large ones in pieces first; what fails in a piece is compared as a whole."""
+    verdict = None
+    if not tolerance and is_large(original, result):
+        verdict = in_pieces(original, result, candidates, seed=seed, options=options)
+    if verdict is None or not verdict.report.passed:
+        verdict = _of_the_whole(original, result, candidates, seed, options, tolerance, verdict)
+    return verdict
 
 
 def _of_the_whole(
