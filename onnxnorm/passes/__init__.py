@@ -78,7 +78,7 @@ class PassSettings:
         target: what the result is to run on.
         transformation: what the passes over one model hand on to each other; None where each stands alone.
         equalization: the choices of `equalize`.
-        for_int8: the result is to be quantized, so that branches stay apart whose sum would round worse.
+        for_int8: the result is to be quantized, so that branches and norms stay without which it would round worse.
     """
 
     target: str = "portable"
@@ -111,11 +111,15 @@ PASSES: Mapping[str, PassMaker] = {
         journal, nearby=True, target=settings.target, transformation=settings.transformation
     ),
     "fold_affines": lambda journal, settings: FoldAffines(
-        journal, target=settings.target, transformation=settings.transformation
+        journal, target=settings.target, for_int8=settings.for_int8, transformation=settings.transformation
     ),
     # Affines that had to stop at a branch, or went past it, may fit into what the branches have become.
     "fold_affines_again": lambda journal, settings: FoldAffines(
-        journal, after=_MERGING, target=settings.target, transformation=settings.transformation
+        journal,
+        after=_MERGING,
+        target=settings.target,
+        for_int8=settings.for_int8,
+        transformation=settings.transformation,
     ),
     "merge_convolutions": lambda journal, settings: MergeBranches(
         journal,

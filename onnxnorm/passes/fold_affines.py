@@ -39,6 +39,7 @@ from onnxnorm.journal.reasons import Code
 from onnxnorm.journal.words import Words, joined, naming_node, say
 from onnxnorm.model.walk import changeable_graphs
 from onnxnorm.passes.journaled import JournaledPass
+from onnxnorm.passes.tied_scales import ties_scales
 
 __all__ = ["FoldAffines"]
 
@@ -46,6 +47,7 @@ _NAME = "fold_affines"
 _NEARBY = "fold_affines_nearby"
 _FOLDS_PER_AFFINE = 8
 _SHOWN = 4
+_TIES = "parts scales before it from those behind it, without which int8 would round channels worse"
 # Questions to rules that finding out what is in the way of what is left may take.
 _MOST_ASKED = 10000
 
@@ -60,6 +62,7 @@ class FoldAffines(JournaledPass):
         nearby: bool = False,
         after: Collection[str] = (),
         target: str = "portable",
+        for_int8: bool = False,
         transformation: Transformation | None = None,
     ) -> None:
         """
@@ -68,12 +71,14 @@ class FoldAffines(JournaledPass):
             nearby: only what the maker of a value takes up for the affine alone.
             after: run only if one of the passes of these names has changed something since affines were last moved.
             target: the runtime whose idioms stay whole.
+            for_int8: leave norms that part the scales before a sum from those behind it.
             transformation: what earlier passes hand on.
         """
         super().__init__(journal, transformation=transformation)
         self._nearby = nearby
         self._after = frozenset(after)
         self._target = target
+        self._for_int8 = for_int8
         self._units = Units()
         self._left = 0
         self._asked = 0
@@ -173,6 +178,10 @@ class FoldAffines(JournaledPass):
             if may_repeat and not region.by_numbers:
                 self._failures.note(node, found, region.touched, facts)
             return region
+        if self._for_int8 and ties_scales(node, found, facts, self._units):
+            why = Refusal(_TIES, Code.LOSES_ACCURACY, node=node)
+            self._decline(node, why, facts)
+            return Stuck(why, 0)
         around = _around(region)
         refused = self._apply(node, found, region, facts)
         return around if refused is None else Stuck(refused, 0)

@@ -216,7 +216,8 @@ def _noise_of_rounding(model: onnx.ModelProto, images: list[dict[str, np.ndarray
         if array.ndim == 4:
             step = np.abs(array).max() / 127
             tensor.CopyFrom(numpy_helper.from_array((np.round(array / step) * step).astype(array.dtype), tensor.name))
-    off = [evaluate_float64(rounded, feeds)["out"] - evaluate_float64(model, feeds)["out"] for feeds in images]
+    (name,) = (output.name for output in model.graph.output)
+    off = [evaluate_float64(rounded, feeds)[name] - evaluate_float64(model, feeds)[name] for feeds in images]
     return float(np.sqrt(np.mean(np.square(off))))
 
 
@@ -238,3 +239,35 @@ def test_branches_stay_apart_whose_sum_would_be_rounded_worse(center: float, apa
     feeds = [random_feeds(model, seed=seed) for seed in range(3)]
     noise, merged_noise = _noise_of_rounding(result.model, feeds), _noise_of_rounding(merged, feeds)
     assert noise < 0.7 * merged_noise if apart else noise == pytest.approx(merged_noise, rel=0.2)
+
+
+def _block(b: Builder, x: str, kind: str) -> str:
+    """A sum of a convolution and what came in, through a norm; `kind` says which of the conditions does not hold."""
+    scale = np.ones(6) if kind == "scale of one" else 0.5 + np.abs(b.normal(6))
+    variance = np.full(6, 1.0 - 1e-5) if kind == "scale of one" else 1 + np.abs(b.normal(6))
+    parameters = [b.constant(each) for each in (scale, b.normal(6), b.normal(6), variance)]
+    wide = x if kind == "alone" else b.node("Conv", x, b.constant(0.1 * b.normal(6, 6, 3, 3)), pads=[1] * 4)
+    side = b.node("BatchNormalization", x, *parameters)
+    return side if kind == "alone" else b.node("Relu", b.node("Add", wide, side))
+
+
+@pytest.mark.parametrize(("kind", "left"), [("identity branch", 2), ("scale of one", 0), ("alone", 0)])
+def test_norms_stay_that_part_the_scales_of_a_residual_stream(kind: str, left: int) -> None:
+    """Absorbed they would tie the scales of all blocks together, which int8 wants free."""
+    b = Builder(dtype=np.float32)
+    x = b.node("Relu", _made(b, b.input((1, 3, 6, 6)), 3))
+    for _ in range(2):
+        x = _block(b, x, kind)
+    model = b.model(_read(b, x))
+
+    def norms(result: onnxnorm.OptimizeResult[onnx.ModelProto]) -> int:
+        return sum(node.op_type == "BatchNormalization" for node in result.model.graph.node)
+
+    prepared = onnxnorm.optimize(model, prepare="int8")
+    assert sum("int8 would round channels worse" in each.reason for each in prepared.declined) == left
+    if left:
+        absorbed = onnxnorm.optimize(onnxnorm.fold(model), prepare="int8")
+        assert norms(prepared) == left and norms(absorbed) == 0
+        feeds = [random_feeds(model, seed=seed) for seed in range(3)]
+        noise, tied = _noise_of_rounding(prepared.model, feeds), _noise_of_rounding(absorbed.model, feeds)
+        assert noise < tied, (noise, tied)
