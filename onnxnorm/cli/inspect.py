@@ -75,9 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     (path,) = arguments.model
     if arguments.ranges:
         return _run_ranges(path, arguments)
-    begun = time.perf_counter()
+    begun = time.process_time()
     records, merges = _examined(path, arguments)
-    took = time.perf_counter() - begun
+    took = time.process_time() - begun
     if arguments.node is not None:
         records = _of_node(records, arguments.node, path)
     records = _tried(path, records, arguments, took)
@@ -211,15 +211,18 @@ def _print_normalizations(records: Sequence[NormRecord], *, list_all: bool) -> N
     from onnxnorm.cli.normalizations import Group, grouped, remedy_lines
     from onnxnorm.cli.tables import Table, format_shape, print_table
 
+    account = _account(records)
+    noun = "normalization" if account.before == 1 else "normalizations"
+    fates = ", ".join(f"{count} {fate.value}" for fate, count in account.fates.items())
+    print(f"{account.before} {noun}, of which optimize leaves {account.after}: {fates}\n")
     groups = [Group(record.reason, (record,)) for record in records] if list_all else grouped(records)
     rows = []
     for group in groups:
         first, more = group.first, len(group.records) - 1
         name = f"{first.where} and {more} more" if more else first.where
-        rows.append((name, first.kind, format_shape(first.shape), first.fate.value, group.reason))
+        rows.append((name, group.kinds, format_shape(first.shape), first.fate.value, group.reason))
     print_table(Table.of("node kind shape fate reason", rows))
     if len(groups) < len(records):
         print("--all lists them one by one")
-    print(_account(records))
     if remedies := remedy_lines(records):
-        print("\n".join(remedies))
+        print("\n" + "\n".join(remedies))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ __all__ = ["Group", "detail_lines", "group_line", "grouped", "headline", "remedy
 _HEADINGS = {
     "what helps": "What helps, as tried on a copy",
     "may help": "What may help, not tried since it takes long (`inspect --node NAME` tries it)",
-    "advice": "Advice that no option carries out (`onnxnorm reasons CODE` explains a code)",
+    "advice": "Advice (`onnxnorm reasons CODE` explains a code)",
 }
 _SHORT = {
     "BatchNormalization": "BatchNorm",
@@ -41,19 +42,26 @@ class Group:
         """The first of the records."""
         return self.records[0]
 
+    @property
+    def kinds(self) -> str:
+        """The kinds of the records, each once."""
+        return ", ".join(dict.fromkeys(record.kind for record in self.records))
+
 
 def grouped(records: Iterable[NormRecord]) -> list[Group]:
     """Put the records together that differ in names alone, in the order of the first of each."""
     groups: dict[tuple[object, ...], list[NormRecord]] = {}
     for record in records:
-        key = (record.kind, record.fate, record.code, general(record.reason))
+        key = (record.fate, record.code, general(record.reason))
         groups.setdefault(key, []).append(record)
     return [Group(found[0].reason if len(found) == 1 else str(key[-1]), tuple(found)) for key, found in groups.items()]
 
 
 def group_line(group: Group) -> str:
     """Return the line that stands for the records of a group of several."""
-    return f"{group.reason}: {len(group.records)} nodes, first {group.first.where!r}"
+    kinds = Counter(record.kind for record in group.records)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{group.reason}: {counted}, first {group.first.where!r}"
 
 
 def remedy_lines(records: Iterable[NormRecord]) -> list[str]:

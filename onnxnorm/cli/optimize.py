@@ -191,11 +191,11 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
         nonlocal took
-        start = time.perf_counter()
+        start = time.process_time()
         model = loaded.pop() if loaded else source.graph()
         with steps(f"optimizing {arguments.input}", len(names)) as advance:
             done, records = accounted(model, passes=names, on_pass=advance, kept=kept, **options)
-        took = time.perf_counter() - start
+        took = time.process_time() - start
         return equalized(
             done, equalization, arguments.input, target=arguments.target, calibration=arguments.calibration
         ), records
@@ -216,7 +216,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
         sign(model, provenance(ran, arguments.target, proof, corrected=corrected))
     if not arguments.summary:
         # A summary tells of no remedies. They are tried before the result may take the place of the original.
-        seconds = (time.perf_counter() - begun) / 2
+        seconds = (time.perf_counter() - begun) / 4
         records = tried(source, records, {**options, "passes": passes}, took=took, seconds=seconds)
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(

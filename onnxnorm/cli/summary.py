@@ -80,23 +80,20 @@ def print_changes(
     Args:
         changes: what there is to tell.
         proof: the verification of the result; None where it was left out.
-        list_all: list all normalizations that are left, not one line for those of one reason.
+        list_all: list all normalizations that are left, not one line for those of one reason, and all that was done.
         speed: how many times as fast the result is, where that was measured.
     """
     from onnxnorm.cli.normalizations import headline
-    from onnxnorm.cli.tables import Table, format_size, operator_table, print_table
+    from onnxnorm.cli.rewrites import rewrite_table
+    from onnxnorm.cli.tables import format_size, operator_table, print_table
 
     nodes = (changes.operators_before, changes.operators_after)
     passed = None if proof is None else proof.passed
     print(headline(changes.normalizations, nodes, passed, speed=speed), end="\n\n")
     print_table(operator_table(changes.operators_before, changes.operators_after))
     if changes.rewrites:
-        kinds: dict[tuple[str, str], list[Rewrite]] = {}
-        for rewrite in changes.rewrites:
-            kinds.setdefault((rewrite.pass_name, rewrite.op_type), []).append(rewrite)
-        rows = [(*kind, len(found), f"{found[0].node}: {found[0].detail}") for kind, found in kinds.items()]
         print("\nRewritten:")
-        print_table(Table.of("pass operator >nodes for_example", rows))
+        print_table(rewrite_table(changes.rewrites, list_all=list_all))
     else:
         print("\nNothing to rewrite was found.")
     if changes.normalizations:
@@ -128,7 +125,7 @@ def _print_left(records: tuple[NormRecord, ...], *, list_all: bool) -> None:
     if several:
         print("\n".join(several) + "; --all lists them")
     rows = [
-        (group.first.where, group.first.kind, format_shape(group.first.shape), group.reason)
+        (group.first.where, group.kinds, format_shape(group.first.shape), group.reason)
         for group in groups
         if len(group.records) == 1
     ]

@@ -21,6 +21,7 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.before_opset_7 import ALIGNED
 from onnxnorm.evaluate.operators import REPLACEMENTS, lift
 from onnxnorm.evaluate.steps import Step, constant_places, kind_of, last_uses, reads
+from onnxnorm.model.domains import full_name
 from onnxnorm.model.held import array_of, is_held
 from onnxnorm.model.source import name_of
 
@@ -136,16 +137,23 @@ class _Lifted(ReferenceEvaluator):
         """
         kind = None if input_types is not None else kind_of(node)
         if kind is None:
-            return super()._load_impl(node, input_types)
+            return self._maker(node, input_types)
         known = self._operators.get(kind)
         if known is not None:
             return lambda *_: known
-        make: Callable[..., OpRun] = super()._load_impl(node)
+        make: Callable[..., OpRun] = self._maker(node)
 
         def remembered(*given: Any) -> OpRun:
             return self._operators.setdefault(kind, make(*given))
 
         return remembered
+
+    def _maker(self, node: onnx.NodeProto, input_types: Any = None) -> Any:
+        try:
+            return super()._load_impl(node, input_types)
+        except NotImplementedError as error:
+            name = full_name(node.op_type, node.domain)
+            raise NoFloat64Error(f"no float64 evaluation of {name} is known") from error
 
     def _init(self) -> None:
         self._operators: dict[tuple[object, ...], OpRun] = {}

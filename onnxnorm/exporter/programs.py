@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch.utils import _pytree
 
 from onnxnorm.errors import OnnxNormError, first_line
+from onnxnorm.files.foreign_formats import foreign_format
 
 __all__ = ["is_program", "load_program", "module_of", "open_axes_of"]
 
@@ -30,6 +32,13 @@ def load_program(given: torch.export.ExportedProgram | str | os.PathLike[str]) -
     path = Path(given)
     if not path.is_file():
         raise OnnxNormError(f"{path}: there is no such file")
+    if not zipfile.is_zipfile(path):
+        # PyTorch would tell of it at length.
+        what = foreign_format(path)
+        raise OnnxNormError(
+            f"{path}: is no program that torch.export.save wrote{f' but {what}' if what else ''}; export takes a "
+            "torch.nn.Module or such a program, and `optimize` a model that is exported already"
+        )
     try:
         return torch.export.load(path)
     except Exception as error:

@@ -21,7 +21,7 @@ from onnxnorm.model.to_protobuf import structure
 from onnxnorm.model.told_types import told_types
 from onnxnorm.model.walk import graphs_of, weight_bytes
 from onnxnorm.process.gc_pause import collector_paused
-from onnxnorm.validate.arguments import check_flags, check_path
+from onnxnorm.validate.arguments import check_flags, check_path, no_model
 from onnxnorm.validate.message import check_structure
 
 __all__ = ["load", "save", "to_proto"]
@@ -53,7 +53,7 @@ def load(model: ModelLike, name: str | None = None) -> ir.Model:
         loaded = read_model(Path(model))
         check_structure(loaded, name_of(model))
     else:
-        raise OnnxNormError(f"a model is a path, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}")
+        raise no_model(model)
     name_nodes(graphs_of(loaded))
     _take_the_alias(loaded)
     _forget_negative_extents(loaded)

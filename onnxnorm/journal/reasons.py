@@ -193,7 +193,7 @@ ADVICE: Mapping[Code, str] = {
     Code.NEEDS_OPSET: "convert the model to a later opset",
     Code.NO_ONNX_NODE: "nothing: no node of ONNX computes it",
     Code.LOOKS_LIKE: "write the normalization by its formula, where that was meant",
-    Code.ONE_NODE: "nothing: it is one node, as it should be; a BatchNormalization trained in its place would fold",
+    Code.ONE_NODE: "leave it, it is in its best form; a BatchNormalization trained in its place would fold",
     Code.SIMPLIFIED_LAYER_NORM: "export it as RMSNormalization, which ONNX has from opset 23 on",
     Code.KEPT: "leave the option out that keeps it",
     Code.FAILED_VERIFICATION: "mend the rule, where one was registered for an operator; else report it with the model",

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.normalizations import KINDS, kind_of
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.journal import Decline, Effect, Rewrite
-from onnxnorm.journal.words import joined, say
+from onnxnorm.journal.words import Words, joined, say
 from onnxnorm.model.domains import CUSTOM_DOMAIN
 from onnxnorm.model.names import fresh_name
 from onnxnorm.model.walk import nodes_with_paths
@@ -94,7 +94,7 @@ class _Books:
         same = self._standing.get(name)
         new = same.pop(0) if same else None
         fate = self._fate(entry, name, rewrites, new)
-        reason = joined("; ", (rewrite.detail for rewrite in rewrites)) or "nothing reads its result"
+        reason = _told(rewrites) or "nothing reads its result"
         decline = self._declined.get(name) if new is not None else None
         if fate is Fate.LEFT:
             # Where a part of it went is told too: a cheaper node may be all that is left.
@@ -138,7 +138,7 @@ class _Books:
             raised = any(step.effect is Effect.RAISED for step in steps)
             for entry in entries:
                 if raised:
-                    reason: str = joined("; ", (step.detail for step in steps))
+                    reason: str = _told(steps)
                     record = _record(entry, name, Fate.RECOGNIZED, reason, is_there=True)
                 else:
                     decline = self._declined.get(name)
@@ -155,7 +155,7 @@ class _Books:
             kind = KINDS.get(("", steps[0].op_type)) or KINDS.get((CUSTOM_DOMAIN, steps[0].op_type))
             if steps[0].effect is not Effect.RAISED or kind is None or name in known:
                 continue
-            reason = joined("; ", (step.detail for step in steps))
+            reason = _told(steps)
             fate = Fate.ABSORBED
             if steps[-1].effect is Effect.REFORMED:
                 # Written out again, in a faster form, it is still there.
@@ -173,6 +173,13 @@ class _Books:
         for name, decline in self._written_out.items():
             if name in self._remaining:
                 yield _written_out(decline)
+
+
+def _told(steps: Sequence[Rewrite]) -> Words:
+    """Tell what was done; where a part was left that a later step took up, why it was left is told no more."""
+    first = max((number for number, step in enumerate(steps[:-1], 1) if step.effect is Effect.PARTLY), default=0)
+    told = joined("; ", (step.detail for step in steps[first:]))
+    return say("in {} steps, the last of them: {}", str(len(steps)), told) if first else told
 
 
 def _with_evidence(record: NormRecord, decline: Decline | None) -> NormRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,14 @@ import onnx_ir as ir
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.io.model_source import ModelSource
 from onnxnorm.journal import Remedy
+from onnxnorm.model.walk import nodes_with_paths
 from onnxnorm.optimizer.accounted import accounted
 from onnxnorm.optimizer.fixed_shapes import fix_shapes
 from onnxnorm.optimizer.records import Fate, NormRecord
 
 __all__ = ["LEAST_SECONDS", "with_tried_remedies"]
 
-LEAST_SECONDS = 5.0
+LEAST_SECONDS = 1.0
 """The time that trying may take for any model, however small."""
 
 _STAYS = frozenset({Fate.LEFT, Fate.PARTLY, Fate.NEW})
@@ -42,19 +43,19 @@ def with_tried_remedies(
         source: the model that the records are of.
         records: what became of its normalizations.
         options: the options of `accounted` with which it was optimized, and `fix_shapes`.
-        took: how many seconds that took, which is what each try is expected to take.
-        seconds: how many seconds all tries together may take, or `LEAST_SECONDS` where that is more.
+        took: how many seconds of the processor's time that took, which is what each try is expected to take.
+        seconds: how many seconds of it all tries together may take, or `LEAST_SECONDS` where that is more.
     """
     told = tuple(records)
     counts = Counter(each.remedy for each in told if each.remedy is not None and each.remedy.is_definite)
     gone: dict[Remedy, frozenset[str]] = {}
-    begun, longest, room = time.perf_counter(), took, max(seconds, LEAST_SECONDS)
+    begun, longest, room = time.process_time(), took, max(seconds, LEAST_SECONDS)
     for remedy, _ in counts.most_common():
-        now = time.perf_counter()
+        now = time.process_time()
         if now - begun + longest > room:
             break
         gone[remedy] = _gone_by(remedy, source, options, told)
-        longest = max(longest, time.perf_counter() - now)
+        longest = max(longest, time.process_time() - now)
     return tuple(
         record
         if record.remedy is None or record.remedy not in gone
@@ -90,15 +91,24 @@ def _gone_by(
             fix_shapes(work, shapes, source.name)
         if remedy.output:
             _leave_out(work.graph, remedy.output)
-        _, records = accounted(work, **chosen)
+        result, records = accounted(work, **chosen)
     except OnnxNormError:
         return frozenset()
     stays = {record.where for record in records if record.fate in _STAYS}
     known = {record.where for record in records}
-    # A new node that is not made any more has no record.
+    there = {node.name for node, _ in nodes_with_paths(result.ir_model)}
     return frozenset(
-        each.where for each in before if each.where not in stays and (each.where in known or each.fate is Fate.NEW)
+        each.where for each in before if each.where not in stays and (each.where in known or _is_gone(each, there))
     )
+
+
+def _is_gone(record: NormRecord, there: Container[str | None]) -> bool:
+    """Whether a normalization without a record is gone: a new node, or one of those that spell one.
+
+    What becomes one node may have the name of another of the nodes that spelled it.
+    """
+    spelled = not (record.node_before or record.node_after)
+    return record.fate is Fate.NEW or (spelled and record.node not in there)
 
 
 def _leave_out(graph: ir.Graph, name: str) -> None:

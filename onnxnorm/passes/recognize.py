@@ -77,8 +77,7 @@ class Recognize(JournaledPass):
 
     def _kept(self, op_type: str) -> str:
         """Return why the target keeps such normalizations written out; "" where it does not."""
-        reason = "" if self._target is None else self._target.kept_written_out.get(op_type, "")
-        return f"{self._target.name} {reason}" if self._target is not None and reason else ""
+        return "" if self._target is None else self._target.kept_written_out.get(op_type, "")
 
     def _raise_all(self, graph: ir.Graph, facts: Facts, holders: Mapping[ir.Graph, ir.Node]) -> bool:
         modified, again = False, True

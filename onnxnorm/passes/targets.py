@@ -21,8 +21,8 @@ class Target:
         name: as `optimize(target=...)` takes it.
         source: where the table comes from.
         lowered: operators of ONNX's own domain that are written out, with the reason to continue "the target ...".
-        kept_written_out: normalizations that stay as nodes where a model spells them so, with the reason to continue
-            "the target ...": their one node stays too, but none is made.
+        kept_written_out: normalizations that stay as nodes where a model spells them so, with the reason as a sentence:
+            their one node stays too, but none is made.
         knows_functions: whether it runs a model that carries functions, as bodies of custom operators. Where not, the
             file is plain: no functions, and what is known when it is written (types, pads, constants) is resolved.
         prefers_standard_lrn: whether `LRN` is better for it than this project's operator.
@@ -50,7 +50,8 @@ _ALL = (
         "portable",
         "python -m bench matrix: any runtime that reads the standard operators of the model's opset; bench/targets.py",
         kept_written_out={
-            "GroupNormalization": "may be onnxruntime, which takes nearly twice as long for the node GroupNormalization"
+            "GroupNormalization": "stays written out, since a portable file may be run by onnxruntime, which takes "
+            "nearly twice as long for the one node"
         },
         counts_padding=False,
     ),

@@ -33,7 +33,7 @@ _KIND = "GroupNormalization"
 _SINCE = 21
 _ELSEWHERE = Evidence(
     remedy=Remedy(
-        "name the runtime: with target onnxruntime a kernel of this project takes it, others run the one node"
+        "name the runtime: with --target onnxruntime a kernel of this project runs it, other targets get the one node"
     )
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -112,6 +112,8 @@ def given_samples(inputs: GivenInputs, specs: Sequence[InputSpec], overridable: 
     """
     if isinstance(inputs, (str, os.PathLike)):
         inputs = _read_npz(Path(inputs))
+    if not isinstance(inputs, Iterable):
+        raise OnnxNormError(f"inputs is a dictionary of arrays, a list of such or a .npz file, not {inputs!r}")
     samples = [inputs] if isinstance(inputs, Mapping) else list(inputs)
     if not samples:
         raise OnnxNormError("inputs holds no sample; give at least one, or None for random ones")

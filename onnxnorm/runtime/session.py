@@ -25,7 +25,7 @@ from onnxnorm.ops import attach
 from onnxnorm.ops.schema import check_nodes
 from onnxnorm.runtime.library import find_library
 from onnxnorm.runtime.providers import are_for_another_processor, checked_providers
-from onnxnorm.validate.arguments import check_count, check_flags, check_session_options
+from onnxnorm.validate.arguments import check_count, check_flags, check_session_options, no_model
 from onnxnorm.validate.shape_inference import ends_runtimes
 
 __all__ = ["is_missing_kernel", "reason_of", "session"]
@@ -142,9 +142,7 @@ def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:
             meant = similar_name(Path(model)) if isinstance(error, FileNotFoundError) else ""
             raise OnnxNormError(f"{name}: cannot read the model: {error.strerror or error}{meant}") from error
     else:
-        raise OnnxNormError(
-            f"a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model, not a {type(model).__name__}"
-        )
+        raise no_model(model, or_bytes=True)
     if data[4:8] == b"ORTM":  # the mark of onnxruntime's own flatbuffer format
         return name, None
     try:

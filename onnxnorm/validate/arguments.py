@@ -9,7 +9,16 @@ import numpy as np
 
 from onnxnorm.errors import OnnxNormError
 
-__all__ = ["check_count", "check_flags", "check_path", "check_session_options", "check_shapes", "names_in"]
+__all__ = [
+    "check_count",
+    "check_flags",
+    "check_number",
+    "check_path",
+    "check_session_options",
+    "check_shapes",
+    "names_in",
+    "no_model",
+]
 
 
 def check_flags(**flags: object) -> None:
@@ -54,6 +63,19 @@ def check_count(name: str, value: object, *, least: int = 1) -> None:
         raise OnnxNormError(f"{name} is a whole number of at least {least}, not {value!r}")
 
 
+def check_number(name: str, value: object) -> float | None:
+    """Return the number that a caller gives; None may be given.
+
+    Raises:
+        OnnxNormError: it is no number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise OnnxNormError(f"{name} is a number, not {value!r}")
+    return float(value)
+
+
 def check_shapes(name: str, value: object) -> None:
     """Refuse what are no extents by the names of inputs; None may be given.
 
@@ -84,5 +106,25 @@ def names_in(name: str, value: object) -> list[str]:
     return [str(each) for each in found]
 
 
+def no_model(value: object, *, or_bytes: bool = False) -> OnnxNormError:
+    """Return the error for what is given in place of a model, with what to do.
+
+    Args:
+        value: what is given.
+        or_bytes: bytes of a model are taken too.
+    """
+    forms = f"a path, {'bytes, ' if or_bytes else ''}an onnx.ModelProto or an onnx_ir.Model"
+    advice = ""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        advice = "; onnx.load_model_from_string makes a model of bytes"
+    elif hasattr(value, "read"):
+        advice = "; give the path of the file"
+    elif type(value).__name__ == "GraphProto":
+        advice = "; onnx.helper.make_model makes a model of a graph"
+    return OnnxNormError(f"a model is {forms}, not {_called(value)}{advice}")
+
+
 def _called(value: object) -> str:
-    return f"a {type(value).__name__}" if value is not None else "None"
+    if value is None:
+        return "None"
+    return "bytes" if isinstance(value, bytes) else f"a {type(value).__name__}"

@@ -13,6 +13,7 @@ import onnx
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.evaluate.operators import is_real
 from onnxnorm.model.names import fresh_name
+from onnxnorm.validate.arguments import check_number
 from onnxnorm.verification.report import OutputError
 from onnxnorm.verification.runs import ROUNDED, Runs
 from onnxnorm.verification.smallest import rename
@@ -37,9 +38,11 @@ class Tolerance:
 
     def __post_init__(self) -> None:
         for name in ("atol", "rtol"):
-            value = getattr(self, name)
+            value = check_number(name, getattr(self, name))
             if value is not None and not 0 <= value < math.inf:
                 raise OnnxNormError(f"{name} must be 0 or more, not {value}")
+        check_number("cosine", self.cosine)
+        check_number("snr", self.snr)
         if self.cosine is not None and not -1 <= self.cosine <= 1:
             raise OnnxNormError(f"cosine must be between -1 and 1, not {self.cosine}")
         if self.snr is not None and math.isnan(self.snr):

@@ -32,6 +32,7 @@ FIRST_HEADINGS = {
     "name",
     "node",
     "operator",
+    "what",
     "output",
     "pass",
     "part",

@@ -199,10 +199,32 @@ def test_tries_end_when_their_time_is_over_and_the_remedy_for_most_comes_first(m
     first, second = onnxnorm.optimize(model, verify=False).normalizations
     records = (first, second, replace(second, node="another"))
     for seconds, tried in ((0.0, set()), (8.0, {"y1"}), (float("inf"), {"y0", "y1"})):
-        clock = SimpleNamespace(perf_counter=partial(next, iter(range(0, 10**6, 6))))
+        clock = SimpleNamespace(process_time=partial(next, iter(range(0, 10**6, 6))))
         monkeypatch.setattr("onnxnorm.optimizer.remedies.time", clock)
         found = with_tried_remedies(ModelSource(model), records, {}, took=1.0, seconds=seconds)
         assert {each.remedy.output for each in found if each.remedy is not None and each.remedy.tried} == tried
         lines = remedy_lines(found[:2])
         assert any("not tried" in line for line in lines) is (len(tried) < 2)
         assert any("tried on a copy" in line for line in lines) is bool(tried)
+
+
+@pytest.mark.parametrize("floors", [False, True])
+def test_an_opset_is_offered_for_what_becomes_one_node_there_whatever_its_name_is(floors: bool) -> None:
+    """A written-out RMSNormalization with weights: the one node has the name of the last Mul, the reason another's."""
+    b = Builder(dtype=np.float32)
+    x = b.input((2, 5, 8))
+    power = b.node("Pow", x, b.constant(np.float32(2)), name="power")
+    if floors:
+        power = b.node("Floor", power, name="floor")
+    mean = b.node("ReduceMean", power, axes=[-1], keepdims=1, name="mean")
+    root = b.node("Sqrt", b.node("Add", mean, b.constant(np.float32(1e-5)), name="epsilon"), name="root")
+    y = b.node("Div", x, root, name="normalized")
+    y = b.node("Mul", y, b.constant(np.linspace(0.5, 2, 8, dtype=np.float32)), name="weighted")
+    model = b.model(y)
+    model.opset_import[0].version = 17
+    untried = onnxnorm.optimize(model, verify=False).normalizations
+    tried = with_tried_remedies(ModelSource(model), untried, {}, seconds=600)
+    helps = [each.remedy for each in tried if each.remedy is not None and each.remedy.tried]
+    assert [each.options for each in helps] == ([] if floors else [("--opset", "23")])
+    (after,) = onnxnorm.optimize(model, verify=False, opset=23).normalizations or (None,)
+    assert (after is not None and after.fate is Fate.RECOGNIZED) is not floors

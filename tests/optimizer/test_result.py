@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -132,6 +133,18 @@ def test_a_result_goes_wherever_a_model_goes(form: str, tmp_path: Path) -> None:
 def test_what_carries_no_model_is_refused() -> None:
     for wrong in (3, None, object()):
         with pytest.raises(onnxnorm.OnnxNormError, match="a model is a path"):
+            onnxnorm.optimize(wrong)  # type: ignore[call-overload]
+
+
+def test_what_is_no_model_is_told_with_what_makes_one_of_it() -> None:
+    model = _model()
+    cases = {
+        "onnx.load_model_from_string": model.SerializeToString(),
+        "give the path of the file": io.BytesIO(model.SerializeToString()),
+        "onnx.helper.make_model": model.graph,
+    }
+    for advice, wrong in cases.items():
+        with pytest.raises(onnxnorm.OnnxNormError, match=advice):
             onnxnorm.optimize(wrong)  # type: ignore[call-overload]
 
 

@@ -205,7 +205,7 @@ def test_the_dynamo_exporter_of_old_opsets_hides_no_group_norm() -> None:
     for open_batch in (False, True):
         (record,) = onnxnorm.inspect(_dynamo(nn.GroupNorm(2, 6).eval(), torch.randn(2, 6, 4, 3), 18, open_batch))
         assert record.kind == "GroupNormalization (written out)"
-        assert "portable may be onnxruntime, which takes nearly twice as long" in record.reason
+        assert "may be run by onnxruntime, which takes nearly twice as long" in record.reason
 
 
 def test_a_length_of_what_may_be_zero_is_named() -> None:

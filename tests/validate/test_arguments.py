@@ -57,6 +57,9 @@ CALLS: dict[str, tuple[Call, str]] = {
     "no samples": (_verified(samples=0), "samples is a whole number of at least 1, not 0"),
     "seed": (_verified(seed=-1), "seed is a whole number of at least 0, not -1"),
     "strict": (_verified(strict="yes"), "strict is True or False, not 'yes'"),
+    "atol": (_verified(atol="a"), "atol is a number, not 'a'"),
+    "cosine": (_verified(cosine=True), "cosine is a number, not True"),
+    "inputs": (_verified(inputs=3), "inputs is a dictionary of arrays, a list of such or a .npz file, not 3"),
     "bisect": (_verified(bisect=True), "bisect is a path, not a bool"),
     "options of verify": (
         _verified(session_options=[]),

@@ -89,7 +89,8 @@ def _scale_and_bias(site: Site, first: int, end: int) -> Answer:
     if affine is None:
         return Declined("would have to undo a scale of zero", code=Code.ZERO_SCALE)
     if any(not first <= axis < end for axis in affine.axes):
-        return Declined(f"has a scale along axes {first} to {end - 1} only", code=Code.OTHER_AXIS)
+        axes = f"axis {first}" if first == end - 1 else f"axes {first} to {end - 1}"
+        return Declined(f"has a scale along {axes} only", code=Code.OTHER_AXIS)
 
     def onto(array: FloatArray) -> FloatArray:
         return array.reshape(array.shape[first:end])

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, set_inputs
 from onnxnorm.graph.nodes import is_standard, producer_of, read_once
+from onnxnorm.journal.words import naming_node, say
 from onnxnorm.model.dtypes import FLOATS
 from onnxnorm.passes.cleaning.site import Site
 
@@ -97,7 +98,7 @@ def join_clips(node: ir.Node, site: Site) -> str | None:
         for name, bound in zip(names, (low, high), strict=True)
     ]
     set_inputs(node, [first.inputs[0], *values])
-    return f"clips as Clip {first.name!r} before it did too"
+    return say("clips as {} before it did too", naming_node(first))
 
 
 def _bounds(node: ir.Node, site: Site) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None:

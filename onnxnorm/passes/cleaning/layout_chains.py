@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, drop_if_unused, set_inputs, splice_out
 from onnxnorm.graph.extents import Extent, ints_of, wrapped
 from onnxnorm.graph.nodes import is_standard, producer_of, read_once
+from onnxnorm.journal.words import naming_node, say
 from onnxnorm.passes.cleaning.no_ops import same_extents
 from onnxnorm.passes.cleaning.shapes_read import as_request
 from onnxnorm.passes.cleaning.site import Site
@@ -34,7 +35,7 @@ def join_layouts(node: ir.Node, site: Site) -> str | None:
         return None
     if first.inputs[0] is None or first in site.units or node in site.units:
         return None
-    x, done = first.inputs[0], f"does what {first.op_type} {first.name!r} before it did too"
+    x, done = first.inputs[0], say("does what {} before it did too", naming_node(first))
     before, after = site.extents.of(x), site.extents.of(node.outputs[0])
     if same_extents(before, after):
         _become(node, "Identity", [x], site)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, drop_if_unused, set_inputs
 from onnxnorm.graph.extents import ints_of, wrapped
 from onnxnorm.graph.nodes import is_standard, producer_of, read_once
+from onnxnorm.journal.words import naming_node, say
 from onnxnorm.passes.cleaning.site import Site
 
 __all__ = ["join_slices"]
@@ -43,7 +44,7 @@ def join_slices(node: ir.Node, site: Site) -> str | None:
     set_inputs(node, [x, *values])
     for value in old:
         drop_if_unused(value, site.facts)
-    return f"cuts what Slice {first.name!r} before it did too"
+    return say("cuts what {} before it did too", naming_node(first))
 
 
 def _cuts(node: ir.Node, rank: int, site: Site) -> tuple[tuple[int, ...], ...] | None:

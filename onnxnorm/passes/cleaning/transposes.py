@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, drop_if_unused, splice_out
 from onnxnorm.graph.extents import wrapped
 from onnxnorm.graph.nodes import is_standard, producer_of, read_once
+from onnxnorm.journal.words import Words, naming_node, say
 from onnxnorm.model.walk import subgraphs_of
 from onnxnorm.passes.cleaning.site import Site
 
@@ -62,8 +63,8 @@ def join_transposes(node: ir.Node, site: Site) -> str | None:
     node.attributes["perm"] = ir.AttrInt64s("perm", together)
     if is_none:
         splice_out(node)
-        return f"takes back what Transpose {first.name!r} does"
-    return f"does what Transpose {first.name!r} before it did too"
+        return say("takes back what {} does", naming_node(first))
+    return say("does what {} before it did too", naming_node(first))
 
 
 @dataclass
@@ -118,7 +119,7 @@ def cancel_around(node: ir.Node, site: Site) -> str | None:
     if not region.nodes or region.gain() <= 0 or _parts_a_unit(region, site):
         return None
     _apply(region, site)
-    return f"{len(region.nodes)} nodes behind it work in the order of axes that is before it"
+    return say("{} behind it work in the order of axes that is before it", Words(f"{len(region.nodes)} nodes", "nodes"))
 
 
 def _grown(node: ir.Node, order: tuple[int, ...], site: Site) -> _Region:
