@@ -70,6 +70,8 @@ def load_target(spec: str) -> Target:
                 f"{spec}: a PyTorch checkpoint has weights and no network: write path/to/script.py:factory --weights "
                 f"{spec}"
             )
+        if spec.endswith(".onnx"):
+            raise UsageError(f"{spec}: is an ONNX model already; `onnxnorm optimize {spec} OUT` takes it from there")
         raise UsageError(f"{spec!r} names no model: write package.module:factory or path/to/script.py:factory")
     holder = _script(spec, Path(module_name)) if module_name.endswith(".py") else _package(spec, module_name)
     return _build(spec, _look_up(spec, holder, path))

@@ -183,9 +183,13 @@ def test_a_script_named_as_a_module_and_a_checkpoint_named_as_a_model_are_told(
         ("nosuch.py:net", "no file 'nosuch.py'"),
         ("net.pt", "path/to/script.py:factory --weights net.pt"),
         ("net.pt2", "there is no such file"),
+        ("net.onnx", "onnxnorm optimize net.onnx"),
     ):
         assert _export(target, "out.onnx") == 2
         assert told in capsys.readouterr().err
+    with pytest.raises(onnxnorm.OnnxNormError, match=r"is no program .*takes a torch\.nn\.Module"):
+        onnxnorm.export(script)
+    assert not capsys.readouterr().err
 
 
 def test_without_torch_the_hint_is_how_to_get_it(script: Path) -> None:
