@@ -3,6 +3,7 @@
     python -m bench runtime --networks bert gpt2 --opsets 17 --seconds 0     nodes and bytes of a share
     python -m bench runtime --seconds 0 --out docs/runtime-graphs.md         the rest of them, and the page
     python -m bench runtime --out docs/runtime-graphs.md                     the times, and the page
+    python -m bench runtime --seconds 0 --doubtful-seconds 2 ...             times where a runtime is left with more
     python -m bench runtime --networks --out docs/runtime-graphs.md          the page, of what is kept
 
 What is measured is kept in `--cache` and not measured again by the same version of the package and of the runtimes:

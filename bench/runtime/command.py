@@ -45,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", nargs="+", type=Path, metavar="PATH", help="files, or folders of them, instead")
     parser.add_argument("--cache", type=Path, default=Path("build/bench-runtime"), help="what is kept between runs")
     parser.add_argument("--seconds", type=float, default=0.3, help="of measurement per row; 0 counts nodes alone")
+    parser.add_argument(
+        "--doubtful-seconds",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="of measurement in each runtime that is left with more nodes; 0 lets the nodes decide",
+    )
     parser.add_argument("--rows", type=Path, metavar="FILE", help="a file for a table with a row for each file")
     add_out(parser, *SECTIONS)
     return parser
@@ -70,7 +77,8 @@ def main() -> int:
     # What others can find anew with a file of the same name is not kept.
     store = None if arguments.files else Store(arguments.cache)
     rows = []
-    for row in judge(_chosen(arguments), arguments.targets, None if arguments.short else arguments.seconds, store):
+    seconds = None if arguments.short else arguments.seconds
+    for row in judge(_chosen(arguments), arguments.targets, seconds, store, arguments.doubtful_seconds):
         rows.append(row)
         print(f"{row.model:32} {row.target:12} {'; '.join(row.worse) or 'ok'}", flush=True)
     if arguments.rows is not None:

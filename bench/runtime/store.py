@@ -17,7 +17,7 @@ from pathlib import Path
 
 import onnxnorm
 from bench import nodes
-from bench.runtime import counting
+from bench.runtime import counting, predicted, timing
 from bench.runtime.counting import Counts
 from bench.runtime.timing import Latency
 
@@ -39,7 +39,8 @@ class Measured:
         result: the digest of the result's bytes; empty where `optimize` refused the file.
         rewrites: how many nodes were rewritten.
         work: of the file and of the result, by the cost model of `optimize`.
-        latency: of both; None as long as it is not measured, and where it cannot be.
+        latency: of both in onnxruntime; None as long as it is not measured, and where it cannot be.
+        latency_in_openvino: the same in OpenVINO.
     """
 
     model: str
@@ -51,10 +52,10 @@ class Measured:
     rewrites: int
     work: tuple[int, int] = (0, 0)
     latency: Latency | None = None
+    latency_in_openvino: Latency | None = None
 
     def to_json(self) -> str:
-        latency = None if self.latency is None else vars(self.latency)
-        return json.dumps({**vars(self), "latency": latency})
+        return json.dumps(vars(self), default=vars)
 
     @classmethod
     def from_json(cls, text: str) -> Measured:
@@ -62,7 +63,8 @@ class Measured:
         for key in ("before", "after"):
             fields[key] = _counts(fields[key])
         fields["size"], fields["work"] = tuple(fields["size"]), tuple(fields["work"])
-        fields["latency"] = None if fields["latency"] is None else Latency(**fields["latency"])
+        for key in ("latency", "latency_in_openvino"):
+            fields[key] = None if fields.get(key) is None else Latency(**fields[key])
         return cls(**fields)
 
 
@@ -123,9 +125,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _version() -> str:
-    """Return a digest of the source of the package and of this bench, and of the versions of the runtimes."""
-    sources = [Path(onnxnorm.__file__).parent, Path(counting.__file__).parent]
-    return _digest([path for root in sources for path in sorted(root.rglob("*.py"))])
+    """Return a digest of the source of the package and of what measures here, and of the versions of the runtimes."""
+    measuring = [Path(module.__file__) for module in (counting, nodes, predicted, timing)]
+    return _digest([*sorted(Path(onnxnorm.__file__).parent.rglob("*.py")), *measuring])
 
 
 def _runtimes() -> str:

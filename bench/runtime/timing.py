@@ -1,4 +1,4 @@
-"""Latency of an original and of its result, interleaved."""
+"""Latency of an original and of its result in one runtime, interleaved."""
 
 from __future__ import annotations
 
@@ -83,7 +83,16 @@ def compare(
     return summarize(pairs)
 
 
-def latency(original: Path, result: Path, seconds: float) -> Latency:
+def in_onnxruntime(original: Path, result: Path, seconds: float) -> Latency:
     first, second = session(original), session(result)
     values = feeds(first.get_inputs())
     return compare([lambda each=each: each.run(None, values) for each in (first, second)], seconds)
+
+
+def in_openvino(original: Path, result: Path, seconds: float) -> Latency:
+    import openvino
+
+    values = feeds(session(original).get_inputs())
+    core, options = openvino.Core(), {"INFERENCE_NUM_THREADS": 1}
+    both = [core.compile_model(str(path), "CPU", options).create_infer_request() for path in (original, result)]
+    return compare([lambda each=each: each.infer(values, share_inputs=True) for each in both], seconds)

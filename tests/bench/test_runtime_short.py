@@ -20,10 +20,10 @@ from bench.runtime.command import SHORT
 from bench.runtime.complaints import complaints
 from bench.runtime.counting import after_onnxruntime
 from bench.runtime.exports import Case, cases, planned
-from bench.runtime.judge import TARGETS, Row, judge
+from bench.runtime.judge import TARGETS, Row, judge, verdict
 from bench.runtime.predicted import Agreement, Fit, agreement, fit, work_of
 from bench.runtime.report import SECTIONS, by_file, by_network
-from bench.runtime.store import Store
+from bench.runtime.store import Measured, Store
 from bench.runtime.timing import Latency, summarize
 
 
@@ -99,7 +99,7 @@ def test_a_run_goes_on_where_another_stopped(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("bench.runtime.judge.counts", no_more)
     (timed,) = judge([case], ["onnxruntime"], 0.01, Store(tmp_path / "kept"))
     assert timed.latency is not None and timed.nodes == counted.nodes
-    monkeypatch.setattr("bench.runtime.judge.latency", no_more)
+    monkeypatch.setattr("bench.runtime.judge.in_onnxruntime", no_more)
     assert list(judge([case], ["onnxruntime"], 0.01, Store(tmp_path / "kept"))) == [timed]
     monkeypatch.setattr("bench.runtime.store._version", lambda: "another")
     # Another version of the package that gives the same result: what runtimes make of it is known, the time is not.
@@ -109,6 +109,50 @@ def test_a_run_goes_on_where_another_stopped(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("bench.runtime.store._runtimes", lambda: "others")
     with pytest.raises(AssertionError, match="counted again"):
         list(judge([case], ["onnxruntime"], None, Store(tmp_path / "kept")))
+
+
+def _measured(target: str, after: Counter[str] | str, **times: Latency) -> Measured:
+    before: dict[str, Counter[str] | str] = {"all": Counter(LRN=1), "openvino": Counter(LRN=1)}
+    return Measured("lrn", target, before, {"all": after, "openvino": after}, (10, 10), "digest", 1, **times)
+
+
+@pytest.mark.parametrize(
+    ("target", "after", "times", "told"),
+    [
+        ("portable", Counter(Mul=2), {}, ["all: 1 -> 2 nodes", "openvino: 1 -> 2 nodes"]),
+        ("portable", Counter(Mul=2), {"latency": 0.5}, ["openvino: 1 -> 2 nodes"]),
+        ("portable", Counter(Mul=2), {"latency_in_openvino": 0.5}, ["all: 1 -> 2 nodes"]),
+        ("portable", Counter(Mul=2), {"latency": 0.5, "latency_in_openvino": 0.9}, []),
+        ("onnxruntime", Counter(Mul=2), {"latency": 0.5}, []),
+        ("onnxruntime", Counter(Mul=2), {"latency_in_openvino": 0.5}, ["all: 1 -> 2 nodes"]),
+        ("openvino", Counter(Mul=2), {"latency": 0.5}, ["openvino: 1 -> 2 nodes"]),
+        ("openvino", Counter(Mul=2), {"latency_in_openvino": 1.0}, ["openvino: 1 -> 2 nodes"]),
+        ("openvino", Counter(Mul=1), {"latency_in_openvino": 1.2}, ["latency in OpenVINO: 1.20"]),
+        ("onnxruntime", Counter(Mul=1), {"latency_in_openvino": 1.2}, []),
+        ("portable", "fails", {"latency": 0.5, "latency_in_openvino": 0.5}, ["all: no longer runs", "openvino: no l"]),
+    ],
+)
+def test_time_acquits_more_nodes_in_its_own_runtime_alone(
+    target: str, after: Counter[str] | str, times: dict[str, float], told: list[str]
+) -> None:
+    latencies = {name: Latency(1.0, ratio, ratio) for name, ratio in times.items()}
+    worse = verdict(_measured(target, after, **latencies)).worse
+    assert [each[: len(start)] for each, start in zip(worse, told, strict=True)] == told
+
+
+def test_a_node_more_is_timed_in_the_runtime_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _gelu(tmp_path / "gelu.onnx")
+    ways = ({"all": Counter(Mul=1), "openvino": Counter(Mul=1)}, {"all": Counter(Mul=1), "openvino": Counter(Mul=2)})
+    found = iter(ways)
+    monkeypatch.setattr("bench.runtime.judge.counts", lambda *_: next(found))
+    monkeypatch.setattr("bench.runtime.judge.in_openvino", lambda *_: Latency(1.0, 0.5, 0.4))
+    monkeypatch.setattr("bench.runtime.judge.in_onnxruntime", lambda *_: pytest.fail("timed where no node is more"))
+    monkeypatch.setattr("bench.runtime.judge.GROWTH", float("inf"))
+    store = Store(tmp_path / "kept")
+    (row,) = judge([Case("gelu", tmp_path / "gelu.onnx")], ["portable"], None, store, doubtful=0.01)
+    assert row.worse == ()
+    kept = store.find("gelu", "portable")
+    assert kept is not None and kept.latency is None and kept.latency_in_openvino == Latency(1.0, 0.5, 0.4)
 
 
 def test_counts_are_kept_by_the_bytes_of_the_file_and_the_way_that_it_is_read(tmp_path: Path) -> None:
