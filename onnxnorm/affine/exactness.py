@@ -42,6 +42,9 @@ _MAX_GROWTH_IN_HALF = 2.0
 # Undoing a shift costs as many bits as the shift is larger than the values: at most two, of the few of half types none.
 _MAX_CANCELLATION = {ir.DataType.FLOAT16: 1.0, ir.DataType.BFLOAT16: 1.0}
 _MAX_CANCELLATION_ELSEWHERE = 4.0
+# Exact values have no error of their own yet that would hide what undoing costs, so where a reader brings them near
+# zero (x - t where x is about t) the original has all of their digits.
+_MAX_CANCELLATION_OF_EXACT = 1.0
 # How much larger than the values a shift may be where only their order counts: half of the digits are left for it.
 _MAX_SHIFT_OF_ORDER = {ir.DataType.FLOAT16: 2.0**4, ir.DataType.BFLOAT16: 2.0**2, ir.DataType.FLOAT: 2.0**10}
 # Numbers from here on are no statistics.
@@ -61,12 +64,15 @@ def fits(gauge: Gauge, shape: tuple[Dim, ...] | None) -> bool:
     )
 
 
-def loses_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
-    """Why readers of a value of about this size cannot undo the gauge; None where they can."""
+def loses_digits(value: ir.Value, gauge: Gauge, size: FloatArray, *, rounded: bool) -> str | None:
+    """Why readers of a value of about this size cannot undo the gauge; None where they can.
+
+    `rounded`: the value carries rounding errors in proportion to its size.
+    """
     affine = gauge.to_old
     if affine is None:
         return say("{} has other readers, which could not undo a scale of zero", naming_value(value))
-    if not _is_small(affine, value, size):
+    if not _is_small(affine, value, size, None if rounded else _MAX_CANCELLATION_OF_EXACT):
         return say("{} has other readers, and undoing the shift for them would lose accuracy", naming_value(value))
     return None
 
@@ -81,8 +87,9 @@ def hides_digits(value: ir.Value, gauge: Gauge, size: FloatArray) -> str | None:
     return None
 
 
-def _is_small(affine: ChannelAffine, value: ir.Value, size: FloatArray) -> bool:
-    limit = _MAX_CANCELLATION.get(value.dtype or ir.DataType.FLOAT, _MAX_CANCELLATION_ELSEWHERE)
+def _is_small(affine: ChannelAffine, value: ir.Value, size: FloatArray, limit: float | None = None) -> bool:
+    if limit is None:
+        limit = _MAX_CANCELLATION.get(value.dtype or ir.DataType.FLOAT, _MAX_CANCELLATION_ELSEWHERE)
     return all_of(np.abs(affine.shift) <= limit * size)
 
 

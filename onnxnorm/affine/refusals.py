@@ -103,7 +103,7 @@ def _inexact(value: ir.Value, gauge: Gauge, growth: Growth, search: Search) -> R
         if not growth.backward:
             # What follows the affine has its shift in it.
             size = np.maximum(size, np.abs(search.found.affine.shift).max(initial=0.0))
-        if (refused := loses_digits(value, gauge, size)) is not None:
+        if (refused := loses_digits(value, gauge, size, rounded=search.digits.rounded(value))) is not None:
             code = Code.ZERO_SCALE if gauge.to_old is None else Code.LOSES_ACCURACY
             return Refusal(refused, code, value)
     if gauge.shifts and gauge.scales and not own and growth.backward and not search.digits.rounded(value):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
-from onnxnorm import fold, optimize
+from onnxnorm import fold, optimize, verify
 from onnxnorm.evaluate.evaluator import evaluate_float64
 from testing.builder import QUICK, Builder, affines, count
 
@@ -267,3 +267,28 @@ def test_infinite_constants_stay(big: float) -> None:
     x = b.node("Mul", b.node("Add", x, b.constant(np.asarray(big))), b.constant(np.asarray(0.5)))
     model = b.model(b.node("Softmax", x))
     assert affines(fold(model, verify=False).model) == 2
+
+
+@pytest.mark.parametrize("ratio", [-3.5, 2.0, 3.5])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_shift_larger_than_an_exact_value_stays_off_it(rounded: bool, ratio: float) -> None:
+    """A convolution that only puts channels elsewhere gives exact values, whose other reader takes them near zero."""
+    b = Builder(seed=3, dtype=np.float32, opset=17)
+    weight = np.eye(CHANNELS)[[2, 0, 3, 1]].reshape(CHANNELS, CHANNELS, 1, 1) * (0.7 if rounded else 1.0)
+    value = b.node("Conv", b.input((2, CHANNELS, 5, 5)), b.constant(weight))
+    normed = b.affine(value, [0.3] * CHANNELS, [0.3 * ratio] * CHANNELS)
+    other = b.node("Mul", b.node("Sub", value, b.constant(np.ones((CHANNELS, 1, 1)))), b.constant(np.float32(2.5)))
+    model = b.model(normed, other)
+    after = optimize(model, verify=False).model
+    (made_by_convolution,) = (node.output[0] for node in after.graph.node if node.op_type == "Conv")
+    # The shift of the other reader is as large as the value, not larger.
+    assert made_by_convolution == (normed if rounded else other)
+    near = b.random.normal(1.0, 0.01, (2, CHANNELS, 5, 5)) / (0.7 if rounded else 1.0)
+    feeds = {"x": near.astype(np.float32)}
+    assert verify(model, after, feeds).passed
+    if not rounded:
+        for truth, old, new in zip(
+            evaluate_float64(model, feeds).values(), _run(model, feeds), _run(after, feeds), strict=True
+        ):
+            before, behind = (np.sqrt(np.mean((each - truth) ** 2)) for each in (old, new))
+            assert behind <= 3.0 * max(before, 2.0**-25)
