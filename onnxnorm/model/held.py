@@ -31,8 +31,9 @@ __all__ = ["HeldWeights", "array_of", "held_arrays", "is_held", "let_go", "mater
 _LEAST = 1 << 14
 """Bytes from which on a weight is held; smaller ones may be shapes, which runtimes want to see in the message."""
 _TYPES = frozenset({
-    TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32,
-    TensorProto.INT64, TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+    TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8,
+    TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32,
+    TensorProto.UINT64,
 })  # fmt: skip
 _PREFIX = "held weights "
 _NUMBERS = itertools.count()

@@ -173,8 +173,16 @@ def _with_weights(model: onnx.ModelProto, options: onnxruntime.SessionOptions) -
                     tensor.external_data.add(key=key, value=str(value))
     arrays = [_in_memory(array) for array in held.values()]
     if arrays:
-        options.add_external_initializers(list(held), list(map(onnxruntime.OrtValue.ortvalue_from_numpy, arrays)))
+        options.add_external_initializers(list(held), list(map(_ort_value, arrays)))
     return model, arrays
+
+
+def _ort_value(array: _Array) -> onnxruntime.OrtValue:
+    """Return the array as a value of onnxruntime, which knows no bfloat16 of NumPy and takes its bits for it."""
+    if array.dtype == ml_dtypes.bfloat16:
+        bits = array.view(np.uint16)
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 
 
 def _without_left_out_ends(model: onnx.ModelProto) -> onnx.ModelProto:

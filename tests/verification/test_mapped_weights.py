@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -99,6 +100,48 @@ def test_a_weight_in_a_file_that_is_off_is_found(form: Callable[[onnx.ModelProto
 def test_weights_in_a_model_file_may_begin_at_any_byte(shift: int, tmp_path: Path) -> None:
     path = _in_one_file(_model("p" * (20 + shift)), tmp_path / "files")
     assert verify(path, _model())
+
+
+@pytest.mark.usefixtures("all_are_large")
+@pytest.mark.parametrize("form", [_in_one_file, _with_data], ids=["one file", "data beside"])
+@pytest.mark.parametrize("has_kernels", [True, False], ids=["stored so", "computed so"])
+def test_bfloat16_stays_in_its_file_too(
+    has_kernels: bool, form: Callable[[onnx.ModelProto, Path], Path], tmp_path: Path
+) -> None:
+    model = _in_bfloat16(has_kernels)
+    path = form(model, tmp_path / "a")
+    held = HeldWeights()
+    arrays = held_arrays(message_of(ModelSource(path), held))
+    assert sorted(arrays) == ["w0", "w1", "w2"]
+    for tensor in model.graph.initializer:
+        assert map_behind(arrays[tensor.name]) is not None
+        np.testing.assert_array_equal(arrays[tensor.name], numpy_helper.to_array(tensor))
+    # The other model is in memory: its weights reach onnxruntime in another way.
+    assert verify(path, model)
+    values = -numpy_helper.to_array(model.graph.initializer[1])
+    other = onnx.ModelProto.FromString(model.SerializeToString())
+    other.graph.initializer[1].CopyFrom(numpy_helper.from_array(values, "w1"))
+    assert not verify(path, other)
+    assert not verify(model, form(other, tmp_path / "b"))
+
+
+def _in_bfloat16(has_kernels: bool) -> onnx.ModelProto:
+    """Return the products with weights in bfloat16, computed in float32 or in bfloat16 too."""
+    model = _model()
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    if has_kernels:
+        products = list(model.graph.node)
+        del model.graph.node[:]
+        for i, product in enumerate(products):
+            product.input[1] = f"wide{i}"
+            model.graph.node.extend([helper.make_node("Cast", [f"w{i}"], [f"wide{i}"], f"c{i}", to=TensorProto.FLOAT)])
+            model.graph.node.append(product)
+    else:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.elem_type = TensorProto.BFLOAT16
+    return model
 
 
 def test_elements_in_memory_lie_in_no_file() -> None:
