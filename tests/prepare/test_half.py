@@ -371,6 +371,20 @@ def test_a_norm_that_is_written_out_stays_whole(norm: Callable[..., str], first:
     assert sum(f"at opset {first} " in note for note in result.notes) == 1, result.notes
 
 
+@pytest.mark.parametrize("size", [1.0, 2000.0])
+@pytest.mark.parametrize("norm", [_layer_norm, _rms_norm])
+def test_a_norm_that_is_written_out_squares_in_float32(norm: Callable[..., str], size: float) -> None:
+    """Values that float16 holds have squares that it does not."""
+    b = Builder(dtype=np.float32, opset=13)
+    y = norm(b, b.input((2, 5, 8)), by_root=False)
+    model = b.model(b.node("MatMul", y, b.constant(b.normal(8, 4))))
+    feeds = {name: np.float16(size * array).astype(np.float32) for name, array in random_feeds(model).items()}
+    result = onnxnorm.optimize(model, dtype="float16", calibration=[feeds], passes=["infer_shapes"])
+    wanted, got = evaluate_float64(model, feeds), RoundedEvaluator(result.model).evaluate(feeds)
+    for name, array in wanted.items():
+        assert np.abs(got[name] - array).max() <= 4e-3 * np.abs(array).max()
+
+
 @pytest.mark.parametrize(("beside", "casts"), [("float32", 2), ("half", 4)])
 def test_what_stands_among_nodes_of_float32_stays_there(beside: str, casts: int) -> None:
     b = Builder(dtype=np.float32)
