@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxnorm.graph.edit import add_constant, remove_unread
 from onnxnorm.graph.facts import Facts
+from onnxnorm.graph.normalizations import kind_of
 from onnxnorm.graph.size_budget import freed_bytes
 from onnxnorm.model.walk import bytes_of, graphs_within, stored_bytes
 from onnxnorm.passes.journaled import JournaledPass
@@ -32,10 +33,16 @@ class FoldConstants(JournaledPass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         facts = self._facts(model)
+        self._computed: set[ir.Node] = set()
         nodes = [node for graph in graphs_within(model.graph) for node in graph if _may_go(node, facts)]
+        normalizations = [node for node in nodes if kind_of(node) is not None]
         modified = False
         for together in _sharing(nodes):
             modified |= self._fold(together, facts)
+        for node in normalizations:
+            # Those on the way to what was computed went with it.
+            if node.graph is None and node not in self._computed:
+                self._tell(node)
         return ir.passes.PassResult(model, modified)
 
     def _fold(self, nodes: Sequence[ir.Node], facts: Facts) -> bool:
@@ -61,8 +68,12 @@ class FoldConstants(JournaledPass):
         dtype = output.dtype or ir.DataType.from_numpy(array.dtype)
         output.name = None
         output.replace_all_uses_with(add_constant(node.graph, name, array, dtype, facts))
-        self._journal.rewrite(_NAME, node, node.op_type, "computed once: it depends on no input")
+        self._tell(node)
         remove_unread([node], facts)
+
+    def _tell(self, node: ir.Node) -> None:
+        self._computed.add(node)
+        self._journal.rewrite(_NAME, node, node.op_type, "computed once: it depends on no input")
 
 
 def _may_go(node: ir.Node, facts: Facts) -> bool:

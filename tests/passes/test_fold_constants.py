@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxnorm
 from onnxnorm.io.load_and_save import load
 from onnxnorm.model.walk import weight_bytes
-from testing.builder import count, folded
+from testing.builder import Builder, count, folded
 
 
 def model_of(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], outputs: int) -> onnx.ModelProto:
@@ -160,3 +160,21 @@ def test_a_normalization_whose_shape_onnx_does_not_infer_is_computed(op_type: st
     model.opset_import.append(helper.make_opsetid("", opset))
     model.ir_version = 10
     assert [node.op_type for node in folded_constants(model).graph.node] == ["MatMul"]
+
+
+@pytest.mark.parametrize("reads", ["itself", "transposed", "twice", "nobody"])
+def test_a_normalization_on_the_way_to_a_constant_is_told_as_computed(reads: str) -> None:
+    """Whoever reads it is computed with it; what nobody reads at all is not said to be computed."""
+    b = Builder(dtype=np.float32)
+    rng = np.random.default_rng(5)
+    weight = b.constant(rng.normal(size=(4, 4)).astype(np.float32))
+    norm = b.node("LayerNormalization", weight, b.constant(np.ones(4, np.float32)), name="norm")
+    operand = {"itself": norm, "nobody": weight}.get(reads) or b.node("Transpose", norm, perm=[1, 0])
+    if reads == "twice":
+        operand = b.node("Add", operand, norm)
+    model = b.model(b.node("MatMul", b.input((2, 4)), operand))
+    result = onnxnorm.optimize(model)
+    (record,) = result.normalizations
+    assert [node.op_type for node in result.model.graph.node] == ["MatMul"]
+    wanted = "nothing reads its result" if reads == "nobody" else "computed once: it depends on no input"
+    assert record.reason == wanted
