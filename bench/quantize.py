@@ -8,7 +8,8 @@ scikit-learn`), exported with their norms, and quantized by onnxruntime's own `q
 tensor and for each channel. `rescaled` multiplies their channels by random positive factors that leave the float
 function as it is; `biases corrected` takes the mean error of rounded weights off the biases. Signal-to-noise is that of
 the logits against the float model, in decibels. The second table is half precision against the converters of
-onnxruntime and onnxconverter-common, in arithmetic that rounds each operator.
+onnxruntime and onnxconverter-common, in arithmetic that rounds each operator, for these nets and for transformers as
+both of PyTorch's exporters write them.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 import onnxnorm
+from bench import half_precision
 from bench.fold import TOOLS
 from bench.tables import head, print_head, print_row, row
 from onnxnorm.affine import apply
 from onnxnorm.affine.freedom import free_region
-from onnxnorm.evaluate.evaluator import Float64Evaluator
-from onnxnorm.evaluate.rounded import RoundedEvaluator
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.shapes import infer_shapes
 from onnxnorm.io.load_and_save import load, to_proto
@@ -50,7 +50,6 @@ __all__ = ["NETS", "int8", "rescaled", "signal_to_noise"]
 
 _CALIBRATED = 128
 _INT8 = ("net", "form", "float %", "int8 per tensor %", "dB", "int8 per channel %", "dB")
-_HALF = ("net", "float16 by", "casts", "dB", "finite")
 _BEGIN = "<!-- Written by `python -m bench quantize --out docs/quantization.md` from here on. -->"
 _END = "<!-- To here. -->"
 # Of a hundred images, and in decibels, by which forms may differ: chance decides about single images.
@@ -226,31 +225,6 @@ def _corrected(model: onnx.ModelProto, samples: Sequence[dict[str, np.ndarray]],
     return onnxnorm.optimize(model, prepare=choices, calibration=samples, verify=False).model
 
 
-def _halves(name: str, model: onnx.ModelProto, image: np.ndarray) -> Iterator[Row]:
-    """Yield a row for each converter, as it is printed."""
-    folded = onnxnorm.optimize(model, verify=False).model
-    feeds = {model.graph.input[0].name: image}
-    (wanted,) = Float64Evaluator(model).run(feeds).values()
-    made: dict[str, Callable[[], onnx.ModelProto]] = {
-        "onnxnorm": lambda: onnxnorm.optimize(model, dtype="float16").model
-    }
-    for module in ("onnxruntime.transformers.float16", "onnxconverter_common.float16"):
-        if importlib.util.find_spec(module.split(".")[0]):
-            convert = importlib.import_module(module).convert_float_to_float16
-            made[module.split(".")[0]] = lambda convert=convert: convert(folded)
-    for tool, make in made.items():
-        try:
-            half = make()
-            (got,) = RoundedEvaluator(half).evaluate(feeds).values()
-        except Exception as error:
-            made_row: Row = (name, tool, "-", "-", str(error)[:80])
-        else:
-            casts = sum(node.op_type == "Cast" for node in half.graph.node)
-            made_row = (name, tool, casts, f"{signal_to_noise(wanted, got):.1f}", bool(np.isfinite(got).all()))
-        print_row(*made_row)
-        yield made_row
-
-
 def measure(
     name: str, model: onnx.ModelProto, images: np.ndarray, labels: np.ndarray, calibration: np.ndarray
 ) -> Iterator[Row]:
@@ -285,7 +259,9 @@ def less_accurate(rows: Sequence[Row]) -> list[str]:
 def document(page: str, command: str, rows: Sequence[Row], halves: Sequence[Row]) -> str:
     """Return the page with new tables between its two marks."""
     before, _, rest = page.partition(_BEGIN)
-    tables = ["\n".join((head(titles), *map(row, found))) for titles, found in ((_INT8, rows), (_HALF, halves))]
+    tables = [
+        "\n".join((head(titles), *map(row, found))) for titles, found in ((_INT8, rows), (half_precision.HEAD, halves))
+    ]
     text = f"Printed by `{command}`; the second table is half precision:"
     return f"{before}{_BEGIN}\n\n{text}\n\n{tables[0]}\n\n{tables[1]}\n\n{_END}{rest.partition(_END)[2]}"
 
@@ -303,6 +279,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=tuple(NETS), default=tuple(NETS))
+    parser.add_argument("--cache", type=Path, help="keeps the exported transformers, as `bench runtime --cache` does")
     parser.add_argument("--out", type=Path, help="a page whose tables are written anew, such as docs/quantization.md")
     arguments = parser.parse_args(words)
     logging.disable(logging.WARNING)
@@ -324,8 +301,11 @@ def main(words: Sequence[str] | None = None) -> None:
         for cells in measure(name, model, images[tested], labels[tested], calibration)
     ]
     print()
-    print_head(*_HALF)
-    halves = [cells for name, model in models.items() for cells in _halves(name, model, images[:1])]
+    print_head(*half_precision.HEAD)
+    halves = [cells for name, model in models.items() for cells in half_precision.rows(name, model)]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in half_precision.exported(arguments.cache or Path(folder)):
+            halves.extend(half_precision.rows(name, model))
     if arguments.out is not None:
         command = shlex.join(["python", "-m", "bench", "quantize", *(["--epochs", str(arguments.epochs)])])
         page = arguments.out.read_text(encoding="utf-8")
