@@ -153,6 +153,7 @@ def equalized(
     if equalization is None:
         return result
     from onnxnorm.passes import Equalize
+    from onnxnorm.prepare.own_biases import own_biases
 
     model, journal = load(result.held), Journal()
     if calibration is not None:
@@ -167,6 +168,7 @@ def equalized(
         known = {value: seen.along for value, seen in observed.items()}
         equalization = replace(equalization, activations=known)
     Equalize(journal, equalization, target=target)(model)
+    own_biases(model)
     return replace(result, _result=model, rewrites=(*result.rewrites, *journal.rewrites))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ Feeds: TypeAlias = dict[str, npt.NDArray[Any]]
 GivenInputs: TypeAlias = "Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | os.PathLike[str]"
 
 _SMALL_INTEGERS = 4
+# What masks of attentions add to the scores of elements to be left out, or less.
+_VAST = -1e4
 _MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
@@ -137,13 +140,34 @@ def _bound(graph: onnx.GraphProto, name: str) -> int:
     """Return one more than the largest legal integer of an input, as far as the tables that it indexes tell."""
     rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     limits = [2 if "mask" in name.lower() else _SMALL_INTEGERS]
-    reached = {name}
+    reached, left_out = {name}, set[str]()
     for node in graph.node:
-        if node.op_type in _MOVES and node.input[0] in reached:
-            reached.update(node.output)
+        if node.op_type in _MOVES and node.input[0] in (*reached, *left_out):
+            (reached if node.input[0] in reached else left_out).update(node.output)
+        elif node.op_type == "Sub" and node.input[1] in reached and _number(graph, node.input[0]) == 1.0:
+            left_out.update(node.output)
+        elif node.op_type == "Mul" and not left_out.isdisjoint(node.input):
+            # (1 - mask) * -1e9 before a softmax: the input is 0 or 1.
+            if any((_number(graph, each) or 0.0) <= _VAST for each in node.input):
+                limits[0] = 2
         elif node.op_type == "Gather" and node.input[1] in reached and node.input[0] in rows:
             limits.append(rows[node.input[0]])
     return max(1, min(limits) if len(limits) == 1 else min(limits[1:]))
+
+
+def _number(graph: onnx.GraphProto, name: str) -> float | None:
+    """Return the number that a constant of one element holds; None for anything else."""
+    held = [tensor for tensor in graph.initializer if tensor.name == name]
+    held += [
+        attribute.t
+        for node in graph.node
+        if node.op_type == "Constant" and name in node.output
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    if len(held) != 1 or math.prod(held[0].dims) != 1 or held[0].data_location == onnx.TensorProto.EXTERNAL:
+        return None
+    return float(onnx.numpy_helper.to_array(held[0]).reshape(()))
 
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 import onnxnorm
 from onnxnorm.evaluate.rounded import RoundedEvaluator
 from onnxnorm.io.load_and_save import load
+from onnxnorm.runtime.inputs import input_specs
 from testing.builder import Builder, session
 
 LEAST = float(np.finfo(np.float32).min)
@@ -42,6 +43,13 @@ def _multiplied(b: Builder, number: float) -> str:
     return b.node("Softmax", b.node("Add", _scores(b), b.node("Mul", gone, b.constant(np.array(number)))))
 
 
+def _numbered(b: Builder, number: float) -> str:
+    """A mask whose name tells nothing of what it is, as PyTorch's older exporter gives them."""
+    numbers = b.node("Unsqueeze", b.input((2, 6), "keep", onnx.TensorProto.INT64), b.ints(1, 2))
+    gone = b.node("Sub", b.constant(np.array(1.0)), b.node("Cast", numbers, to=1))
+    return b.node("Softmax", b.node("Add", _scores(b), b.node("Mul", gone, b.constant(np.array(number)))))
+
+
 def _causal(b: Builder, number: float) -> str:
     b.input((2, 6), "keep", onnx.TensorProto.INT64)
     table = b.constant(np.triu(np.full((1, 1, 6, 6), number), 1))
@@ -55,7 +63,7 @@ def _to_attention(b: Builder, number: float) -> str:
     return b.node("Attention", x, k, v, mask)
 
 
-MASKS = [_added, _masked, _multiplied, _causal, _to_attention]
+MASKS = [_added, _masked, _multiplied, _numbered, _causal, _to_attention]
 
 
 def _feeds() -> dict[str, np.ndarray]:
@@ -79,6 +87,16 @@ def test_masks_become_finite_and_mask_as_before(build: Callable[[Builder, float]
         assert np.array_equal(got == 0, wanted == 0)
     arrays = [numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer]
     assert all(np.isfinite(array.astype(np.float64)).all() for array in arrays if array.dtype == np.float16)
+
+
+@pytest.mark.parametrize(("number", "bound"), [(LEAST, 2), (-1e4, 2), (-2.0, 4), (1e9, 4)])
+def test_an_input_that_leaves_elements_out_is_drawn_as_zeros_and_ones(number: float, bound: int) -> None:
+    b = Builder(dtype=np.float32)
+    model = b.model(_numbered(b, number))
+    assert {spec.name: spec.bound for spec in input_specs(model)}["keep"] == bound
+    if bound == 2:
+        result = onnxnorm.optimize(model, dtype="float16", verify=False)
+        assert not any("stays" in note for note in result.notes), result.notes
 
 
 def test_infinity_stays_infinity() -> None:
