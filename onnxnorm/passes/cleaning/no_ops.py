@@ -1,9 +1,9 @@
 """Takes away nodes that hand on an input as it is.
 
 Before: x -> node -> y, where y is x bit for bit at every inference: Cast to the type that x has, Transpose that moves
-no element, Reshape to the shape that x has, Slice of everything, Expand to no more, Pad by nothing, Concat of one,
-Dropout at inference, Where whose condition is constant, x * 1, x / 1, x - 0, x to the power of 1, and x + 0 of
-integers. After: x.
+no element, Reshape to the shape that x has, Slice of everything, Expand to no more, Pad by nothing, Concat of one and
+of what has no elements, Split into one, Resize to the extents that x has, blocks of one, Dropout at inference, Where
+whose condition is constant, x * 1, x / 1, x - 0, x to the power of 1, and x + 0 of integers. After: x.
 Conditions: types, extents and constants prove it. x + 0 of floats is another number where x is -0; a constant that
 broadcasts x makes another value of it.
 """
@@ -47,6 +47,40 @@ def same_extents(a: Sequence[object] | None, b: Sequence[object] | None) -> bool
 
 def _only_input(node: ir.Node, site: Site) -> int | None:
     return 0 if len(node.inputs) == 1 and node.inputs[0] is not None else None
+
+
+def _whole(node: ir.Node, site: Site) -> int | None:
+    return 0 if len(node.outputs) == 1 else None
+
+
+def _concat(node: ir.Node, site: Site) -> int | None:
+    if len(node.inputs) == 1:
+        return _only_input(node, site)
+    axis, full = node.attributes.get_int("axis", 1), []
+    for index, value in enumerate(node.inputs):
+        dims = site.extents.of(value)
+        if dims is None or not -len(dims) <= axis < len(dims):
+            return None
+        if dims[axis] != 0:
+            full.append(index)
+    return full[0] if len(full) == 1 else None
+
+
+def _resize(node: ir.Node, site: Site) -> int | None:
+    if node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        return None
+    if node.op_type == "Resize" and len(node.inputs) == 4 and node.inputs[3] is not None:
+        # Sizes are extents, so that the factor follows from them; extents do not tell the factor that they came from.
+        before, after = site.extents.of(node.inputs[0]), site.extents.of(node.outputs[0])
+        return 0 if same_extents(before, after) and before is not None and None not in before else None
+    # Before opset 11 Resize had the factors where it has the region now.
+    index = 1 if node.op_type == "Upsample" or site.facts.opset(node) < 11 else 2
+    factors = site.facts.constant(node.inputs[index]) if len(node.inputs) > index else None
+    return 0 if factors is not None and factors.size and (np.asarray(factors) == 1).all() else None
+
+
+def _blocks(node: ir.Node, site: Site) -> int | None:
+    return 0 if node.attributes.get_int("blocksize", 0) == 1 else None
 
 
 def _cast(node: ir.Node, site: Site) -> int | None:
@@ -190,7 +224,8 @@ NO_OPS: Mapping[str, _Test] = {
     "Add": _add,
     "Cast": _cast,
     "CastLike": _cast_like,
-    "Concat": _only_input,
+    "Concat": _concat,
+    "DepthToSpace": _blocks,
     "Div": _neutral(False, 1, floats=True),
     "Dropout": _dropout,
     "Expand": _expand,
@@ -203,12 +238,16 @@ NO_OPS: Mapping[str, _Test] = {
     "Pad": _pad,
     "Pow": _neutral(False, 1, floats=True),
     "Reshape": _reshape,
+    "Resize": _resize,
     "Slice": _slice,
+    "SpaceToDepth": _blocks,
+    "Split": _whole,
     "Squeeze": _unsqueeze,
     "Sub": _neutral(False, 0, floats=True),
     "Sum": _only_input,
     "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
+    "Upsample": _resize,
     "Where": _where,
 }

@@ -61,6 +61,38 @@ ACTS: dict[str, tuple[Callable[[Builder, str], str], dict[str, Any]]] = {
     "Pad": (lambda net, x: net.node("Pad", x, net.ints(*[0] * 6)), {}),
     "Pad 10": (lambda net, x: net.node("Pad", x, pads=[0] * 6), {"opset": 10}),
     "Concat": (lambda net, x: net.node("Concat", x, axis=1), {}),
+    "Concat with nothing": (
+        lambda net, x: net.node("Concat", of_type(net, 0, (2, 0, 4)), x, of_type(net, 0, (2, 0, 4)), axis=-2),
+        {"shape": (2, 3, 4)},
+    ),
+    "Split into one": (lambda net, x: net.node("Split", x, axis=1, num_outputs=1), {}),
+    "Split into one of 3": (lambda net, x: net.node("Split", x, net.ints(3), axis=1), {}),
+    "Split 11 into one": (lambda net, x: net.node("Split", x, axis=2, split=[4]), {"opset": 11}),
+    "Resize to its size": (
+        lambda net, x: net.node("Resize", x, "", "", net.ints(2, 3, 5, 4), mode="cubic"), {"shape": (2, 3, 5, 4)},
+    ),
+    "Resize to its size along axes": (
+        lambda net, x: net.node("Resize", x, "", "", net.ints(5, 4), mode="linear", axes=[2, 3]),
+        {"shape": (2, 3, 5, 4)},
+    ),
+    "Resize by 1": (
+        lambda net, x: net.node(
+            "Resize", x, "", vector(net, 1, 1, 1, 1, dtype=np.float32), mode="linear",
+            coordinate_transformation_mode="align_corners",
+        ), {"shape": ("n", 3, "h", "w")},
+    ),
+    "Resize 10 by 1": (
+        lambda net, x: net.node("Resize", x, vector(net, 1, 1, 1, 1, dtype=np.float32), mode="linear"),
+        {"shape": ("n", 3, "h", "w"), "opset": 10},
+    ),
+    "Upsample by 1": (
+        lambda net, x: net.node("Upsample", x, vector(net, 1, 1, 1, 1, dtype=np.float32)),
+        {"shape": ("n", 3, "h", "w"), "opset": 9},
+    ),
+    "blocks of one": (
+        lambda net, x: net.node("SpaceToDepth", net.node("DepthToSpace", x, blocksize=1), blocksize=1),
+        {"shape": ("n", 3, 5, 4)},
+    ),
     "Sum": (lambda net, x: net.node("Sum", x), {}),
     "Max": (lambda net, x: net.node("Max", x), {}),
     "Dropout": (lambda net, x: net.node("Dropout", x), {}),
@@ -94,6 +126,29 @@ STAYS: dict[str, tuple[Callable[[Builder, str], str], dict[str, Any]]] = {
     "Expand of a free extent": (lambda net, x: net.node("Expand", x, net.ints(3, 1, 1)), {}),
     "Tile": (lambda net, x: net.node("Tile", x, net.ints(1, 2, 1)), {}),
     "Pad": (lambda net, x: net.node("Pad", x, net.ints(0, 0, 1, 0, 0, 0)), {}),
+    "Concat with something": (
+        lambda net, x: net.node("Concat", of_type(net, 0, (2, 0, 4)), x, of_type(net, 0, (2, 1, 4)), axis=1),
+        {"shape": (2, 3, 4)},
+    ),
+    "Concat of two along an axis where none is empty": (
+        lambda net, x: net.node("Concat", x, "x", axis=0), {"shape": (2, 0, 4)},
+    ),
+    "Split in two, of which one is read": (
+        lambda net, x: net.nodes_out("Split", x, outputs=2, axis=2, num_outputs=2)[0], {},
+    ),
+    "Resize by little more than 1": (
+        lambda net, x: net.node("Resize", x, "", vector(net, 1, 1, 1.1, 1, dtype=np.float32), mode="linear"),
+        {"shape": (2, 3, 5, 4)},
+    ),
+    "Resize of a region": (
+        lambda net, x: net.node(
+            "Resize", x, vector(net, 0, 0, 0.1, 0, 1, 1, 0.9, 1, dtype=np.float32), "", net.ints(2, 3, 5, 4),
+            mode="linear", coordinate_transformation_mode="tf_crop_and_resize",
+        ), {"shape": (2, 3, 5, 4)},
+    ),
+    "Resize to a size that may be another": (
+        lambda net, x: net.node("Resize", x, "", "", net.ints(2, 3, 5, 4), mode="linear"), {"shape": (2, 3, "h", 4)},
+    ),
     "float Add 0": (lambda net, x: net.node("Add", x, of_type(net, 0.0)), {}),
     "float Sub -0": (lambda net, x: net.node("Sub", x, of_type(net, -0.0)), {}),
     "0 - x": (lambda net, x: net.node("Sub", of_type(net, 0.0), x), {}),
