@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import onnxnorm
+from testing.builder import Builder
 
 torch = pytest.importorskip("torch")
 
@@ -43,3 +44,13 @@ def test_a_page_has_its_tables_written_anew_and_harm_is_told() -> None:
     assert "| net | optimized | 98.0 | 97.0 |" in made and "| net | onnxnorm | 0 | 64.0 | True |" in made
     assert document(made, "python -m bench quantize", rows, [("net", "onnxnorm", 0, "64.0", True)]) == made
     assert less_accurate(rows) == ["net, optimized: int8 per channel % 90.0 where the model as exported has 98.0"]
+
+
+def test_half_precision_has_a_row_for_each_converter() -> None:
+    from bench.half_precision import HEAD, rows
+
+    b = Builder(dtype=np.float32)
+    found = list(rows("net", b.model(b.node("Relu", b.conv(b.input((1, 3, 8, 8)), 3, 4, (3, 3))))))
+    assert [cells[1] for cells in found][:2] == ["onnxnorm", "onnxruntime"]
+    for cells in found[:2]:
+        assert len(cells) == len(HEAD) and cells[2] == 0 and cells[5] is True and 60 < float(str(cells[4])) < 80
