@@ -40,7 +40,7 @@ _COPIES = frozenset(
     ]
 )  # fmt: skip
 # An element of the result is one of any operand.
-_JOINS = frozenset({"Concat", "Max", "Min", "Where"})
+_JOINS = frozenset({"Concat", "Max", "Min", "ScatterElements", "ScatterND", "Where"})
 _SUMS = frozenset({"Add", "Mean", "Sub", "Sum"})
 _LAYOUT = frozenset(
     ["Cast", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"]
@@ -48,7 +48,9 @@ _LAYOUT = frozenset(
 # Their results are whole numbers.
 _WHOLE = frozenset({"Ceil", "Floor", "OneHot", "Round", "Sign"})
 # They bring constants of their own, exact ones, among the elements of a value.
-_MIXES = frozenset({"Clip", "Concat", "Gather", "If", "Loop", "Max", "Min", "Pad", "Scan", "Where"})
+_MIXES = frozenset(
+    ["Clip", "Concat", "Gather", "If", "Loop", "Max", "Min", "Pad", "Scan", "ScatterElements", "ScatterND", "Where"]
+)
 
 # Pixels lie between 0 and 255: most are as far as this from their mean.
 _PIXEL = 64.0
@@ -93,7 +95,7 @@ class Digits:
         if kind in _COPIES or (kind == "Div" and len(dynamic) == 1 and dynamic[0] is operands[0]):
             return bool(operands) and self._is_rounded(operands[0], seen)
         if kind in _JOINS:
-            own = operands[1:] if kind == "Where" else operands
+            own = operands[1:] if kind == "Where" else operands[::2] if kind.startswith("Scatter") else operands
             return len(own) > 0 and all(each in dynamic and self._is_rounded(each, seen) for each in own)
         if kind == "Mul" and any(_makes(each, "Reciprocal") for each in dynamic):
             return False
@@ -145,7 +147,8 @@ class Digits:
             return False
         if node.op_type in ("Clip", "If", "Loop", "Pad", "Scan"):
             return True
-        own = node.inputs[:1] if node.op_type == "Gather" else node.inputs
+        scatters = node.op_type.startswith("Scatter")
+        own = node.inputs[:1] if node.op_type == "Gather" else node.inputs[::2] if scatters else node.inputs
         return any(each is not None and self._facts.is_constant(each) for each in own)
 
     def masks(self, value: ir.Value) -> bool:

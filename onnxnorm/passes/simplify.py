@@ -23,6 +23,7 @@ from onnxnorm.passes.cleaning import Rule, Site
 from onnxnorm.passes.cleaning.casts_and_clips import join_casts, join_clips
 from onnxnorm.passes.cleaning.conditions import take_branch
 from onnxnorm.passes.cleaning.duplicates import merge_duplicates
+from onnxnorm.passes.cleaning.empty_parts import leave_out_empty_parts
 from onnxnorm.passes.cleaning.layout_chains import LAYOUT, join_layouts
 from onnxnorm.passes.cleaning.leftovers import remove_dead
 from onnxnorm.passes.cleaning.no_ops import NO_OPS, pass_on
@@ -54,6 +55,7 @@ _TABLES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (join_layouts, LAYOUT),
     (ask_by_copies, ("Reshape",)),
     (leave_out_zero_states, RECURRENT),
+    (leave_out_empty_parts, ("Concat",)),
 )
 
 

@@ -254,6 +254,45 @@ def scatter_nd_of_rows_stays(b: Builder) -> str:
     return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
 
 
+@folds("ScatterND that adds up")
+def scatter_nd_that_adds_up_folds(b: Builder) -> str:
+    places = b.constant(np.array([[1], [1]], np.int64))
+    rows = b.conv(b.input((2, 4, 5), name="z"), 4, 4)
+    x = b.node("ScatterND", b.conv(b.input((2, 4, 5)), 4, 4), places, rows, reduction="add")
+    return b.node("Sigmoid", b.affine(x, MIXED))
+
+
+@stays("ScatterND that adds up, with a shift")
+def scatter_nd_that_adds_up_stays(b: Builder) -> str:
+    places = b.constant(np.array([[1], [1]], np.int64))
+    rows = b.conv(b.input((2, 4, 5), name="z"), 4, 4)
+    x = b.node("ScatterND", b.conv(b.input((2, 4, 5)), 4, 4), places, rows, reduction="add")
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@folds("ScatterND of constants")
+def scatter_nd_of_constants_folds(b: Builder) -> str:
+    places = b.constant(np.array([[1]], np.int64))
+    x = b.node("ScatterND", b.conv(b.input((2, 4, 5)), 4, 4), places, b.constant(b.normal(1, 4, 5)))
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@folds("ScatterElements along space")
+def scatter_elements_along_space_folds(b: Builder) -> str:
+    places = b.constant(np.arange(16).reshape(2, 4, 2) % 5)
+    rows = b.conv(b.input((2, 4, 2), name="z"), 4, 4)
+    x = b.node("ScatterElements", b.conv(b.input((2, 4, 5)), 4, 4), places, rows, axis=2)
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
+@stays("ScatterElements of the first channels")
+def scatter_elements_of_the_first_channels_stays(b: Builder) -> str:
+    places = b.constant(np.arange(12).reshape(2, 3, 2) % 5)
+    rows = b.conv(b.input((2, 4, 2), name="z"), 4, 3)
+    x = b.node("ScatterElements", b.conv(b.input((2, 4, 5)), 4, 4), places, rows, axis=2)
+    return b.node("Sigmoid", b.affine(x, MIXED, SHIFT))
+
+
 @folds("GridSample")
 def grid_sample_folds(b: Builder) -> str:
     grid = b.node("Tanh", b.input((1, 3, 3, 2), name="grid"))

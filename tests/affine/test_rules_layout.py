@@ -251,6 +251,23 @@ def _scatter_nd(net: Surroundings, x: str) -> str:
     return net.node("ScatterND", x, net.constant(places), updates, **extra)
 
 
+def _scatter_elements(net: Surroundings, x: str) -> str:
+    shape = net.shape(x)
+    axis = net.draw(st.integers(0, len(shape) - 1))
+    extents = [extent if net.coin() else net.pick(1, extent) for extent in shape]
+    extents[axis] = net.pick(1, shape[axis])
+    # Each place along the axis is written once.
+    orders = np.argsort(net.random.random((*extents[:axis], shape[axis], *extents[axis + 1 :])), axis=axis)
+    places = net.constant(np.take(orders, range(extents[axis]), axis=axis))
+    what = net.pick("constant", "input", "part")
+    if what == "part":
+        updates = net.node("GatherElements", net.norm(x), places, axis=axis)
+    else:
+        updates = net.constant(net.normal(*extents)) if what == "constant" else net.input(extents, name="updates")
+    extra = {"reduction": net.pick("none", "add", "mul", "max")} if net.opsets[""] >= 18 and net.coin() else {}
+    return net.node("ScatterElements", x, places, updates, axis=axis - net.pick(0, len(shape)), **extra)
+
+
 def _reverse_sequence(net: Surroundings, x: str) -> str:
     shape = net.shape(x)
     batch_axis = net.pick(0, 1)
@@ -293,6 +310,7 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "GatherElements": (_gather_elements, (2, 3, 4)),
     "GatherND": (_gather_nd, (2, 3, 4)),
     "ScatterND": (_scatter_nd, (2, 3, 4)),
+    "ScatterElements": (_scatter_elements, (2, 3, 4)),
     "ReverseSequence": (_reverse_sequence, (2, 3, 4)),
     "Trilu": (_trilu, (2, 3, 4)),
     "GridSample": (_grid_sample, (4,)),

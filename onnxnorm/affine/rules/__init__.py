@@ -33,6 +33,7 @@ from onnxnorm.affine.rules.normalizations import lp_norm
 from onnxnorm.affine.rules.recurrent import recurrent
 from onnxnorm.affine.rules.reductions import reduction
 from onnxnorm.affine.rules.resample import grid_sample
+from onnxnorm.affine.rules.scatter import scatter_elements, scatter_nd
 from onnxnorm.affine.rules.select import arg_extremum, sign
 from onnxnorm.errors import OnnxNormError
 from onnxnorm.graph.nodes import is_standard
@@ -108,6 +109,8 @@ _TABLE: Mapping[str, Rule] = {
     "Resize": resample.resize,
     "ReverseSequence": reverse_sequence,
     "Scan": control_flow.scan,
+    "ScatterElements": scatter_elements,
+    "ScatterND": scatter_nd,
     "Shape": elementwise.shape,
     "Sign": sign,
     "Size": elementwise.shape,
