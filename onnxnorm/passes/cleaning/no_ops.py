@@ -1,9 +1,9 @@
 """Takes away nodes that hand on an input as it is.
 
 Before: x -> node -> y, where y is x bit for bit at every inference: Cast to the type that x has, Transpose that moves
-no element, Reshape to the shape that x has, Slice of everything, Expand to no more, Pad by nothing, Concat of one and
-of what has no elements, Split into one, Resize to the extents that x has, blocks of one, Dropout at inference, Where
-whose condition is constant, x * 1, x / 1, x - 0, x to the power of 1, and x + 0 of integers. After: x.
+no element, Reshape to the shape that x has, Slice of everything, Expand to no more, Pad by nothing, Concat of one,
+Split into one, Resize to the extents that x has, blocks of one, Dropout at inference, Where whose condition is
+constant, x * 1, x / 1, x - 0, x to the power of 1, and x + 0 of integers. After: x.
 Conditions: types, extents and constants prove it. x + 0 of floats is another number where x is -0; a constant that
 broadcasts x makes another value of it.
 """
@@ -51,19 +51,6 @@ def _only_input(node: ir.Node, site: Site) -> int | None:
 
 def _whole(node: ir.Node, site: Site) -> int | None:
     return 0 if len(node.outputs) == 1 else None
-
-
-def _concat(node: ir.Node, site: Site) -> int | None:
-    if len(node.inputs) == 1:
-        return _only_input(node, site)
-    axis, full = node.attributes.get_int("axis", 1), []
-    for index, value in enumerate(node.inputs):
-        dims = site.extents.of(value)
-        if dims is None or not -len(dims) <= axis < len(dims):
-            return None
-        if dims[axis] != 0:
-            full.append(index)
-    return full[0] if len(full) == 1 else None
 
 
 def _resize(node: ir.Node, site: Site) -> int | None:
@@ -224,7 +211,7 @@ NO_OPS: Mapping[str, _Test] = {
     "Add": _add,
     "Cast": _cast,
     "CastLike": _cast_like,
-    "Concat": _concat,
+    "Concat": _only_input,
     "DepthToSpace": _blocks,
     "Div": _neutral(False, 1, floats=True),
     "Dropout": _dropout,
