@@ -150,7 +150,7 @@ def materialized(model: onnx.ModelProto) -> onnx.ModelProto:
     whole.CopyFrom(model)
     for tensor in whole.graph.initializer:
         if is_held(tensor):
-            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array_of(tensor)), tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(array_of(tensor), order="C"), tensor.name))
     return whole
 
 

@@ -59,7 +59,7 @@ class InputSpec:
         ):
             shape = "(" + ", ".join(map(str, wanted)) + ")"
             raise OnnxNormError(f"input {self.name!r} has the shape {shape}; an array of shape {array.shape} was given")
-        return np.ascontiguousarray(converted)
+        return np.asarray(converted, order="C")
 
 
 def input_specs(model: onnx.ModelProto, *, takes_bfloat16: bool = False) -> tuple[InputSpec, ...]:

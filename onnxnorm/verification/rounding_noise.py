@@ -96,7 +96,8 @@ def shake(model: onnx.ModelProto, names: tuple[str, ...], rng: np.random.Generat
 
 
 def _moved(values: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
-    bits = np.ascontiguousarray(values).view(_BITS[values.dtype.name])
+    # Unlike `ascontiguousarray` this leaves a scalar one.
+    bits = np.asarray(values, order="C").view(_BITS[values.dtype.name])
     steps = rng.integers(-1, 2, bits.shape, dtype=np.int8)
     moved = (bits + steps).view(values.dtype)
     # Zero, the largest number, infinities and NaN have no neighbour of their own kind on both sides.
