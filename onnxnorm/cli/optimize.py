@@ -33,6 +33,8 @@ from onnxnorm.errors import OnnxNormError
 from onnxnorm.process.child import end_with_parent
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from onnxnorm.io.model_source import ModelSource
     from onnxnorm.journal import Rewrite
     from onnxnorm.model.source import ModelLike
@@ -152,12 +154,9 @@ def _plainly(arguments: argparse.Namespace, source: ModelSource) -> _Done | None
 
 
 def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | None) -> _Done:
-    from onnxnorm.cli.tables import count_operators, model_size, status, steps, transfer, written_size
-    from onnxnorm.io.load_and_save import save
-    from onnxnorm.model.walk import weight_bytes
+    from onnxnorm.cli.tables import count_operators, model_size, status, steps, written_size
     from onnxnorm.optimizer.accounted import accounted
     from onnxnorm.optimizer.bias_corrected import bias_corrected
-    from onnxnorm.optimizer.for_runtime import target_for
     from onnxnorm.optimizer.preparation import equalized, in_half
     from onnxnorm.optimizer.proved import without_disproved
     from onnxnorm.optimizer.provenance import provenance, sign
@@ -178,16 +177,7 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
     # The original goes out of memory where it is transformed.
     del original
     begun, took = time.perf_counter(), 0.0
-    options: dict[str, Any] = {
-        "target": target_for(arguments.runtime, arguments.target),
-        "opset": arguments.opset,
-        "runtime": arguments.runtime,
-        "freeze_inputs": arguments.freeze_inputs,
-        "max_growth": arguments.max_growth,
-        "keep": arguments.keep,
-        "workspace": Path(arguments.output).parent,
-        "name": arguments.input,
-    }
+    options = _options_of_passes(arguments)
 
     def run(names: Sequence[str], kept: Collection[str]) -> tuple[OptimizeResult, tuple[NormRecord, ...]]:
         nonlocal took
@@ -218,6 +208,32 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
         # A summary tells of no remedies. They are tried before the result may take the place of the original.
         seconds = (time.perf_counter() - begun) / 4
         records = tried(source, records, {**options, "passes": passes}, took=took, seconds=seconds)
+    _write(model, arguments)
+    after = count_operators(model.graph.all_nodes())
+    sizes = (size_before, written_size(arguments.output))
+    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes + notes, proof), proof
+
+
+def _options_of_passes(arguments: argparse.Namespace) -> dict[str, Any]:
+    from onnxnorm.optimizer.for_runtime import target_for
+
+    return {
+        "target": target_for(arguments.runtime, arguments.target),
+        "opset": arguments.opset,
+        "runtime": arguments.runtime,
+        "freeze_inputs": arguments.freeze_inputs,
+        "max_growth": arguments.max_growth,
+        "keep": arguments.keep,
+        "workspace": Path(arguments.output).parent,
+        "name": arguments.input,
+    }
+
+
+def _write(model: ir.Model, arguments: argparse.Namespace) -> None:
+    from onnxnorm.cli.tables import transfer
+    from onnxnorm.io.load_and_save import save
+    from onnxnorm.model.walk import weight_bytes
+
     with transfer(f"writing {arguments.output}", weight_bytes(model)) as on_bytes:
         save(
             model,
@@ -228,9 +244,6 @@ def _by_passes(arguments: argparse.Namespace, source: ModelSource, half: Half | 
             safetensors=arguments.safetensors,
             on_bytes=on_bytes,
         )
-    after = count_operators(model.graph.all_nodes())
-    sizes = (size_before, written_size(arguments.output))
-    return _changes(arguments, (before, after), sizes, result.rewrites, records, result.notes + notes, proof), proof
 
 
 def _changes(

@@ -202,19 +202,8 @@ def conv_transpose(
     if x.shape[1] != w.shape[0] or w.shape[0] % group:
         raise ValueError(f"weights of shape {w.shape} and {group} groups do not fit an input of shape {x.shape}")
     full = [(size[a] - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 + extra[a] for a in range(rank)]
-    same = auto_pad in ("SAME_UPPER", "SAME_LOWER")
-    if output_shape or same:
-        natural = [min(size[a] * strides[a], full[a]) for a in range(rank)]
-        wanted = list(output_shape[-rank:]) if output_shape else natural
-        # As in onnxruntime, an output larger than the input reaches is filled up at its end.
-        totals = [max(full[a] - wanted[a], 0) for a in range(rank)]
-        smaller = [total // 2 for total in totals]
-        before = smaller if auto_pad == "SAME_UPPER" else [t - s for t, s in zip(totals, smaller, strict=True)]
-        after = [full[a] - wanted[a] - before[a] for a in range(rank)]
-    else:
-        given = pads if pads and auto_pad == "NOTSET" else [0] * (2 * rank)
-        before, after = list(given[:rank]), list(given[rank:])
-
+    natural = [min(size[a] * strides[a], full[a]) for a in range(rank)]
+    before, after = _cut_off(full, natural, pads, output_shape, auto_pad)
     outputs = w.shape[1] * group
     samples, positions = x.shape[0], math.prod(size)
     columns = x.reshape(samples, group, x.shape[1] // group, positions)
@@ -232,6 +221,25 @@ def conv_transpose(
     keep = tuple(slice(max(h, 0), y.shape[2 + a] - max(after[a], 0)) for a, h in enumerate(before))
     y = y[(slice(None), slice(None), *keep)]
     return y if b is None else y + b.reshape(-1, *(1,) * rank)
+
+
+def _cut_off(
+    full: Ints, natural: Ints, pads: Ints | None, output_shape: Ints | None, auto_pad: str
+) -> tuple[list[int], list[int]]:
+    """Return what the full output of a transposed convolution loses before and behind on each axis.
+
+    A negative number is what is filled up there with zeros: an output larger than the input reaches, which has them at
+    its end as in onnxruntime. `natural` are the extents that "SAME" padding asks for where no shape is given.
+    """
+    rank = len(full)
+    if not output_shape and auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
+        given = pads if pads and auto_pad == "NOTSET" else [0] * (2 * rank)
+        return list(given[:rank]), list(given[rank:])
+    wanted = output_shape[-rank:] if output_shape else natural
+    totals = [max(have - want, 0) for have, want in zip(full, wanted, strict=True)]
+    smaller = [total // 2 for total in totals]
+    before = smaller if auto_pad == "SAME_UPPER" else [t - s for t, s in zip(totals, smaller, strict=True)]
+    return before, [have - want - cut for have, want, cut in zip(full, wanted, before, strict=True)]
 
 
 def max_pool(

@@ -91,13 +91,7 @@ def session(
         node, wrong = fault
         raise OnnxNormError(f"{name}: node {node.name!r} ({node.op_type}) {wrong}; export the model again")
     custom = proto is not None and attach.uses_ops(proto)
-    source: Any = plain
-    if proto is not None and custom:
-        source = _with_bodies(plain, proto, name, sess_options)
-    elif isinstance(plain, (onnx.ModelProto, ir.Model)):
-        source = load_and_save.to_proto(plain).SerializeToString()
-    elif not isinstance(plain, bytes):
-        source = os.fspath(plain)
+    source = _as_onnxruntime_takes_it(plain, proto if custom else None, name, sess_options)
 
     if portable is None:
         portable = are_for_another_processor(chosen) and sess_options not in _registered
@@ -107,13 +101,7 @@ def session(
     if library is not None:
         _register(library, sess_options)
         if custom and sess_options.optimized_model_filepath:
-            warnings.warn(
-                f"{sess_options.optimized_model_filepath}: onnxruntime writes it without the bodies of the custom "
-                "operators, since their kernels are registered: it runs only where they are registered too; "
-                "session(..., portable=True) writes a file that runs everywhere",
-                OnnxNormWarning,
-                stacklevel=2,
-            )
+            warnings.warn(_lacks_bodies(sess_options.optimized_model_filepath), OnnxNormWarning, stacklevel=2)
     elif custom and not portable:
         say_once(
             "onnxnorm is installed without its native library: its operators run on their portable bodies, correct "
@@ -124,6 +112,25 @@ def session(
         return onnxruntime.InferenceSession(source, sess_options, providers=chosen, **options)
     except Exception as error:
         raise OnnxNormError(f"{name}: {reason_of(error)}") from error
+
+
+def _as_onnxruntime_takes_it(
+    model: Plain, custom: onnx.ModelProto | None, name: str, options: onnxruntime.SessionOptions
+) -> Any:
+    """Return the path or the bytes of the model; one with `custom` operators of this project gets their bodies."""
+    if custom is not None:
+        return _with_bodies(model, custom, name, options)
+    if isinstance(model, (onnx.ModelProto, ir.Model)):
+        return load_and_save.to_proto(model).SerializeToString()
+    return model if isinstance(model, bytes) else os.fspath(model)
+
+
+def _lacks_bodies(path: str) -> str:
+    return (
+        f"{path}: onnxruntime writes it without the bodies of the custom operators, since their kernels are "
+        "registered: it runs only where they are registered too; session(..., portable=True) writes a file that runs "
+        "everywhere"
+    )
 
 
 def _read(model: Plain) -> tuple[str, onnx.ModelProto | None]:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -50,7 +51,7 @@ _FIRST = "    import hashlib, os, time\n    from onnxnorm.files.folders import t
 _FIRST += "    from onnxnorm.process.child import in_child\n"
 
 
-def _started(work: str, folder: Path) -> subprocess.Popen[str]:
+def _started(work: str, folder: Path, *, hang_up: Any = signal.SIG_DFL) -> subprocess.Popen[str]:
     """Start a command that does the work, with a temporary folder, and tells when it begins."""
     body = "    with temporary_folder():\n        print('ready', flush=True)\n" + textwrap.indent(work, "    ")
     return subprocess.Popen(
@@ -59,9 +60,14 @@ def _started(work: str, folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
-        # A test run that was started in the background ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: _inherits(hang_up),
     )
+
+
+def _inherits(hang_up: Any) -> None:
+    """Set what a test run in the background, or by nohup, would have its children ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 def _is_alive(process: int) -> bool:
@@ -115,11 +121,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 
 def test_what_was_to_be_ignored_is(tmp_path: Path) -> None:
     """`nohup` starts a command so that it outlives its terminal."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = _started("    time.sleep(0.5)\n    return 0", tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    process = _started("    time.sleep(0.5)\n    return 0", tmp_path, hang_up=signal.SIG_IGN)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGHUP)

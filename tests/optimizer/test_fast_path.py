@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,7 +171,7 @@ def test_from_file_to_file_by_api_and_command(tmp_path: Path, capsys: pytest.Cap
     onnxnorm.optimize(source, verify=True).save(by_api)
     assert main(["optimize", str(source), str(by_command)]) == 0
     said = capsys.readouterr().out
-    assert "norm0: absorbed into Conv 'conv0'" in said
+    assert re.search(r"^absorbed into Conv +fold_affines +3 +BatchNormalization +norm0$", said, re.MULTILINE)
     assert "verification passed" in said
     assert "9 -> 6 nodes" in said
     assert by_api.read_bytes() == by_command.read_bytes()
