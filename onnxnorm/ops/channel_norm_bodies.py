@@ -94,10 +94,10 @@ _BY_BATCH_NORM = (
             IsSecondVector = Equal(Axis, One)
             IsSecond = Squeeze(IsSecondVector)
             ByBatchNorm = And(AreWhole, IsSecond)
+            ChannelOnes = ConstantOfShape <value = float[1] {1.0}> (Channels)
+            ChannelZeros = ConstantOfShape <value = float[1] {0.0}> (Channels)
             Weighted = If (ByBatchNorm) <
                 then_branch = byBatchNorm () => (OfChannels) {
-                    ChannelOnes = ConstantOfShape <value = float[1] {1.0}> (Channels)
-                    ChannelZeros = ConstantOfShape <value = float[1] {0.0}> (Channels)
                     OfChannels = BatchNormalization <epsilon = 0.0>
                         (Value, ScaleVector, BiasVector, ChannelZeros, ChannelOnes)
                 },

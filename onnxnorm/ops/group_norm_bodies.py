@@ -63,6 +63,8 @@ _BY_INSTANCE_NORM = (
     + """
             Ones = ConstantOfShape <value = float[1] {1.0}> (GroupCount)
             Zeros = ConstantOfShape <value = float[1] {0.0}> (GroupCount)
+            ChannelOnes = ConstantOfShape <value = float[1] {1.0}> (Channels)
+            ChannelZeros = ConstantOfShape <value = float[1] {0.0}> (Channels)
             Weighted = If (ByGroup) <
                 then_branch = weightsOfGroups () => (WholeOfGroups) {
                     OfGroups = InstanceNormalization <epsilon: float = @epsilon> (Grouped, ScaleVector, BiasVector)
@@ -72,8 +74,6 @@ _BY_INSTANCE_NORM = (
                     Normal = InstanceNormalization <epsilon: float = @epsilon> (Grouped, Ones, Zeros)
                     WholeOfOthers = If (ByChannel) <
                         then_branch = weightsOfChannels () => (OfChannels) {
-                            ChannelOnes = ConstantOfShape <value = float[1] {1.0}> (Channels)
-                            ChannelZeros = ConstantOfShape <value = float[1] {0.0}> (Channels)
                             Back = Reshape <allowzero = 1> (Normal, XShape)
                             OfChannels = BatchNormalization <epsilon = 0.0>
                                 (Back, ScaleVector, BiasVector, ChannelZeros, ChannelOnes)

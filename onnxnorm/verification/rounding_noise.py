@@ -99,7 +99,8 @@ def _moved(values: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[An
     # Unlike `ascontiguousarray` this leaves a scalar one.
     bits = np.asarray(values, order="C").view(_BITS[values.dtype.name])
     steps = rng.integers(-1, 2, bits.shape, dtype=np.int8)
-    moved = (bits + steps).view(values.dtype)
+    # A sum of scalars is a number, no array.
+    moved = np.asarray(bits + steps).view(values.dtype)
     # Zero, the largest number, infinities and NaN have no neighbour of their own kind on both sides.
     stays = ~np.isfinite(moved)
     stays |= values == 0

@@ -39,3 +39,15 @@ def test_shapes_stay_and_elements_move_by_one_step_at_most(dtype: np.dtype) -> N
             if after.item() != before.item():
                 moved.add(name)
     assert moved == set(given)
+
+
+@pytest.mark.parametrize("still", [0.0, np.inf, np.nan])
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_what_has_no_neighbours_of_its_kind_stays(still: float, shape: tuple[int, ...]) -> None:
+    b = Builder(dtype=np.float32)
+    weight = b.constant(np.full(shape, still, np.float32))
+    model = b.model(b.node("MatMul", b.input((2, 2)), weight))
+    shaken = shake(model, (weight,), np.random.default_rng(0))
+    assert shaken is not None
+    (after,) = (numpy_helper.to_array(tensor) for tensor in shaken.graph.initializer)
+    np.testing.assert_array_equal(after, np.full(shape, still, np.float32))
