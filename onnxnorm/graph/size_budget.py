@@ -15,10 +15,13 @@ import onnx_ir as ir
 
 from onnxnorm.model.walk import bytes_of, stored_bytes, tensor_in, weight_bytes
 
-__all__ = ["DEFAULT_MAX_GROWTH", "SizeBudget", "freed_bytes", "has_shared_weights"]
+__all__ = ["DEFAULT_MAX_GROWTH", "UNCOUNTED", "SizeBudget", "freed_bytes", "has_shared_weights"]
 
 DEFAULT_MAX_GROWTH = 0.05
 """The largest growth of the weights, as a part of what they were."""
+
+UNCOUNTED = 2**10
+"""The bytes up to which a constant does not count: shapes, axes, single numbers."""
 
 # What no file becomes noticeably larger by, unless the caller wants none at all.
 _ALWAYS = 2**14

@@ -3,8 +3,8 @@
 Before: nodes whose inputs are all constants (weights behind Transpose or Cast, biases computed by Shape and Expand,
 standardized weights). After: the results that other nodes read as initializers. Results that are made of the same
 constants are looked at together, since a constant goes only with the last of its readers. Where their bytes exceed
-those of all constants that go, each is looked at by itself, and one of more than `_FREE` bytes that would make the file
-larger keeps its recipe.
+those of all constants that go, each is looked at by itself, and one of more than `UNCOUNTED` bytes that would make the
+file larger keeps its recipe.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ import onnx_ir as ir
 from onnxnorm.graph.edit import add_constant, remove_unread
 from onnxnorm.graph.facts import Facts
 from onnxnorm.graph.normalizations import kind_of
-from onnxnorm.graph.size_budget import freed_bytes
+from onnxnorm.graph.size_budget import UNCOUNTED, freed_bytes
 from onnxnorm.model.walk import bytes_of, graphs_within, stored_bytes
 from onnxnorm.passes.journaled import JournaledPass
 
 __all__ = ["FoldConstants"]
 
 _NAME = "fold_constants"
-# Constants of so few bytes do not count: shapes, axes, single numbers.
-_FREE = 2**10
 _UNSIZED = frozenset({ir.DataType.STRING, ir.DataType.UNDEFINED})
 
 
@@ -114,7 +112,7 @@ def _sharing(nodes: Iterable[ir.Node]) -> list[list[ir.Node]]:
 
 def _is_small(value: ir.Value) -> bool:
     tensor = value.const_value if value.is_initializer() else None
-    return tensor is not None and bytes_of(tensor) <= _FREE
+    return tensor is not None and bytes_of(tensor) <= UNCOUNTED
 
 
 def _ends(nodes: Sequence[ir.Node]) -> list[ir.Value]:
@@ -129,7 +127,7 @@ def _pays(ends: Sequence[ir.Value], facts: Facts) -> bool:
     if None in sizes:
         return False
     freed = freed_bytes({end: len(end.uses()) for end in ends}, (), inputs_are_weights=facts.initializers_are_inputs)
-    return sum(size for size in sizes if size is not None and size > _FREE) <= freed
+    return sum(size for size in sizes if size is not None and size > UNCOUNTED) <= freed
 
 
 def _size(value: ir.Value, facts: Facts) -> int | None:

@@ -202,31 +202,18 @@ def _judged(
     options: onnxruntime.SessionOptions | None,
     tolerance: Tolerance | None,
 ) -> Verdict:
-    """Compare two models, large ones in pieces first; what fails in a piece is compared as a whole."""
-    verdict = None
-    if not tolerance and is_large(original, result):
-        verdict = in_pieces(original, result, candidates, seed=seed, options=options)
-    if verdict is None or not verdict.report.passed:
-        verdict = _of_the_whole(original, result, candidates, seed, options, tolerance, verdict)
-    return verdict
+    """Compare two models, large ones in pieces first; what fails in a piece is compared as a whole.
 
-
-def _of_the_whole(
-    original: onnx.ModelProto,
-    result: onnx.ModelProto,
-    candidates: Sequence[Ways],
-    seed: int,
-    options: onnxruntime.SessionOptions | None,
-    tolerance: Tolerance | None,
-    failed: Verdict | None,
-) -> Verdict:
-    """Compare two models as wholes; where a piece of them has failed, that shows the place.
-
-    Without room for the whole the piece decides.
+    The piece shows the place then where the whole does not, and decides where there is no room for the whole.
 
     Raises:
         OnnxNormError: there is no room, and no piece was compared.
     """
+    failed = None
+    if not tolerance and is_large(original, result):
+        failed = in_pieces(original, result, candidates, seed=seed, options=options)
+        if failed is not None and failed.report.passed:
+            return failed
     lack = lack_of_room(size_of(original))
     if lack is not None:
         if failed is None:

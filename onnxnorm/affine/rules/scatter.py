@@ -16,6 +16,7 @@ import numpy as np
 from onnxnorm.affine.channel import Gauge
 from onnxnorm.affine.interface import Answer, Constant, Declined, Demands, Edit, Settled, Site
 from onnxnorm.affine.rules.crossing import NOT_POSITIVE
+from onnxnorm.graph.size_budget import UNCOUNTED
 from onnxnorm.journal.reasons import Code
 
 __all__ = ["scatter_elements", "scatter_nd"]
@@ -24,8 +25,6 @@ _Map: TypeAlias = Callable[[Gauge], "Gauge | Declined"]
 
 _ALONG = Declined("writes along an axis on which the affine varies", code=Code.OTHER_AXIS)
 _DATA, _UPDATES = 0, 2
-# A constant that is computed is stored anyway where it is as small as this, as `FoldConstants` has it.
-_STORED_ANYWAY = 2**10
 
 
 def scatter_nd(site: Site) -> Answer:
@@ -101,7 +100,8 @@ def _scattered(site: Site, to_updates: _Map, to_result: _Map) -> Answer:
             return Declined("has a constant that the affine would enlarge")
         if np.array_equal(changed, constant):
             continue
-        if value.producer() is not None and original.nbytes > _STORED_ANYWAY:
+        # A smaller one that is computed is stored anyway, by `FoldConstants`.
+        if value.producer() is not None and original.nbytes > UNCOUNTED:
             return Declined("keeps a constant that is computed, which would have to be stored")
         inputs[index] = Constant("written", partial(np.array, changed), site.dtype(index), old=value)
     edited = any(isinstance(each, Constant) for each in inputs)
