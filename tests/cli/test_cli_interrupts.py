@@ -16,7 +16,8 @@ import onnx
 import pytest
 
 from onnxnorm.process.child import FORKS
-from tests.cli.samples import ROOT, conv_bn_lrn
+from testing.interruptible import start_python
+from tests.cli.samples import conv_bn_lrn
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -54,20 +55,8 @@ _FIRST += "    from onnxnorm.process.child import in_child\n"
 def _started(work: str, folder: Path, *, hang_up: Any = signal.SIG_DFL) -> subprocess.Popen[str]:
     """Start a command that does the work, with a temporary folder, and tells when it begins."""
     body = "    with temporary_folder():\n        print('ready', flush=True)\n" + textwrap.indent(work, "    ")
-    return subprocess.Popen(
-        [sys.executable, "-B", "-c", _ENTRY.format(work=_FIRST + body)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
-        preexec_fn=lambda: _inherits(hang_up),
-    )
-
-
-def _inherits(hang_up: Any) -> None:
-    """Set what a test run in the background, or by nohup, would have its children ignore."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, hang_up)
+    words = ["-B", "-c", _ENTRY.format(work=_FIRST + body)]
+    return start_python(words, hang_up=hang_up, TMPDIR=str(folder))
 
 
 def _is_alive(process: int) -> bool:
@@ -160,15 +149,7 @@ def test_a_batch_leaves_no_process_and_no_file_behind(number: signal.Signals, tm
     interpreter = tmp_path / "interpreter"
     interpreter.write_text(_OF_A_BATCH.format(python=sys.executable))
     interpreter.chmod(0o755)
-    batch = subprocess.Popen(
-        [sys.executable, "-c", _BATCH],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    batch = start_python(["-c", _BATCH], tmp_path)
     pids = tmp_path / "pids"
     while not pids.exists() or len(pids.read_text().splitlines()) < 2:
         time.sleep(0.02)

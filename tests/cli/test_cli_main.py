@@ -19,6 +19,7 @@ import onnxnorm
 from onnxnorm import cli
 from onnxnorm.cli import inspect as inspect_command
 from onnxnorm.errors import OnnxNormError, OnnxNormWarning
+from testing.interruptible import start_python
 from tests.cli.samples import ROOT, Captured, command_line, conv_bn_lrn, fails
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnx_ir", "onnxscript", "numpy", "rich"}
@@ -195,16 +196,7 @@ def test_interrupting_is_code_130(capsys: Captured, monkeypatch: pytest.MonkeyPa
 def test_ctrl_c_ends_the_process_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
     before = {path.name for path in tmp_path.iterdir()}
-    process = subprocess.Popen(
-        [sys.executable, "-B", "-m", "onnxnorm", "export", "slow:model", "out.onnx", "--shape", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        # A test run that was started in the background ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = start_python(["-B", "-m", "onnxnorm", "export", "slow:model", "out.onnx", "--shape", "1"], tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
